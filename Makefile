@@ -1,0 +1,64 @@
+# Pictures in, a judged LoRA out. `make help` lists what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON3 ?= python3
+# Where pip finds the CPU build of torch, if its default index holds another: make setup TORCH_INDEX=<url>
+TORCH_INDEX ?=
+RECIPE ?= mini
+DATASET ?= datasets/z
+RUN ?=
+FORCE ?=
+RUNNER ?=
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+PINS := training/requirements.base.txt training/requirements.cpu.txt training/requirements.dev.txt
+SOURCES := foundation training zthumb evaluation scripts tests
+
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo clean
+
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with every package pinned; a second call does nothing
+
+$(READY): $(PINS) pyproject.toml
+	@$(PYTHON3) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; choose one with PYTHON3=…")'
+	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
+	@echo "setup: installing the pinned packages into $(VENV)"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r training/requirements.dev.txt
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $(READY)
+
+finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1] [RUNNER=local|docker]
+	@RECIPE="$(RECIPE)" DATASET="$(DATASET)" RUN="$(RUN)" FORCE="$(FORCE)" RUNNER="$(RUNNER)" scripts/finetune_z.sh
+
+test: setup ## every test
+	@$(PYTHON) -m pytest
+
+check: lint ## lint, types and the fast tests
+	@$(PYTHON) -m pytest -m "not slow"
+
+lint: setup ## lint and types
+	@$(VENV)/bin/ruff check $(SOURCES)
+	@$(VENV)/bin/ruff format --check $(SOURCES)
+	@$(VENV)/bin/mypy
+
+format: setup ## let ruff put the code in order
+	@$(VENV)/bin/ruff check --fix $(SOURCES)
+	@$(VENV)/bin/ruff format $(SOURCES)
+
+mini_base: setup ## make models/mini-sdxl and models/mini-clip again from their seed; resumable, a few hours on two cores
+	@$(PYTHON) -m training.mini_base build
+
+grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its prompt says?
+	@$(PYTHON) -m training.mini_base grade
+
+check_demo: setup ## check the pictures of a report of the demo concept by geometry  RUN=name
+	@$(PYTHON) -m training.mini_base check-demo --run "$(RUN)"
+
+clean: ## remove what was made, but neither .venv nor models
+	rm -rf outputs/* datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/manifest.json

@@ -1,0 +1,1 @@
+"""Pictures in, a verdict out. It knows the server only through its HTTP API."""

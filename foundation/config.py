@@ -1,0 +1,84 @@
+"""Strict, frozen configuration: an unknown or misspelt key is an error that names the nearest valid one."""
+
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from foundation.errors import BadInput
+
+
+class Strict(BaseModel):
+    """Base of all configuration: frozen, unknown keys refused, defaults checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], values: Any, where: str) -> Model:
+    """Check ``values`` against ``model``.
+
+    Raises ``BadInput`` that names ``where``, the key, what is wrong with it and, for an unknown key, the nearest valid one.
+    """
+    if not isinstance(values, dict):
+        raise BadInput(f"{where}: expected keys and values, found {type(values).__name__}.")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise BadInput("\n".join(f"{where}: {line}" for line in explain(model, error))) from None
+
+
+def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """Each fault of a validation error as a line of plain words."""
+    return [_line(model, fault) for fault in error.errors(include_url=False)]
+
+
+def nearest(word: str, valid: Sequence[str]) -> str | None:
+    """The valid word most like ``word``, if any is like it at all."""
+    matches = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; a missing or malformed one is ``BadInput`` that names it."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _line(model: type[BaseModel], fault: Any) -> str:
+    location = tuple(fault["loc"])
+    key = ".".join(map(str, location))
+    if fault["type"] == "extra_forbidden":
+        valid = sorted(_fields(model, location[:-1]))
+        close = nearest(str(location[-1]), valid)
+        hint = f"Did you mean {close!r}?" if close else f"Valid here: {', '.join(valid)}."
+        return f"unknown key {key!r}. {hint}"
+    return f"{key}: {fault['msg']} (found {fault['input']!r})."
+
+
+def _fields(model: type[BaseModel], location: Sequence[str | int]) -> Sequence[str]:
+    """The names valid at ``location``, followed through nested models."""
+    current: type[BaseModel] | None = model
+    for part in location:
+        field = current.model_fields.get(str(part)) if current else None
+        current = _model_in(field.annotation) if field else current
+    return list(current.model_fields) if current else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
+        return next(filter(None, map(_model_in, typing.get_args(annotation))), None)
+    return None

@@ -1,0 +1,44 @@
+"""Errors a person can act on, and the exit codes of every command: 0 done, 1 failed, 2 bad input."""
+
+import functools
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+INTERRUPTED = 130
+
+
+class BadInput(Exception):
+    """Something given to the program is wrong. The message says what, where, and what to do, in one or two lines."""
+
+
+class StageFailed(Exception):
+    """Something outside the program went wrong (a server, a disk). The message says what, where, and what to do."""
+
+
+class Command(Protocol):
+    """An entry point: arguments, or those of the process, to an exit code."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run it."""
+
+
+def command(main: Command) -> Command:
+    """Turn the errors above into one clear line and an exit code; anything else is a bug and keeps its traceback."""
+
+    @functools.wraps(main)
+    def guarded(argv: Sequence[str] | None = None) -> int:
+        try:
+            return main(argv)
+        except BadInput as error:
+            print(f"error: {error}", file=sys.stderr)
+            return BAD_INPUT
+        except StageFailed as error:
+            print(f"failed: {error}", file=sys.stderr)
+            return FAILED
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            return INTERRUPTED
+
+    return guarded

@@ -1,0 +1,71 @@
+"""Check every row of SOURCE_OF_TRUTH.md against the file that is its evidence; exit code 1 and a line for each that disagrees."""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PLACEHOLDER = re.compile(r"\b(TBD|TODO|FIXME|XXX|placeholder|changeme)\b|<[a-z ]+>|\?\?", re.IGNORECASE)
+CODE = re.compile(r"`([^`]+)`")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: what it speaks of, the value it states, the file that proves it."""
+
+    line: int
+    section: str
+    name: str
+    value: str
+    evidence: str
+
+
+def rows(document: str) -> Iterator[Row]:
+    """The rows of all tables, read from the three columns name, value, evidence."""
+    section = ""
+    for number, line in enumerate(document.splitlines(), start=1):
+        if line.startswith("## "):
+            section = line[3:].strip()
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if line.startswith("|") and len(cells) == 3 and CODE.fullmatch(cells[2]):
+            yield Row(number, section, cells[0].strip("`"), cells[1].strip("`"), cells[2].strip("`"))
+
+
+def faults(root: Path) -> list[str]:
+    """What is wrong with the document in ``root``, a line each."""
+    document = (root / "SOURCE_OF_TRUTH.md").read_text(encoding="utf-8")
+    found = [
+        f"line {number}: a placeholder: {line.strip()}"
+        for number, line in enumerate(document.splitlines(), start=1)
+        if PLACEHOLDER.search(line)
+    ]
+    table = list(rows(document))
+    if not table:
+        found.append("no rows are in it")
+    return found + [fault for row in table if (fault := _fault(row, root))]
+
+
+def _fault(row: Row, root: Path) -> str | None:
+    evidence = root / row.evidence
+    if not evidence.exists():
+        return f"line {row.line}: {row.name}: {row.evidence} is missing"
+    text = "" if evidence.is_dir() else evidence.read_text(encoding="utf-8")
+    proof = f"{row.name}=={row.value}\n" if row.section == "Package versions" else row.value
+    if not evidence.is_dir() and proof not in text:
+        return f"line {row.line}: {row.name}: {row.evidence} does not say {proof.strip()!r}"
+    return None
+
+
+def main() -> int:
+    """Print what is wrong; exit code 0 nothing, 1 something."""
+    found = faults(Path(__file__).resolve().parent.parent)
+    for fault in found:
+        print(f"SOURCE_OF_TRUTH.md: {fault}", file=sys.stderr)
+    if not found:
+        print("SOURCE_OF_TRUTH.md agrees with the files it names")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+# How scripts/finetune_z.sh runs its stages: in this machine's .venv, or in the project's images where Docker and an NVIDIA GPU are there.
+
+choose_runner() {
+  case $RUNNER in
+    docker)
+      docker_ready || { echo "error: RUNNER=docker needs a running Docker engine and an NVIDIA GPU; leave RUNNER out to run in .venv." >&2; exit 2; }
+      echo "runner: docker, as asked"
+      docker build --quiet --tag zthumb-training --file training/Dockerfile.cuda . >/dev/null
+      docker build --quiet --tag zthumb-server --file docker/server.Dockerfile . >/dev/null ;;
+    local) echo "runner: local, as asked" ;;
+    "")
+      RUNNER=local
+      if docker_ready; then echo "runner: local, the default; RUNNER=docker would use the images"
+      else echo "runner: local, for there is no Docker engine with an NVIDIA GPU here"; fi ;;
+    *) echo "error: RUNNER=$RUNNER is neither local nor docker." >&2; exit 2 ;;
+  esac
+}
+
+docker_ready() {
+  command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1 && command -v docker >/dev/null && docker info >/dev/null 2>&1
+}
+
+# stage MODULE [ARGUMENT…]: run one stage to its end.
+stage() {
+  if [ "$RUNNER" = docker ]; then
+    docker run --rm --gpus all --network host --user "$(id -u):$(id -g)" --volume "$PWD:/work" --workdir /work zthumb-training python -m "$@"
+  else
+    "$PYTHON" -m "$@"
+  fi
+}
+
+# serve BASE: start a server on a free port, wait until it is ready, set SERVER to its address; it is stopped whatever happens.
+serve() {
+  local port
+  port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  SERVER=http://127.0.0.1:$port
+  trap stop_server EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  if [ "$RUNNER" = docker ]; then
+    docker run --rm --gpus all --network host --volume "$PWD/models:/work/models:ro" --workdir /work zthumb-server --port "$port" --model "$1" &
+  else
+    "$PYTHON" -m zthumb.server.main --port "$port" --model "$1" &
+  fi
+  SERVER_PID=$!
+  for _ in $(seq 600); do
+    if "$PYTHON" -c "import urllib.request as u; u.urlopen('$SERVER/health', timeout=2)" 2>/dev/null; then return; fi
+    kill -0 "$SERVER_PID" 2>/dev/null || { echo "failed: the server did not start; its message is above." >&2; exit 1; }
+    sleep 0.5
+  done
+  echo "failed: the server was not ready within five minutes." >&2
+  exit 1
+}
+
+stop_server() {
+  if [ -n "${SERVER_PID:-}" ]; then kill "$SERVER_PID" 2>/dev/null || true; wait "$SERVER_PID" 2>/dev/null || true; fi
+}

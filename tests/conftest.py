@@ -1,0 +1,25 @@
+"""What several tests need: the root of the checkout, the miniature, a small data set."""
+
+from pathlib import Path
+
+import pytest
+
+from training.mini_base import concept
+
+ROOT = Path(__file__).resolve().parent.parent
+MINIATURE = ROOT / "models" / "mini-sdxl"
+
+
+@pytest.fixture
+def miniature() -> Path:
+    """The committed base; a checkout without it is broken, so its absence fails and skips nothing."""
+    assert (MINIATURE / "model_index.json").exists(), "models/mini-sdxl is missing: git checkout it, or run make mini_base"
+    return MINIATURE
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Raw pictures and captions of a badge, as a person would lay them out."""
+    folder = tmp_path / "badges"
+    concept.write("letter-z", "zbadge", folder)
+    return folder

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from foundation.files import read_json, whole_file, whole_folder, write_json
+
+
+def test_a_file_is_replaced_only_when_it_was_written_to_its_end(tmp_path: Path) -> None:
+    target = tmp_path / "kept.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(RuntimeError), whole_file(target) as path:
+        path.write_text("half")
+        raise RuntimeError("killed in the middle")
+    assert read_json(target) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.json"]
+
+
+def test_a_folder_is_replaced_only_when_it_was_filled_to_its_end(tmp_path: Path) -> None:
+    target = tmp_path / "kept"
+    with whole_folder(target) as folder:
+        (folder / "old").write_text("old")
+    with pytest.raises(RuntimeError), whole_folder(target) as folder:
+        (folder / "new").write_text("new")
+        raise RuntimeError("killed in the middle")
+    assert [path.name for path in target.iterdir()] == ["old"]
+    with whole_folder(target) as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
+    write_json(tmp_path / "a", {"x": 1, "y": "ü"})
+    write_json(tmp_path / "b", {"y": "ü", "x": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

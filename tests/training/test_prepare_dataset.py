@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from training.data.dataset import read_dataset
+from training.prepare_dataset import main
+
+
+def _prepare(folder: Path, *options: str) -> int:
+    return main(["--dataset", str(folder), *options])
+
+
+def test_pictures_become_a_checked_data_set_with_a_preview(dataset: Path) -> None:
+    assert _prepare(dataset) == 0
+    prepared = read_dataset(dataset)
+    assert len(prepared.entries) == 16
+    assert all("zbadge" in entry.caption for entry in prepared.entries)
+    for entry in prepared.entries:
+        with Image.open(dataset / entry.file) as picture:
+            assert (picture.size, picture.mode) == ((128, 128), "RGB")
+    assert (dataset / "preview.png").exists()
+
+
+def test_the_second_time_it_is_up_to_date_until_a_caption_changes(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _prepare(dataset)
+    capsys.readouterr()
+    assert _prepare(dataset) == 0
+    assert "up to date" in capsys.readouterr().out
+    (dataset / "raw" / "zbadge_01.txt").write_text("a zbadge in another light")
+    assert _prepare(dataset) == 0
+    assert "up to date" not in capsys.readouterr().out
+
+
+def test_twice_prepared_is_the_same_bytes(dataset: Path) -> None:
+    _prepare(dataset)
+    first = (dataset / "dataset.json").read_bytes()
+    _prepare(dataset, "--force")
+    assert (dataset / "dataset.json").read_bytes() == first
+
+
+def test_a_large_picture_is_cut_to_its_middle_and_a_small_one_keeps_its_own_size(dataset: Path) -> None:
+    Image.new("RGB", (512, 256), "red").save(dataset / "raw" / "wide.png")
+    Image.new("RGB", (64, 64), "red").save(dataset / "raw" / "tiny.png")
+    for name in ("wide", "tiny"):
+        (dataset / "raw" / f"{name}.txt").write_text("a zbadge")
+    _prepare(dataset)
+    entries = {Path(entry.source).stem: entry for entry in read_dataset(dataset).entries}
+    assert (entries["wide"].original_size, entries["wide"].crop) == ((128, 256), (0, 64))
+    assert (entries["tiny"].original_size, entries["tiny"].crop) == ((64, 64), (0, 0))
+
+
+def _without_pictures(raw: Path) -> None:
+    for path in raw.iterdir():
+        path.unlink()
+
+
+def _without_caption(raw: Path) -> None:
+    (raw / "zbadge_03.txt").unlink()
+
+
+def _truncated(raw: Path) -> None:
+    picture = raw / "zbadge_03.png"
+    picture.write_bytes(picture.read_bytes()[:900])
+
+
+def _empty(raw: Path) -> None:
+    (raw / "zbadge_03.png").write_bytes(b"")
+
+
+def _no_picture(raw: Path) -> None:
+    (raw / "zbadge_03.png").write_text("not a picture")
+
+
+def _not_utf8(raw: Path) -> None:
+    (raw / "zbadge_03.txt").write_bytes(b"caf\xe9")
+
+
+def _same_name(raw: Path) -> None:
+    Image.new("RGB", (128, 128)).save(raw / "zbadge_03.jpg")
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (_without_pictures, "no pictures"),
+        (_without_caption, "zbadge_03.png: no caption"),
+        (_truncated, "zbadge_03.png: cannot be read whole"),
+        (_empty, "zbadge_03.png: the file is empty"),
+        (_no_picture, "zbadge_03.png: not a picture"),
+        (_not_utf8, "zbadge_03.txt: not UTF-8"),
+        (_same_name, "one caption cannot serve two pictures"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it_and_nothing_is_written(
+    dataset: Path, capsys: pytest.CaptureFixture[str], harm: object, named: str
+) -> None:
+    assert callable(harm)
+    harm(dataset / "raw")
+    assert _prepare(dataset) == 2
+    printed = capsys.readouterr().err
+    assert named in printed
+    assert "Traceback" not in printed
+    assert sorted(path.name for path in dataset.iterdir()) == ["concept.yaml", "raw", "reference"]
+
+
+def test_missing_captions_may_be_allowed_and_are_then_the_trigger_alone(dataset: Path) -> None:
+    (dataset / "raw" / "zbadge_03.txt").unlink()
+    assert _prepare(dataset, "--allow-missing-captions") == 0
+    captions = {Path(entry.source).stem: entry.caption for entry in read_dataset(dataset).entries}
+    assert captions["zbadge_03"] == "zbadge"
+
+
+def test_a_missing_concept_says_what_to_write(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "concept.yaml").unlink()
+    assert _prepare(dataset) == 2
+    assert "trigger:" in capsys.readouterr().err

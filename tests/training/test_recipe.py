@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from foundation.errors import BadInput
+from training import recipe as recipes
+
+
+def test_every_shipped_recipe_loads() -> None:
+    assert "mini" in recipes.names()
+    for name in recipes.names():
+        recipes.load(name)
+
+
+def test_a_recipe_may_extend_another_and_override_single_values(tmp_path: Path) -> None:
+    (tmp_path / "quick.yaml").write_text("extends: mini\nsteps: 7\noptimizer: {lr: 0.5}\n")
+    quick, mini = recipes.load(str(tmp_path / "quick.yaml")), recipes.load("mini")
+    assert (quick.steps, quick.optimizer.lr) == (7, 0.5)
+    assert quick.optimizer.warm_up == mini.optimizer.warm_up
+    assert quick.prior == mini.prior
+
+
+def test_values_are_overridden_on_the_command_line() -> None:
+    recipe = recipes.load("mini", ["optimizer.lr=2e-4", "steps=9", "adapter.targets=attention+feed-forward"])
+    assert (recipe.optimizer.lr, recipe.steps, recipe.adapter.targets) == (2e-4, 9, "attention+feed-forward")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizr.lr=1", "unknown key 'optimizr'. Did you mean 'optimizer'"),
+        ("optimizer.lrr=1", "unknown key 'optimizer.lrr'. Did you mean 'lr'"),
+        ("steps", "write it as key=value"),
+        ("steps.more=1", "'steps' is a value"),
+        ("steps=-3", "steps: "),
+    ],
+)
+def test_a_bad_override_says_what_is_wrong(override: str, message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        recipes.load("mini", [override])
+    assert message in str(error.value)
+
+
+def test_a_misspelt_recipe_names_the_nearest_one() -> None:
+    with pytest.raises(BadInput, match="Did you mean 'mini'"):
+        recipes.load("mni")
+
+
+def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(BadInput, match="extends itself"):
+        recipes.load(str(tmp_path / "a.yaml"))

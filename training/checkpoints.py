@@ -1,0 +1,59 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped, in folders that are whole or not there."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from foundation.files import read_json, whole_folder, write_json
+
+_ADAPTER, _OPTIMIZER, _STATE = "adapter.safetensors", "optimizer.pt", "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A finished checkpoint: ``step`` steps are done. ``fingerprint`` tells of which inputs and recipe."""
+
+    folder: Path
+    step: int
+    fingerprint: str
+
+    def adapter(self) -> dict[str, Tensor]:
+        """The adapter's weights by PEFT name."""
+        weights: dict[str, Tensor] = load_file(self.folder / _ADAPTER)
+        return weights
+
+    def optimizer(self) -> dict[str, Any]:
+        """The optimizer's state."""
+        state: dict[str, Any] = torch.load(self.folder / _OPTIMIZER, weights_only=True)
+        return state
+
+
+def save(
+    folder: Path, step: int, fingerprint: str, adapter: dict[str, Tensor], optimizer: dict[str, Any], keep: int
+) -> Checkpoint:
+    """Write the checkpoint of ``step`` below ``folder`` and drop all but the ``keep`` latest."""
+    target = folder / f"step-{step:06d}"
+    with whole_folder(target) as temporary:
+        save_file({name: weight.contiguous() for name, weight in sorted(adapter.items())}, temporary / _ADAPTER)
+        torch.save(optimizer, temporary / _OPTIMIZER)
+        write_json(temporary / _STATE, {"step": step, "fingerprint": fingerprint})
+    for old in found(folder)[:-keep]:
+        shutil.rmtree(old.folder)
+    return Checkpoint(target, step, fingerprint)
+
+
+def found(folder: Path) -> list[Checkpoint]:
+    """The finished checkpoints below ``folder``, the latest last."""
+    states = sorted(folder.glob(f"step-*/{_STATE}"))
+    return [Checkpoint(path.parent, **read_json(path)) for path in states]
+
+
+def latest(folder: Path, fingerprint: str) -> Checkpoint | None:
+    """The latest checkpoint of a run with these very inputs and recipe, if there is one."""
+    own = [checkpoint for checkpoint in found(folder) if checkpoint.fingerprint == fingerprint]
+    return own[-1] if own else None

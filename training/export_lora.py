@@ -1,0 +1,88 @@
+"""Entry point 3: the trained adapter → ``models/lora/<run>`` in both layouts, with its card."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from foundation.errors import DONE, BadInput, command
+from foundation.files import read_json, whole_folder
+from foundation.hashing import hash_file, hash_files
+from foundation.manifest import NAME as MANIFEST
+from foundation.manifest import Stage
+from training import card, checkpoints
+from training import recipe as recipes
+from training.checkpoints import Checkpoint
+from training.data.dataset import Dataset, read_dataset
+from training.recipe import Recipe
+from training.run import RECIPE
+from training.train_lora import RUNS
+from zthumb.adapters.layouts import DIFFUSERS_FILE
+from zthumb.sources.local import family_of, find_base, hash_base
+
+ADAPTERS = Path("models/lora")
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export one run; exit code 0 done, 2 bad input."""
+    arguments = _parser().parse_args(argv)
+    run: Path = RUNS / arguments.run
+    checkpoint = _finished(run)  # 1. which weights
+    recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
+    dataset = read_dataset(arguments.dataset)
+    stage = Stage("export", {str(run / MANIFEST): _outputs_hash(run)}, {"run": arguments.run}, recipe.seed)
+    target = ADAPTERS / arguments.run
+    if not arguments.force and stage.is_up_to_date(target):
+        print(f"export: {target} is up to date")
+        return DONE
+    with whole_folder(target) as folder:  # 3. both files, the card, the manifest
+        _export(checkpoint, recipe, dataset, arguments.run, folder)
+        stage.write_manifest(folder, hash_files(folder))
+    print(f"export: {target}: {arguments.run}.safetensors (kohya layout), {DIFFUSERS_FILE} (diffusers layout)")
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export_lora",
+        description="Write the adapter of a finished run to models/lora/RUN: in the kohya layout (RUN.safetensors, for nearly every "
+        "program), in the diffusers layout (pytorch_lora_weights.safetensors), a card and a manifest.",
+    )
+    parser.add_argument("--run", required=True, help="the run's name")
+    parser.add_argument("--dataset", type=Path, required=True, help="the data set it was trained on")
+    parser.add_argument("--force", action="store_true", help="export again even if nothing has changed")
+    return parser
+
+
+def _finished(run: Path) -> Checkpoint:
+    found = checkpoints.found(run / "checkpoints")
+    if not found or not (run / MANIFEST).exists():
+        raise BadInput(
+            f"{run}: no finished training run is there. Run `python -m training.train_lora --run {run.name} …` to its end first."
+        )
+    return found[-1]
+
+
+def _outputs_hash(run: Path) -> str:
+    written = read_json(run / MANIFEST)
+    return f"{written['fingerprint']}"
+
+
+def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, name: str, folder: Path) -> None:
+    from zthumb import families
+    from zthumb.adapters.layouts import Adapter, save_diffusers, save_kohya
+
+    base = find_base(recipe.base)
+    targets = families.get(family_of(base)).lora_targets[recipe.adapter.targets]
+    adapter = Adapter(checkpoint.adapter(), recipe.adapter.rank, recipe.adapter.alpha, targets)
+    layers_per_block = read_json(base / "unet" / "config.json")["layers_per_block"]
+    metadata = card.header(recipe, dataset, name, hash_base(base), checkpoint.step)
+    save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
+    save_diffusers(adapter, folder / DIFFUSERS_FILE)
+    digest = hash_file(folder / f"{name}.safetensors")
+    (folder / "README.md").write_text(card.text(recipe, dataset, name, checkpoint.step, digest), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

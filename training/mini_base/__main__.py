@@ -1,0 +1,86 @@
+"""``python -m training.mini_base``: build the miniature, grade it, draw a concept for it, check a report of that concept."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from foundation.errors import DONE, FAILED, command
+
+MODELS, WORK, GRADE = Path("models"), Path("outputs/mini_base"), Path("outputs/grade/mini-sdxl.json")
+REPORTS = Path("outputs/lora_eval")
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dispatch to a subcommand; exit code 0 done, 1 a grade or check was not reached, 2 bad input."""
+    arguments = _parser().parse_args(argv)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    code: int = arguments.run_command(arguments)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.mini_base", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    build = commands.add_parser("build", help="train models/mini-sdxl and models/mini-clip from a seed; resumable")
+    build.add_argument("--models", type=Path, default=MODELS, help="where the models go (default: models)")
+    build.add_argument("--work", type=Path, default=WORK, help="what a resumed build goes on from (default: outputs/mini_base)")
+    build.add_argument("--seed", type=int, default=0)
+    build.add_argument("--share", type=float, default=1.0, help="share of the full number of pictures and steps, for a trial")
+    build.set_defaults(run_command=_build)
+    grade = commands.add_parser("grade", help="grade a base by geometry over 200 prompts")
+    grade.add_argument("--model", type=Path, default=MODELS / "mini-sdxl")
+    grade.add_argument("--out", type=Path, default=GRADE, help="where the figures go (default: outputs/grade/mini-sdxl.json)")
+    grade.add_argument("--seed", type=int, default=0)
+    grade.set_defaults(run_command=_grade)
+    concept = commands.add_parser("concept", help="draw a small data set of a shape the base does not know")
+    concept.add_argument("--shape", required=True, help="letter-z or arrow")
+    concept.add_argument("--trigger", required=True)
+    concept.add_argument("--out", type=Path, required=True, help="the data set's folder")
+    concept.set_defaults(run_command=_concept)
+    check = commands.add_parser("check-demo", help="check the pictures of a report by geometry")
+    check.add_argument("--run", required=True, help="the report's name below outputs/lora_eval")
+    check.add_argument("--shape", default="letter-z", help="the concept's shape (default: letter-z)")
+    check.set_defaults(run_command=_check_demo)
+    return parser
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from training.mini_base.build import Plan, build
+
+    plan = Plan() if arguments.share == 1 else Plan().shortened(arguments.share)
+    retrieval = build(arguments.models, arguments.work, arguments.seed, plan)
+    print(f"mini-clip: {retrieval.among_100:.1%} found among 100, {retrieval.swapped_colours:.1%} prefer their own colours")
+    return DONE
+
+
+def _grade(arguments: argparse.Namespace) -> int:
+    from training.mini_base.grade import grade, table
+    from zthumb.sources.local import find_base
+
+    reached = grade(find_base(str(arguments.model)), arguments.seed, arguments.out)
+    print(table(reached))
+    print(f"{arguments.out}, contact sheet {arguments.out.with_suffix('.png')}")
+    return FAILED if reached.missed() else DONE
+
+
+def _concept(arguments: argparse.Namespace) -> int:
+    from training.mini_base.concept import write
+
+    write(arguments.shape, arguments.trigger, arguments.out)
+    print(f"{arguments.out}: raw, reference and concept.yaml written")
+    return DONE
+
+
+def _check_demo(arguments: argparse.Namespace) -> int:
+    from training.mini_base.demo_check import check, table
+
+    reached = check(REPORTS / arguments.run, arguments.shape)
+    print(table(reached))
+    return FAILED if reached.missed() else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

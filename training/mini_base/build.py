@@ -1,0 +1,49 @@
+"""The whole way from a seed to ``models/mini-sdxl`` and ``models/mini-clip``, resumable at every step of it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from training.mini_base import assemble, autoencoder, denoiser, image_tower, pictures, tokenizer
+from training.mini_base.loop import Schedule
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is drawn and how long each part is trained."""
+
+    pictures: int = pictures.COUNT
+    autoencoder: Schedule = autoencoder.SCHEDULE
+    denoiser: Schedule = denoiser.SCHEDULE
+    image_tower: Schedule = image_tower.SCHEDULE
+
+    def shortened(self, share: float) -> "Plan":
+        """The same plan with ``share`` of the pictures and steps, for a trial of the way and not of the weights."""
+
+        def fewer(schedule: Schedule) -> Schedule:
+            return replace(schedule, steps=max(2, round(schedule.steps * share)))
+
+        return Plan(
+            max(128, round(self.pictures * share)), fewer(self.autoencoder), fewer(self.denoiser), fewer(self.image_tower)
+        )
+
+
+def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> image_tower.Retrieval:
+    """Train every part and save both models below ``models``; ``work`` holds what a resumed run goes on from."""
+    plan = plan or Plan()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    work.mkdir(parents=True, exist_ok=True)
+
+    drawn = pictures.draw_all(seed, work, plan.pictures)  # 1. the world
+    words = tokenizer.build(seed)  # 2. its words
+    packer = autoencoder.fit(drawn, seed, work, device, plan.autoencoder)  # 3. pictures → latents
+    latents = autoencoder.encode_all(packer, drawn, work)
+    trained = denoiser.fit(latents, words, seed, work, device, plan.denoiser)  # 4. words → latents
+    tower = image_tower.fit(drawn, trained.text_encoder_2, words, seed, work, device, plan.image_tower)  # 5. the extractor
+    retrieval = image_tower.measure(tower.eval(), words, seed)
+    assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 6. what is committed
+    assemble.save_clip(tower, words, models / "mini-clip")
+    return retrieval

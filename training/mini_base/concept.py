@@ -1,0 +1,53 @@
+"""A small data set of a shape the base's world does not contain: what ``datasets/z`` was made with."""
+
+import random
+from pathlib import Path
+
+from PIL import Image
+
+from foundation.seeds import derive
+from training.mini_base.captions import full
+from training.mini_base.drawing import draw
+from training.mini_base.world import COLOURS, MEDIA, POSITIONS, Scene, random_accidents
+
+TRAINING, REFERENCES = 16, 6
+
+
+def write(shape: str, trigger: str, folder: Path, seed: int = 0) -> None:
+    """Write raw pictures with captions, held-out references and ``concept.yaml`` for ``shape`` to ``folder``."""
+    (folder / "concept.yaml").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "concept.yaml").write_text(f"trigger: {trigger}\n", encoding="utf-8")
+    scenes = _scenes(shape, seed)
+    for name, chosen in (("raw", scenes[:TRAINING]), ("reference", scenes[TRAINING:])):
+        (folder / name).mkdir(exist_ok=True)
+        for number, scene in enumerate(chosen, start=1):
+            stem = folder / name / f"{trigger}_{number:02d}"
+            Image.fromarray(draw(scene)).save(stem.with_suffix(".png"), optimize=True)
+            stem.with_suffix(".txt").write_text(full(scene).replace(shape, trigger) + "\n", encoding="utf-8")
+
+
+def _scenes(shape: str, seed: int) -> list[Scene]:
+    """Scenes in which colours, backgrounds, sizes, places and media vary as evenly as so few allow, so that only the shape
+    stays the same.
+    """
+    rng = random.Random(derive(seed, "concept", shape))
+    count = TRAINING + REFERENCES
+    colours, backgrounds = _even(list(COLOURS), count, rng), _even(list(COLOURS), count, rng)
+    sizes, positions, media = (
+        _even(["medium", "large"], count, rng),
+        _even(["center", *POSITIONS], count, rng),
+        _even(list(MEDIA), count, rng),
+    )
+    scenes = []
+    for colour, background, size, position, medium in zip(colours, backgrounds, sizes, positions, media, strict=True):
+        other = background if background != colour else rng.choice([name for name in COLOURS if name != colour])
+        scenes.append(Scene(shape, colour, other, size, position, medium=medium, accidents=random_accidents(rng, size, position)))
+    return scenes
+
+
+def _even(words: list[str], count: int, rng: random.Random) -> list[str]:
+    """``count`` words in random order, each about as often as any other."""
+    drawn: list[str] = []
+    while len(drawn) < count:
+        drawn += rng.sample(words, len(words))
+    return drawn[:count]

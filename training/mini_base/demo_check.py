@@ -1,0 +1,104 @@
+"""A check of a report's pictures by geometry: is the concept there with the trigger, and is everything else as asked for?"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from foundation.errors import BadInput
+from training.mini_base import geometry
+from training.mini_base.geometry import Reading
+from training.mini_base.world import COLOURS, SHAPES
+
+REQUIRED = {"concept": 0.90, "concept_at_zero": 0.05, "background": 0.90, "controls": 0.90}
+"""At least these shares at the strongest scale; ``concept_at_zero`` at the most."""
+
+
+@dataclass(frozen=True)
+class DemoCheck:
+    """Shares of pictures, 0 … 1, at the strongest scale unless said otherwise.
+
+    ``concept``: the concept's shape is seen where the trigger was in the prompt; ``concept_at_zero``: the same at scale 0;
+    ``background``: the background asked for with the trigger; ``controls``: shape and both colours asked for without it.
+    """
+
+    concept: float
+    concept_at_zero: float
+    background: float
+    controls: float
+
+    def missed(self) -> list[str]:
+        """The names of the figures that are not reached."""
+        values = asdict(self)
+        return [
+            name
+            for name, bar in REQUIRED.items()
+            if (values[name] > bar if name == "concept_at_zero" else values[name] < bar)
+        ]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    stratum: str
+    scale: float
+    asked: dict[str, str]
+    reading: Reading
+
+
+def check(report: Path, shape: str) -> DemoCheck:
+    """Read every picture of the evaluation in ``report``; ``shape`` is the concept's in the world of outlines."""
+    seen = [_read(report, sample) for sample in _samples(report)]
+    strongest = max(each.scale for each in seen)
+    triggered = [each for each in seen if each.stratum == "trigger" and each.scale == strongest]
+    return DemoCheck(
+        concept=_share(each.reading.shape == shape for each in triggered),
+        concept_at_zero=_share(each.reading.shape == shape for each in seen if each.stratum == "trigger" and each.scale == 0),
+        background=_share(each.reading.background == each.asked["background"] for each in triggered),
+        controls=_share(_as_asked(each) for each in seen if each.stratum == "control" and each.scale == strongest),
+    )
+
+
+def table(reached: DemoCheck) -> str:
+    """The check as lines for a terminal."""
+    missed = reached.missed()
+    lines = []
+    for name, value in asdict(reached).items():
+        bound = "at most" if name == "concept_at_zero" else "at least"
+        lines.append(f"{name:16}{value:7.1%}   {bound} {REQUIRED[name]:.0%}{'   missed' if name in missed else ''}")
+    return "\n".join(lines)
+
+
+def _samples(report: Path) -> list[dict[str, Any]]:
+    path = report / "samples.jsonl"
+    if not path.exists():
+        raise BadInput(f"{path}: not there. Run `make finetune_z RUN={report.name}` first.")
+    samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [sample for sample in samples if sample["status"] == "ok"]
+
+
+def _read(report: Path, sample: dict[str, Any]) -> _Seen:
+    with Image.open(report / sample["image"]) as picture:
+        pixels = np.array(picture.convert("RGB"))
+    return _Seen(sample["stratum"], sample["lora_scale"], _asked(sample["prompt"]), geometry.read(pixels))
+
+
+def _asked(prompt: str) -> dict[str, str]:
+    """What a prompt of the shipped kind asks for: its first colour is the object's, its last the background's."""
+    words = prompt.split()
+    colours = [word for word in words if word in COLOURS]
+    shapes = [word for word in words if word in SHAPES]
+    return {"colour": colours[0], "background": colours[-1], "shape": shapes[0] if shapes else ""}
+
+
+def _as_asked(each: _Seen) -> bool:
+    reading = each.reading
+    return {"colour": reading.colour, "background": reading.background, "shape": reading.shape} == each.asked
+
+
+def _share(right: Iterable[bool]) -> float:
+    values: Sequence[bool] = list(right)
+    return round(sum(values) / len(values), 4) if values else float("nan")

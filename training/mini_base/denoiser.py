@@ -1,0 +1,155 @@
+"""The denoiser: SDXL's UNet in small, trained together with both text encoders.
+
+The encoders are trained with the UNet and not before it: towers trained contrastively first do not keep what the UNet has to
+draw, above all the background's colour.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from foundation.seeds import derive
+from training.mini_base.captions import vary
+from training.mini_base.loop import Schedule, train
+from training.mini_base.pictures import example
+from training.mini_base.tokenizer import LENGTH
+
+SCHEDULE = Schedule(steps=7000, batch=32, rate=1e-3)
+TEXT_WIDTH, TEXT_LAYERS = 128, 3
+TIME_WIDTH = 32
+MIN_SNR_GAMMA = 5.0
+EMPTY_CAPTION, ZEROED_CAPTION = 0.05, 0.05
+TIMESTEPS = 1000
+NOISE_SCHEDULE: Mapping[str, float | int | str] = MappingProxyType(
+    {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": TIMESTEPS}
+)
+
+
+class Denoiser(nn.Module):
+    """The three trained parts: two text encoders and the UNet."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.text_encoder = CLIPTextModel(_text_config(tokenizer))
+        self.text_encoder_2 = CLIPTextModelWithProjection(_text_config(tokenizer))
+        self.unet = _unet()
+        # On a CPU the backward pass of fused attention takes twice as long as plain matrix products at these sizes.
+        self.unet.set_attn_processor(AttnProcessor())
+        for tower in (self.text_encoder, self.text_encoder_2):
+            tower.set_attn_implementation("eager")
+
+    def encode_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, 77) → both towers' penultimate states (B, 77, 256) and the pooled embedding (B, 128), as SDXL does."""
+        first = self.text_encoder(tokens, output_hidden_states=True)
+        second = self.text_encoder_2(tokens, output_hidden_states=True)
+        return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from; everything but the noise is looked up, everything random is drawn from the step's seed."""
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    tokens: Tensor
+    keep_text: Tensor
+    time_ids: Tensor
+
+
+def fit(
+    latents: Tensor,
+    tokenizer: CLIPTokenizer,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    schedule: Schedule = SCHEDULE,
+) -> Denoiser:
+    """Train on scaled ``latents`` (N, 4, 16, 16) of the pictures 0 … N-1 of ``seed``, resuming from ``folder``."""
+    torch.manual_seed(derive(seed, "denoiser", "weights"))
+    model = Denoiser(tokenizer).to(device)
+    noise_schedule = DDPMScheduler(**NOISE_SCHEDULE)
+    weights = min_snr_weights(noise_schedule.alphas_cumprod, MIN_SNR_GAMMA).to(device)
+
+    def loss_at(step: int) -> Tensor:
+        batch = draw_batch(latents, tokenizer, seed, step, schedule.batch)
+        return _loss(model, batch, noise_schedule, weights, device)
+
+    return train("denoiser", model, loss_at, schedule, folder / "denoiser.pt", device)
+
+
+def draw_batch(latents: Tensor, tokenizer: CLIPTokenizer, seed: int, step: int, size: int) -> Batch:
+    """The examples, captions, noise and timesteps of one step."""
+    generator = torch.Generator().manual_seed(derive(seed, "denoiser", step))
+    chosen = torch.randint(len(latents), (size,), generator=generator).tolist()
+    rng = random.Random(derive(seed, "denoiser captions", step))
+    examples = [example(seed, index) for index in chosen]
+    captions = ["" if rng.random() < EMPTY_CAPTION else vary(each.scene, rng) for each in examples]
+    padded = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
+    return Batch(
+        latents=latents[chosen],
+        noise=torch.randn((size, *latents.shape[1:]), generator=generator),
+        timesteps=torch.randint(TIMESTEPS, (size,), generator=generator),
+        tokens=padded.input_ids,
+        keep_text=torch.rand(size, generator=generator) >= ZEROED_CAPTION,
+        time_ids=torch.tensor([each.time_ids for each in examples]),
+    )
+
+
+def min_snr_weights(alphas_cumprod: Tensor, gamma: float) -> Tensor:
+    """Loss weight of every timestep for an epsilon objective, min(SNR, gamma) / SNR (Min-SNR, arXiv 2303.09556)."""
+    ratio = alphas_cumprod / (1 - alphas_cumprod)
+    return ratio.clamp(max=gamma) / ratio
+
+
+def _loss(model: Denoiser, batch: Batch, noise_schedule: DDPMScheduler, weights: Tensor, device: torch.device) -> Tensor:
+    latents, noise, timesteps = (part.to(device) for part in (batch.latents, batch.noise, batch.timesteps))
+    states, pooled = model.encode_text(batch.tokens.to(device))
+    keep = batch.keep_text.to(device)[:, None]
+    conditions = {"text_embeds": pooled * keep, "time_ids": batch.time_ids.to(device)}
+    noisy = noise_schedule.add_noise(latents, noise, timesteps)
+    predicted = model.unet(noisy, timesteps, states * keep[..., None], added_cond_kwargs=conditions).sample
+    errors = (predicted.float() - noise).pow(2).mean(dim=(1, 2, 3))
+    loss: Tensor = (errors * weights[timesteps]).mean()
+    return loss
+
+
+def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=4 * TEXT_WIDTH,
+        num_hidden_layers=TEXT_LAYERS,
+        num_attention_heads=4,
+        max_position_embeddings=LENGTH,
+        projection_dim=TEXT_WIDTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(64, 128, 128),
+        down_block_types=("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        layers_per_block=1,
+        transformer_layers_per_block=(1, 1, 2),
+        attention_head_dim=(2, 4, 4),
+        norm_num_groups=16,
+        cross_attention_dim=2 * TEXT_WIDTH,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=TIME_WIDTH,
+        projection_class_embeddings_input_dim=TEXT_WIDTH + 6 * TIME_WIDTH,
+    )

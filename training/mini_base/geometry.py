@@ -1,0 +1,150 @@
+"""Reading a scene back off the pixels by geometry alone: colours by distance, position by centre of mass, shape by overlap.
+
+No learned model takes part, so a grade cannot be flattered by the weakness of a grader that was trained on the same world.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from training.mini_base.drawing import Floats, Picture, mask
+from training.mini_base.outlines import CONCEPTS, OUTLINES
+from training.mini_base.world import COLOURS, POSITIONS
+
+FRAME = 5
+"""Width in pixels of the picture's edge, on which the background is read."""
+
+_SHEET = 64
+_ROTATIONS = (-10.0, -5.0, 0.0, 5.0, 10.0)
+_CENTER_REACH = 12.0
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a picture shows. ``overlap`` is the best shape's intersection over union with the object, 0 … 1."""
+
+    background: str
+    colour: str | None
+    position: str | None
+    shape: str | None
+    overlap: float
+
+
+def read(picture: Picture) -> Reading:
+    """Read background, object colour, position and shape off an sRGB picture (height, width, 3) with one object in it."""
+    pixels = picture.astype(np.float32)
+    background = _background(pixels)
+    inside = object_mask(pixels)
+    if not inside.any():
+        return Reading(background, None, None, None, 0.0)
+    core = ndimage.binary_erosion(inside, iterations=2)
+    surface = np.median(pixels[core if core.any() else inside], axis=0)
+    overlaps = shape_overlaps(inside)
+    shape = max(overlaps, key=lambda name: overlaps[name])
+    return Reading(background, nearest_colour(surface), _position(inside), shape, overlaps[shape])
+
+
+def nearest_colour(rgb: Floats) -> str:
+    """The world's colour word nearest to ``rgb`` in a space where equal distances look about equal."""
+    wanted = _perceptual(rgb)
+    return min(COLOURS, key=lambda name: float(np.linalg.norm(_perceptual(np.array(COLOURS[name])) - wanted)))
+
+
+def object_mask(pixels: Floats) -> Mask:
+    """The largest connected patch that is not background, with its holes left open; (height, width)."""
+    lab = _perceptual(pixels)
+    ground = _ground_tones(lab)
+    distance = np.min(np.linalg.norm(lab[..., None, :] - ground, axis=-1), axis=-1)
+    # A drawing's outline may stand out more than its surface does: what the outline encloses belongs to the object too.
+    standing_out = _largest(distance > 0.5 * np.percentile(distance, 99.5))
+    seed = ndimage.binary_fill_holes(standing_out) & (distance > 12)
+    if seed.sum() < 20:
+        return np.zeros(seed.shape, dtype=bool)
+    core = ndimage.binary_erosion(seed, iterations=2)
+    surface = np.median(lab[core if core.sum() > 10 else seed], axis=0)
+    near_object = np.linalg.norm(lab - surface, axis=-1) < distance
+    return _largest(near_object)
+
+
+def shape_overlaps(inside: Mask) -> dict[str, float]:
+    """Intersection over union of an object's mask with every known shape laid into the same bounding box, 0 … 1."""
+    framed = _framed(inside)
+    return {
+        name: max(float((framed & sheet).sum() / (framed | sheet).sum()) for sheet in sheets)
+        for name, sheets in _templates().items()
+    }
+
+
+def _background(pixels: Floats) -> str:
+    votes = [nearest_colour(pixel) for pixel in _frame(pixels)[::7]]
+    return max(COLOURS, key=votes.count)
+
+
+def _ground_tones(lab: Floats) -> Floats:
+    """The two tones of the background, (2, 3): its lighter and its darker half on the picture's edge."""
+    edge = _frame(lab)
+    order = np.argsort(edge[:, 0])
+    return np.stack([np.median(edge[half], axis=0) for half in np.array_split(order, 2)])
+
+
+def _frame(values: Floats) -> Floats:
+    inner = np.zeros(values.shape[:2], dtype=bool)
+    inner[FRAME:-FRAME, FRAME:-FRAME] = True
+    return values[~inner]
+
+
+def _position(inside: Mask) -> str:
+    rows, columns = np.nonzero(inside)
+    height, width = inside.shape
+    x = ((columns.min() + columns.max()) / 2 - (width - 1) / 2) * 128 / width
+    y = ((rows.min() + rows.max()) / 2 - (height - 1) / 2) * 128 / height
+    if max(abs(x), abs(y)) < _CENTER_REACH:
+        return "center"
+    return min(POSITIONS, key=lambda name: (POSITIONS[name][0] - x) ** 2 + (POSITIONS[name][1] - y) ** 2)
+
+
+def _largest(patches: Mask) -> Mask:
+    labels, count = ndimage.label(patches)
+    if count == 0:
+        return patches
+    sizes = np.bincount(labels.ravel())[1:]
+    largest: Mask = labels == 1 + int(np.argmax(sizes))
+    return largest
+
+
+def _framed(inside: Mask) -> Mask:
+    """The mask's bounding box, scaled into a square sheet by its longer side and centred."""
+    rows, columns = np.nonzero(inside)
+    box = inside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
+    zoom = _SHEET / max(box.shape)
+    scaled = ndimage.zoom(box, zoom, order=1, grid_mode=True, mode="nearest") > 0.5
+    sheet = np.zeros((_SHEET, _SHEET), dtype=bool)
+    height, width = min(scaled.shape[0], _SHEET), min(scaled.shape[1], _SHEET)
+    top, left = (_SHEET - height) // 2, (_SHEET - width) // 2
+    sheet[top : top + height, left : left + width] = scaled[:height, :width]
+    return sheet
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Mapping[str, tuple[Mask, ...]]:
+    return {
+        name: tuple(_framed(mask(outline, (64.0, 64.0), 44.0, turn, 128) > 0.5) for turn in _ROTATIONS)
+        for name, outline in {**OUTLINES, **CONCEPTS}.items()
+    }
+
+
+def _perceptual(rgb: Floats) -> Floats:
+    """SRGB 0 … 255 as CIE L*a*b* (D65), in which a distance of 2 is just visible."""
+    scaled = np.asarray(rgb, dtype=np.float32) / 255
+    linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], dtype=np.float32)
+    xyz = linear @ to_xyz.T / np.array([0.9505, 1.0, 1.089], dtype=np.float32)
+    cube = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    x, y, z = cube[..., 0], cube[..., 1], cube[..., 2]
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float32)

@@ -1,0 +1,106 @@
+"""The grade of the miniature: does a picture show what its prompt asked for, read off the pixels by geometry?"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionXLPipeline
+from PIL import Image
+from tqdm import tqdm
+
+from foundation.files import write_json
+from foundation.seeds import derive
+from training.mini_base import geometry
+from training.mini_base.captions import full
+from training.mini_base.drawing import Picture
+from training.mini_base.world import Scene, random_scene
+
+PROMPTS = 200
+STEPS = 25
+GUIDANCE_SCALE = 5.0
+BATCH = 10
+REQUIRED = {"background": 0.97, "object": 0.95, "position": 0.95, "shape": 0.90}
+"""What the committed weights must reach: share of prompts, 0 … 1."""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Share of prompts whose picture shows the background colour, object colour, position and shape asked for, 0 … 1."""
+
+    background: float
+    object: float
+    position: float
+    shape: float
+
+    def missed(self) -> dict[str, float]:
+        """The figures below the bar."""
+        return {name: value for name, value in asdict(self).items() if value < REQUIRED[name]}
+
+
+def scenes(seed: int, count: int = PROMPTS) -> list[Scene]:
+    """The scenes asked for; none of them was in the training set."""
+    return [random_scene(random.Random(derive(seed, "grade", index))) for index in range(count)]
+
+
+def paint(pipeline: StableDiffusionXLPipeline, wanted: list[Scene], seed: int, steps: int = STEPS) -> list[Picture]:
+    """One picture for each scene, each from a CPU generator of its own."""
+    pictures: list[Picture] = []
+    pipeline.set_progress_bar_config(disable=True)
+    for start in tqdm(range(0, len(wanted), BATCH), desc="grade", unit="batch"):
+        chunk = wanted[start : start + BATCH]
+        generators = [torch.Generator().manual_seed(derive(seed, "grade noise", start + place)) for place in range(len(chunk))]
+        made = pipeline(
+            [full(scene) for scene in chunk],
+            num_inference_steps=steps,
+            guidance_scale=GUIDANCE_SCALE,
+            generator=generators,
+            output_type="np",
+        )
+        pictures += [np.rint(image * 255).astype(np.uint8) for image in made.images]
+    return pictures
+
+
+def judge(wanted: list[Scene], pictures: list[Picture]) -> Grade:
+    """Compare what was asked with what is seen."""
+    readings = [geometry.read(picture) for picture in pictures]
+    pairs = list(zip(wanted, readings, strict=True))
+    return Grade(
+        background=_share(scene.background == seen.background for scene, seen in pairs),
+        object=_share(scene.colour == seen.colour for scene, seen in pairs),
+        position=_share(scene.position == seen.position for scene, seen in pairs),
+        shape=_share(scene.shape == seen.shape for scene, seen in pairs),
+    )
+
+
+def contact_sheet(pictures: list[Picture], columns: int = 12, rows: int = 4) -> Image.Image:
+    """The first pictures in rows."""
+    chosen = pictures[: columns * rows]
+    lines = [np.concatenate(chosen[start : start + columns], axis=1) for start in range(0, len(chosen), columns)]
+    return Image.fromarray(np.concatenate(lines, axis=0))
+
+
+def grade(model: Path, seed: int, out: Path, count: int = PROMPTS, steps: int = STEPS) -> Grade:
+    """Grade the weights in ``model`` and write ``out`` (JSON) with a contact sheet beside it."""
+    pipeline = StableDiffusionXLPipeline.from_pretrained(model, torch_dtype=torch.float32, local_files_only=True)
+    wanted = scenes(seed, count)
+    pictures = paint(pipeline, wanted, seed, steps)
+    reached = judge(wanted, pictures)
+    write_json(out, asdict(reached))
+    contact_sheet(pictures).save(out.with_suffix(".png"))
+    return reached
+
+
+def table(reached: Grade) -> str:
+    """The grade as lines for a terminal."""
+    lines = [f"{'':12}reached  required"]
+    for name, value in asdict(reached).items():
+        lines.append(f"{name:12}{value:7.1%}  {REQUIRED[name]:8.0%}{'' if value >= REQUIRED[name] else '   missed'}")
+    return "\n".join(lines)
+
+
+def _share(right: Iterable[bool]) -> float:
+    values = list(right)
+    return round(sum(values) / len(values), 4)

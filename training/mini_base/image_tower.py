@@ -1,0 +1,129 @@
+"""An image tower fitted to the base's second text encoder, by contrast: together they are ``models/mini-clip``.
+
+It is the evaluation's extractor of image and text features that needs no download. The text layers the UNet reads stay as they
+are; only what lies above them, which the UNet sees pooled, is fitted again.
+"""
+
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import trange
+from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionConfig
+
+from foundation.seeds import derive
+from training.mini_base.autoencoder import to_tensor
+from training.mini_base.captions import full, vary
+from training.mini_base.drawing import draw
+from training.mini_base.loop import Schedule, train
+from training.mini_base.pictures import example
+from training.mini_base.tokenizer import LENGTH
+from training.mini_base.world import RESOLUTION, Scene, random_scene
+
+SCHEDULE = Schedule(steps=3000, batch=64, rate=1e-3)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """``among_100``: share of held-out pictures whose caption comes first among 100; ``swapped_colours``: share that prefer
+    their caption to the one with object and background colour swapped.
+    """
+
+    among_100: float
+    swapped_colours: float
+
+
+def fit(
+    pictures: np.ndarray,
+    text_encoder: CLIPTextModelWithProjection,
+    tokenizer: CLIPTokenizer,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    schedule: Schedule = SCHEDULE,
+) -> CLIPModel:
+    """Fit the image tower on ``pictures`` (N, 128, 128, 3), resuming from ``folder``."""
+    torch.manual_seed(derive(seed, "image tower", "weights"))
+    model = _build(text_encoder).to(device)
+    whole = [index for index in range(len(pictures)) if example(seed, index).time_ids[0] == RESOLUTION]
+
+    def loss_at(step: int) -> Tensor:
+        rng = random.Random(derive(seed, "image tower", step))
+        chosen = rng.sample(whole, schedule.batch)
+        scenes = [example(seed, index).scene for index in chosen]
+        captions = [vary(scene, rng) if rng.random() < 0.5 else full(scene) for scene in scenes]
+        swapped = [full(_swapped(scene)) for scene in scenes]
+        return _contrast(
+            model,
+            torch.stack([to_tensor(pictures[index]) for index in chosen]).to(device),
+            _tokens(tokenizer, captions + swapped).to(device),
+        )
+
+    return train("image tower", model, loss_at, schedule, folder / "image_tower.pt", device)
+
+
+@torch.no_grad()
+def measure(model: CLIPModel, tokenizer: CLIPTokenizer, seed: int, rounds: int = 10) -> Retrieval:
+    """Retrieval and colour binding over ``rounds`` × 100 scenes that no model was trained on."""
+    hits, preferred = 0, 0
+    for turn in trange(rounds, desc="retrieval", leave=False):
+        rng = random.Random(derive(seed, "held out", turn))
+        scenes = [random_scene(rng) for _ in range(100)]
+        images = torch.stack([to_tensor(draw(scene)) for scene in scenes]).to(model.device)
+        captions = _tokens(tokenizer, [full(scene) for scene in scenes] + [full(_swapped(scene)) for scene in scenes])
+        similarity = _similarity(model, images, captions.to(model.device))
+        hits += int((similarity[:, :100].argmax(dim=1).cpu() == torch.arange(100)).sum())
+        preferred += int((similarity[:, :100].diagonal() > similarity[:, 100:].diagonal()).sum())
+    return Retrieval(hits / (100 * rounds), preferred / (100 * rounds))
+
+
+def _build(text_encoder: CLIPTextModelWithProjection) -> CLIPModel:
+    text = text_encoder.config
+    vision = CLIPVisionConfig(
+        image_size=RESOLUTION,
+        patch_size=16,
+        hidden_size=text.hidden_size,
+        intermediate_size=4 * text.hidden_size,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        projection_dim=text.projection_dim,
+    )
+    config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=text.projection_dim)
+    model = CLIPModel(config)
+    model.text_model.load_state_dict(text_encoder.text_model.state_dict())
+    model.text_projection.load_state_dict(text_encoder.text_projection.state_dict())
+    model.text_model.requires_grad_(False)
+    model.text_model.encoder.layers[-1].requires_grad_(True)
+    model.text_model.final_layer_norm.requires_grad_(True)
+    model.set_attn_implementation("eager")
+    return model
+
+
+def _contrast(model: CLIPModel, images: Tensor, tokens: Tensor) -> Tensor:
+    """The symmetric contrastive loss of CLIP (arXiv 2103.00020), swapped colours among the negatives of every picture."""
+    similarity = _similarity(model, images, tokens).float() * model.logit_scale.exp().clamp(max=100)
+    own = torch.arange(len(images), device=images.device)
+    by_caption = similarity[:, : len(images)].t()
+    loss: Tensor = (functional.cross_entropy(similarity, own) + functional.cross_entropy(by_caption, own)) / 2
+    return loss
+
+
+def _similarity(model: CLIPModel, images: Tensor, tokens: Tensor) -> Tensor:
+    """Cosine of every picture with every caption, (pictures, captions)."""
+    seen = model.visual_projection(model.vision_model(images).pooler_output)
+    told = model.text_projection(model.text_model(tokens).pooler_output)
+    cosine: Tensor = functional.normalize(seen, dim=-1) @ functional.normalize(told, dim=-1).t()
+    return cosine
+
+
+def _swapped(scene: Scene) -> Scene:
+    return replace(scene, colour=scene.background, background=scene.colour)
+
+
+def _tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    tokens: Tensor = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids
+    return tokens

@@ -1,0 +1,95 @@
+"""A byte-level BPE tokenizer with the world's own vocabulary, in the layout of CLIP's.
+
+Every byte is a token of its own, so that any text in any language has tokens; the words of the world are one token each. The
+merges are learned here and not by the tokenizers library, whose training breaks ties differently from run to run.
+"""
+
+import itertools
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenizers import pre_tokenizers
+from transformers import CLIPTokenizer
+
+from foundation.seeds import derive
+from training.mini_base.captions import full, made_up_word, vary
+from training.mini_base.pictures import example
+
+LENGTH = 77
+MERGES = 700
+_CAPTIONS, _MADE_UP = 4000, 2500
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_WORD_END = "</w>"
+
+Merge = tuple[str, str]
+
+
+def build(seed: int) -> CLIPTokenizer:
+    """The tokenizer: 256 bytes, the same 256 at the end of a word, the learned merges, start and end of text."""
+    merges = _learn_merges(_word_counts(_captions(seed)))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(letter + _WORD_END for letter in alphabet), *("".join(pair) for pair in merges)]
+    return _tokenizer([*tokens, _START, _END], merges)
+
+
+def save(tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Write the tokenizer with ``vocab.json`` and ``merges.txt`` beside it, for readers that know only those."""
+    tokenizer.save_pretrained(folder)
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in model["merges"])]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _tokenizer(tokens: list[str], merges: list[Merge]) -> CLIPTokenizer:
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+
+
+def _captions(seed: int) -> Iterator[str]:
+    for index in range(_CAPTIONS):
+        scene = example(seed, index).scene
+        yield vary(scene, random.Random(derive(seed, "tokenizer", index)))
+        yield full(scene)
+    # Syllables become tokens too, so that a new word is a handful of tokens and not a spelling.
+    rng = random.Random(derive(seed, "tokenizer", "made up"))
+    for _ in range(_MADE_UP):
+        yield made_up_word(rng)
+
+
+def _word_counts(captions: Iterator[str]) -> Counter[tuple[str, ...]]:
+    """How often each word occurs, as the letters it starts out from."""
+    splitter = _tokenizer([_START, _END], []).backend_tokenizer
+    counts: Counter[tuple[str, ...]] = Counter()
+    for caption in captions:
+        for word, _ in splitter.pre_tokenizer.pre_tokenize_str(splitter.normalizer.normalize_str(caption)):
+            counts[(*word[:-1], word[-1] + _WORD_END)] += 1
+    return counts
+
+
+def _learn_merges(counts: Counter[tuple[str, ...]]) -> list[Merge]:
+    """Byte-pair encoding (arXiv 1508.07909): join the most frequent pair, ties by the alphabet, ``MERGES`` times."""
+    merges: list[Merge] = []
+    words = dict(counts)
+    while len(merges) < MERGES:
+        pairs: Counter[Merge] = Counter()
+        for word, count in words.items():
+            for pair in itertools.pairwise(word):
+                pairs[pair] += count
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        words = {_joined(word, best): count for word, count in words.items()}
+    return merges
+
+
+def _joined(word: tuple[str, ...], pair: Merge) -> tuple[str, ...]:
+    joined: list[str] = []
+    for part in word:
+        if joined and (joined[-1], part) == pair:
+            joined[-1] += part
+        else:
+            joined.append(part)
+    return tuple(joined)

@@ -1,0 +1,21 @@
+"""The epsilon objective with min-SNR weights."""
+
+from torch import Tensor
+
+
+def add_noise(latents: Tensor, noise: Tensor, levels: Tensor, timesteps: Tensor) -> Tensor:
+    """Latents (B, C, H, W) at ``timesteps`` (B,) of a schedule with cumulated alphas ``levels`` (DDPM, arXiv 2006.11239)."""
+    kept = levels[timesteps].reshape(-1, 1, 1, 1)
+    return kept.sqrt() * latents + (1 - kept).sqrt() * noise
+
+
+def min_snr_weights(levels: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
+    """Loss weights (B,) of an epsilon objective, min(SNR, gamma) / SNR (Min-SNR, arXiv 2303.09556)."""
+    ratio = levels[timesteps] / (1 - levels[timesteps])
+    return ratio.clamp(max=gamma) / ratio
+
+
+def weighted_error(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """The mean over the batch of each picture's squared error times its weight."""
+    errors = (predicted.float() - target.float()).pow(2).mean(dim=(1, 2, 3))
+    return (errors * weights).mean()

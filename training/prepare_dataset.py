@@ -1,0 +1,117 @@
+"""Entry point 1: raw pictures and captions → a checked, hashed data set."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from foundation.errors import DONE, BadInput, command
+from foundation.files import whole_folder, write_json
+from foundation.hashing import hash_file
+from foundation.manifest import Stage
+from training import recipe as recipes
+from training.data import raw
+from training.data.concept import NAME as CONCEPT
+from training.data.concept import Concept, read_concept
+from training.data.dataset import NAME, Dataset, Entry
+from training.data.fit import fit
+from training.data.preview import contact_sheet
+from training.data.raw import RawPicture
+
+PREPARED = "prepared"
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepare one data set; exit code 0 done, 2 bad input."""
+    arguments = _parser().parse_args(argv)
+    folder: Path = arguments.dataset
+    recipe = recipes.load(arguments.recipe, arguments.set)  # 1. at which resolution
+    concept = read_concept(folder)  # 2. what is taught
+    pictures = _captioned(raw.find(folder / "raw"), concept, arguments.allow_missing_captions)  # 3. from what
+    stage = Stage("prepare", _inputs(folder, pictures), {"resolution": recipe.resolution, "trigger": concept.trigger})
+    if not arguments.force and stage.is_up_to_date(folder):
+        print(f"prepare: {folder} is up to date ({len(pictures)} pictures)")
+        return DONE
+    entries = _prepare(pictures, folder, recipe.resolution)  # 4. fit every picture
+    _write(stage, Dataset(trigger=concept.trigger, resolution=recipe.resolution, entries=entries), folder)
+    _report(entries, concept)  # 5. say what was found
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.prepare_dataset",
+        description="Check the pictures in DATASET/raw, fit them to the recipe's resolution and write DATASET/dataset.json, "
+        "DATASET/prepared and DATASET/preview.png.",
+    )
+    parser.add_argument("--dataset", type=Path, required=True, help="the data set's folder, as datasets/README.md lays it out")
+    parser.add_argument("--recipe", default="mini", help="a recipe's name or file (default: mini)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe")
+    parser.add_argument(
+        "--allow-missing-captions", action="store_true", help="caption a picture without a caption by the trigger word alone"
+    )
+    parser.add_argument("--force", action="store_true", help="prepare again even if nothing has changed")
+    return parser
+
+
+def _captioned(pictures: Sequence[RawPicture], concept: Concept, allow_missing: bool) -> list[RawPicture]:
+    missing = [picture.path for picture in pictures if picture.caption is None]
+    if missing and not allow_missing:
+        raise BadInput(
+            f"{missing[0]}: no caption beside it ({missing[0].with_suffix('.txt').name})"
+            + (f", nor beside {len(missing) - 1} others" if len(missing) > 1 else "")
+            + f". Write one with the word {concept.trigger!r} in it, or run with --allow-missing-captions to use that word alone."
+        )
+    return [RawPicture(picture.path, picture.caption or concept.trigger) for picture in pictures]
+
+
+def _inputs(folder: Path, pictures: Sequence[RawPicture]) -> dict[str, str]:
+    files = [folder / CONCEPT]
+    for picture in pictures:
+        caption = picture.path.with_suffix(".txt")
+        files += [picture.path, caption] if caption.exists() else [picture.path]
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
+
+
+def _prepare(pictures: Sequence[RawPicture], folder: Path, resolution: int) -> tuple[Entry, ...]:
+    """Fit all pictures into a folder that takes its place only when every one of them could be read."""
+    entries = []
+    with whole_folder(folder / PREPARED) as temporary:
+        for picture in tqdm(pictures, desc="prepare", unit="picture"):
+            fitted = fit(raw.open_picture(picture.path), resolution)
+            target = temporary / f"{picture.path.stem}.png"
+            fitted.picture.save(target)
+            entries.append(
+                Entry(
+                    file=f"{PREPARED}/{target.name}",
+                    sha256=hash_file(target),
+                    source=f"raw/{picture.path.name}",
+                    source_sha256=hash_file(picture.path),
+                    caption=picture.caption or "",
+                    original_size=fitted.original_size,
+                    crop=fitted.crop,
+                )
+            )
+    return tuple(entries)
+
+
+def _write(stage: Stage, dataset: Dataset, folder: Path) -> None:
+    write_json(folder / NAME, dataset.model_dump(mode="json"))
+    contact_sheet(folder, dataset.entries).save(folder / "preview.png")
+    outputs = {entry.file: entry.sha256 for entry in dataset.entries}
+    outputs |= {name: hash_file(folder / name) for name in (NAME, "preview.png")}
+    stage.write_manifest(folder, outputs)
+
+
+def _report(entries: Sequence[Entry], concept: Concept) -> None:
+    without = [Path(entry.source).name for entry in entries if concept.trigger not in entry.caption.split()]
+    print(f"prepare: {len(entries)} pictures, trigger {concept.trigger!r} in {len(entries) - len(without)} captions")
+    if without:
+        print(f"prepare: warning: the caption does not contain the trigger: {', '.join(without)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

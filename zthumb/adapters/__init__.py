@@ -1,0 +1,1 @@
+"""LoRA files: read, check, convert, apply, remove."""

@@ -1,0 +1,81 @@
+"""One adapter in two layouts, because no single file satisfies every reader.
+
+The kohya layout is read by diffusers, ComfyUI, A1111, Forge, SD.Next, InvokeAI and kohya itself; the diffusers layout by
+diffusers and PEFT. Both are written with alpha equal to rank, the scale folded into the weights: readers that ignore or guess
+alpha then agree with those that read it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zthumb.adapters.names import to_kohya
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A UNet LoRA: PEFT weights ``<module>.lora_A.weight`` (rank, in) and ``<module>.lora_B.weight`` (out, rank)."""
+
+    weights: "Mapping[str, Tensor]"
+    rank: int
+    alpha: float
+    target_modules: Sequence[str]
+
+    @property
+    def modules(self) -> list[str]:
+        """Paths of the adapted modules, sorted."""
+        return sorted(name.removesuffix(".lora_A.weight") for name in self.weights if name.endswith(".lora_A.weight"))
+
+    def down(self, module: str) -> "Tensor":
+        """The projection onto the rank, (rank, in)."""
+        return self.weights[f"{module}.lora_A.weight"].contiguous()
+
+    def up(self, module: str) -> "Tensor":
+        """The projection back, (out, rank), with alpha / rank folded in."""
+        return (self.weights[f"{module}.lora_B.weight"] * (self.alpha / self.rank)).contiguous()
+
+
+def save_diffusers(adapter: Adapter, path: Path) -> None:
+    """Write the diffusers layout: PEFT keys below ``unet.``, rank and alpha in the header."""
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for module in adapter.modules:
+        tensors[f"unet.{module}.lora_A.weight"] = adapter.down(module)
+        tensors[f"unet.{module}.lora_B.weight"] = adapter.up(module)
+    config = {
+        "unet.r": adapter.rank,
+        "unet.lora_alpha": adapter.rank,
+        "unet.target_modules": sorted(adapter.target_modules),
+    }
+    header = {"format": "pt", "lora_adapter_metadata": json.dumps(config, indent=2, sort_keys=True)}
+    save_file(tensors, path, metadata=header)
+
+
+def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Mapping[str, str]) -> None:
+    """Write the kohya layout: original block names, a scalar alpha for each module, ``metadata`` and its hash in the header."""
+    import torch
+    from safetensors.torch import save, save_file
+
+    tensors = {}
+    for module in adapter.modules:
+        name = to_kohya(module, layers_per_block)
+        tensors[f"{name}.alpha"] = torch.tensor(float(adapter.rank))
+        tensors[f"{name}.lora_down.weight"] = adapter.down(module)
+        tensors[f"{name}.lora_up.weight"] = adapter.up(module)
+    digest = hashlib.sha256(_body(save(tensors))).hexdigest()
+    hashes = {"sshs_model_hash": digest, "modelspec.hash_sha256": f"0x{digest}"}
+    save_file(tensors, path, metadata={**metadata, **hashes})
+
+
+def _body(file: bytes) -> bytes:
+    """A safetensors file without its length field and header."""
+    return file[8 + int.from_bytes(file[:8], "little") :]

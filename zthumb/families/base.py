@@ -1,0 +1,61 @@
+"""What training and serving ask of a model family."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the denoiser is told of each picture.
+
+    ``states`` (B, tokens, width) are the text states it attends to, ``pooled`` (B, width) the embedding of the whole prompt,
+    ``time_ids`` (B, 6) SDXL's original size, crop and target size in pixels.
+    """
+
+    states: Tensor
+    pooled: Tensor
+    time_ids: Tensor
+
+
+class Family(ABC):
+    """One model family: its components, conditioning, objective and LoRA targets.
+
+    The pipeline is passed in and never kept, so a family has no state.
+    """
+
+    name: str
+    lora_targets: Mapping[str, Sequence[str]]
+    """Name of a target set → endings of the modules that get an adapter."""
+
+    @abstractmethod
+    def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+        """The diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``."""
+
+    @abstractmethod
+    def denoiser(self, pipeline: Any) -> Any:
+        """The network that is trained and carries the adapter."""
+
+    @abstractmethod
+    def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, height, width) in -1 … 1 → scaled latents (B, channels, height / 8, width / 8), float32."""
+
+    @abstractmethod
+    def encode_prompts(self, pipeline: Any, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32."""
+
+    @abstractmethod
+    def noise_levels(self, pipeline: Any) -> Tensor:
+        """The cumulated alphas of the training noise schedule, (timesteps,), falling from one to nearly zero."""
+
+    @abstractmethod
+    def predict(self, denoiser: Any, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        """The noise the denoiser sees in ``noisy`` latents at ``timesteps``, of the latents' shape."""

@@ -1,0 +1,66 @@
+"""Stable Diffusion XL (arXiv 2307.01952): two text encoders, size and crop conditioning, an epsilon objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from zthumb.families.base import Conditioning, Family
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+
+
+class SDXL(Family):
+    """SDXL base 1.0 and everything of its shape, ``models/mini-sdxl`` included."""
+
+    name = "sdxl"
+    lora_targets = MappingProxyType({"attention": _ATTENTION, "attention+feed-forward": _ATTENTION + _FEED_FORWARD})
+
+    def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+        from diffusers import StableDiffusionXLPipeline
+
+        pipeline = StableDiffusionXLPipeline.from_pretrained(
+            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True, add_watermarker=False
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+            part.requires_grad_(False)
+        return pipeline.to(device)
+
+    def denoiser(self, pipeline: Any) -> Any:
+        return pipeline.unet
+
+    def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
+        import torch
+
+        vae = pipeline.vae
+        with torch.no_grad():
+            latents = vae.encode(pictures.to(vae.device, vae.dtype)).latent_dist.mean
+        scaled: Tensor = (latents * vae.config.scaling_factor).float()
+        return scaled
+
+    def encode_prompts(self, pipeline: Any, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        import torch
+
+        with torch.no_grad():
+            states, _, pooled, _ = pipeline.encode_prompt(list(prompts), do_classifier_free_guidance=False)
+        return states.float(), pooled.float()
+
+    def noise_levels(self, pipeline: Any) -> Tensor:
+        levels: Tensor = pipeline.scheduler.alphas_cumprod
+        return levels
+
+    def predict(self, denoiser: Any, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        added = {"text_embeds": conditioning.pooled, "time_ids": conditioning.time_ids}
+        predicted: Tensor = denoiser(noisy, timesteps, conditioning.states, added_cond_kwargs=added).sample
+        return predicted
+
+
+FAMILY = SDXL()

@@ -1,0 +1,77 @@
+"""Entry point 4: serve a base model and its adapters over HTTP."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from foundation.config import explain
+from foundation.errors import DONE, BadInput, command
+from zthumb.server.settings import Settings
+
+DESCRIPTION = "Serve a base model and its adapters: POST /generate, GET /models, GET /health; the API is described at /docs."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the server; what is not given comes from the environment."""
+    parser.add_argument("--host", help="address to listen on (ZTHUMB_HOST, default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (ZTHUMB_PORT, default 8000)")
+    parser.add_argument("--model", help="base model (MODEL, default models/mini-sdxl)")
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; exit code 0 done, 1 failed, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="zthumb serve", description=DESCRIPTION)
+    add_arguments(parser)
+    return serve(parser.parse_args(argv))
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Check the settings, take the port, load the base, serve."""
+    settings = _settings(arguments)  # 1. what to serve, where
+    _offline()  # 2. nothing is fetched behind anyone's back
+    with _taken_port(settings) as listener:  # 3. before anything slow is loaded
+        import uvicorn
+
+        from zthumb.server.app import create_app
+        from zthumb.sources.local import find_base
+
+        find_base(settings.model)
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
+        print(f"zthumb serves {settings.model} at http://{settings.host}:{listener.getsockname()[1]}", flush=True)
+        server.run(sockets=[listener])  # 4. until told to stop
+    return DONE
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    given = {name: getattr(arguments, name) for name in ("host", "port", "model") if getattr(arguments, name) is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise BadInput("\n".join(f"settings: {line}" for line in explain(Settings, error))) from None
+
+
+def _taken_port(settings: Settings) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise BadInput(
+            f"port {settings.port} at {settings.host} cannot be taken: {error.strerror}. Choose another with --port."
+        ) from None
+    return listener
+
+
+def _offline() -> None:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

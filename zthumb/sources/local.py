@@ -1,0 +1,38 @@
+"""A base model on this disk: found, recognised, identified by its hash."""
+
+from pathlib import Path
+
+from foundation.errors import BadInput
+from foundation.files import read_json
+from foundation.hashing import hash_files, hash_value
+
+_FAMILIES = {"StableDiffusionXLPipeline": "sdxl"}
+
+
+def find_base(reference: str) -> Path:
+    """The folder of a base model; ``BadInput`` says how to get one that is not there."""
+    folder = Path(reference)
+    if (folder / "model_index.json").is_file():
+        return folder
+    if folder.name == "mini-sdxl":
+        raise BadInput(
+            f"{folder}: the embedded base is not there. Run `git checkout -- {folder}`, or rebuild it with `make mini_base`."
+        )
+    raise BadInput(
+        f"{folder}: no base model is there. Put a model in the diffusers layout (a folder with model_index.json) at this path; "
+        f"SDXL base 1.0 comes with `hf download stabilityai/stable-diffusion-xl-base-1.0 --local-dir {folder}`."
+    )
+
+
+def family_of(folder: Path) -> str:
+    """The name of the family a base belongs to, read from its ``model_index.json``."""
+    pipeline = read_json(folder / "model_index.json").get("_class_name", "")
+    if pipeline not in _FAMILIES:
+        raise BadInput(f"{folder}: a {pipeline or 'nameless'} model, which is not supported. Supported: {', '.join(_FAMILIES)}.")
+    return _FAMILIES[pipeline]
+
+
+def hash_base(folder: Path) -> str:
+    """One SHA-256 over the weights and configuration of a base, whatever its documentation says."""
+    kept = {name: digest for name, digest in hash_files(folder).items() if name.endswith((".safetensors", ".json", ".txt"))}
+    return hash_value(kept)
