@@ -1,5 +1,6 @@
 """The report, a pure function of the results: rendered twice it is the same bytes."""
 
+import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +21,7 @@ def render(results: Results) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["distance"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment.filters["cell"] = _cell
     environment.filters["scale"] = lambda value: f"{value:g}"
     template = environment.get_template("report.md.j2")
     return template.render(results=results, headline=headline(results), strata=_strata(results.samples))
@@ -37,6 +39,11 @@ def headline(results: Results) -> str:
     moved += _percent(strongest.trigger_distance)
     still = f", pictures without it by {_percent(strongest.control_distance)}" if strongest.control_distance is not None else ""
     return f"{moved}{still} (mean absolute pixel difference; {results.answered} of {results.asked} pictures answered)."
+
+
+def _cell(text: str) -> str:
+    """Text that neither ends a table cell nor the description of a picture."""
+    return re.sub(r"([|\[\]\\`*_])", r"\\\1", " ".join(text.split()))
 
 
 def _percent(value: float | None) -> str:

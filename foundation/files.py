@@ -39,6 +39,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         for path in sorted(temporary.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
             _flush(path)
         temporary.chmod(0o755)
         _replace_folder(temporary, target)

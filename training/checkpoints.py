@@ -1,15 +1,16 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped, in folders that are whole or not there."""
 
+from __future__ import annotations
+
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from foundation.files import read_json, whole_folder, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ADAPTER, _OPTIMIZER, _STATE = "adapter.safetensors", "optimizer.pt", "state.json"
 
@@ -24,11 +25,15 @@ class Checkpoint:
 
     def adapter(self) -> dict[str, Tensor]:
         """The adapter's weights by PEFT name."""
+        from safetensors.torch import load_file
+
         weights: dict[str, Tensor] = load_file(self.folder / _ADAPTER)
         return weights
 
     def optimizer(self) -> dict[str, Any]:
         """The optimizer's state."""
+        import torch
+
         state: dict[str, Any] = torch.load(self.folder / _OPTIMIZER, weights_only=True)
         return state
 
@@ -37,6 +42,9 @@ def save(
     folder: Path, step: int, fingerprint: str, adapter: dict[str, Tensor], optimizer: dict[str, Any], keep: int
 ) -> Checkpoint:
     """Write the checkpoint of ``step`` below ``folder`` and drop all but the ``keep`` latest."""
+    import torch
+    from safetensors.torch import save_file
+
     target = folder / f"step-{step:06d}"
     with whole_folder(target) as temporary:
         save_file({name: weight.contiguous() for name, weight in sorted(adapter.items())}, temporary / _ADAPTER)

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.export_lora",
-        description="Write the adapter of a finished run to models/lora/RUN: in the kohya layout (RUN.safetensors, for nearly every "
+        description="Write the adapter of a finished run to models/lora/RUN: in the kohya layout (RUN.safetensors, for most "
         "program), in the diffusers layout (pytorch_lora_weights.safetensors), a card and a manifest.",
     )
     parser.add_argument("--run", required=True, help="the run's name")

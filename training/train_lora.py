@@ -1,7 +1,6 @@
 """Entry point 2: a recipe and a prepared data set → a trained adapter."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from training.data.dataset import read_dataset
 from training.recipe import Recipe
 from training.run import METRICS, RECIPE, Run
 from zthumb.sources.local import family_of, find_base, hash_base
+from zthumb.sources.offline import stay_offline
 
 RUNS = Path("outputs/lora")
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(recipe: Recipe, base: Path, dataset: Any, arguments: argparse.Namespace, run: Run, stage: Stage) -> None:
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    stay_offline()
     import torch
     from tqdm import tqdm
 

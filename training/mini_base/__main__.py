@@ -1,12 +1,12 @@
 """``python -m training.mini_base``: build the miniature, grade it, draw a concept for it, check a report of that concept."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.errors import DONE, FAILED, command
+from zthumb.sources.offline import stay_offline
 
 MODELS, WORK, GRADE = Path("models"), Path("outputs/mini_base"), Path("outputs/grade/mini-sdxl.json")
 REPORTS = Path("outputs/lora_eval")
@@ -16,7 +16,7 @@ REPORTS = Path("outputs/lora_eval")
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to a subcommand; exit code 0 done, 1 a grade or check was not reached, 2 bad input."""
     arguments = _parser().parse_args(argv)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    stay_offline()
     code: int = arguments.run_command(arguments)
     return code
 

@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from foundation.files import whole_folder
+from foundation.files import read_json, whole_folder, write_json
 from training.mini_base import tokenizer as tokenizers
 from training.mini_base.denoiser import NOISE_SCHEDULE, Denoiser
 from training.mini_base.world import RESOLUTION
@@ -38,6 +38,14 @@ def save_pipeline(made: StableDiffusionXLPipeline, folder: Path) -> None:
         made.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         for name in ("tokenizer", "tokenizer_2"):
             tokenizers.save(getattr(made, name), temporary / name)
+        for name in ("text_encoder", "text_encoder_2"):
+            _load_in_full_precision(temporary / name / "config.json")
+
+
+def _load_in_full_precision(config: Path) -> None:
+    # Asked for no precision, diffusers loads its parts in fp32 but transformers in the one its configuration names, and the two
+    # would not fit together.
+    write_json(config, {**read_json(config), "dtype": "float32"})
 
 
 def save_clip(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:

@@ -35,9 +35,7 @@ class DemoCheck:
         """The names of the figures that are not reached."""
         values = asdict(self)
         return [
-            name
-            for name, bar in REQUIRED.items()
-            if (values[name] > bar if name == "concept_at_zero" else values[name] < bar)
+            name for name, bar in REQUIRED.items() if (values[name] > bar if name == "concept_at_zero" else values[name] < bar)
         ]
 
 

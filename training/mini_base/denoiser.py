@@ -22,7 +22,7 @@ from training.mini_base.loop import Schedule, train
 from training.mini_base.pictures import example
 from training.mini_base.tokenizer import LENGTH
 
-SCHEDULE = Schedule(steps=7000, batch=32, rate=1e-3)
+SCHEDULE = Schedule(steps=6000, batch=24, rate=1e-3)
 TEXT_WIDTH, TEXT_LAYERS = 128, 3
 TIME_WIDTH = 32
 MIN_SNR_GAMMA = 5.0

@@ -84,7 +84,7 @@ def contact_sheet(pictures: list[Picture], columns: int = 12, rows: int = 4) -> 
 
 def grade(model: Path, seed: int, out: Path, count: int = PROMPTS, steps: int = STEPS) -> Grade:
     """Grade the weights in ``model`` and write ``out`` (JSON) with a contact sheet beside it."""
-    pipeline = StableDiffusionXLPipeline.from_pretrained(model, torch_dtype=torch.float32, local_files_only=True)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(model, dtype=torch.float32, local_files_only=True)
     wanted = scenes(seed, count)
     pictures = paint(pipeline, wanted, seed, steps)
     reached = judge(wanted, pictures)

@@ -34,6 +34,7 @@ class Stateful(Protocol):
 
     def state_dict(self) -> Any:
         """The state."""
+
     def load_state_dict(self, state_dict: Any) -> Any:
         """Take a state on."""
 

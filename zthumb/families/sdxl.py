@@ -25,9 +25,11 @@ class SDXL(Family):
 
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
         from diffusers import StableDiffusionXLPipeline
+        from diffusers.utils import logging
 
+        logging.disable_progress_bar()
         pipeline = StableDiffusionXLPipeline.from_pretrained(
-            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True, add_watermarker=False
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, add_watermarker=False
         )
         pipeline.set_progress_bar_config(disable=True)
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):

@@ -1,7 +1,6 @@
 """Entry point 4: serve a base model and its adapters over HTTP."""
 
 import argparse
-import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from foundation.config import explain
 from foundation.errors import DONE, BadInput, command
 from zthumb.server.settings import Settings
+from zthumb.sources.offline import stay_offline
 
 DESCRIPTION = "Serve a base model and its adapters: POST /generate, GET /models, GET /health; the API is described at /docs."
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     """Check the settings, take the port, load the base, serve."""
     settings = _settings(arguments)  # 1. what to serve, where
-    _offline()  # 2. nothing is fetched behind anyone's back
+    stay_offline()  # 2. nothing is fetched behind anyone's back
     with _taken_port(settings) as listener:  # 3. before anything slow is loaded
         import uvicorn
 
@@ -67,10 +67,6 @@ def _taken_port(settings: Settings) -> socket.socket:
             f"port {settings.port} at {settings.host} cannot be taken: {error.strerror}. Choose another with --port."
         ) from None
     return listener
-
-
-def _offline() -> None:
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""The whole chain, run as a user runs it, at a tiny step count."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+TINY = "steps=4 batch=2 prior.images=4 prior.batch=2 prior.steps=2 checkpoint_every=2"
+PROMPTS = "trigger: ['a photo of a red {trigger}']\ncontrol: ['a photo of a red star']\nseeds: [1]\nscales: [0, 0.8]\nsteps: 3\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, miniature: Path) -> Path:
+    """A copy of what the chain needs, so that the real outputs are left alone."""
+    copy = tmp_path / "checkout"
+    for name in ("foundation", "training", "zthumb", "evaluation", "scripts"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "datasets" / "z" / "raw", copy / "datasets" / "z" / "raw")
+    shutil.copy(ROOT / "datasets" / "z" / "concept.yaml", copy / "datasets" / "z")
+    (copy / "models").mkdir()
+    (copy / "models" / "mini-sdxl").symlink_to(miniature)
+    (copy / "prompts.yaml").write_text(PROMPTS)
+    return copy
+
+
+def _finetune(checkout: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PYTHON": str(ROOT / ".venv" / "bin" / "python"),
+        "PYTHONPATH": str(checkout),
+        "RUN": "tiny",
+        "SET": TINY,
+        "PROMPTS": "prompts.yaml",
+        **settings,
+    }
+    return subprocess.run(
+        ["scripts/finetune_z.sh"], cwd=checkout, env=environment, capture_output=True, text=True, check=False, timeout=400
+    )
+
+
+def test_pictures_become_an_adapter_and_a_report_and_a_second_time_nothing_is_repeated(checkout: Path) -> None:
+    first = _finetune(checkout)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert first.stdout.startswith("runner: local")
+    report = checkout / "outputs" / "lora_eval" / "tiny"
+    text = (report / "report.md").read_text()
+    links = re.findall(r"\((images/[^)]+)\)", text)
+    assert len(links) == 4
+    assert all((report / link).exists() for link in links)
+    samples = [json.loads(line) for line in (report / "samples.jsonl").read_text().splitlines()]
+    assert {sample["lora_scale"] for sample in samples} == {0.0, 0.8}
+    assert all({"prompt", "seed", "lora_scale", "image", "status"} <= set(sample) for sample in samples)
+    for folder in ("datasets/z", "outputs/lora/tiny", "models/lora/tiny", "outputs/lora_eval/tiny"):
+        assert (checkout / folder / "manifest.json").exists()
+    assert "models/lora/tiny/tiny.safetensors" in first.stdout
+    assert "outputs/lora_eval/tiny/report.md" in first.stdout
+    adapter = (checkout / "models" / "lora" / "tiny" / "tiny.safetensors").read_bytes()
+
+    second = _finetune(checkout)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert second.stdout.count("up to date") == 4
+
+    forced = _finetune(checkout, FORCE="1")
+    assert forced.returncode == 0, forced.stdout + forced.stderr
+    assert "up to date" not in forced.stdout
+    assert (checkout / "models" / "lora" / "tiny" / "tiny.safetensors").read_bytes() == adapter
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"DATASET": "datasets/gone"}, "datasets/gone"),
+        ({"RECIPE": "mimi"}, "Did you mean 'mini'"),
+        ({"SET": "base=models/gone"}, "models/gone"),
+        ({"RUNNER": "podman"}, "neither local nor docker"),
+    ],
+)
+def test_bad_input_ends_the_chain_with_one_line_and_exit_code_two(checkout: Path, settings: dict[str, str], named: str) -> None:
+    done = _finetune(checkout, **settings)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (checkout / "models" / "lora").exists()

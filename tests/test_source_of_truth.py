@@ -1,0 +1,60 @@
+"""The document agrees with the files it names, and the check would notice if it did not."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_source_of_truth", ROOT / "scripts" / "check_source_of_truth.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_row_agrees_with_its_file(script: ModuleType) -> None:
+    assert script.faults(ROOT) == []
+
+
+def _copy(tmp_path: Path, script: ModuleType) -> Path:
+    document = (ROOT / "SOURCE_OF_TRUTH.md").read_text()
+    (tmp_path / "SOURCE_OF_TRUTH.md").write_text(document)
+    for row in script.rows(document):
+        target = tmp_path / row.evidence
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            shutil.copy(ROOT / row.evidence, target)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("| torch | `2.13.0`", "| torch | `2.12.0`", "does not say 'torch==2.12.0'"),
+        ("`training/train_lora.py`", "`training/gone.py`", "training/gone.py is missing"),
+        ("`debian:12.12-slim`", "TBD", "a placeholder"),
+    ],
+)
+def test_a_row_that_is_wrong_is_found(tmp_path: Path, script: ModuleType, old: str, new: str, complaint: str) -> None:
+    copy = _copy(tmp_path, script)
+    document = copy / "SOURCE_OF_TRUTH.md"
+    document.write_text(document.read_text().replace(old, new, 1))
+    assert any(complaint in fault for fault in script.faults(copy))
+
+
+def test_a_pin_that_moves_without_its_row_is_found(tmp_path: Path, script: ModuleType) -> None:
+    copy = _copy(tmp_path, script)
+    pins = copy / "training" / "requirements.base.txt"
+    pins.write_text(pins.read_text().replace("diffusers==", "diffusers==9"))
+    assert any("diffusers" in fault for fault in script.faults(copy))

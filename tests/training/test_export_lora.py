@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import quick_arguments
+from training import export_lora, train_lora
+from zthumb.adapters import reader
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_finished_run_is_exported_in_both_layouts_with_its_card(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_lora.main(quick_arguments(prepared, "a"))
+    assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
+    folder = Path("models/lora/a")
+    assert {path.name for path in folder.iterdir()} == {
+        "a.safetensors",
+        "pytorch_lora_weights.safetensors",
+        "README.md",
+        "manifest.json",
+    }
+    header = reader.read(folder / "a.safetensors").metadata
+    assert header["ss_base_model_version"].startswith("sdxl_")
+    assert header["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
+    assert header["ss_network_dim"] == header["ss_network_alpha"] == "16"
+    assert len(header["ss_sd_model_hash"]) == 64
+    assert "zbadge" in (folder / "README.md").read_text()
+    capsys.readouterr()
+    assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
+    assert "up to date" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_finished_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export_lora.main(["--run", "gone", "--dataset", str(prepared)]) == 2
+    assert "no finished training run" in capsys.readouterr().err

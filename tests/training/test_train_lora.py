@@ -1,0 +1,86 @@
+"""Training, driven as a user would, on the miniature."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from foundation.hashing import hash_file
+from tests.training.conftest import quick_arguments
+from training import train_lora
+
+pytestmark = pytest.mark.slow
+
+
+def _adapter(run: str, step: int = 6) -> str:
+    return hash_file(Path(f"outputs/lora/{run}/checkpoints/step-{step:06d}/adapter.safetensors"))
+
+
+def test_a_run_leaves_checkpoints_metrics_its_recipe_and_a_manifest(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_lora.main(quick_arguments(prepared, "a")) == 0
+    run = Path("outputs/lora/a")
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-000004", "step-000006"]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert all(line["loss"] > 0 for line in lines)
+    assert lines[0]["prior"] == 0
+    assert lines[-1]["prior"] > 0
+    assert json.loads((run / "manifest.json").read_text())["seed"] == 0
+    assert "lr: 0.0" in (run / "recipe.yaml").read_text()
+    capsys.readouterr()
+    assert train_lora.main(quick_arguments(prepared, "a")) == 0
+    assert "up to date" in capsys.readouterr().out
+
+
+def test_the_same_recipe_and_pictures_make_the_same_adapter(prepared: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "a"))
+    train_lora.main(quick_arguments(prepared, "b"))
+    assert _adapter("a") == _adapter("b")
+    train_lora.main(quick_arguments(prepared, "c", "seed=1"))
+    assert _adapter("a") != _adapter("c")
+
+
+def test_a_run_killed_in_the_middle_ends_with_the_same_bytes(prepared: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "whole"))
+    arguments = quick_arguments(prepared, "killed")
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-m", "training.train_lora", *arguments], stderr=subprocess.DEVNULL)
+        _wait_for_a_new_checkpoint(process, Path("outputs/lora/killed/checkpoints"))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert train_lora.main(arguments) == 0
+    assert _adapter("killed") == _adapter("whole")
+    metrics = [Path(f"outputs/lora/{run}/metrics.jsonl").read_text() for run in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
+
+
+def _wait_for_a_new_checkpoint(process: subprocess.Popen[bytes], folder: Path) -> None:
+    before = set(folder.glob("step-*")) if folder.exists() else set()
+    for _ in range(1200):
+        if process.poll() is not None or (folder.exists() and set(folder.glob("step-*")) - before):
+            return
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("sets", "named"),
+    [
+        (["base=models/gone"], "models/gone: no base model is there"),
+        (["optimizer.rate=1"], "unknown key 'optimizer.rate'"),
+        (["optimizer.lr=1e30", "prior.weight=0"], "not finite"),
+    ],
+)
+def test_what_goes_wrong_is_named(prepared: Path, capsys: pytest.CaptureFixture[str], sets: list[str], named: str) -> None:
+    assert train_lora.main(quick_arguments(prepared, "bad", *sets)) in (1, 2)
+    assert named in capsys.readouterr().err
+    assert not Path("outputs/lora/bad/manifest.json").exists()
+
+
+def test_an_unprepared_data_set_says_what_to_do(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (prepared / "dataset.json").unlink()
+    assert train_lora.main(quick_arguments(prepared, "bad")) == 2
+    assert "prepare_dataset" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""Both exports of one adapter are read by diffusers, with nothing left over, and give the same picture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from peft import LoraConfig, get_peft_model_state_dict
+from safetensors import safe_open
+
+from foundation.errors import BadInput
+from zthumb import families
+from zthumb.adapters import reader
+from zthumb.adapters.layouts import Adapter, save_diffusers, save_kohya
+
+pytestmark = pytest.mark.slow
+
+SDXL = families.get("sdxl")
+RANK, ALPHA = 4, 6.0
+
+
+@pytest.fixture
+def adapter(miniature: Path) -> Adapter:
+    unet = SDXL.load(miniature, torch.float32, torch.device("cpu")).unet
+    targets = SDXL.lora_targets["attention+feed-forward"]
+    torch.manual_seed(0)
+    unet.add_adapter(LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(targets)))
+    weights = get_peft_model_state_dict(unet)
+    weights = {name: torch.randn_like(weight) * 0.05 for name, weight in weights.items()}
+    return Adapter(weights, RANK, ALPHA, targets)
+
+
+def _painted(miniature: Path, file: Path | None) -> NDArray[np.float32]:
+    pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
+    if file is not None:
+        pipeline.load_lora_weights(file.parent, weight_name=file.name, use_safetensors=True)
+    made = pipeline("a red star", num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="np")
+    image: NDArray[np.float32] = made.images[0]
+    return image
+
+
+def test_both_layouts_change_the_picture_and_agree(miniature: Path, adapter: Adapter, tmp_path: Path) -> None:
+    kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
+    save_kohya(adapter, kohya, layers_per_block=1, metadata={"ss_v2": "False"})
+    save_diffusers(adapter, diffusers)
+    base, first, second = _painted(miniature, None), _painted(miniature, kohya), _painted(miniature, diffusers)
+    assert np.abs(first - base).max() > 0.01
+    assert np.abs(first - second).max() < 1e-5
+
+
+def test_every_module_of_the_kohya_file_has_down_up_and_alpha(adapter: Adapter, tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    save_kohya(adapter, file, layers_per_block=1, metadata={"ss_v2": "False"})
+    with safe_open(file, "pt") as opened:
+        names, metadata = set(opened.keys()), opened.metadata()
+        assert all(opened.get_tensor(name).shape == () for name in names if name.endswith(".alpha"))
+    stems = {name.split(".")[0] for name in names}
+    assert names == {f"{stem}.{end}" for stem in stems for end in ("lora_down.weight", "lora_up.weight", "alpha")}
+    assert len(stems) == len(adapter.modules)
+    assert metadata["ss_v2"] == "False"
+    assert len(metadata["sshs_model_hash"]) == 64
+
+
+def test_the_diffusers_file_tells_rank_and_alpha_in_its_header(adapter: Adapter, tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    save_diffusers(adapter, file)
+    config = json.loads(reader.read(file).metadata["lora_adapter_metadata"])
+    assert (config["unet.r"], config["unet.lora_alpha"]) == (RANK, RANK)
+    assert config["unet.target_modules"] == sorted(config["unet.target_modules"])
+
+
+def test_written_twice_a_file_is_the_same_bytes(adapter: Adapter, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_kohya(adapter, tmp_path / f"{name}.safetensors", layers_per_block=1, metadata={"ss_v2": "False", "a": "b"})
+        save_diffusers(adapter, tmp_path / f"d{name}.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert (tmp_path / "da.safetensors").read_bytes() == (tmp_path / "db.safetensors").read_bytes()
+
+
+def test_an_adapter_for_another_base_is_refused(miniature: Path, adapter: Adapter, tmp_path: Path) -> None:
+    unet = SDXL.load(miniature, torch.float32, torch.device("cpu")).unet
+    wider = {name: torch.randn(weight.shape[0], weight.shape[1] * 2) for name, weight in adapter.weights.items()}
+    for save, weights in ((save_diffusers, adapter.weights), (save_diffusers, wider)):
+        save(Adapter(weights, RANK, ALPHA, adapter.target_modules), tmp_path / "x.safetensors")
+        read = reader.read(tmp_path / "x.safetensors")
+        if weights is wider:
+            with pytest.raises(BadInput, match="for another base"):
+                reader.check_fits(read, unet, 1)
+        else:
+            reader.check_fits(read, unet, 1)

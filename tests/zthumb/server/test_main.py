@@ -1,0 +1,27 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from zthumb.server.main import main
+
+
+def test_a_port_that_is_taken_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        assert main(["--port", str(other.getsockname()[1])]) == 2
+    assert "cannot be taken" in capsys.readouterr().err
+
+
+def test_a_base_that_is_not_there_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", "0", "--model", str(tmp_path / "sdxl")]) == 2
+    assert "hf download" in capsys.readouterr().err
+    assert main(["--port", "0", "--model", str(tmp_path / "mini-sdxl")]) == 2
+    assert "git checkout" in capsys.readouterr().err
+
+
+def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ZTHUMB_PORT", "eighty")
+    assert main([]) == 2
+    assert "PORT" in capsys.readouterr().err.upper()
