@@ -6,11 +6,6 @@ SHELL := bash
 PYTHON3 ?= python3
 # Where pip finds the CPU build of torch, if its default index holds another: make setup TORCH_INDEX=<url>
 TORCH_INDEX ?=
-RECIPE ?= mini
-DATASET ?= datasets/z
-RUN ?=
-FORCE ?=
-RUNNER ?=
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -34,7 +29,7 @@ $(READY): $(PINS) pyproject.toml
 	@touch $(READY)
 
 finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1] [RUNNER=local|docker]
-	@RECIPE="$(RECIPE)" DATASET="$(DATASET)" RUN="$(RUN)" FORCE="$(FORCE)" RUNNER="$(RUNNER)" scripts/finetune_z.sh
+	@scripts/finetune_z.sh
 
 test: setup ## every test
 	@$(PYTHON) -m pytest
@@ -57,8 +52,8 @@ mini_base: setup ## make models/mini-sdxl and models/mini-clip again from their 
 grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its prompt says?
 	@$(PYTHON) -m training.mini_base grade
 
-check_demo: setup ## check the pictures of a report of the demo concept by geometry  RUN=name
-	@$(PYTHON) -m training.mini_base check-demo --run "$(RUN)"
+check_demo: setup ## check a report's pictures of the demo concept by geometry  RUN=name [SHAPE=letter-z]
+	@$(PYTHON) -m training.mini_base check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
 
 clean: ## remove what was made, but neither .venv nor models
 	rm -rf outputs/* datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/manifest.json

@@ -8,8 +8,9 @@ from pathlib import Path
 from evaluation import report
 from evaluation.client import Client
 from evaluation.collect import collect
+from evaluation.overview import overview
 from evaluation.protocol import VERSION, Protocol, check_trigger_free, read_protocol, samples
-from evaluation.results import REPORT, RESULTS, SAMPLES, Results, read_results, summarize
+from evaluation.results import OVERVIEW, REPORT, RESULTS, SAMPLES, Results, read_results, summarize
 from foundation.errors import DONE, StageFailed, command
 from foundation.files import whole_folder, write_json, write_text
 from foundation.hashing import hash_file, hash_files
@@ -99,4 +100,5 @@ def _evaluate(client: Client, protocol: Protocol, arguments: argparse.Namespace,
     )
     write_json(folder / RESULTS, results.model_dump(mode="json"))
     write_text(folder / SAMPLES, "".join(json.dumps(sample.model_dump(mode="json")) + "\n" for sample in found))
+    overview(results, folder).save(folder / OVERVIEW)
     report.write(results, folder)

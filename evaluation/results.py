@@ -9,7 +9,8 @@ from foundation.config import Strict, parse
 from foundation.files import read_json
 
 SCHEMA_VERSION = 1
-RESULTS, SAMPLES, IMAGES, REPORT = "results.json", "samples.jsonl", "images", "report.md"
+RESULTS, SAMPLES, IMAGES = "results.json", "samples.jsonl", "images"
+REPORT, OVERVIEW = "report.md", "overview.png"
 
 
 class SampleResult(Strict):

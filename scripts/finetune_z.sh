@@ -9,12 +9,16 @@ RECIPE=${RECIPE:-mini}
 DATASET=${DATASET:-datasets/z}
 DATASET=${DATASET%/}
 RUN=${RUN:-$(basename "$RECIPE" .yaml)-$(date +%Y-%m-%d)}
-PROMPTS=${PROMPTS:-evaluation/prompts/mini.yaml}
+PROMPTS=${PROMPTS:-evaluation/prompts/$(basename "$RECIPE" .yaml).yaml}
+[ -f "$PROMPTS" ] || PROMPTS=evaluation/prompts/mini.yaml
 SET=${SET:-}                       # values of the recipe to override: SET="steps=20 optimizer.lr=1e-4"
 FORCE=${FORCE:-}
 PYTHON=${PYTHON:-.venv/bin/python}
 force=(); [ -z "$FORCE" ] || force=(--force)
 overrides=(); for value in $SET; do overrides+=(--set "$value"); done
+
+# A top-level value of a YAML file, without its quotes.
+value_of() { sed -n "s/^$1:[[:space:]]*[\"']\{0,1\}\([^\"'[:space:]]*\).*/\1/p" "$2"; }
 
 # 2. Where it runs
 RUNNER=${RUNNER:-}
@@ -31,8 +35,8 @@ stage training.train_lora --dataset "$DATASET" --recipe "$RECIPE" --run "$RUN" "
 stage training.export_lora --dataset "$DATASET" --run "$RUN" "${force[@]}"
 
 # 6. Files → pictures → report
-TRIGGER=$(sed -n 's/^trigger:[[:space:]]*//p' "$DATASET/concept.yaml")
-BASE=$(sed -n 's/^base:[[:space:]]*//p' "outputs/lora/$RUN/recipe.yaml")
+TRIGGER=$(value_of trigger "$DATASET/concept.yaml")
+BASE=$(value_of base "outputs/lora/$RUN/recipe.yaml")
 serve "$BASE"
 stage evaluation --server "$SERVER" --adapter "models/lora/$RUN/$RUN.safetensors" --trigger "$TRIGGER" \
   --prompts "$PROMPTS" --run "$RUN" "${force[@]}"

@@ -55,6 +55,7 @@ def test_pictures_become_an_adapter_and_a_report_and_a_second_time_nothing_is_re
     links = re.findall(r"\((images/[^)]+)\)", text)
     assert len(links) == 4
     assert all((report / link).exists() for link in links)
+    assert (report / "overview.png").exists()
     samples = [json.loads(line) for line in (report / "samples.jsonl").read_text().splitlines()]
     assert {sample["lora_scale"] for sample in samples} == {0.0, 0.8}
     assert all({"prompt", "seed", "lora_scale", "image", "status"} <= set(sample) for sample in samples)

@@ -8,7 +8,7 @@ from pathlib import Path
 from foundation.errors import DONE, FAILED, command
 from zthumb.sources.offline import stay_offline
 
-MODELS, WORK, GRADE = Path("models"), Path("outputs/mini_base"), Path("outputs/grade/mini-sdxl.json")
+MODELS, WORK, GRADES = Path("models"), Path("outputs/mini_base"), Path("outputs/grade")
 REPORTS = Path("outputs/lora_eval")
 
 
@@ -30,11 +30,18 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--share", type=float, default=1.0, help="share of the full number of pictures and steps, for a trial")
     build.set_defaults(run_command=_build)
-    grade = commands.add_parser("grade", help="grade a base by geometry over 200 prompts")
-    grade.add_argument("--model", type=Path, default=MODELS / "mini-sdxl")
-    grade.add_argument("--out", type=Path, default=GRADE, help="where the figures go (default: outputs/grade/mini-sdxl.json)")
+    grade = commands.add_parser("grade", help="grade the base by geometry over 200 prompts, and mini-clip by retrieval")
+    grade.add_argument("--models", type=Path, default=MODELS, help="where both models are (default: models)")
+    grade.add_argument(
+        "--out", type=Path, default=GRADES, help="where mini-sdxl.json and mini-clip.json go (default: outputs/grade)"
+    )
     grade.add_argument("--seed", type=int, default=0)
     grade.set_defaults(run_command=_grade)
+    card = commands.add_parser("card", help="write the models' cards and catalogue entries from their grades")
+    card.add_argument("--models", type=Path, default=MODELS)
+    card.add_argument("--grades", type=Path, default=GRADES)
+    card.add_argument("--seed", type=int, default=0, help="the seed they were built from")
+    card.set_defaults(run_command=_card)
     concept = commands.add_parser("concept", help="draw a small data set of a shape the base does not know")
     concept.add_argument("--shape", required=True, help="letter-z or arrow")
     concept.add_argument("--trigger", required=True)
@@ -51,19 +58,29 @@ def _build(arguments: argparse.Namespace) -> int:
     from training.mini_base.build import Plan, build
 
     plan = Plan() if arguments.share == 1 else Plan().shortened(arguments.share)
-    retrieval = build(arguments.models, arguments.work, arguments.seed, plan)
-    print(f"mini-clip: {retrieval.among_100:.1%} found among 100, {retrieval.swapped_colours:.1%} prefer their own colours")
+    build(arguments.models, arguments.work, arguments.seed, plan)
+    print(f"{arguments.models}/mini-sdxl and {arguments.models}/mini-clip are made; `make grade_mini` grades them")
     return DONE
 
 
 def _grade(arguments: argparse.Namespace) -> int:
-    from training.mini_base.grade import grade, table
+    from training.mini_base import grade, image_tower
     from zthumb.sources.local import find_base
 
-    reached = grade(find_base(str(arguments.model)), arguments.seed, arguments.out)
-    print(table(reached))
-    print(f"{arguments.out}, contact sheet {arguments.out.with_suffix('.png')}")
+    base = find_base(str(arguments.models / "mini-sdxl"))
+    reached = grade.grade(base, arguments.seed, arguments.out / "mini-sdxl.json")
+    print(grade.table(reached))
+    retrieval = image_tower.grade(arguments.models / "mini-clip", arguments.seed, arguments.out / "mini-clip.json")
+    print(f"mini-clip: {retrieval.among_100:.1%} found among 100, {retrieval.swapped_colours:.1%} prefer their own colours")
+    print(f"{arguments.out}: figures and contact sheet")
     return FAILED if reached.missed() else DONE
+
+
+def _card(arguments: argparse.Namespace) -> int:
+    from training.mini_base.card import write
+
+    write(arguments.models, arguments.grades, arguments.seed)
+    return DONE
 
 
 def _concept(arguments: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ class Plan:
         )
 
 
-def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> image_tower.Retrieval:
+def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Train every part and save both models below ``models``; ``work`` holds what a resumed run goes on from."""
     plan = plan or Plan()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -43,7 +43,5 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     latents = autoencoder.encode_all(packer, drawn, work)
     trained = denoiser.fit(latents, words, seed, work, device, plan.denoiser)  # 4. words → latents
     tower = image_tower.fit(drawn, trained.text_encoder_2, words, seed, work, device, plan.image_tower)  # 5. the extractor
-    retrieval = image_tower.measure(tower.eval(), words, seed)
     assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 6. what is committed
     assemble.save_clip(tower, words, models / "mini-clip")
-    return retrieval

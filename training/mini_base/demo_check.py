@@ -12,10 +12,14 @@ from PIL import Image
 from foundation.errors import BadInput
 from training.mini_base import geometry
 from training.mini_base.geometry import Reading
+from training.mini_base.outlines import CONCEPTS
 from training.mini_base.world import COLOURS, SHAPES
 
 REQUIRED = {"concept": 0.90, "concept_at_zero": 0.05, "background": 0.90, "controls": 0.90}
 """At least these shares at the strongest scale; ``concept_at_zero`` at the most."""
+
+SHOWN = 0.6
+"""Least overlap of an object with the concept's outline for it to be the concept and not a blob that is least unlike it."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class _Seen:
 
 def check(report: Path, shape: str) -> DemoCheck:
     """Read every picture of the evaluation in ``report``; ``shape`` is the concept's in the world of outlines."""
+    if shape not in CONCEPTS:
+        raise BadInput(f"--shape {shape}: not a concept. There are: {', '.join(CONCEPTS)}.")
     seen = [_read(report, sample) for sample in _samples(report)]
     strongest = max(each.scale for each in seen)
     triggered = [each for each in seen if each.stratum == "trigger" and each.scale == strongest]
     return DemoCheck(
-        concept=_share(each.reading.shape == shape for each in triggered),
-        concept_at_zero=_share(each.reading.shape == shape for each in seen if each.stratum == "trigger" and each.scale == 0),
+        concept=_share(_shows(each, shape) for each in triggered),
+        concept_at_zero=_share(_shows(each, shape) for each in seen if each.stratum == "trigger" and each.scale == 0),
         background=_share(each.reading.background == each.asked["background"] for each in triggered),
         controls=_share(_as_asked(each) for each in seen if each.stratum == "control" and each.scale == strongest),
     )
@@ -90,6 +96,10 @@ def _asked(prompt: str) -> dict[str, str]:
     colours = [word for word in words if word in COLOURS]
     shapes = [word for word in words if word in SHAPES]
     return {"colour": colours[0], "background": colours[-1], "shape": shapes[0] if shapes else ""}
+
+
+def _shows(each: _Seen, shape: str) -> bool:
+    return each.reading.shape == shape and each.reading.overlap >= SHOWN
 
 
 def _as_asked(each: _Seen) -> bool:

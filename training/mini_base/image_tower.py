@@ -5,7 +5,7 @@ are; only what lies above them, which the UNet sees pooled, is fitted again.
 """
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.nn import functional
 from tqdm import trange
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionConfig
 
+from foundation.files import write_json
 from foundation.seeds import derive
 from training.mini_base.autoencoder import to_tensor
 from training.mini_base.captions import full, vary
@@ -79,6 +80,14 @@ def measure(model: CLIPModel, tokenizer: CLIPTokenizer, seed: int, rounds: int =
         hits += int((similarity[:, :100].argmax(dim=1).cpu() == torch.arange(100)).sum())
         preferred += int((similarity[:, :100].diagonal() > similarity[:, 100:].diagonal()).sum())
     return Retrieval(hits / (100 * rounds), preferred / (100 * rounds))
+
+
+def grade(folder: Path, seed: int, out: Path) -> Retrieval:
+    """Measure the model in ``folder`` and write ``out`` (JSON)."""
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    reached = measure(model, CLIPTokenizer.from_pretrained(folder, local_files_only=True), seed)
+    write_json(out, asdict(reached))
+    return reached
 
 
 def _build(text_encoder: CLIPTextModelWithProjection) -> CLIPModel:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HEADER_LIMIT = 100_000_000
+_DOWN, _UP = (".lora_A.weight", ".lora_down.weight"), (".lora_B.weight", ".lora_up.weight")
+_TEXT_ENCODER = ("lora_te", "text_encoder")
 
 
 @dataclass(frozen=True)
@@ -48,26 +50,35 @@ def read(path: Path) -> AdapterFile:
 
 
 def check_fits(adapter: AdapterFile, unet: nn.Module, layers_per_block: int) -> None:
-    """Raise ``BadInput`` unless the adapter holds weights for ``unet`` and every one of them has the right shape."""
+    """Raise ``BadInput`` unless the adapter holds weights for ``unet`` and every one of them has the right shape.
+
+    Weights for text encoders are left to the loader.
+    """
     modules = {name: module for name, module in unet.named_modules() if hasattr(module, "weight")}
-    kohya = {}
-    for name in modules:
-        if ".attentions." in name:
-            kohya[to_kohya(name, layers_per_block)] = name
-            kohya["lora_unet_" + name.replace(".", "_")] = name
+    kohya = _kohya_names(modules, layers_per_block)
     matched = 0
     for key, shape in adapter.shapes.items():
-        if key.endswith((".lora_A.weight", ".lora_down.weight")):
-            module = _module_of(key, modules, kohya)
-            if module is None or shape[1] != module.weight.shape[1]:
-                raise BadInput(f"{adapter.path}: an adapter for another base: {key} {shape} does not fit this model.")
-            matched += 1
+        if key.startswith(_TEXT_ENCODER) or not key.endswith((*_DOWN, *_UP)):
+            continue
+        module = _module_of(key, modules, kohya)
+        side = 1 if key.endswith(_DOWN) else 0
+        if module is None or shape[side] != module.weight.shape[side]:
+            raise BadInput(f"{adapter.path}: an adapter for another base: {key} {shape} does not fit this model.")
+        matched += 1
     if matched == 0:
         raise BadInput(f"{adapter.path}: no LoRA weights for a UNet are in it.")
 
 
+def _kohya_names(modules: dict[str, nn.Module], layers_per_block: int) -> dict[str, str]:
+    """Kohya's name → path, for the original block names and for diffusers' own, which some programs write."""
+    names = {"lora_unet_" + name.replace(".", "_"): name for name in modules}
+    return names | {to_kohya(name, layers_per_block): name for name in modules if ".attentions." in name}
+
+
 def _module_of(key: str, modules: dict[str, nn.Module], kohya: dict[str, str]) -> Any:
-    stem = key.removesuffix(".lora_A.weight").removesuffix(".lora_down.weight")
+    stem = key
+    for ending in (*_DOWN, *_UP):
+        stem = stem.removesuffix(ending)
     name = kohya.get(stem) if stem.startswith("lora_unet_") else stem.removeprefix("unet.")
     return modules.get(name) if name else None
 

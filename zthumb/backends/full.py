@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from foundation.errors import BadInput
 from zthumb import families
 from zthumb.adapters import reader
 from zthumb.backends.base import BaseBackend, Lora, Picture
@@ -47,10 +48,14 @@ class Backend(BaseBackend):
         adapter = reader.read(lora.path)
         unet = self._pipeline.unet
         reader.check_fits(adapter, unet, unet.config.layers_per_block)
-        self._pipeline.load_lora_weights(
-            adapter.path.parent, weight_name=adapter.path.name, adapter_name=_ADAPTER, use_safetensors=True, local_files_only=True
-        )
-        self._pipeline.set_adapters([_ADAPTER], [lora.scale])
+        try:
+            self._pipeline.load_lora_weights(
+                adapter.path.parent, weight_name=adapter.path.name, adapter_name=_ADAPTER, use_safetensors=True
+            )
+            self._pipeline.set_adapters([_ADAPTER], [lora.scale])
+        except (ValueError, KeyError, RuntimeError) as error:
+            self.remove_lora()
+            raise BadInput(f"{adapter.path}: cannot be put on this base: {error}") from error
         return adapter.sha256
 
     def remove_lora(self) -> None:

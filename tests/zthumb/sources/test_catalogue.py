@@ -1,0 +1,28 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from foundation.hashing import hash_files
+from tests.conftest import ROOT
+
+CATALOGUE = yaml.safe_load((ROOT / "zthumb" / "sources" / "catalogue.yaml").read_text(encoding="utf-8"))
+
+
+def test_every_hash_is_a_hash() -> None:
+    for entry in CATALOGUE.values():
+        assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in entry["files"].values())
+
+
+@pytest.mark.parametrize("name", ["mini-sdxl", "mini-clip"])
+def test_the_committed_weights_are_those_of_the_catalogue_and_of_their_card(name: str) -> None:
+    folder = ROOT / "models" / name
+    hashes = hash_files(folder, "*.safetensors")
+    assert hashes == CATALOGUE[name]["files"]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(digest in card for digest in hashes.values())
+
+
+def test_the_embedded_base_is_small(miniature: Path) -> None:
+    assert sum(path.stat().st_size for path in miniature.rglob("*") if path.is_file()) <= 30_000_000
