@@ -55,13 +55,14 @@ def save(
     return Checkpoint(target, step, fingerprint)
 
 
+def forget_others(folder: Path, fingerprint: str) -> None:
+    """Remove the checkpoints of other inputs or another recipe, which the run in ``folder`` was started with before."""
+    for checkpoint in found(folder):
+        if checkpoint.fingerprint != fingerprint:
+            shutil.rmtree(checkpoint.folder)
+
+
 def found(folder: Path) -> list[Checkpoint]:
     """The finished checkpoints below ``folder``, the latest last."""
     states = sorted(folder.glob(f"step-*/{_STATE}"))
     return [Checkpoint(path.parent, **read_json(path)) for path in states]
-
-
-def latest(folder: Path, fingerprint: str) -> Checkpoint | None:
-    """The latest checkpoint of a run with these very inputs and recipe, if there is one."""
-    own = [checkpoint for checkpoint in found(folder) if checkpoint.fingerprint == fingerprint]
-    return own[-1] if own else None

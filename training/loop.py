@@ -68,6 +68,11 @@ class Loop:
         self._denoiser, self._optimizer = self._accelerator.prepare(denoiser, optimizer)
 
     @property
+    def steps(self) -> int:
+        """How many steps the run has."""
+        return self._recipe.steps
+
+    @property
     def adapter(self) -> dict[str, Tensor]:
         """The adapter's weights by PEFT name, on the CPU."""
         weights = get_peft_model_state_dict(self._accelerator.unwrap_model(self._denoiser))
@@ -75,7 +80,8 @@ class Loop:
 
     def resume(self, run: Run, fingerprint: str) -> Iterator[Report]:
         """Yield a report for every step still to do, writing checkpoints on the way."""
-        first = self._restore(checkpoints.latest(run.checkpoints, fingerprint))
+        checkpoints.forget_others(run.checkpoints, fingerprint)
+        first = self._restore(checkpoints.found(run.checkpoints))
         run.keep_metrics_before(first)
         for step in range(first, self._recipe.steps):
             yield self._step(step)
@@ -84,9 +90,10 @@ class Loop:
                 state = self._optimizer.state_dict()
                 checkpoints.save(run.checkpoints, done, fingerprint, self.adapter, state, self._recipe.keep_checkpoints)
 
-    def _restore(self, checkpoint: Checkpoint | None) -> int:
-        if checkpoint is None:
+    def _restore(self, found: list[Checkpoint]) -> int:
+        if not found:
             return 0
+        checkpoint = found[-1]
         set_peft_model_state_dict(self._accelerator.unwrap_model(self._denoiser), checkpoint.adapter())
         self._optimizer.load_state_dict(checkpoint.optimizer())
         return checkpoint.step

@@ -11,6 +11,7 @@ import yaml
 
 from foundation.errors import BadInput
 from foundation.files import write_text
+from foundation.manifest import NAME as MANIFEST
 from training.recipe import Recipe
 
 METRICS, RECIPE = "metrics.jsonl", "recipe.yaml"
@@ -38,9 +39,12 @@ class Run:
     def clear(self) -> None:
         """Forget what was done so far."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for prior in self.folder.glob("prior-*.safetensors"):
+            prior.unlink()
 
-    def save_recipe(self, recipe: Recipe) -> None:
-        """Write the recipe as it was resolved, every default filled in."""
+    def begin(self, recipe: Recipe) -> None:
+        """Write the recipe as it was resolved, every default filled in; until the end the run counts as unfinished."""
+        (self.folder / MANIFEST).unlink(missing_ok=True)
         values = recipe.model_dump(mode="json")
         write_text(self.folder / RECIPE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 

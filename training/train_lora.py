@@ -5,18 +5,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from foundation.errors import DONE, command
+from foundation.errors import DONE, BadInput, command
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
-from training.data.dataset import read_dataset
+from training.data.dataset import Dataset, read_dataset
 from training.recipe import Recipe
 from training.run import METRICS, RECIPE, Run
 from zthumb.sources.local import family_of, find_base, hash_base
 from zthumb.sources.offline import stay_offline
+
+if TYPE_CHECKING:
+    from training.loop import Loop
 
 RUNS = Path("outputs/lora")
 
@@ -27,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
     base = find_base(recipe.base)  # 2. onto which model
-    dataset = read_dataset(arguments.dataset)  # 3. from which pictures
-    inputs = {str(recipe.base): hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
+    dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
+    inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
     stage = Stage("train", inputs, recipe.model_dump(mode="json"), recipe.seed)
     with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
         if not arguments.force and stage.is_up_to_date(run.folder):
@@ -36,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE
         if arguments.force:
             run.clear()
-        run.save_recipe(recipe)
-        _train(recipe, base, dataset, arguments, run, stage)  # 5. the work
+        run.begin(recipe)
+        _train(_loop(recipe, base, stage.inputs[recipe.base], dataset, arguments.dataset, run), run, stage)  # 5. the work
         stage.write_manifest(run.folder, _outputs(run))  # 6. what came of it
     print(f"train: {recipe.steps} steps, {run.folder}")
     return DONE
@@ -59,10 +62,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(recipe: Recipe, base: Path, dataset: Any, arguments: argparse.Namespace, run: Run, stage: Stage) -> None:
+def _dataset(folder: Path, recipe: Recipe) -> Dataset:
+    dataset = read_dataset(folder)
+    if dataset.resolution != recipe.resolution:
+        raise BadInput(
+            f"{folder}: prepared at {dataset.resolution} px, but the recipe trains at {recipe.resolution}. "
+            "Run `python -m training.prepare_dataset` with the same recipe."
+        )
+    return dataset
+
+
+def _loop(recipe: Recipe, base: Path, base_sha256: str, dataset: Dataset, folder: Path, run: Run) -> "Loop":
+    """Load the base, encode everything that is looked at more than once, and attach the adapter."""
     stay_offline()
     import torch
-    from tqdm import tqdm
 
     from training import prior
     from training.examples import encode_dataset
@@ -73,19 +86,24 @@ def _train(recipe: Recipe, base: Path, dataset: Any, arguments: argparse.Namespa
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[recipe.precision]
     pipeline = family.load(base, dtype, device)
-    examples = encode_dataset(dataset, arguments.dataset, family, pipeline)
+    examples = encode_dataset(dataset, folder, family, pipeline)
     kept = None
     if recipe.prior.weight > 0 and recipe.prior.prompts:
-        kept = prior.paint(recipe.prior, recipe.resolution, recipe.seed, hash_base(base), family, pipeline, run.folder)
+        kept = prior.paint(recipe.prior, recipe.resolution, recipe.seed, base_sha256, family, pipeline, run.folder)
     denoiser = family.denoiser(pipeline)
     attach_adapter(denoiser, recipe.adapter, family, recipe.seed)
-    loop = Loop(recipe, family, denoiser, family.noise_levels(pipeline), examples, kept)
-    bar = tqdm(total=recipe.steps, desc="train", unit="step")
+    return Loop(recipe, family, denoiser, family.noise_levels(pipeline), examples, kept)
+
+
+def _train(loop: "Loop", run: Run, stage: Stage) -> None:
+    from tqdm import tqdm
+
+    bar = tqdm(total=loop.steps, desc="train", unit="step")
     for report in loop.resume(run, stage.fingerprint):
         # A resumed run starts in the middle; the time left is reckoned from the steps made now.
         bar.initial = bar.initial or report.step - 1
         bar.update(report.step - bar.n)
-        bar.set_postfix(loss=f"{report.loss:.4f}", prior=f"{report.prior:.4f}", refresh=False)
+        bar.set_postfix(loss=f"{report.loss:.4f}", prior=f"{report.prior:.4f}", lr=f"{report.rate:.1e}", refresh=False)
         run.log(asdict(report))
     bar.close()
 

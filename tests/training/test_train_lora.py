@@ -80,6 +80,18 @@ def test_what_goes_wrong_is_named(prepared: Path, capsys: pytest.CaptureFixture[
     assert not Path("outputs/lora/bad/manifest.json").exists()
 
 
+def test_a_changed_recipe_starts_over_and_leaves_nothing_of_the_old_one(prepared: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "a"))
+    assert train_lora.main(quick_arguments(prepared, "a", "steps=4")) == 0
+    assert [path.name for path in sorted(Path("outputs/lora/a/checkpoints").iterdir())] == ["step-000002", "step-000004"]
+    assert len(Path("outputs/lora/a/metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_data_set_prepared_for_another_resolution_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_lora.main(quick_arguments(prepared, "bad", "resolution=256")) == 2
+    assert "prepared at 128 px, but the recipe trains at 256" in capsys.readouterr().err
+
+
 def test_an_unprepared_data_set_says_what_to_do(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (prepared / "dataset.json").unlink()
     assert train_lora.main(quick_arguments(prepared, "bad")) == 2

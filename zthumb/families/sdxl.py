@@ -42,7 +42,8 @@ class SDXL(Family):
     def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
         import torch
 
-        vae = pipeline.vae
+        # SDXL's autoencoder overflows in fp16.
+        vae = pipeline.vae.to(torch.float32)
         with torch.no_grad():
             latents = vae.encode(pictures.to(vae.device, vae.dtype)).latent_dist.mean
         scaled: Tensor = (latents * vae.config.scaling_factor).float()
