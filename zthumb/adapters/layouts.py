@@ -5,13 +5,13 @@ diffusers and PEFT. Both are written with alpha equal to rank, the scale folded 
 alpha then agree with those that read it.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zthumb.adapters import safetensors_file
 from zthumb.adapters.names import to_kohya
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ class Adapter:
 
 def save_diffusers(adapter: Adapter, path: Path) -> None:
     """Write the diffusers layout: PEFT keys below ``unet.``, rank and alpha in the header."""
-    from safetensors.torch import save_file
-
     tensors = {}
     for module in adapter.modules:
         tensors[f"unet.{module}.lora_A.weight"] = adapter.down(module)
@@ -57,13 +55,12 @@ def save_diffusers(adapter: Adapter, path: Path) -> None:
         "unet.target_modules": sorted(adapter.target_modules),
     }
     header = {"format": "pt", "lora_adapter_metadata": json.dumps(config, indent=2, sort_keys=True)}
-    save_file(tensors, path, metadata=header)
+    safetensors_file.write(tensors, header, path)
 
 
 def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Mapping[str, str]) -> None:
     """Write the kohya layout: original block names, a scalar alpha for each module, ``metadata`` and its hash in the header."""
     import torch
-    from safetensors.torch import save, save_file
 
     tensors = {}
     for module in adapter.modules:
@@ -71,11 +68,6 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
         tensors[f"{name}.alpha"] = torch.tensor(float(adapter.rank))
         tensors[f"{name}.lora_down.weight"] = adapter.down(module)
         tensors[f"{name}.lora_up.weight"] = adapter.up(module)
-    digest = hashlib.sha256(_body(save(tensors))).hexdigest()
+    digest = safetensors_file.body_hash(tensors)
     hashes = {"sshs_model_hash": digest, "modelspec.hash_sha256": f"0x{digest}"}
-    save_file(tensors, path, metadata={**metadata, **hashes})
-
-
-def _body(file: bytes) -> bytes:
-    """A safetensors file without its length field and header."""
-    return file[8 + int.from_bytes(file[:8], "little") :]
+    safetensors_file.write(tensors, {**metadata, **hashes}, path)
