@@ -27,7 +27,7 @@ def test_a_run_leaves_checkpoints_metrics_its_recipe_and_a_manifest(prepared: Pa
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert all(line["loss"] > 0 for line in lines)
-    assert lines[0]["prior"] == 0
+    assert lines[0]["prior"] < 1e-9  # the adapter starts as the base, to rounding
     assert lines[-1]["prior"] > 0
     assert json.loads((run / "manifest.json").read_text())["seed"] == 0
     assert "lr: 0.0" in (run / "recipe.yaml").read_text()
