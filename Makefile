@@ -22,13 +22,13 @@ setup: $(READY) ## make .venv with every package pinned; a second call does noth
 
 $(READY): $(PINS) pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; choose one with PYTHON3=…")'
-	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON3) -m venv --clear $(VENV)
 	@echo "setup: installing the pinned packages into $(VENV)"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r training/requirements.dev.txt
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $(READY)
 
-finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1] [RUNNER=local|docker]
+finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1]
 	@scripts/finetune_z.sh
 
 test: setup ## every test
@@ -55,5 +55,5 @@ grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its 
 check_demo: setup ## check a report's pictures of the demo concept by geometry  RUN=name [SHAPE=letter-z]
 	@$(PYTHON) -m training.mini_base check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
 
-clean: ## remove what was made, but neither .venv nor models
-	rm -rf outputs/* datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/manifest.json
+clean: ## remove runs, reports and prepared data sets, but neither .venv nor models
+	rm -rf outputs/lora outputs/lora_eval datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/manifest.json

@@ -23,4 +23,5 @@ COPY --chown=zthumb zthumb /work/zthumb
 EXPOSE 8000
 HEALTHCHECK --interval=10s --start-period=120s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
-ENTRYPOINT ["python", "-m", "zthumb.server.main", "--host", "0.0.0.0"]
+ENV ZTHUMB_HOST=0.0.0.0
+ENTRYPOINT ["python", "-m", "zthumb.server.main"]

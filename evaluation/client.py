@@ -1,6 +1,7 @@
 """The server, seen through its HTTP API."""
 
 import base64
+from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -10,16 +11,29 @@ from foundation.errors import BadInput, StageFailed
 _TIMEOUT_S = 600
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: a base and an adapter, by name and SHA-256."""
+
+    base: str
+    base_sha256: str
+    adapter_sha256: str
+
+
 class Client:
     """One server."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         self._session = requests.Session()
+        # A proxy of the environment is not for a server that was named by its address.
+        self._session.trust_env = False
 
-    def models(self) -> dict[str, Any]:
-        """What the server serves."""
-        return self._answer("GET", "/models", None)
+    def identify(self, lora_path: str) -> Subject:
+        """The base the server serves and the adapter it means by ``lora_path``; ``BadInput`` when it cannot use that."""
+        served = self._answer("GET", "/models", None)
+        _, meta = self.generate({"prompt": "", "seed": 0, "steps": 1, "lora_path": lora_path, "lora_scale": 0})
+        return Subject(served["base"], served["base_sha256"], meta["lora"]["sha256"])
 
     def generate(self, fields: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
         """One picture as an encoded file, and the meta data of the answer.

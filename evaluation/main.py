@@ -1,18 +1,19 @@
 """Entry point 5: a served adapter → pictures at every scale, side by side, with figures."""
 
 import argparse
-import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation import report
-from evaluation.client import Client
+from evaluation.client import Client, Subject
 from evaluation.collect import collect
 from evaluation.overview import overview
 from evaluation.protocol import VERSION, Protocol, check_trigger_free, read_protocol, samples
-from evaluation.results import OVERVIEW, REPORT, RESULTS, SAMPLES, Results, read_results, summarize
-from foundation.errors import DONE, StageFailed, command
-from foundation.files import whole_folder, write_json, write_text
+from evaluation.results import OVERVIEW, REPORT, RESULTS, Results, read_results, summarize
+from foundation.arguments import run_name
+from foundation.errors import DONE, FAILED, command
+from foundation.files import replace_folder, whole_folder, write_json
 from foundation.hashing import hash_file, hash_files
 from foundation.manifest import Stage
 
@@ -25,19 +26,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     protocol = read_protocol(arguments.prompts)  # 1. what to ask
     check_trigger_free(protocol, arguments.trigger)
-    client = Client(arguments.server)  # 2. whom
-    served = client.models()
-    stage = Stage("evaluate", _inputs(arguments, served), _settings(arguments, protocol))
+    client = Client(arguments.server)  # 2. whom, about what
+    subject = client.identify(arguments.adapter)
+    stage = Stage("evaluate", _inputs(arguments, subject), _settings(arguments, protocol))
     target = OUT / arguments.run
     if not arguments.force and stage.is_up_to_date(target):
         print(f"evaluate: {target} is up to date")
     else:
-        with whole_folder(target) as folder:
-            _evaluate(client, protocol, arguments, served, folder)  # 3. ask, measure, render
-            stage.write_manifest(folder, hash_files(folder))
-    print(report.headline(read_results(target)))  # 4. say what was found
+        _evaluate(client, protocol, arguments, subject, stage)  # 3. ask, measure, render
+    results = read_results(target)
+    print(report.headline(results))  # 4. say what was found
     print(f"evaluate: {target / REPORT}")
-    return DONE
+    return DONE if results.answered == results.asked else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,36 +57,33 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(__file__).parent / "prompts" / "mini.yaml",
         help="the prompts file (default: the miniature's)",
     )
-    parser.add_argument("--run", required=True, help="the report's name")
+    parser.add_argument("--run", type=run_name, required=True, help="the report's name")
     parser.add_argument("--force", action="store_true", help="evaluate again even if nothing has changed")
     return parser
 
 
-def _inputs(arguments: argparse.Namespace, served: dict[str, str]) -> dict[str, str]:
-    inputs = {"base": served["base_sha256"], str(arguments.prompts.name): hash_file(arguments.prompts)}
-    adapter = Path(arguments.adapter)
-    if adapter.is_file():
-        inputs["adapter"] = hash_file(adapter)
-    return inputs
+def _inputs(arguments: argparse.Namespace, subject: Subject) -> dict[str, str]:
+    return {"base": subject.base_sha256, "adapter": subject.adapter_sha256, "prompts": hash_file(arguments.prompts)}
 
 
 def _settings(arguments: argparse.Namespace, protocol: Protocol) -> dict[str, object]:
     return {"adapter": arguments.adapter, "trigger": arguments.trigger, **protocol.model_dump(mode="json")}
 
 
-def _evaluate(client: Client, protocol: Protocol, arguments: argparse.Namespace, served: dict[str, str], folder: Path) -> None:
+def _evaluate(client: Client, protocol: Protocol, arguments: argparse.Namespace, subject: Subject, stage: Stage) -> None:
+    """Collect into a folder that a killed evaluation goes on from, and put it into place when all is there."""
     wanted = list(samples(protocol, arguments.trigger))
-    found = list(collect(client, protocol, wanted, arguments.adapter, folder))
-    answered = [sample for sample in found if sample.status == "ok"]
-    if not answered:
-        raise StageFailed(f"{arguments.server}: none of {len(wanted)} pictures came back; the first error: {found[0].error}")
-    adapter = {"path": arguments.adapter, "sha256": answered[0].adapter_sha256 or ""}
+    folder = OUT / f".{arguments.run}.{stage.fingerprint[:12]}"
+    if arguments.force:
+        shutil.rmtree(folder, ignore_errors=True)
+    found = collect(client, protocol, wanted, arguments.adapter, folder)
+    answered = sum(sample.status == "ok" for sample in found)
     results = Results(
         protocol_version=VERSION,
         run=arguments.run,
         trigger=arguments.trigger,
-        adapter=adapter,
-        base={"name": served["base"], "sha256": served["base_sha256"]},
+        adapter={"path": arguments.adapter, "sha256": subject.adapter_sha256},
+        base={"name": subject.base, "sha256": subject.base_sha256},
         settings={
             "steps": protocol.steps,
             "guidance scale": protocol.cfg,
@@ -94,11 +91,17 @@ def _evaluate(client: Client, protocol: Protocol, arguments: argparse.Namespace,
             "scales": list(protocol.scales),
         },
         asked=len(wanted),
-        answered=len(answered),
+        answered=answered,
         scales=summarize(found, protocol.scales),
         samples=tuple(found),
     )
     write_json(folder / RESULTS, results.model_dump(mode="json"))
-    write_text(folder / SAMPLES, "".join(json.dumps(sample.model_dump(mode="json")) + "\n" for sample in found))
     overview(results, folder).save(folder / OVERVIEW)
     report.write(results, folder)
+    if answered == len(wanted):
+        stage.write_manifest(folder, hash_files(folder))
+        replace_folder(folder, OUT / arguments.run)
+        return
+    # A report of what there is; without a manifest it counts as unfinished, and the next call asks for the rest.
+    with whole_folder(OUT / arguments.run) as partial:
+        shutil.copytree(folder, partial, dirs_exist_ok=True)

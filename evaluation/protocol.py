@@ -37,6 +37,13 @@ class Protocol(Strict):
                 raise ValueError(f"{prompt!r} does not contain {TRIGGER}")
         return prompts
 
+    @field_validator("trigger", "control", "seeds")
+    @classmethod
+    def _no_twice(cls, values: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("the same value stands there twice")
+        return values
+
     @field_validator("scales")
     @classmethod
     def _has_base(cls, scales: tuple[float, ...]) -> tuple[float, ...]:

@@ -34,7 +34,7 @@ def write(results: Results, folder: Path) -> None:
 
 def headline(results: Results) -> str:
     """What was measured, in one sentence."""
-    strongest = results.scales[-1]
+    strongest = max(results.scales, key=lambda scale: abs(scale.lora_scale))
     moved = f"At scale {strongest.lora_scale:g} pictures with the trigger differ from the base's by "
     moved += _percent(strongest.trigger_distance)
     still = f", pictures without it by {_percent(strongest.control_distance)}" if strongest.control_distance is not None else ""

@@ -42,7 +42,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
             path.chmod(0o755 if path.is_dir() else 0o644)
             _flush(path)
         temporary.chmod(0o755)
-        _replace_folder(temporary, target)
+        replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -63,7 +63,8 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _replace_folder(temporary: Path, target: Path) -> None:
+def replace_folder(temporary: Path, target: Path) -> None:
+    """Put a finished folder into the place of ``target``, which lies beside it."""
     # A folder cannot be renamed over a filled one: the old one steps aside first and goes last.
     aside = temporary.with_name(temporary.name + ".old")
     if target.exists():

@@ -9,37 +9,37 @@ RECIPE=${RECIPE:-mini}
 DATASET=${DATASET:-datasets/z}
 DATASET=${DATASET%/}
 RUN=${RUN:-$(basename "$RECIPE" .yaml)-$(date +%Y-%m-%d)}
-PROMPTS=${PROMPTS:-evaluation/prompts/$(basename "$RECIPE" .yaml).yaml}
-[ -f "$PROMPTS" ] || PROMPTS=evaluation/prompts/mini.yaml
-SET=${SET:-}                       # values of the recipe to override: SET="steps=20 optimizer.lr=1e-4"
-FORCE=${FORCE:-}
+PROMPTS=${PROMPTS:-}                # a prompts file; by default the one of the recipe's name, else the miniature's
+SET=${SET:-}                        # values of the recipe to override: SET="steps=20 optimizer.lr=1e-4"
 PYTHON=${PYTHON:-.venv/bin/python}
-force=(); [ -z "$FORCE" ] || force=(--force)
-overrides=(); for value in $SET; do overrides+=(--set "$value"); done
-
-# A top-level value of a YAML file, without its quotes.
-value_of() { sed -n "s/^$1:[[:space:]]*[\"']\{0,1\}\([^\"'[:space:]]*\).*/\1/p" "$2"; }
+set -- --dataset "$DATASET"         # what every stage is given
+[ -z "${FORCE:-}" ] || set -- "$@" --force
+recipe=(--recipe "$RECIPE")
+for value in $SET; do recipe+=(--set "$value"); done
+prepare=("${recipe[@]}")
+[ -z "${ALLOW_MISSING_CAPTIONS:-}" ] || prepare+=(--allow-missing-captions)
 
 # 2. Where it runs
-RUNNER=${RUNNER:-}
 . scripts/runner.sh
 choose_runner
 
 # 3. Pictures → data set
-stage training.prepare_dataset --dataset "$DATASET" --recipe "$RECIPE" "${overrides[@]}" "${force[@]}"
+stage training.prepare_dataset "$@" "${prepare[@]}"
 
 # 4. Data set → adapter
-stage training.train_lora --dataset "$DATASET" --recipe "$RECIPE" --run "$RUN" "${overrides[@]}" "${force[@]}"
+stage training.train_lora "$@" --run "$RUN" "${recipe[@]}"
 
 # 5. Adapter → files that every program reads
-stage training.export_lora --dataset "$DATASET" --run "$RUN" "${force[@]}"
+stage training.export_lora "$@" --run "$RUN"
 
 # 6. Files → pictures → report
-TRIGGER=$(value_of trigger "$DATASET/concept.yaml")
-BASE=$(value_of base "outputs/lora/$RUN/recipe.yaml")
-serve "$BASE"
-stage evaluation --server "$SERVER" --adapter "models/lora/$RUN/$RUN.safetensors" --trigger "$TRIGGER" \
-  --prompts "$PROMPTS" --run "$RUN" "${force[@]}"
+if [ -z "$PROMPTS" ]; then
+  PROMPTS=evaluation/prompts/$(basename "$RECIPE" .yaml).yaml
+  [ -f "$PROMPTS" ] || PROMPTS=evaluation/prompts/mini.yaml
+fi
+serve "$(value_of base "outputs/lora/$RUN/recipe.yaml")"
+stage evaluation --server "$SERVER" --adapter "models/lora/$RUN/$RUN.safetensors" --run "$RUN" \
+  --trigger "$(value_of trigger "$DATASET/concept.yaml")" --prompts "$PROMPTS" ${FORCE:+--force}
 
 # 7. Where it all is
 echo

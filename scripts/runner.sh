@@ -1,6 +1,7 @@
 # How scripts/finetune_z.sh runs its stages: in this machine's .venv, or in the project's images where Docker and an NVIDIA GPU are there.
 
 choose_runner() {
+  RUNNER=${RUNNER:-}
   case $RUNNER in
     docker)
       docker_ready || { echo "error: RUNNER=docker needs a running Docker engine and an NVIDIA GPU; leave RUNNER out to run in .venv." >&2; exit 2; }
@@ -23,33 +24,43 @@ docker_ready() {
 # stage MODULE [ARGUMENT…]: run one stage to its end.
 stage() {
   if [ "$RUNNER" = docker ]; then
-    docker run --rm --gpus all --network host --user "$(id -u):$(id -g)" --volume "$PWD:/work" --workdir /work zthumb-training python -m "$@"
+    docker run --rm --init --gpus all --network host --user "$(id -u):$(id -g)" --volume "$PWD:/work" --workdir /work zthumb-training python -m "$@"
   else
     "$PYTHON" -m "$@"
   fi
 }
 
+# value_of KEY FILE: a top-level value of a YAML file.
+value_of() { "$PYTHON" -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[2], encoding="utf-8"))[sys.argv[1]])' "$@"; }
+
 # serve BASE: start a server on a free port, wait until it is ready, set SERVER to its address; it is stopped whatever happens.
 serve() {
-  local port
+  local port deadline=$((SECONDS + 600)) code=0
   port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   SERVER=http://127.0.0.1:$port
   trap stop_server EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
+  # What the user has set for a server of his own is not for this one.
+  unset Z_LORA_PATH ZTHUMB_LORA_PATH Z_LORA_SCALE ZTHUMB_LORA_SCALE ZTHUMB_HOST ZTHUMB_PORT ZTHUMB_MODELS_FOLDER MODEL
   if [ "$RUNNER" = docker ]; then
-    docker run --rm --gpus all --network host --volume "$PWD/models:/work/models:ro" --workdir /work zthumb-server --port "$port" --model "$1" &
+    docker run --rm --init --gpus all --network host --volume "$PWD/models:/work/models:ro" --workdir /work \
+      zthumb-server --host 127.0.0.1 --port "$port" --model "$1" &
   else
-    "$PYTHON" -m zthumb.server.main --port "$port" --model "$1" &
+    "$PYTHON" -m zthumb.server.main --host 127.0.0.1 --port "$port" --model "$1" &
   fi
   SERVER_PID=$!
-  for _ in $(seq 600); do
-    if "$PYTHON" -c "import urllib.request as u; u.urlopen('$SERVER/health', timeout=2)" 2>/dev/null; then return; fi
-    kill -0 "$SERVER_PID" 2>/dev/null || { echo "failed: the server did not start; its message is above." >&2; exit 1; }
+  while [ "$SECONDS" -lt "$deadline" ]; do
+    if healthy "$SERVER"; then return; fi
+    if ! kill -0 "$SERVER_PID" 2>/dev/null; then wait "$SERVER_PID" || code=$?; exit "$code"; fi
     sleep 0.5
   done
-  echo "failed: the server was not ready within five minutes." >&2
+  echo "failed: the server was not ready within ten minutes." >&2
   exit 1
+}
+
+healthy() {
+  "$PYTHON" -c 'import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1] + "/health", timeout=2)' "$1" 2>/dev/null
 }
 
 stop_server() {

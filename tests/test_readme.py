@@ -7,6 +7,7 @@ from tests.conftest import ROOT
 RUN_BY = {
     "make finetune_z": "tests/test_finetune.py",
     "make test": "this very run",
+    ". .venv/bin/activate": "plain shell",
     ".venv/bin/zthumb serve": "tests/zthumb/server/test_main.py",
     "curl -s localhost:8000/generate": "tests/zthumb/server/test_api.py",
     "python -m training.prepare_dataset": "tests/training/test_prepare_dataset.py",

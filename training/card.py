@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 
+import yaml
+
 from training.data.dataset import Dataset
 from training.recipe import Recipe
 
@@ -47,11 +49,14 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
 def text(recipe: Recipe, dataset: Dataset, name: str, steps: int, sha256: str) -> str:
     """The card, with the front matter that the hub reads."""
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.entries[:5])
+    matter = {
+        "base_model": recipe.base,
+        "instance_prompt": dataset.trigger,
+        "library_name": "diffusers",
+        "tags": ["lora", "stable-diffusion-xl", "text-to-image"],
+    }
     return f"""---
-base_model: {recipe.base}
-instance_prompt: {dataset.trigger}
-library_name: diffusers
-tags: [lora, stable-diffusion-xl, text-to-image]
+{yaml.safe_dump(matter, sort_keys=False).rstrip()}
 ---
 
 # {name}

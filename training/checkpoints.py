@@ -23,11 +23,16 @@ class Checkpoint:
     step: int
     fingerprint: str
 
+    @property
+    def adapter_file(self) -> Path:
+        """The file of the adapter's weights."""
+        return self.folder / _ADAPTER
+
     def adapter(self) -> dict[str, Tensor]:
         """The adapter's weights by PEFT name."""
         from safetensors.torch import load_file
 
-        weights: dict[str, Tensor] = load_file(self.folder / _ADAPTER)
+        weights: dict[str, Tensor] = load_file(self.adapter_file)
         return weights
 
     def optimizer(self) -> dict[str, Any]:
@@ -51,7 +56,7 @@ def save(
         torch.save(optimizer, temporary / _OPTIMIZER)
         write_json(temporary / _STATE, {"step": step, "fingerprint": fingerprint})
     for old in found(folder)[:-keep]:
-        shutil.rmtree(old.folder)
+        _remove(old)
     return Checkpoint(target, step, fingerprint)
 
 
@@ -59,10 +64,18 @@ def forget_others(folder: Path, fingerprint: str) -> None:
     """Remove the checkpoints of other inputs or another recipe, which the run in ``folder`` was started with before."""
     for checkpoint in found(folder):
         if checkpoint.fingerprint != fingerprint:
-            shutil.rmtree(checkpoint.folder)
+            _remove(checkpoint)
 
 
 def found(folder: Path) -> list[Checkpoint]:
     """The finished checkpoints below ``folder``, the latest last."""
     states = sorted(folder.glob(f"step-*/{_STATE}"))
     return [Checkpoint(path.parent, **read_json(path)) for path in states]
+
+
+def _remove(checkpoint: Checkpoint) -> None:
+    # Out of sight first: a removal that is killed half-way must not leave half a checkpoint.
+    aside = checkpoint.folder.with_name(f".{checkpoint.folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    checkpoint.folder.replace(aside)
+    shutil.rmtree(aside)

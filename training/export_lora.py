@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from foundation.arguments import run_name
 from foundation.errors import DONE, BadInput, command
 from foundation.files import read_json, whole_folder
 from foundation.hashing import hash_file, hash_files
@@ -13,6 +14,7 @@ from foundation.manifest import Stage
 from training import card, checkpoints
 from training import recipe as recipes
 from training.checkpoints import Checkpoint
+from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
 from training.recipe import Recipe
 from training.run import RECIPE
@@ -30,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Path = RUNS / arguments.run
     checkpoint = _finished(run)  # 1. which weights
     recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
-    dataset = read_dataset(arguments.dataset)
-    stage = Stage("export", {str(run / MANIFEST): _outputs_hash(run)}, {"run": arguments.run}, recipe.seed)
+    dataset = _trained_on(run, arguments.dataset)  # 3. from which pictures
+    stage = Stage("export", _inputs(run, checkpoint, arguments.dataset), {"run": arguments.run}, recipe.seed)
     target = ADAPTERS / arguments.run
     if not arguments.force and stage.is_up_to_date(target):
         print(f"export: {target} is up to date")
         return DONE
-    with whole_folder(target) as folder:  # 3. both files, the card, the manifest
+    with whole_folder(target) as folder:  # 4. both files, the card, the manifest
         _export(checkpoint, recipe, dataset, arguments.run, folder)
         stage.write_manifest(folder, hash_files(folder))
     print(f"export: {target}: {arguments.run}.safetensors (kohya layout), {DIFFUSERS_FILE} (diffusers layout)")
@@ -47,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.export_lora",
         description="Write the adapter of a finished run to models/lora/RUN: in the kohya layout (RUN.safetensors, for most "
-        "program), in the diffusers layout (pytorch_lora_weights.safetensors), a card and a manifest.",
+        "programs), in the diffusers layout (pytorch_lora_weights.safetensors), a card and a manifest.",
     )
-    parser.add_argument("--run", required=True, help="the run's name")
+    parser.add_argument("--run", type=run_name, required=True, help="the run's name")
     parser.add_argument("--dataset", type=Path, required=True, help="the data set it was trained on")
     parser.add_argument("--force", action="store_true", help="export again even if nothing has changed")
     return parser
@@ -64,9 +66,18 @@ def _finished(run: Path) -> Checkpoint:
     return found[-1]
 
 
-def _outputs_hash(run: Path) -> str:
-    written = read_json(run / MANIFEST)
-    return f"{written['fingerprint']}"
+def _trained_on(run: Path, folder: Path) -> Dataset:
+    dataset = read_dataset(folder)
+    if read_json(run / MANIFEST)["inputs"][DATASET] != hash_file(folder / DATASET):
+        raise BadInput(
+            f"{folder}: not the data set that {run} was trained on, or changed since. Train again, or name the right one."
+        )
+    return dataset
+
+
+def _inputs(run: Path, checkpoint: Checkpoint, folder: Path) -> dict[str, str]:
+    files = {"adapter": checkpoint.adapter_file, RECIPE: run / RECIPE, DATASET: folder / DATASET}
+    return {name: hash_file(path) for name, path in files.items()}
 
 
 def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, name: str, folder: Path) -> None:

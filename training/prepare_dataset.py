@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from foundation.errors import DONE, BadInput, command
-from foundation.files import whole_folder, write_json
+from foundation.files import whole_file, whole_folder, write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from training import recipe as recipes
@@ -20,7 +20,7 @@ from training.data.fit import fit
 from training.data.preview import contact_sheet
 from training.data.raw import RawPicture
 
-PREPARED = "prepared"
+PREPARED, PREVIEW = "prepared", "preview.png"
 
 
 @command
@@ -73,7 +73,14 @@ def _inputs(folder: Path, pictures: Sequence[RawPicture]) -> dict[str, str]:
     for picture in pictures:
         caption = picture.path.with_suffix(".txt")
         files += [picture.path, caption] if caption.exists() else [picture.path]
-    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
+    return {path.relative_to(folder).as_posix(): _hash(path) for path in files}
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hash_file(path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}). Replace it, or take it out of the folder.") from None
 
 
 def _prepare(pictures: Sequence[RawPicture], folder: Path, resolution: int) -> tuple[Entry, ...]:
@@ -100,14 +107,15 @@ def _prepare(pictures: Sequence[RawPicture], folder: Path, resolution: int) -> t
 
 def _write(stage: Stage, dataset: Dataset, folder: Path) -> None:
     write_json(folder / NAME, dataset.model_dump(mode="json"))
-    contact_sheet(folder, dataset.entries).save(folder / "preview.png")
+    with whole_file(folder / PREVIEW) as path:
+        contact_sheet(folder, dataset.entries).save(path, "png")
     outputs = {entry.file: entry.sha256 for entry in dataset.entries}
-    outputs |= {name: hash_file(folder / name) for name in (NAME, "preview.png")}
+    outputs |= {name: hash_file(folder / name) for name in (NAME, PREVIEW)}
     stage.write_manifest(folder, outputs)
 
 
 def _report(entries: Sequence[Entry], concept: Concept) -> None:
-    without = [Path(entry.source).name for entry in entries if concept.trigger not in entry.caption.split()]
+    without = [Path(entry.source).name for entry in entries if concept.trigger not in entry.caption]
     print(f"prepare: {len(entries)} pictures, trigger {concept.trigger!r} in {len(entries) - len(without)} captions")
     if without:
         print(f"prepare: warning: the caption does not contain the trigger: {', '.join(without)}")

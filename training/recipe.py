@@ -58,7 +58,7 @@ class Recipe(Strict):
     seed: int = Field(default=0, ge=0)
     steps: int = Field(default=1000, ge=1)
     batch: int = Field(default=4, ge=1)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = Field(default=100, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     adapter: AdapterRecipe = AdapterRecipe()
@@ -93,6 +93,7 @@ def _path(name: str, beside: Path = Path()) -> Path:
 
 def _resolved(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Path]:
     """The recipe's values laid over those of the recipe it extends."""
+    path = path.resolve() if path.exists() else path
     if path in seen:
         raise BadInput(f"{path}: extends itself by way of {', '.join(map(str, seen))}.")
     values = read_yaml(path)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foundation.arguments import run_name
 from foundation.errors import DONE, BadInput, command
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "interrupted goes on from its last checkpoint and ends with the same bytes.",
     )
     parser.add_argument("--dataset", type=Path, required=True, help="the prepared data set's folder")
-    parser.add_argument("--run", required=True, help="the run's name")
+    parser.add_argument("--run", type=run_name, required=True, help="the run's name")
     parser.add_argument("--recipe", default="mini", help="a recipe's name or file (default: mini)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe, as in optimizer.lr=2e-4"
@@ -84,7 +85,7 @@ def _loop(recipe: Recipe, base: Path, base_sha256: str, dataset: Dataset, folder
 
     family = families.get(family_of(base))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[recipe.precision]
+    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     pipeline = family.load(base, dtype, device)
     examples = encode_dataset(dataset, folder, family, pipeline)
     kept = None

@@ -45,6 +45,7 @@ def test_rendered_twice_it_is_the_same_bytes() -> None:
 def test_it_shows_every_picture_with_a_relative_link_and_says_what_failed() -> None:
     text = render(_results())
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert links.pop(0) == "overview.png"
     assert len(links) == 7
     assert all(link.startswith("images/") for link in links)
     assert "failed: 500" in text

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from foundation.arguments import run_name
 from foundation.errors import DONE, FAILED, command
 from zthumb.sources.offline import stay_offline
 
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     concept.add_argument("--out", type=Path, required=True, help="the data set's folder")
     concept.set_defaults(run_command=_concept)
     check = commands.add_parser("check-demo", help="check the pictures of a report by geometry")
-    check.add_argument("--run", required=True, help="the report's name below outputs/lora_eval")
+    check.add_argument("--run", type=run_name, required=True, help="the report's name below outputs/lora_eval")
     check.add_argument("--shape", default="letter-z", help="the concept's shape (default: letter-z)")
     check.set_defaults(run_command=_check_demo)
     return parser

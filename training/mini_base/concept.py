@@ -21,9 +21,9 @@ def write(shape: str, trigger: str, folder: Path, seed: int = 0) -> None:
     for name, chosen in (("raw", scenes[:TRAINING]), ("reference", scenes[TRAINING:])):
         (folder / name).mkdir(exist_ok=True)
         for number, scene in enumerate(chosen, start=1):
-            stem = folder / name / f"{trigger}_{number:02d}"
-            Image.fromarray(draw(scene)).save(stem.with_suffix(".png"), optimize=True)
-            stem.with_suffix(".txt").write_text(full(scene).replace(shape, trigger) + "\n", encoding="utf-8")
+            stem = f"{trigger}_{number:02d}"
+            Image.fromarray(draw(scene)).save(folder / name / f"{stem}.png", optimize=True)
+            (folder / name / f"{stem}.txt").write_text(full(scene).replace(shape, trigger) + "\n", encoding="utf-8")
 
 
 def _scenes(shape: str, seed: int) -> list[Scene]:

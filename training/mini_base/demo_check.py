@@ -39,7 +39,9 @@ class DemoCheck:
         """The names of the figures that are not reached."""
         values = asdict(self)
         return [
-            name for name, bar in REQUIRED.items() if (values[name] > bar if name == "concept_at_zero" else values[name] < bar)
+            name
+            for name, bar in REQUIRED.items()
+            if not (values[name] <= bar if name == "concept_at_zero" else values[name] >= bar)
         ]
 
 
@@ -81,7 +83,10 @@ def _samples(report: Path) -> list[dict[str, Any]]:
     if not path.exists():
         raise BadInput(f"{path}: not there. Run `make finetune_z RUN={report.name}` first.")
     samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [sample for sample in samples if sample["status"] == "ok"]
+    answered = [sample for sample in samples if sample["status"] == "ok"]
+    if {sample["stratum"] for sample in answered} != {"trigger", "control"}:
+        raise BadInput(f"{path}: pictures with the trigger and without it are needed; one of the two is missing.")
+    return answered
 
 
 def _read(report: Path, sample: dict[str, Any]) -> _Seen:
@@ -94,6 +99,8 @@ def _asked(prompt: str) -> dict[str, str]:
     """What a prompt of the shipped kind asks for: its first colour is the object's, its last the background's."""
     words = prompt.split()
     colours = [word for word in words if word in COLOURS]
+    if len(colours) < 2:
+        raise BadInput(f"{prompt!r} does not name two of the world's colours; only prompts of the shipped kind can be checked.")
     shapes = [word for word in words if word in SHAPES]
     return {"colour": colours[0], "background": colours[-1], "shape": shapes[0] if shapes else ""}
 

@@ -46,7 +46,14 @@ def read(path: Path) -> AdapterFile:
         raise BadInput(f"{file}: only .safetensors adapters are opened; convert other formats first.")
     header = _header(file)
     metadata = header.pop("__metadata__", {})
-    return AdapterFile(file, {name: tuple(entry["shape"]) for name, entry in header.items()}, metadata)
+    try:
+        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (TypeError, KeyError, IndexError):
+        raise BadInput(f"{file}: not a safetensors file: its header describes no tensors.") from None
+    if end > file.stat().st_size:
+        raise BadInput(f"{file}: cut off: {file.stat().st_size:,} bytes are there, {end:,} of tensors are announced.")
+    return AdapterFile(file, shapes, metadata)
 
 
 def check_fits(adapter: AdapterFile, unet: nn.Module, layers_per_block: int) -> None:
@@ -62,7 +69,7 @@ def check_fits(adapter: AdapterFile, unet: nn.Module, layers_per_block: int) -> 
             continue
         module = _module_of(key, modules, kohya)
         side = 1 if key.endswith(_DOWN) else 0
-        if module is None or shape[side] != module.weight.shape[side]:
+        if module is None or len(shape) < 2 or shape[side] != module.weight.shape[side]:
             raise BadInput(f"{adapter.path}: an adapter for another base: {key} {shape} does not fit this model.")
         matched += 1
     if matched == 0:

@@ -1,6 +1,6 @@
 """Safetensors files that are the same bytes each time they are written.
 
-The library writes a header's metadata in an order that changes from process to process; here it is sorted. The format: the
+The library writes a header's metadata in an order that changes from call to call; here it is sorted. The format: the
 header's length in 8 bytes, little-endian; the header, JSON padded with spaces; the tensors' bytes
 (https://github.com/huggingface/safetensors#format).
 """

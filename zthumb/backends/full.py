@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 
 from foundation.errors import BadInput
 from zthumb import families
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _ADAPTER = "request"
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, SafetensorError)
 
 
 class Backend(BaseBackend):
@@ -46,6 +48,7 @@ class Backend(BaseBackend):
 
     def apply_lora(self, lora: Lora) -> str:
         adapter = reader.read(lora.path)
+        digest = adapter.sha256
         unet = self._pipeline.unet
         reader.check_fits(adapter, unet, unet.config.layers_per_block)
         try:
@@ -53,10 +56,13 @@ class Backend(BaseBackend):
                 adapter.path.parent, weight_name=adapter.path.name, adapter_name=_ADAPTER, use_safetensors=True
             )
             self._pipeline.set_adapters([_ADAPTER], [lora.scale])
-        except (ValueError, KeyError, RuntimeError) as error:
+        except BaseException as error:
+            # The loader may have put part of the adapter on before it failed.
             self.remove_lora()
-            raise BadInput(f"{adapter.path}: cannot be put on this base: {error}") from error
-        return adapter.sha256
+            if isinstance(error, _UNREADABLE):
+                raise BadInput(f"{adapter.path}: cannot be put on this base: {error}") from error
+            raise
+        return digest
 
     def remove_lora(self) -> None:
         self._pipeline.unload_lora_weights()

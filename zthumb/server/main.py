@@ -1,6 +1,7 @@
 """Entry point 4: serve a base model and its adapters over HTTP."""
 
 import argparse
+import contextlib
 import socket
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,8 @@ def serve(arguments: argparse.Namespace) -> int:
         find_base(settings.model)
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
         print(f"zthumb serves {settings.model} at http://{settings.host}:{listener.getsockname()[1]}", flush=True)
-        server.run(sockets=[listener])  # 4. until told to stop
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])  # 4. until told to stop
     return DONE
 
 

@@ -23,7 +23,7 @@ class Studio:
     """A loaded backend that answers one request at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        """Load the base, check the default adapter, and paint one small picture to know that everything works."""
+        """Load the base and paint one picture in one step, with the default adapter on it, to know that everything works."""
         self.settings = settings
         self._lock = threading.Lock()
         self._backend = backends.get("full")(find_base(settings.model))
@@ -89,15 +89,19 @@ class Studio:
         return Lora(self._inside(path), scale)
 
     def _inside(self, path: str) -> Path:
-        """The file a request means, never outside the models folder, whatever the path or a link in it says."""
+        """The file or folder a request means: inside the models folder even after every link on the way is followed."""
         root = self.settings.models_folder.resolve()
-        for start in (Path.cwd(), root):
-            resolved = (start / path).resolve()
-            if resolved.is_relative_to(root) and resolved.exists():
-                return resolved
-        if not any((start / path).resolve().is_relative_to(root) for start in (Path.cwd(), root)):
+        try:
+            candidates = [(start / path).resolve() for start in (Path.cwd(), root)]
+            inside = [candidate for candidate in candidates if candidate.is_relative_to(root)]
+            there = [candidate for candidate in inside if candidate.exists()]
+        except (OSError, ValueError):
+            raise BadInput(f"lora_path: {path!r} is no path.") from None
+        if not inside:
             raise BadInput(f"lora_path: {path!r} lies outside the models folder; give a path inside it.")
-        raise BadInput(f"lora_path: nothing is at {path!r}; GET /models lists the adapters there are.")
+        if not there:
+            raise BadInput(f"lora_path: nothing is at {path!r}; GET /models lists the adapters there are.")
+        return there[0]
 
     def _loras(self) -> list[str]:
         return sorted(self._name(path) for path in self.settings.models_folder.resolve().glob("lora/*/*.safetensors"))

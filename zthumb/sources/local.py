@@ -4,7 +4,9 @@ from pathlib import Path
 
 from foundation.errors import BadInput
 from foundation.files import read_json
-from foundation.hashing import hash_files, hash_value
+from foundation.hashing import hash_file, hash_files, hash_value
+
+SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 
 _FAMILIES = {"StableDiffusionXLPipeline": "sdxl"}
 
@@ -20,7 +22,8 @@ def find_base(reference: str) -> Path:
         )
     raise BadInput(
         f"{folder}: no base model is there. Put a model in the diffusers layout (a folder with model_index.json) at this path; "
-        f"SDXL base 1.0 comes with `hf download stabilityai/stable-diffusion-xl-base-1.0 --local-dir {folder}`."
+        "SDXL base 1.0 comes with "
+        f"`hf download {SDXL_BASE} --include '*.json' '*.txt' '*model.safetensors' --local-dir {folder}`."
     )
 
 
@@ -33,6 +36,10 @@ def family_of(folder: Path) -> str:
 
 
 def hash_base(folder: Path) -> str:
-    """One SHA-256 over the weights and configuration of a base, whatever its documentation says."""
-    kept = {name: digest for name, digest in hash_files(folder).items() if name.endswith((".safetensors", ".json", ".txt"))}
-    return hash_value(kept)
+    """One SHA-256 over the weights and configuration of a base: what its ``model_index.json`` names, and nothing beside it."""
+    parts = [name for name in read_json(folder / "model_index.json") if (folder / name).is_dir()]
+    hashes = {"model_index.json": hash_file(folder / "model_index.json")}
+    for part in parts:
+        for pattern in ("*.safetensors", "*.json", "*.txt"):
+            hashes |= {f"{part}/{name}": digest for name, digest in hash_files(folder / part, pattern).items()}
+    return hash_value(hashes)

@@ -18,10 +18,12 @@ def test_a_pipeline_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_hash_of_a_base_follows_its_weights_and_not_its_card(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(b"weights")
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "model_index.json").write_text('{"_class_name": "X", "unet": ["diffusers", "Y"]}')
+    (tmp_path / "unet" / "a.safetensors").write_bytes(b"weights")
     (tmp_path / "README.md").write_text("card")
     first = hash_base(tmp_path)
     (tmp_path / "README.md").write_text("another card")
     assert hash_base(tmp_path) == first
-    (tmp_path / "a.safetensors").write_bytes(b"other weights")
+    (tmp_path / "unet" / "a.safetensors").write_bytes(b"other weights")
     assert hash_base(tmp_path) != first

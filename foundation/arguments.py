@@ -1,0 +1,18 @@
+"""Arguments that several commands share."""
+
+import argparse
+import re
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def run_name(text: str) -> str:
+    """The name of a run, which is also that of its folders; for ``argparse``'s ``type``.
+
+    Refused is whatever could lead elsewhere than into a folder of its own.
+    """
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name: letters, digits, '.', '-' and '_', beginning with a letter or digit"
+        )
+    return text
