@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,8 @@ def checkout(tmp_path: Path, miniature: Path) -> Path:
 
 def _finetune(checkout: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {
-        **os.environ,
-        "PYTHON": str(ROOT / ".venv" / "bin" / "python"),
+        **{name: value for name, value in os.environ.items() if name not in ("FORCE", "RUNNER", "DATASET", "RECIPE")},
+        "PYTHON": sys.executable,
         "PYTHONPATH": str(checkout),
         "RUN": "tiny",
         "SET": TINY,

@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-import torch
-from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
 
+from tests.adapters import random_adapter
 from tests.conftest import ROOT
-from zthumb import families
-from zthumb.adapters.layouts import Adapter, save_kohya
+from zthumb.adapters.layouts import save_kohya
 
 pytestmark = pytest.mark.slow
 
@@ -30,13 +28,7 @@ def room(tmp_path: Path, miniature: Path) -> Path:
     (tmp_path / "models" / "lora" / "a").mkdir(parents=True)
     (tmp_path / "models" / "mini-sdxl").symlink_to(miniature)
     (tmp_path / "prompts.yaml").write_text(PROMPTS)
-    sdxl = families.get("sdxl")
-    unet = sdxl.load(miniature, torch.float32, torch.device("cpu")).unet
-    unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(sdxl.lora_targets["attention"])))
-    torch.manual_seed(0)
-    weights = {name: torch.randn_like(weight) * 0.1 for name, weight in get_peft_model_state_dict(unet).items()}
-    adapter = Adapter(weights, 4, 4, sdxl.lora_targets["attention"])
-    save_kohya(adapter, tmp_path / "models" / "lora" / "a" / "a.safetensors", 1, {"ss_v2": "False"})
+    save_kohya(random_adapter(miniature), tmp_path / "models" / "lora" / "a" / "a.safetensors", 1, {"ss_v2": "False"})
     return tmp_path
 
 

@@ -1,6 +1,7 @@
 """Training, driven as a user would, on the miniature."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,10 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from foundation.hashing import hash_file
 from tests.training.conftest import quick_arguments
-from training import train_lora
+from training import checkpoints, train_lora
+from training import recipe as recipes
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +33,7 @@ def test_a_run_leaves_checkpoints_metrics_its_recipe_and_a_manifest(prepared: Pa
     assert lines[0]["prior"] < 1e-9  # the adapter starts as the base, to rounding
     assert lines[-1]["prior"] > 0
     assert json.loads((run / "manifest.json").read_text())["seed"] == 0
-    assert "lr: 0.0" in (run / "recipe.yaml").read_text()
+    assert recipes.load(str(run / "recipe.yaml")).steps == 6
     capsys.readouterr()
     assert train_lora.main(quick_arguments(prepared, "a")) == 0
     assert "up to date" in capsys.readouterr().out
@@ -44,38 +47,51 @@ def test_the_same_recipe_and_pictures_make_the_same_adapter(prepared: Path) -> N
     assert _adapter("a") != _adapter("c")
 
 
-def test_a_run_killed_in_the_middle_ends_with_the_same_bytes(prepared: Path) -> None:
+def test_a_run_killed_in_the_middle_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(prepared: Path) -> None:
     train_lora.main(quick_arguments(prepared, "whole"))
     arguments = quick_arguments(prepared, "killed")
-    for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-m", "training.train_lora", *arguments], stderr=subprocess.DEVNULL)
-        _wait_for_a_new_checkpoint(process, Path("outputs/lora/killed/checkpoints"))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    process = subprocess.Popen([sys.executable, "-m", "training.train_lora", *arguments], stderr=subprocess.DEVNULL)
+    _wait_for_a_checkpoint(Path("outputs/lora/killed/checkpoints"))
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = checkpoints.found(Path("outputs/lora/killed/checkpoints"))[-1]
+    assert 0 < done.step < 6
+    shutil.copytree("outputs/lora/killed", "outputs/lora/tampered")
+    _zero(checkpoints.found(Path("outputs/lora/tampered/checkpoints"))[-1].adapter_file)
+
     assert train_lora.main(arguments) == 0
     assert _adapter("killed") == _adapter("whole")
     metrics = [Path(f"outputs/lora/{run}/metrics.jsonl").read_text() for run in ("whole", "killed")]
     assert metrics[0] == metrics[1]
+    # Were the checkpoint not read, this run would end like the others.
+    assert train_lora.main(quick_arguments(prepared, "tampered")) == 0
+    assert _adapter("tampered") != _adapter("whole")
 
 
-def _wait_for_a_new_checkpoint(process: subprocess.Popen[bytes], folder: Path) -> None:
-    before = set(folder.glob("step-*")) if folder.exists() else set()
-    for _ in range(1200):
-        if process.poll() is not None or (folder.exists() and set(folder.glob("step-*")) - before):
+def _wait_for_a_checkpoint(folder: Path) -> None:
+    for _ in range(4000):
+        if checkpoints.found(folder):
             return
-        time.sleep(0.05)
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint was written")
+
+
+def _zero(file: Path) -> None:
+    save_file({name: weight * 0 for name, weight in load_file(file).items()}, file)
 
 
 @pytest.mark.parametrize(
-    ("sets", "named"),
+    ("sets", "code", "named"),
     [
-        (["base=models/gone"], "models/gone: no base model is there"),
-        (["optimizer.rate=1"], "unknown key 'optimizer.rate'"),
-        (["optimizer.lr=1e30", "prior.weight=0"], "not finite"),
+        (["base=models/gone"], 2, "models/gone: no base model is there"),
+        (["optimizer.rate=1"], 2, "unknown key 'optimizer.rate'"),
+        (["optimizer.lr=1e30", "prior.weight=0"], 1, "not finite"),
     ],
 )
-def test_what_goes_wrong_is_named(prepared: Path, capsys: pytest.CaptureFixture[str], sets: list[str], named: str) -> None:
-    assert train_lora.main(quick_arguments(prepared, "bad", *sets)) in (1, 2)
+def test_what_goes_wrong_is_named(
+    prepared: Path, capsys: pytest.CaptureFixture[str], sets: list[str], code: int, named: str
+) -> None:
+    assert train_lora.main(quick_arguments(prepared, "bad", *sets)) == code
     assert named in capsys.readouterr().err
     assert not Path("outputs/lora/bad/manifest.json").exists()
 

@@ -65,7 +65,9 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _grade(arguments: argparse.Namespace) -> int:
+    from foundation.files import write_json
     from training.mini_base import grade, image_tower
+    from training.mini_base.card import GRADED, weights
     from zthumb.sources.local import find_base
 
     base = find_base(str(arguments.models / "mini-sdxl"))
@@ -73,6 +75,7 @@ def _grade(arguments: argparse.Namespace) -> int:
     print(grade.table(reached))
     retrieval = image_tower.grade(arguments.models / "mini-clip", arguments.seed, arguments.out / "mini-clip.json")
     print(f"mini-clip: {retrieval.among_100:.1%} found among 100, {retrieval.swapped_colours:.1%} prefer their own colours")
+    write_json(arguments.out / GRADED, weights(arguments.models))
     print(f"{arguments.out}: figures and contact sheet")
     return FAILED if reached.missed() else DONE
 

@@ -1,10 +1,11 @@
 """The whole way from a seed to ``models/mini-sdxl`` and ``models/mini-clip``, resumable at every step of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
+from foundation.hashing import hash_value
 from training.mini_base import assemble, autoencoder, denoiser, image_tower, pictures, tokenizer
 from training.mini_base.loop import Schedule
 
@@ -32,16 +33,27 @@ class Plan:
 
 
 def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
-    """Train every part and save both models below ``models``; ``work`` holds what a resumed run goes on from."""
+    """Train every part and save both models below ``models``.
+
+    ``work`` holds what a resumed build goes on from: each part's folder lies in that of the part it was made from and is named by
+    how it was made, so that nothing of another seed or plan is ever taken up.
+    """
     plan = plan or Plan()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    work.mkdir(parents=True, exist_ok=True)
 
-    drawn = pictures.draw_all(seed, work, plan.pictures)  # 1. the world
+    world = work / f"seed-{seed}-pictures-{plan.pictures}"
+    drawn = pictures.draw_all(seed, world, plan.pictures)  # 1. the world
     words = tokenizer.build(seed)  # 2. its words
-    packer = autoencoder.fit(drawn, seed, work, device, plan.autoencoder)  # 3. pictures → latents
-    latents = autoencoder.encode_all(packer, drawn, work)
-    trained = denoiser.fit(latents, words, seed, work, device, plan.denoiser)  # 4. words → latents
-    tower = image_tower.fit(drawn, trained.text_encoder_2, words, seed, work, device, plan.image_tower)  # 5. the extractor
+    packing = _below(world, "autoencoder", plan.autoencoder)
+    packer = autoencoder.fit(drawn, seed, packing, device, plan.autoencoder)  # 3. pictures → latents
+    latents = autoencoder.encode_all(packer, drawn, packing)
+    denoising = _below(packing, "denoiser", plan.denoiser)
+    trained = denoiser.fit(latents, words, seed, denoising, device, plan.denoiser)  # 4. words → latents
+    seeing = _below(denoising, "image-tower", plan.image_tower)
+    tower = image_tower.fit(drawn, trained.text_encoder_2, words, seed, seeing, device, plan.image_tower)  # 5. the extractor
     assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 6. what is committed
     assemble.save_clip(tower, words, models / "mini-clip")
+
+
+def _below(folder: Path, name: str, schedule: Schedule) -> Path:
+    return folder / f"{name}-{hash_value(asdict(schedule))[:8]}"

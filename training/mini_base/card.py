@@ -14,7 +14,8 @@ from training.mini_base.grade import REQUIRED
 
 CATALOGUE = Path("zthumb/sources/catalogue.yaml")
 SHEET = "contact-sheet.png"
-_WEIGHTS = "*.safetensors"
+GRADED = "weights.json"
+"""Beside the grades: the hashes of the weights that were graded."""
 
 
 def write(models: Path, grades: Path, seed: int, catalogue: Path = CATALOGUE) -> None:
@@ -26,12 +27,19 @@ def write(models: Path, grades: Path, seed: int, catalogue: Path = CATALOGUE) ->
     missed = grade.Grade(**base).missed()
     if missed:
         raise BadInput(f"{grades / 'mini-sdxl.json'}: below the bar: {missed}. Train on before committing the weights.")
-    hashes = {name: hash_files(models / name, _WEIGHTS) for name in ("mini-sdxl", "mini-clip")}
+    hashes = weights(models)
+    if _read(grades / GRADED) != hashes:
+        raise BadInput(f"{grades}: grades of other weights than those in {models}. Run `make grade_mini` again.")
     write_text(models / "mini-sdxl" / "README.md", _base_card(base, hashes["mini-sdxl"], seed))
     write_text(models / "mini-clip" / "README.md", _clip_card(clip, hashes["mini-clip"], seed))
     with whole_file(models / "mini-sdxl" / SHEET) as path:
         path.write_bytes((grades / "mini-sdxl.png").read_bytes())
     _catalogue(hashes, catalogue)
+
+
+def weights(models: Path) -> dict[str, dict[str, str]]:
+    """SHA-256 of every weights file of both models."""
+    return {name: hash_files(models / name, "*.safetensors") for name in ("mini-sdxl", "mini-clip")}
 
 
 def _read(path: Path) -> Any:

@@ -21,6 +21,7 @@ from training.mini_base.captions import vary
 from training.mini_base.loop import Schedule, train
 from training.mini_base.pictures import example
 from training.mini_base.tokenizer import LENGTH
+from training.objective import add_noise, min_snr_weights, weighted_error
 
 SCHEDULE = Schedule(steps=6000, batch=24, rate=1e-3)
 TEXT_WIDTH, TEXT_LAYERS = 128, 3
@@ -76,12 +77,11 @@ def fit(
     """Train on scaled ``latents`` (N, 4, 16, 16) of the pictures 0 … N-1 of ``seed``, resuming from ``folder``."""
     torch.manual_seed(derive(seed, "denoiser", "weights"))
     model = Denoiser(tokenizer).to(device)
-    noise_schedule = DDPMScheduler(**NOISE_SCHEDULE)
-    weights = min_snr_weights(noise_schedule.alphas_cumprod, MIN_SNR_GAMMA).to(device)
+    levels = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
 
     def loss_at(step: int) -> Tensor:
         batch = draw_batch(latents, tokenizer, seed, step, schedule.batch)
-        return _loss(model, batch, noise_schedule, weights, device)
+        return _loss(model, batch, levels)
 
     return train("denoiser", model, loss_at, schedule, folder / "denoiser.pt", device)
 
@@ -104,22 +104,15 @@ def draw_batch(latents: Tensor, tokenizer: CLIPTokenizer, seed: int, step: int, 
     )
 
 
-def min_snr_weights(alphas_cumprod: Tensor, gamma: float) -> Tensor:
-    """Loss weight of every timestep for an epsilon objective, min(SNR, gamma) / SNR (Min-SNR, arXiv 2303.09556)."""
-    ratio = alphas_cumprod / (1 - alphas_cumprod)
-    return ratio.clamp(max=gamma) / ratio
-
-
-def _loss(model: Denoiser, batch: Batch, noise_schedule: DDPMScheduler, weights: Tensor, device: torch.device) -> Tensor:
+def _loss(model: Denoiser, batch: Batch, levels: Tensor) -> Tensor:
+    device = levels.device
     latents, noise, timesteps = (part.to(device) for part in (batch.latents, batch.noise, batch.timesteps))
     states, pooled = model.encode_text(batch.tokens.to(device))
     keep = batch.keep_text.to(device)[:, None]
     conditions = {"text_embeds": pooled * keep, "time_ids": batch.time_ids.to(device)}
-    noisy = noise_schedule.add_noise(latents, noise, timesteps)
+    noisy = add_noise(latents, noise, levels, timesteps)
     predicted = model.unet(noisy, timesteps, states * keep[..., None], added_cond_kwargs=conditions).sample
-    errors = (predicted.float() - noise).pow(2).mean(dim=(1, 2, 3))
-    loss: Tensor = (errors * weights[timesteps]).mean()
-    return loss
+    return weighted_error(predicted, noise, min_snr_weights(levels, timesteps, MIN_SNR_GAMMA))
 
 
 def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:

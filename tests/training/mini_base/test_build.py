@@ -8,7 +8,7 @@ from diffusers import StableDiffusionXLPipeline
 
 from foundation.hashing import hash_files
 from training.mini_base.build import Plan, build
-from training.mini_base.loop import Schedule
+from training.mini_base.loop import Schedule, train
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,30 @@ def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_pa
     assert size < 30_000_000
 
     first = hash_files(tmp_path / "models")
-    # Everything but the last checkpoint is lost: what is left must lead to the same weights.
-    for name in ("denoiser.pt", "image_tower.pt"):
-        (tmp_path / "work" / name).unlink()
+    # A part that is lost is trained again, from the others' checkpoints; it must come to the same weights.
+    for lost in (tmp_path / "work").rglob("denoiser.pt"):
+        lost.unlink()
     build(tmp_path / "models", tmp_path / "work", plan=TINY)
     assert hash_files(tmp_path / "models") == first
+
+
+def test_a_loop_killed_in_the_middle_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def trained(checkpoint: Path, stop_at: int | None) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 1)
+
+        def loss_at(step: int) -> torch.Tensor:
+            if step == stop_at:
+                raise InterruptedError
+            values = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+            loss: torch.Tensor = (model(values) - values.sum(dim=1, keepdim=True)).pow(2).mean()
+            return loss
+
+        schedule = Schedule(steps=9, batch=4, rate=1e-2, save_every=4)
+        return train("x", model, loss_at, schedule, checkpoint, torch.device("cpu")).weight.detach()
+
+    whole = trained(tmp_path / "whole.pt", None)
+    with pytest.raises(InterruptedError):
+        trained(tmp_path / "killed.pt", 6)
+    assert torch.load(tmp_path / "killed.pt")["step"] == 4
+    assert torch.equal(trained(tmp_path / "killed.pt", None), whole)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, get_peft_model_state_dict
 from safetensors import safe_open
 
 from foundation.errors import BadInput
+from tests.adapters import random_adapter
 from zthumb import families
 from zthumb.adapters import reader
 from zthumb.adapters.layouts import Adapter, save_diffusers, save_kohya
@@ -23,13 +23,7 @@ RANK, ALPHA = 4, 6.0
 
 @pytest.fixture
 def adapter(miniature: Path) -> Adapter:
-    unet = SDXL.load(miniature, torch.float32, torch.device("cpu")).unet
-    targets = SDXL.lora_targets["attention+feed-forward"]
-    torch.manual_seed(0)
-    unet.add_adapter(LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(targets)))
-    weights = get_peft_model_state_dict(unet)
-    weights = {name: torch.randn_like(weight) * 0.05 for name, weight in weights.items()}
-    return Adapter(weights, RANK, ALPHA, targets)
+    return random_adapter(miniature, RANK, ALPHA, "attention+feed-forward", strength=0.05)
 
 
 def _painted(miniature: Path, file: Path | None) -> NDArray[np.float32]:

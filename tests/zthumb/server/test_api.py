@@ -2,21 +2,24 @@
 
 import base64
 import io
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
-from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
+from safetensors.torch import load_file
 
+from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
-from zthumb import families
-from zthumb.adapters.layouts import Adapter, save_diffusers, save_kohya
+from zthumb.adapters import safetensors_file
+from zthumb.adapters.layouts import save_diffusers, save_kohya
+from zthumb.backends.full import Backend
 from zthumb.server.app import create_app
 from zthumb.server.settings import Settings
 
@@ -32,12 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("models/mini-sdxl is not there yet: make mini_base builds it")
     folder = tmp_path_factory.mktemp("models")
     (folder / "mini-sdxl").symlink_to(MINIATURE)
-    sdxl = families.get("sdxl")
-    unet = sdxl.load(MINIATURE, torch.float32, torch.device("cpu")).unet
-    unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(sdxl.lora_targets["attention"])))
-    torch.manual_seed(0)
-    weights = {name: torch.randn_like(weight) * 0.1 for name, weight in get_peft_model_state_dict(unet).items()}
-    adapter = Adapter(weights, 4, 4, sdxl.lora_targets["attention"])
+    adapter = random_adapter(MINIATURE)
     (folder / "lora" / "strong").mkdir(parents=True)
     save_kohya(adapter, folder / "lora" / "strong" / "strong.safetensors", 1, {"ss_v2": "False"})
     save_diffusers(adapter, folder / "lora" / "strong" / "pytorch_lora_weights.safetensors")
@@ -125,6 +123,8 @@ def test_the_picture_comes_in_the_format_asked_for(client: TestClient, kind: str
         ({"lora_path": "/etc/passwd"}, "outside the models folder"),
         ({"lora_path": "lora/gone.safetensors"}, "GET /models lists"),
         ({"lora_path": "mini-sdxl/unet/diffusion_pytorch_model.safetensors"}, "outside the models folder"),
+        ({"lora_path": "a\0b"}, "is no path"),
+        ({"lora_path": "x" * 300}, "lora_path"),
         ({"lora_scale": 0.5}, "without lora_path"),
     ],
 )
@@ -141,6 +141,38 @@ def test_a_refused_adapter_leaves_no_trace(client: TestClient, models: Path) -> 
     (models / "lora" / "broken" / "broken.safetensors").write_bytes(b"broken")
     assert client.post("/generate", json={**BASE, "lora_path": "lora/broken/broken.safetensors"}).status_code == 422
     assert np.array_equal(_pixels(client.post("/generate", json=BASE)), before)
+
+
+def test_an_adapter_that_fails_while_it_is_put_on_leaves_no_trace(client: TestClient, models: Path) -> None:
+    before = _pixels(client.post("/generate", json=BASE))
+    good = models / "lora" / "strong" / "pytorch_lora_weights.safetensors"
+    metadata = {"format": "pt", "lora_adapter_metadata": json.dumps({"unet.r": 4, "unet.no_such_setting": 1})}
+    (models / "lora" / "odd").mkdir(exist_ok=True)
+    safetensors_file.write(load_file(good), metadata, models / "lora" / "odd" / "pytorch_lora_weights.safetensors")
+    assert client.post("/generate", json={**BASE, "lora_path": "lora/odd"}).status_code == 422
+    assert np.array_equal(_pixels(client.post("/generate", json=BASE)), before)
+
+
+def test_a_picture_that_fails_under_an_adapter_leaves_no_trace(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _pixels(client.post("/generate", json=BASE))
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object) -> None:
+            raise MemoryError
+
+        patch.setattr(Backend, "generate", fail)
+        with pytest.raises(MemoryError):
+            client.post("/generate", json={**BASE, "lora_path": "lora/strong"})
+    assert np.array_equal(_pixels(client.post("/generate", json=BASE)), before)
+
+
+def test_requests_at_the_same_time_do_not_see_each_others_adapters(client: TestClient) -> None:
+    adapted = {**BASE, "lora_path": "lora/strong", "lora_scale": 1.0}
+    alone = [_pixels(client.post("/generate", json=fields)) for fields in (BASE, adapted)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda fields: _pixels(client.post("/generate", json=fields)), [BASE, adapted] * 4))
+    for place, picture in enumerate(together):
+        assert np.array_equal(picture, alone[place % 2])
 
 
 def test_models_and_health_tell_what_is_served(client: TestClient) -> None:
