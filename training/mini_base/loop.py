@@ -52,7 +52,9 @@ def train(
     numbers the uninterrupted one would have seen.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=schedule.rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=schedule.rate, betas=(0.9, 0.999), weight_decay=schedule.weight_decay, fused=True
+    )
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.rate, total_steps=schedule.steps + 1, pct_start=schedule.warm_up, cycle_momentum=False
     )
