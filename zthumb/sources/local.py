@@ -18,7 +18,7 @@ def find_base(reference: str) -> Path:
         return folder
     if folder.name == "mini-sdxl":
         raise BadInput(
-            f"{folder}: the embedded base is not there. Run `git checkout -- {folder}`, or rebuild it with `make mini_base`."
+            f"{folder}: the embedded base is not there. Run `make mini_base`, or `git checkout -- {folder}` if it was deleted."
         )
     raise BadInput(
         f"{folder}: no base model is there. Put a model in the diffusers layout (a folder with model_index.json) at this path; "
