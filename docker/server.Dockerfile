@@ -1,4 +1,4 @@
-# The inference server. Models are mounted: docker run --publish 8000:8000 --volume "$PWD/models:/work/models:ro" zthumb-server
+# The inference server. Models are mounted: docker run --publish 8000:8000 --volume "$PWD/models:/app/models:ro" zthumb-server
 #   docker build --file docker/server.Dockerfile --tag zthumb-server .
 FROM debian:12.12-slim
 
@@ -17,9 +17,9 @@ RUN python3 -m venv /opt/venv \
 ENV PATH=/opt/venv/bin:$PATH HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 RUN useradd --create-home zthumb
 USER zthumb
-WORKDIR /work
-COPY --chown=zthumb foundation /work/foundation
-COPY --chown=zthumb zthumb /work/zthumb
+WORKDIR /app
+COPY --chown=zthumb foundation /app/foundation
+COPY --chown=zthumb zthumb /app/zthumb
 EXPOSE 8000
 HEALTHCHECK --interval=10s --start-period=120s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=5)"]

@@ -8,7 +8,6 @@ from evaluation.protocol import Stratum
 from foundation.config import Strict, parse
 from foundation.files import read_json
 
-SCHEMA_VERSION = 1
 RESULTS, SAMPLES, IMAGES = "results.json", "samples.jsonl", "images"
 REPORT, OVERVIEW = "report.md", "overview.png"
 
@@ -41,7 +40,7 @@ class ScaleSummary(Strict):
 class Results(Strict):
     """Everything the report says."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     protocol_version: int
     run: str
     trigger: str

@@ -24,7 +24,7 @@ docker_ready() {
 # stage MODULE [ARGUMENT…]: run one stage to its end.
 stage() {
   if [ "$RUNNER" = docker ]; then
-    docker run --rm --init --gpus all --network host --user "$(id -u):$(id -g)" --volume "$PWD:/work" --workdir /work zthumb-training python -m "$@"
+    docker run --rm --init --gpus all --network host --user "$(id -u):$(id -g)" --volume "$PWD:/app" --workdir /app zthumb-training python -m "$@"
   else
     "$PYTHON" -m "$@"
   fi
@@ -44,7 +44,7 @@ serve() {
   # What the user has set for a server of his own is not for this one.
   unset Z_LORA_PATH ZTHUMB_LORA_PATH Z_LORA_SCALE ZTHUMB_LORA_SCALE ZTHUMB_HOST ZTHUMB_PORT ZTHUMB_MODELS_FOLDER MODEL
   if [ "$RUNNER" = docker ]; then
-    docker run --rm --init --gpus all --network host --volume "$PWD/models:/work/models:ro" --workdir /work \
+    docker run --rm --init --gpus all --network host --volume "$PWD/models:/app/models:ro" --workdir /app \
       zthumb-server --host 127.0.0.1 --port "$port" --model "$1" &
   else
     "$PYTHON" -m zthumb.server.main --host 127.0.0.1 --port "$port" --model "$1" &

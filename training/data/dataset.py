@@ -1,6 +1,7 @@
 """``dataset.json``: the checked data set that training reads."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,7 +28,7 @@ class Entry(Strict):
 class Dataset(Strict):
     """The prepared pictures of one concept, all of ``resolution`` × ``resolution`` pixels."""
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     trigger: str
     resolution: int = Field(ge=64)
     entries: tuple[Entry, ...] = Field(min_length=1)
