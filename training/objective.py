@@ -9,9 +9,14 @@ def add_noise(latents: Tensor, noise: Tensor, levels: Tensor, timesteps: Tensor)
     return kept.sqrt() * latents + (1 - kept).sqrt() * noise
 
 
+def signal_to_noise(levels: Tensor, timesteps: Tensor) -> Tensor:
+    """The ratio of the latents' power to the noise's (B,) at ``timesteps`` (B,)."""
+    return levels[timesteps] / (1 - levels[timesteps])
+
+
 def min_snr_weights(levels: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
     """Loss weights (B,) of an epsilon objective, min(SNR, gamma) / SNR (Min-SNR, arXiv 2303.09556)."""
-    ratio = levels[timesteps] / (1 - levels[timesteps])
+    ratio = signal_to_noise(levels, timesteps)
     return ratio.clamp(max=gamma) / ratio
 
 
