@@ -50,11 +50,15 @@ def _fault(row: Row, root: Path) -> str | None:
     evidence = root / row.evidence
     if not evidence.exists():
         return f"line {row.line}: {row.name}: {row.evidence} is missing"
-    text = "" if evidence.is_dir() else evidence.read_text(encoding="utf-8")
-    proof = f"{row.name}=={row.value}\n" if row.section == "Package versions" else row.value
-    if not evidence.is_dir() and proof not in text:
-        return f"line {row.line}: {row.name}: {row.evidence} does not say {proof.strip()!r}"
+    proof = f"{row.name}=={row.value}" if row.section == "Package versions" else row.value
+    if evidence.is_file() and not _says(evidence.read_text(encoding="utf-8"), proof):
+        return f"line {row.line}: {row.name}: {row.evidence} does not say {proof!r}"
     return None
+
+
+def _says(text: str, proof: str) -> bool:
+    """Whether ``proof`` stands in ``text`` as a value of its own: 2.1 is not said by 12.1, nor by 2.1.5."""
+    return re.search(rf"(?<![\w.-]){re.escape(proof)}(?![\w-]|\.\w)", text) is not None
 
 
 def main() -> int:

@@ -1,13 +1,18 @@
 """The document agrees with the files it names, and the check would notice if it did not."""
 
 import importlib.util
+import re
 import shutil
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.conftest import ROOT
+from zthumb.server.settings import Settings
+
+PACKAGES = ("foundation", "training", "zthumb", "evaluation")
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +49,7 @@ def _copy(tmp_path: Path, script: ModuleType) -> Path:
         ("| torch | `2.13.0`", "| torch | `2.12.0`", "does not say 'torch==2.12.0'"),
         ("`training/train_lora.py`", "`training/gone.py`", "training/gone.py is missing"),
         ("`debian:12.12-slim`", "TBD", "a placeholder"),
+        ("`8000`", "`800`", "does not say '800'"),
     ],
 )
 def test_a_row_that_is_wrong_is_found(tmp_path: Path, script: ModuleType, old: str, new: str, complaint: str) -> None:
@@ -58,3 +64,24 @@ def test_a_pin_that_moves_without_its_row_is_found(tmp_path: Path, script: Modul
     pins = copy / "training" / "requirements.base.txt"
     pins.write_text(pins.read_text().replace("diffusers==", "diffusers==9"))
     assert any("diffusers" in fault for fault in script.faults(copy))
+
+
+def test_every_package_that_the_code_imports_has_a_row(script: ModuleType) -> None:
+    document = (ROOT / "SOURCE_OF_TRUTH.md").read_text(encoding="utf-8")
+    named = {row.name.lower() for row in script.rows(document) if row.section == "Package versions"}
+    sources = [path.read_text(encoding="utf-8") for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    imported = {name for text in sources for name in re.findall(r"^ *(?:import|from) (\w+)", text, flags=re.MULTILINE)}
+    providers = packages_distributions()
+
+    for module in imported - set(PACKAGES):
+        assert {provider.lower() for provider in providers.get(module, [])} <= named, module
+
+
+def test_every_setting_of_the_server_has_a_row(script: ModuleType) -> None:
+    document = (ROOT / "SOURCE_OF_TRUTH.md").read_text(encoding="utf-8")
+    named = {row.value for row in script.rows(document) if row.section == "Environment variables"}
+
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        variables = [alias] if isinstance(alias, str) else alias.choices if alias else [f"ZTHUMB_{name.upper()}"]
+        assert set(variables) <= named

@@ -56,9 +56,17 @@ def server(room: Path) -> Iterator[str]:
 def _evaluate(
     room: Path, server: str, *options: str, adapter: str = "models/lora/a/a.safetensors"
 ) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(_command(server, *options, adapter=adapter), cwd=room, capture_output=True, text=True, check=False)
+
+
+def _command(server: str, *options: str, adapter: str = "models/lora/a/a.safetensors") -> list[str]:
     command = [sys.executable, str(ROOT / "scripts" / "eval_lora_report.py"), "--server", server, "--adapter", adapter]
-    command += ["--trigger", "zbadge", "--prompts", "prompts.yaml", "--run", "r", *options]
-    return subprocess.run(command, cwd=room, capture_output=True, text=True, check=False)
+    return [*command, "--trigger", "zbadge", "--prompts", "prompts.yaml", "--run", "r", *options]
+
+
+def _lines(reports: Path, pattern: str) -> list[str]:
+    """The whole lines of the one file that ``pattern`` finds; none while it is not there."""
+    return [line for path in reports.glob(pattern) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def test_a_report_holds_every_picture_and_the_true_distances(room: Path, server: str) -> None:
@@ -81,6 +89,30 @@ def test_a_report_holds_every_picture_and_the_true_distances(room: Path, server:
     assert (results["asked"], results["answered"]) == (8, 8)
     assert len(results["adapter"]["sha256"]) == len(results["base"]["sha256"]) == 64
     assert "up to date" in _evaluate(room, server).stdout
+
+
+def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_pictures(room: Path, server: str) -> None:
+    (room / "prompts.yaml").write_text(PROMPTS.replace("[1, 2]", "[1, 2, 3, 4, 5, 6]"))
+    reports = room / "outputs" / "lora_eval"
+    process = subprocess.Popen(_command(server), cwd=room)
+    while not (begun := _lines(reports, ".r.*/samples.jsonl")):
+        assert process.poll() is None, "the evaluation ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (reports / "r").exists()
+    kept = next(reports.glob(".r.*")) / json.loads(begun[0])["image"]
+    written = kept.stat().st_mtime_ns
+
+    done = _evaluate(room, server)
+
+    assert done.returncode == 0, done.stderr
+    resumed = [json.loads(line) for line in _lines(reports, "r/samples.jsonl")]
+    assert len(resumed) == 2 * 6 * 2
+    assert (reports / "r" / "images" / kept.name).stat().st_mtime_ns == written
+    assert _evaluate(room, server, "--force").returncode == 0
+    again = [json.loads(line) for line in _lines(reports, "r/samples.jsonl")]
+    assert [sample["sha256"] for sample in again] == [sample["sha256"] for sample in resumed]
 
 
 def test_what_the_server_refuses_ends_in_one_line_and_leaves_nothing(room: Path, server: str) -> None:
