@@ -1,24 +1,27 @@
 """Files and folders that are either whole or not there.
 
 Everything is written beside its target under a temporary name, flushed to the disk and renamed into place, so that a reader
-never meets half a file, whatever killed the writer.
+never meets half a file, whatever killed the writer. What a killed writer left is removed by the next one of the same target.
 """
 
 import contextlib
+import glob
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_PART = ".part"
+
 
 @contextlib.contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path; on success rename it to ``target``, on an exception leave ``target`` as it was."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=_swept(target), prefix=f"{_mark(target)}{os.getpid()}.", suffix=_PART)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -34,8 +37,7 @@ def whole_file(target: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it takes the place of ``target``, on an exception it is removed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
+    temporary = Path(tempfile.mkdtemp(dir=_swept(target), prefix=f"{_mark(target)}{os.getpid()}.", suffix=_PART))
     try:
         yield temporary
         for path in sorted(temporary.rglob("*")):
@@ -72,6 +74,32 @@ def replace_folder(temporary: Path, target: Path) -> None:
     temporary.replace(target)
     shutil.rmtree(aside, ignore_errors=True)
     _flush(target.parent)
+
+
+def _swept(target: Path) -> Path:
+    """The folder of ``target``, made if need be and rid of what writers of ``target`` left that were killed on this machine."""
+    folder = target.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{glob.escape(_mark(target))}*{_PART}"):
+        writer = left.name.removeprefix(_mark(target)).split(".")[0]
+        if writer.isdecimal() and not _runs(int(writer)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return folder
+
+
+def _mark(target: Path) -> str:
+    """How the name of a temporary file begins, up to the number of the process that writes it."""
+    return f".{target.name}.{platform.node()}."
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,26 @@ def test_a_folder_is_replaced_only_when_it_was_filled_to_its_end(tmp_path: Path)
     with whole_folder(target) as folder:
         (folder / "new").write_text("new")
     assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("writer", ["whole_file", "whole_folder"])
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_a_running_one_writes_is_not(
+    tmp_path: Path, writer: str
+) -> None:
+    killed = f"""
+import os, signal
+from pathlib import Path
+from foundation.files import {writer}
+with {writer}(Path({str(tmp_path / "kept")!r})):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+
+    with whole_file(tmp_path / "kept") as first, whole_file(tmp_path / "kept") as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
