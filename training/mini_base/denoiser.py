@@ -127,7 +127,7 @@ def _loss(model: Denoiser, batch: Batch, levels: Tensor) -> Tensor:
     # the caption alone decides, hardly count.
     denoising = weighted_error(predicted, noise, signal_to_noise(levels, timesteps).rsqrt())
     asked = batch.answers.to(device)
-    reading = model.state_reader(states.mean(dim=1), asked) + model.pooled_reader(pooled, asked)
+    reading: Tensor = model.state_reader(states.mean(dim=1), asked) + model.pooled_reader(pooled, asked)
     return denoising + READING_WEIGHT * reading
 
 
