@@ -7,8 +7,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from foundation.config import Strict, nearest, parse, read_yaml
+from foundation.config import Strict, parse, read_yaml
 from foundation.errors import BadInput
+from foundation.plugins import suggestion
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -85,9 +86,7 @@ def _path(name: str, beside: Path = Path()) -> Path:
     if name.endswith((".yaml", ".yml")):
         return beside / name
     if name not in names():
-        close = nearest(name, names())
-        hint = f"Did you mean {close!r}?" if close else f"There are: {', '.join(names())}."
-        raise BadInput(f"no recipe is called {name!r}. {hint}")
+        raise BadInput(f"no recipe is called {name!r}. {suggestion(name, names())}")
     return FOLDER / f"{name}.yaml"
 
 
