@@ -1,8 +1,12 @@
 """Entry point 1: raw pictures and captions → a checked, hashed data set."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,12 +19,14 @@ from training import recipe as recipes
 from training.data import raw
 from training.data.concept import NAME as CONCEPT
 from training.data.concept import Concept, read_concept
-from training.data.dataset import NAME, Dataset, Entry
-from training.data.fit import fit
+from training.data.dataset import NAME, Dataset, Entry, LeftOut
+from training.data.fit import LARGEST_ZOOM, fit
+from training.data.picture import BadPicture, open_picture
 from training.data.preview import contact_sheet
 from training.data.raw import RawPicture
 
 PREPARED, PREVIEW = "prepared", "preview.png"
+PICTURES_PER_WORKER = 16
 
 
 @command
@@ -31,13 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. at which resolution
     concept = read_concept(folder)  # 2. what is taught
     pictures = _captioned(raw.find(folder / "raw"), concept, arguments.allow_missing_captions)  # 3. from what
-    stage = Stage("prepare", _inputs(folder, pictures), {"resolution": recipe.resolution, "trigger": concept.trigger})
+    settings = {"resolution": recipe.resolution, "skip_bad": arguments.skip_bad, **concept.model_dump()}
+    stage = Stage("prepare", _inputs(folder, pictures), settings)
     if not arguments.force and stage.is_up_to_date(folder):
         print(f"prepare: {folder} is up to date ({len(pictures)} pictures)")
         return DONE
-    entries = _prepare(pictures, folder, recipe.resolution)  # 4. fit every picture
-    _write(stage, Dataset(trigger=concept.trigger, resolution=recipe.resolution, entries=entries), folder)
-    _report(entries, concept)  # 5. say what was found
+    entries, left_out = _prepare(pictures, folder, recipe.resolution, concept.background, arguments.skip_bad)  # 4. fit each
+    dataset = Dataset(trigger=concept.trigger, resolution=recipe.resolution, entries=entries, left_out=left_out)
+    _write(stage, dataset, folder)
+    _report(dataset)  # 5. say what was found
     return DONE
 
 
@@ -52,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe")
     parser.add_argument(
         "--allow-missing-captions", action="store_true", help="caption a picture without a caption by the trigger word alone"
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave pictures out that cannot be used, and count them, instead of stopping"
     )
     parser.add_argument("--force", action="store_true", help="prepare again even if nothing has changed")
     return parser
@@ -83,26 +94,42 @@ def _hash(path: Path) -> str:
         raise BadInput(f"{path}: cannot be read ({error.strerror}). Replace it, or take it out of the folder.") from None
 
 
-def _prepare(pictures: Sequence[RawPicture], folder: Path, resolution: int) -> tuple[Entry, ...]:
-    """Fit all pictures into a folder that takes its place only when every one of them could be read."""
-    entries = []
-    with whole_folder(folder / PREPARED) as temporary:
-        for picture in tqdm(pictures, desc="prepare", unit="picture"):
-            fitted = fit(raw.open_picture(picture.path), resolution)
-            target = temporary / f"{picture.path.stem}.png"
-            fitted.picture.save(target)
-            entries.append(
-                Entry(
-                    file=f"{PREPARED}/{target.name}",
-                    sha256=hash_file(target),
-                    source=f"raw/{picture.path.name}",
-                    source_sha256=hash_file(picture.path),
-                    caption=picture.caption or "",
-                    original_size=fitted.original_size,
-                    crop=fitted.crop,
-                )
-            )
-    return tuple(entries)
+def _prepare(
+    pictures: Sequence[RawPicture], folder: Path, resolution: int, background: str, skip_bad: bool
+) -> tuple[tuple[Entry, ...], tuple[LeftOut, ...]]:
+    """Fit all pictures into a folder that takes its place only when every one of them was read or left out as asked."""
+    workers = max(1, min(os.cpu_count() or 1, len(pictures) // PICTURES_PER_WORKER))
+    with whole_folder(folder / PREPARED) as temporary, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        one = partial(_prepare_one, target=temporary, resolution=resolution, background=background)
+        done = list(tqdm(pool.map(one, pictures), desc="prepare", unit="picture", total=len(pictures)))
+        entries = tuple(result for result in done if isinstance(result, Entry))
+        left_out = tuple(result for result in done if isinstance(result, LeftOut))
+        if left_out and not skip_bad:
+            raise BadPicture(folder / left_out[0].source, left_out[0].reason, others=len(left_out) - 1)
+        if not entries:
+            raise BadInput(f"{folder / 'raw'}: none of the {len(pictures)} pictures can be used.")
+    return entries, left_out
+
+
+def _prepare_one(picture: RawPicture, target: Path, resolution: int, background: str) -> Entry | LeftOut:
+    source = f"raw/{picture.path.name}"
+    try:
+        opened = open_picture(picture.path, resolution // LARGEST_ZOOM, background)
+    except BadPicture as error:
+        return LeftOut(source=source, reason=error.reason)
+    fitted = fit(opened.picture, resolution)
+    path = target / f"{picture.path.stem}.png"
+    fitted.picture.save(path)
+    return Entry(
+        file=f"{PREPARED}/{path.name}",
+        sha256=hash_file(path),
+        source=source,
+        source_sha256=hash_file(picture.path),
+        caption=picture.caption or "",
+        original_size=fitted.original_size,
+        crop=fitted.crop,
+        notes=opened.notes,
+    )
 
 
 def _write(stage: Stage, dataset: Dataset, folder: Path) -> None:
@@ -114,11 +141,17 @@ def _write(stage: Stage, dataset: Dataset, folder: Path) -> None:
     stage.write_manifest(folder, outputs)
 
 
-def _report(entries: Sequence[Entry], concept: Concept) -> None:
-    without = [Path(entry.source).name for entry in entries if concept.trigger not in entry.caption]
-    print(f"prepare: {len(entries)} pictures, trigger {concept.trigger!r} in {len(entries) - len(without)} captions")
+def _report(dataset: Dataset) -> None:
+    entries, trigger = dataset.entries, dataset.trigger
+    without = [Path(entry.source).name for entry in entries if trigger not in entry.caption]
+    print(f"prepare: {len(entries)} pictures, trigger {trigger!r} in {len(entries) - len(without)} captions")
     if without:
         print(f"prepare: warning: the caption does not contain the trigger: {', '.join(without)}")
+    for entry in entries:
+        for note in entry.notes:
+            print(f"prepare: note: {entry.source}: {note}")
+    for bad in dataset.left_out:
+        print(f"prepare: left out: {bad.source}: {bad.reason}")
 
 
 if __name__ == "__main__":

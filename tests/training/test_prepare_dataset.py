@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,10 @@ def _no_picture(raw: Path) -> None:
     (raw / "zbadge_03.png").write_text("not a picture")
 
 
+def _too_small(raw: Path) -> None:
+    Image.new("RGB", (31, 400)).save(raw / "zbadge_03.png")
+
+
 def _not_utf8(raw: Path) -> None:
     (raw / "zbadge_03.txt").write_bytes(b"caf\xe9")
 
@@ -87,21 +92,70 @@ def _same_name(raw: Path) -> None:
         (_without_caption, "zbadge_03.png: no caption"),
         (_truncated, "zbadge_03.png: cannot be read whole"),
         (_empty, "zbadge_03.png: the file is empty"),
+        (_too_small, "zbadge_03.png: only 31 × 400 pixels"),
         (_no_picture, "zbadge_03.png: not a picture"),
         (_not_utf8, "zbadge_03.txt: not UTF-8"),
         (_same_name, "one caption cannot serve two pictures"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it_and_nothing_is_written(
-    dataset: Path, capsys: pytest.CaptureFixture[str], harm: object, named: str
+    dataset: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None], named: str
 ) -> None:
-    assert callable(harm)
     harm(dataset / "raw")
     assert _prepare(dataset) == 2
     printed = capsys.readouterr().err
     assert named in printed
     assert "Traceback" not in printed
     assert sorted(path.name for path in dataset.iterdir()) == ["concept.yaml", "raw", "reference"]
+
+
+@pytest.mark.parametrize("harm", [_truncated, _empty, _no_picture, _too_small])
+def test_bad_pictures_are_left_out_and_counted_when_asked_for(
+    dataset: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None]
+) -> None:
+    harm(dataset / "raw")
+
+    assert _prepare(dataset, "--skip-bad") == 0
+
+    prepared = read_dataset(dataset)
+    assert len(prepared.entries) == 15
+    assert [bad.source for bad in prepared.left_out] == ["raw/zbadge_03.png"]
+    assert "left out: raw/zbadge_03.png: " in capsys.readouterr().out
+
+
+def test_when_every_picture_is_bad_that_is_an_error_whatever_was_asked(dataset: Path) -> None:
+    for path in (dataset / "raw").glob("*.png"):
+        path.write_bytes(b"")
+
+    assert _prepare(dataset, "--skip-bad") == 2
+    assert not (dataset / "dataset.json").exists()
+
+
+def test_several_processes_prepare_the_same_bytes_as_one(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _prepare(dataset)
+    one = (dataset / "dataset.json").read_bytes()
+    monkeypatch.setattr("training.prepare_dataset.PICTURES_PER_WORKER", 4)
+
+    _prepare(dataset, "--force")
+
+    assert (dataset / "dataset.json").read_bytes() == one
+
+
+def test_the_background_of_transparent_pictures_is_the_concepts(dataset: Path) -> None:
+    (dataset / "concept.yaml").write_text("trigger: zbadge\nbackground: '#00ff00'\n")
+    Image.new("RGBA", (128, 128), (0, 0, 0, 0)).save(dataset / "raw" / "zbadge_03.png")
+
+    _prepare(dataset)
+
+    with Image.open(dataset / "prepared" / "zbadge_03.png") as picture:
+        assert picture.getpixel((5, 5)) == (0, 255, 0)
+
+
+def test_a_background_that_is_no_colour_is_refused(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "concept.yaml").write_text("trigger: zbadge\nbackground: reddish\n")
+
+    assert _prepare(dataset) == 2
+    assert "reddish" in capsys.readouterr().err
 
 
 def test_missing_captions_may_be_allowed_and_are_then_the_trigger_alone(dataset: Path) -> None:

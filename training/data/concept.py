@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from PIL import ImageColor
+from pydantic import Field, field_validator
 
 from foundation.config import Strict, parse, read_yaml
 from foundation.errors import BadInput
@@ -11,9 +12,19 @@ NAME = "concept.yaml"
 
 
 class Concept(Strict):
-    """The trigger word that stands for the concept in captions and prompts."""
+    """The trigger word that stands for the concept in captions and prompts, and what its transparent pictures lie on.
+
+    ``background`` is a colour by its name or as #rrggbb.
+    """
 
     trigger: str = Field(min_length=2, max_length=60, pattern=r"^\S+$")
+    background: str = "white"
+
+    @field_validator("background")
+    @classmethod
+    def _is_a_colour(cls, value: str) -> str:
+        ImageColor.getrgb(value)
+        return value
 
 
 def read_concept(dataset: Path) -> Concept:

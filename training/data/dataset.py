@@ -14,7 +14,10 @@ NAME = "dataset.json"
 
 
 class Entry(Strict):
-    """One prepared picture. Sizes and the crop's corner are (height, width) and (top, left) in pixels."""
+    """One prepared picture. Sizes and the crop's corner are (height, width) and (top, left) in pixels.
+
+    ``notes`` tell what the user should know of how the picture was read.
+    """
 
     file: str
     sha256: str
@@ -23,15 +26,24 @@ class Entry(Strict):
     caption: str
     original_size: tuple[int, int]
     crop: tuple[int, int]
+    notes: tuple[str, ...] = ()
+
+
+class LeftOut(Strict):
+    """A raw picture that could not be used, and why."""
+
+    source: str
+    reason: str
 
 
 class Dataset(Strict):
     """The prepared pictures of one concept, all of ``resolution`` × ``resolution`` pixels."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     trigger: str
     resolution: int = Field(ge=64)
     entries: tuple[Entry, ...] = Field(min_length=1)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def read_dataset(folder: Path) -> Dataset:

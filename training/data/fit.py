@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+LARGEST_ZOOM = 4
+"""A picture that would have to be enlarged more than this shows the trainer nothing but blur."""
+
 
 @dataclass(frozen=True)
 class Fitted:

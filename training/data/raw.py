@@ -1,13 +1,11 @@
-"""Raw pictures and their captions: found, paired, opened."""
+"""Raw pictures and their captions: found and paired."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 from foundation.errors import BadInput
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 
 
 @dataclass(frozen=True)
@@ -42,28 +40,6 @@ def find(folder: Path) -> list[RawPicture]:
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and (path.is_file() or path.is_symlink())
-
-
-def open_picture(path: Path) -> Image.Image:
-    """The picture upright and in RGB; ``BadInput`` names a file that cannot be read whole."""
-    try:
-        if path.stat().st_size == 0:
-            raise BadInput(f"{path}: the file is empty. Replace it, or take it out of the folder.")
-        with Image.open(path) as picture:
-            picture.load()
-            return _on_white(ImageOps.exif_transpose(picture))
-    except UnidentifiedImageError:
-        raise BadInput(f"{path}: not a picture, whatever its name says. Replace it, or take it out of the folder.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path}: cannot be read whole ({error}). Replace it, or take it out of the folder.") from None
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """The picture in RGB, transparent parts white: what lies below transparency was never meant to be seen."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    upright = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
 
 
 def _caption(path: Path) -> str | None:

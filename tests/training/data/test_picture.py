@@ -1,0 +1,151 @@
+"""Whatever a picture was saved as, the trainer sees the colours its owner saw."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from foundation.errors import BadInput
+from training.data.picture import open_picture
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def _pixel(path: Path, place: tuple[int, int] = (0, 0), background: str = "white") -> tuple[int, ...]:
+    opened = open_picture(path, background=background).picture
+    assert opened.mode == "RGB"
+    value = opened.getpixel(place)
+    assert isinstance(value, tuple)
+    return value
+
+
+def _swapped_profile() -> bytes:
+    """sRGB's profile with the colours of its red and blue primaries exchanged."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack_from(">I", profile, 128)[0]
+    entries = {bytes(profile[at : at + 4]): at for at in range(132, 132 + 12 * count, 12)}
+    red, blue, name = entries[b"rXYZ"], entries[b"bXYZ"], entries[b"desc"]
+    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    # Its name must not say sRGB any more.
+    start, length = struct.unpack_from(">II", profile, name + 4)
+    profile[start : start + length] = (
+        bytes(profile[start : start + length]).replace(b"s\0R\0G\0B", b"q\0R\0G\0B").replace(b"sRGB", b"qRGB")
+    )
+    return bytes(profile)
+
+
+def test_a_picture_that_was_turned_by_its_camera_stands_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    lying = Image.new("RGB", (40, 20), BLUE)
+    lying.paste(RED, (0, 0, 20, 20))
+    lying.save(tmp_path / "a.png", exif=exif)
+
+    opened = open_picture(tmp_path / "a.png").picture
+
+    assert opened.size == (20, 40)
+    assert opened.getpixel((10, 5)) == RED
+    assert opened.getpixel((10, 35)) == BLUE
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_colour_profile_is_followed(tmp_path: Path, mode: str) -> None:
+    Image.new("RGB", (8, 8), RED).convert(mode).save(tmp_path / "a.png", icc_profile=_swapped_profile())
+
+    red, green, blue = _pixel(tmp_path / "a.png")
+
+    assert (red, green) <= (4, 4)
+    assert blue >= 250
+
+
+def test_srgb_itself_changes_nothing(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png", icc_profile=profile)
+
+    assert np.array_equal(np.asarray(open_picture(tmp_path / "a.png").picture), pixels)
+
+
+def test_a_broken_profile_is_ignored_and_said(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "a.png", icc_profile=b"no profile at all")
+
+    opened = open_picture(tmp_path / "a.png")
+
+    assert opened.picture.getpixel((0, 0)) == RED
+    assert opened.notes == ("its colour profile cannot be used and is ignored",)
+
+
+@pytest.mark.parametrize(("mode", "clear"), [("RGBA", (*RED, 0)), ("LA", (7, 0))])
+def test_transparent_parts_take_the_background(tmp_path: Path, mode: str, clear: tuple[int, ...]) -> None:
+    Image.new(mode, (8, 8), clear).save(tmp_path / "a.png")
+
+    assert _pixel(tmp_path / "a.png") == (255, 255, 255)
+    assert _pixel(tmp_path / "a.png", background="#0000ff") == BLUE
+
+
+def test_a_palette_with_a_transparent_colour_is_resolved(tmp_path: Path) -> None:
+    picture = Image.new("P", (8, 8), 1)
+    picture.putpalette([*RED, *BLUE])
+    picture.putpixel((0, 0), 0)
+    picture.save(tmp_path / "a.png", transparency=0)
+
+    assert _pixel(tmp_path / "a.png") == (255, 255, 255)
+    assert _pixel(tmp_path / "a.png", (4, 4)) == BLUE
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path, ending: str) -> None:
+    values = np.array([[0, 32896, 65535, 257]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"a.{ending}")
+
+    opened = np.asarray(open_picture(tmp_path / f"a.{ending}").picture)
+
+    assert opened[0, :, 0].tolist() == [0, 128, 255, 1]
+
+
+def test_cmyk_is_converted_and_said_to_be_a_guess(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.tiff")
+
+    opened = open_picture(tmp_path / "a.tiff")
+
+    assert opened.picture.getpixel((0, 0)) == RED
+    assert "CMYK" in opened.notes[0]
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_of_an_animation_the_first_frame_is_used_and_said(tmp_path: Path, ending: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, BLUE, BLUE)]
+    path = tmp_path / f"a.{ending}"
+    extra = {"lossless": True} if ending == "webp" else {}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **extra)
+
+    opened = open_picture(path)
+
+    red, _, blue = _pixel(path)
+    assert red > 250
+    assert blue < 5
+    assert "animated" in opened.notes[0]
+
+
+@pytest.mark.parametrize("ending", ["webp", "avif", "tiff", "bmp", "jpg"])
+def test_the_usual_formats_open(tmp_path: Path, ending: str) -> None:
+    Image.new("RGB", (32, 32), RED).save(tmp_path / f"a.{ending}", quality=95)
+
+    assert np.allclose(_pixel(tmp_path / f"a.{ending}", (16, 16)), RED, atol=6)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.new("1", (100, 100)).save(tmp_path / "a.png")
+
+    with pytest.raises(BadInput, match=r"a\.png: more pixels"):
+        open_picture(tmp_path / "a.png")
+
+
+def test_thirty_two_bits_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tiff")
+
+    with pytest.raises(BadInput, match=r"a\.tiff: 32 bits"):
+        open_picture(tmp_path / "a.tiff")
