@@ -17,6 +17,7 @@ from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from training import recipe as recipes
 from training.data import raw
+from training.data.caption import complete
 from training.data.concept import NAME as CONCEPT
 from training.data.concept import Concept, read_concept
 from training.data.dataset import NAME, Dataset, Entry, LeftOut
@@ -76,7 +77,19 @@ def _captioned(pictures: Sequence[RawPicture], concept: Concept, allow_missing: 
             + (f", nor beside {len(missing) - 1} others" if len(missing) > 1 else "")
             + f". Write one with the word {concept.trigger!r} in it, or run with --allow-missing-captions to use that word alone."
         )
-    return [RawPicture(picture.path, picture.caption or concept.trigger) for picture in pictures]
+    return [
+        RawPicture(
+            picture.path,
+            complete(
+                picture.caption or concept.trigger,
+                picture.path.with_suffix(".txt"),
+                concept.template,
+                concept.trigger,
+                concept.presets,
+            ),
+        )
+        for picture in pictures
+    ]
 
 
 def _inputs(folder: Path, pictures: Sequence[RawPicture]) -> dict[str, str]:

@@ -169,3 +169,21 @@ def test_a_missing_concept_says_what_to_write(dataset: Path, capsys: pytest.Capt
     (dataset / "concept.yaml").unlink()
     assert _prepare(dataset) == 2
     assert "trigger:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("template", ["a photo", "{caption} {colour}", "{caption", "{}"])
+def test_a_template_that_cannot_be_filled_is_refused(dataset: Path, capsys: pytest.CaptureFixture[str], template: str) -> None:
+    (dataset / "concept.yaml").write_text(f"trigger: zbadge\ntemplate: '{template}'\n")
+
+    assert _prepare(dataset) == 2
+    assert "template" in capsys.readouterr().err
+
+
+def test_template_and_presets_of_the_concept_reach_the_captions(dataset: Path) -> None:
+    (dataset / "concept.yaml").write_text("trigger: zbadge\ntemplate: '{caption}, for sale'\npresets: {dusk: at dusk}\n")
+    (dataset / "raw" / "zbadge_03.txt").write_text("a red zbadge [dusk]")
+
+    _prepare(dataset)
+
+    captions = {Path(entry.source).stem: entry.caption for entry in read_dataset(dataset).entries}
+    assert captions["zbadge_03"] == "a red zbadge at dusk, for sale"

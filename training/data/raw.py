@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import BadInput
+from training.data.caption import read_caption
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -35,17 +36,8 @@ def find(folder: Path) -> list[RawPicture]:
                 f"{path}: has the same name as {stems[path.stem].name}, and one caption cannot serve two pictures. Rename one."
             )
         stems[path.stem] = path
-    return [RawPicture(path, _caption(path.with_suffix(".txt"))) for path in paths]
+    return [RawPicture(path, read_caption(path.with_suffix(".txt"))) for path in paths]
 
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and (path.is_file() or path.is_symlink())
-
-
-def _caption(path: Path) -> str | None:
-    if not path.exists():
-        return None
-    try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split()) or None
-    except UnicodeDecodeError:
-        raise BadInput(f"{path}: not UTF-8 text. Save it as UTF-8.") from None

@@ -1,0 +1,70 @@
+"""What a person writes beside a picture reaches the model as meant, and slips are named."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foundation.errors import BadInput
+from training.data.caption import complete, is_tag_list, read_caption
+
+HERE = Path("raw/a.txt")
+
+
+def _complete(caption: str, template: str = "{caption}", **presets: str) -> str:
+    return complete(caption, HERE, template, "zbadge", presets)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"a red zbadge", b"\xef\xbb\xbfa red zbadge\r\n", b"a red\r\nzbadge\r\n", b"  a\tred  zbadge \n\n"]
+)
+def test_marks_line_ends_and_blanks_do_not_matter(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(raw)
+
+    assert read_caption(tmp_path / "a.txt") == "a red zbadge"
+
+
+@pytest.mark.parametrize("raw", [b"", b" \r\n", b"\xef\xbb\xbf"])
+def test_an_empty_caption_is_none(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(raw)
+
+    assert read_caption(tmp_path / "a.txt") is None
+
+
+def test_what_is_not_utf8_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+
+    with pytest.raises(BadInput, match=r"a\.txt: not UTF-8 text \(byte 4\)"):
+        read_caption(tmp_path / "a.txt")
+
+
+def test_a_preset_is_written_out() -> None:
+    assert _complete("a zbadge, [studio]", studio="grey ground, soft light") == "a zbadge, grey ground, soft light"
+
+
+def test_a_misspelt_preset_is_answered_with_the_nearest_and_a_missing_one_with_where_to_define_it() -> None:
+    with pytest.raises(BadInput, match=r"a\.txt: no preset is called \[studoi\]\. Did you mean 'studio'"):
+        _complete("a zbadge [studoi]", studio="x")
+    with pytest.raises(BadInput, match=r"Define it under presets: in concept\.yaml, or leave the brackets out\."):
+        _complete("a zbadge [studio]")
+
+
+def test_tags_are_tidied_and_a_sentence_is_left_as_it_is() -> None:
+    assert _complete("zbadge,red,, red , blue ground,") == "zbadge, red, blue ground"
+    sentence = "A red zbadge, seen from the left in the evening, on a blue ground, on a blue ground."
+    assert _complete(sentence) == sentence
+
+
+def test_the_template_is_put_around() -> None:
+    assert _complete("on grass", "a photo of {trigger}, {caption}") == "a photo of zbadge, on grass"
+
+
+@given(st.text())
+def test_any_text_without_brackets_comes_through_with_all_its_words(text: str) -> None:
+    caption = " ".join(text.replace("[", "").split())
+
+    done = _complete(caption)
+
+    assert set(done.replace(",", " ").split()) == set(caption.replace(",", " ").split())
+    assert not is_tag_list(caption) or _complete(done) == done
