@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +26,8 @@ from training.data.fit import LARGEST_ZOOM, fit
 from training.data.picture import BadPicture, open_picture
 from training.data.preview import contact_sheet
 from training.data.raw import RawPicture
+from zthumb import families
+from zthumb.sources.local import family_of, find_base
 
 PREPARED, PREVIEW = "prepared", "preview.png"
 PICTURES_PER_WORKER = 16
@@ -38,11 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. at which resolution
     concept = read_concept(folder)  # 2. what is taught
     pictures = _captioned(raw.find(folder / "raw"), concept, arguments.allow_missing_captions)  # 3. from what
-    settings = {"resolution": recipe.resolution, "skip_bad": arguments.skip_bad, **concept.model_dump()}
+    settings = {"base": recipe.base, "resolution": recipe.resolution, "skip_bad": arguments.skip_bad, **concept.model_dump()}
     stage = Stage("prepare", _inputs(folder, pictures), settings)
     if not arguments.force and stage.is_up_to_date(folder):
         print(f"prepare: {folder} is up to date ({len(pictures)} pictures)")
         return DONE
+    pictures = _with_what_is_not_read(pictures, recipe.base)
     entries, left_out = _prepare(pictures, folder, recipe.resolution, concept.background, arguments.skip_bad)  # 4. fit each
     dataset = Dataset(trigger=concept.trigger, resolution=recipe.resolution, entries=entries, left_out=left_out)
     _write(stage, dataset, folder)
@@ -89,6 +93,20 @@ def _captioned(pictures: Sequence[RawPicture], concept: Concept, allow_missing: 
             ),
         )
         for picture in pictures
+    ]
+
+
+def _with_what_is_not_read(pictures: Sequence[RawPicture], base: str) -> list[RawPicture]:
+    """The pictures, those noted whose caption is longer than the base's text encoders read."""
+    try:
+        folder = find_base(base)
+    except BadInput:
+        print(f"prepare: note: {base} is not there, so the captions' length is not checked")
+        return list(pictures)
+    ends = families.get(family_of(folder)).cut_off(folder, [picture.caption or "" for picture in pictures])
+    return [
+        replace(picture, notes=(f"the end of its caption is not read: {end!r}",)) if end else picture
+        for picture, end in zip(pictures, ends, strict=True)
     ]
 
 
@@ -141,7 +159,7 @@ def _prepare_one(picture: RawPicture, target: Path, resolution: int, background:
         caption=picture.caption or "",
         original_size=fitted.original_size,
         crop=fitted.crop,
-        notes=opened.notes,
+        notes=picture.notes + opened.notes,
     )
 
 

@@ -187,3 +187,16 @@ def test_template_and_presets_of_the_concept_reach_the_captions(dataset: Path) -
 
     captions = {Path(entry.source).stem: entry.caption for entry in read_dataset(dataset).entries}
     assert captions["zbadge_03"] == "a red zbadge at dusk, for sale"
+
+
+def test_the_words_that_no_text_encoder_reads_are_told(
+    dataset: Path, miniature: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dataset / "raw" / "zbadge_03.txt").write_text("a red zbadge " * 20 + "at the very end")
+
+    _prepare(dataset, "--set", f"base={miniature}")
+
+    notes = {Path(entry.source).stem: entry.notes for entry in read_dataset(dataset).entries}
+    assert "at the very end" in notes["zbadge_03"][0]
+    assert "raw/zbadge_03.png: the end of its caption is not read" in capsys.readouterr().out
+    assert not any(note for name, note in notes.items() if name != "zbadge_03")

@@ -11,10 +11,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", 
 
 @dataclass(frozen=True)
 class RawPicture:
-    """A picture file and the caption beside it; None where there is none."""
+    """A picture file and the caption beside it, None where there is none; ``notes`` are for the user."""
 
     path: Path
     caption: str | None
+    notes: tuple[str, ...] = ()
 
 
 def find(folder: Path) -> list[RawPicture]:

@@ -53,6 +53,10 @@ class Family(ABC):
         """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32."""
 
     @abstractmethod
+    def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:
+        """Of each prompt the end that the text encoders of the base in ``folder`` do not read; empty when they read it all."""
+
+    @abstractmethod
     def noise_levels(self, pipeline: Any) -> Tensor:
         """The cumulated alphas of the training noise schedule, (timesteps,), falling from one to nearly zero."""
 

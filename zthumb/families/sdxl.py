@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_TOKENS = 77
 _FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 
 
@@ -55,6 +56,18 @@ class SDXL(Family):
         with torch.no_grad():
             states, _, pooled, _ = pipeline.encode_prompt(list(prompts), do_classifier_free_guidance=False)
         return states.float(), pooled.float()
+
+    def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:
+        room = _TOKENS - 2  # between the marks of start and end
+        # A token is a byte at least, and reading a tokenizer takes seconds.
+        if all(len(prompt.encode()) <= room for prompt in prompts):
+            return [""] * len(prompts)
+        from transformers import CLIPTokenizer
+
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        tokens = tokenizer(list(prompts), add_special_tokens=False, return_offsets_mapping=True)
+        pairs = zip(prompts, tokens["offset_mapping"], strict=True)
+        return [prompt[offsets[room][0] :] if len(offsets) > room else "" for prompt, offsets in pairs]
 
     def noise_levels(self, pipeline: Any) -> Tensor:
         levels: Tensor = pipeline.scheduler.alphas_cumprod
