@@ -65,7 +65,7 @@ class SDXL(Family):
         from transformers import CLIPTokenizer
 
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        tokens = tokenizer(list(prompts), add_special_tokens=False, return_offsets_mapping=True)
+        tokens = tokenizer(list(prompts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         pairs = zip(prompts, tokens["offset_mapping"], strict=True)
         return [prompt[offsets[room][0] :] if len(offsets) > room else "" for prompt, offsets in pairs]
 
