@@ -1,19 +1,13 @@
 """Entry point 1: raw pictures and captions → a checked, hashed data set."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
-from tqdm import tqdm
-
 from foundation.errors import DONE, BadInput, command
-from foundation.files import whole_file, whole_folder, write_json
+from foundation.files import whole_file, write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from training import recipe as recipes
@@ -21,16 +15,14 @@ from training.data import raw
 from training.data.caption import complete
 from training.data.concept import NAME as CONCEPT
 from training.data.concept import Concept, read_concept
-from training.data.dataset import NAME, Dataset, Entry, LeftOut
-from training.data.fit import LARGEST_ZOOM, fit
-from training.data.picture import BadPicture, open_picture
+from training.data.dataset import NAME, Dataset
+from training.data.prepare import prepare
 from training.data.preview import contact_sheet
 from training.data.raw import RawPicture
 from zthumb import families
 from zthumb.sources.local import family_of, find_base
 
-PREPARED, PREVIEW = "prepared", "preview.png"
-PICTURES_PER_WORKER = 16
+PREVIEW = "preview.png"
 
 
 @command
@@ -47,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"prepare: {folder} is up to date ({len(pictures)} pictures)")
         return DONE
     pictures = _with_what_is_not_read(pictures, recipe.base)
-    entries, left_out = _prepare(pictures, folder, recipe.resolution, concept.background, arguments.skip_bad)  # 4. fit each
-    dataset = Dataset(trigger=concept.trigger, resolution=recipe.resolution, entries=entries, left_out=left_out)
+    dataset = prepare(pictures, folder, recipe, concept, arguments.skip_bad)  # 4. fit and look at each
     _write(stage, dataset, folder)
     _report(dataset)  # 5. say what was found
     return DONE
@@ -125,44 +116,6 @@ def _hash(path: Path) -> str:
         raise BadInput(f"{path}: cannot be read ({error.strerror}). Replace it, or take it out of the folder.") from None
 
 
-def _prepare(
-    pictures: Sequence[RawPicture], folder: Path, resolution: int, background: str, skip_bad: bool
-) -> tuple[tuple[Entry, ...], tuple[LeftOut, ...]]:
-    """Fit all pictures into a folder that takes its place only when every one of them was read or left out as asked."""
-    workers = max(1, min(os.cpu_count() or 1, len(pictures) // PICTURES_PER_WORKER))
-    with whole_folder(folder / PREPARED) as temporary, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        one = partial(_prepare_one, target=temporary, resolution=resolution, background=background)
-        done = list(tqdm(pool.map(one, pictures), desc="prepare", unit="picture", total=len(pictures)))
-        entries = tuple(result for result in done if isinstance(result, Entry))
-        left_out = tuple(result for result in done if isinstance(result, LeftOut))
-        if left_out and not skip_bad:
-            raise BadPicture(folder / left_out[0].source, left_out[0].reason, others=len(left_out) - 1)
-        if not entries:
-            raise BadInput(f"{folder / 'raw'}: none of the {len(pictures)} pictures can be used.")
-    return entries, left_out
-
-
-def _prepare_one(picture: RawPicture, target: Path, resolution: int, background: str) -> Entry | LeftOut:
-    source = f"raw/{picture.path.name}"
-    try:
-        opened = open_picture(picture.path, resolution // LARGEST_ZOOM, background)
-    except BadPicture as error:
-        return LeftOut(source=source, reason=error.reason)
-    fitted = fit(opened.picture, resolution)
-    path = target / f"{picture.path.stem}.png"
-    fitted.picture.save(path)
-    return Entry(
-        file=f"{PREPARED}/{path.name}",
-        sha256=hash_file(path),
-        source=source,
-        source_sha256=hash_file(picture.path),
-        caption=picture.caption or "",
-        original_size=fitted.original_size,
-        crop=fitted.crop,
-        notes=picture.notes + opened.notes,
-    )
-
-
 def _write(stage: Stage, dataset: Dataset, folder: Path) -> None:
     write_json(folder / NAME, dataset.model_dump(mode="json"))
     with whole_file(folder / PREVIEW) as path:
@@ -181,6 +134,8 @@ def _report(dataset: Dataset) -> None:
     for entry in entries:
         for note in entry.notes:
             print(f"prepare: note: {entry.source}: {note}")
+    for sources in dataset.alike:
+        print(f"prepare: note: versions of one picture: {', '.join(sources)}")
     for bad in dataset.left_out:
         print(f"prepare: left out: {bad.source}: {bad.reason}")
 

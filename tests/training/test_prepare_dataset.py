@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from training.data.dataset import read_dataset
 from training.prepare_dataset import main
@@ -134,7 +134,7 @@ def test_when_every_picture_is_bad_that_is_an_error_whatever_was_asked(dataset: 
 def test_several_processes_prepare_the_same_bytes_as_one(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _prepare(dataset)
     one = (dataset / "dataset.json").read_bytes()
-    monkeypatch.setattr("training.prepare_dataset.PICTURES_PER_WORKER", 4)
+    monkeypatch.setattr("training.data.prepare.PICTURES_PER_WORKER", 4)
 
     _prepare(dataset, "--force")
 
@@ -200,3 +200,21 @@ def test_the_words_that_no_text_encoder_reads_are_told(
     assert "at the very end" in notes["zbadge_03"][0]
     assert "raw/zbadge_03.png: the end of its caption is not read" in capsys.readouterr().out
     assert not any(note for name, note in notes.items() if name != "zbadge_03")
+
+
+def test_versions_of_one_picture_and_blurred_ones_are_told_and_kept(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Image.open(dataset / "raw" / "zbadge_01.png") as picture:
+        picture.save(dataset / "raw" / "copy.jpg", quality=70)
+    with Image.open(dataset / "raw" / "zbadge_02.png") as picture:
+        picture.filter(ImageFilter.GaussianBlur(4)).save(dataset / "raw" / "soft.png")
+    for name in ("copy", "soft"):
+        (dataset / "raw" / f"{name}.txt").write_text("a zbadge")
+
+    _prepare(dataset)
+
+    printed = capsys.readouterr().out
+    assert "versions of one picture: raw/copy.jpg, raw/zbadge_01.png" in printed
+    assert "raw/soft.png: looks blurred" in printed
+    prepared = read_dataset(dataset)
+    assert len(prepared.entries) == 18
+    assert ("raw/copy.jpg", "raw/zbadge_01.png") in prepared.alike

@@ -10,7 +10,7 @@ from foundation.errors import BadInput
 from foundation.files import read_json
 from foundation.hashing import hash_file
 
-NAME = "dataset.json"
+NAME, PREPARED = "dataset.json", "prepared"
 
 
 class Entry(Strict):
@@ -37,13 +37,17 @@ class LeftOut(Strict):
 
 
 class Dataset(Strict):
-    """The prepared pictures of one concept, all of ``resolution`` × ``resolution`` pixels."""
+    """The prepared pictures of one concept, all of ``resolution`` × ``resolution`` pixels.
+
+    ``alike`` are the sources of pictures that are versions of one; all of them are used.
+    """
 
     schema_version: Literal[2] = 2
     trigger: str
     resolution: int = Field(ge=64)
     entries: tuple[Entry, ...] = Field(min_length=1)
     left_out: tuple[LeftOut, ...] = ()
+    alike: tuple[tuple[str, ...], ...] = ()
 
 
 def read_dataset(folder: Path) -> Dataset:
