@@ -21,6 +21,7 @@ from training import checkpoints
 from training.checkpoints import Checkpoint
 from training.examples import Examples, joined, without_captions
 from training.objective import add_noise, min_snr_weights, weighted_error
+from training.rate import rate_at
 from training.recipe import AdapterRecipe, Recipe
 from training.run import Run
 from zthumb.families.base import Family
@@ -99,7 +100,7 @@ class Loop:
         return checkpoint.step
 
     def _step(self, step: int) -> Report:
-        rate = self._recipe.optimizer.lr * min(1.0, (step + 1) / max(1, self._recipe.optimizer.warm_up))
+        rate = rate_at(step, self._recipe.steps, self._recipe.optimizer)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         loss, prior = self._losses(step)

@@ -23,9 +23,10 @@ class AdapterRecipe(Strict):
 
 
 class OptimizerRecipe(Strict):
-    """AdamW; the rate is constant after ``warm_up`` steps."""
+    """AdamW; the rate rises to ``lr`` over ``warm_up`` steps and then follows ``schedule`` to the run's end."""
 
     lr: float = Field(default=1e-4, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = Field(default=0.01, ge=0)
     warm_up: int = Field(default=20, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
