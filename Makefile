@@ -56,4 +56,4 @@ check_demo: setup ## check a report's pictures of the demo concept by geometry  
 	@$(PYTHON) -m training.mini_base check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
 
 clean: ## remove runs, reports and prepared data sets, but neither .venv nor models
-	rm -rf outputs/lora outputs/lora_eval datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/manifest.json
+	rm -rf outputs/lora outputs/lora_eval outputs/cache datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/manifest.json

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from training.data.dataset import Dataset
+from training.cache import Cache, Tensors
+from training.data.dataset import Dataset, Entry
 from zthumb.families.base import Conditioning, Family
+from zthumb.sources.local import hash_parts
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,52 @@ class Examples:
         return Examples(self.latents[index], Conditioning(told.states[index], told.pooled[index], told.time_ids[index]))
 
 
-@torch.no_grad()
-def encode_dataset(dataset: Dataset, folder: Path, family: Family, pipeline: Any) -> Examples:
-    """Encode every prepared picture and its caption."""
-    latents = [
-        family.encode_pictures(pipeline, _pixels(folder / entry.file)[None])
-        for entry in tqdm(dataset.entries, desc="encode", unit="picture")
-    ]
-    states, pooled = family.encode_prompts(pipeline, [entry.caption for entry in dataset.entries])
+class Encoders:
+    """A base's encoders, asked once for every picture and caption.
+
+    Each is encoded alone, so that an entry is the same whatever was encoded beside it.
+    """
+
+    def __init__(self, family: Family, pipeline: Any, base: Path, cache: Cache) -> None:
+        self.family, self.pipeline, self.cache = family, pipeline, cache
+        where = {"device": pipeline.device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
+        self._pictures = {"encoder": hash_parts(base, family.picture_parts), **where}
+        self._captions = {"encoder": hash_parts(base, family.text_parts), **where}
+
+    def pictures(self, dataset: Dataset, folder: Path) -> Tensor:
+        """The latents (N, C, H, W) of every prepared picture."""
+        return torch.cat([self._latents(dataset, entry, folder) for entry in tqdm(dataset.entries, "encode", unit="picture")])
+
+    def captions(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The text states (N, tokens, width) and pooled embeddings (N, width) of ``captions``."""
+        found = [
+            self.cache.get("captions", {"caption": caption, **self._captions}, partial(self._embeddings, caption))
+            for caption in captions
+        ]
+        device = self.pipeline.device
+        states, pooled = (torch.cat([each[name] for each in found]).to(device) for name in ("states", "pooled"))
+        return states, pooled
+
+    def _latents(self, dataset: Dataset, entry: Entry, folder: Path) -> Tensor:
+        depends_on = {"picture": entry.sha256, "resolution": dataset.resolution, "crop": entry.crop, **self._pictures}
+
+        def make() -> Tensors:
+            return {"latents": self.family.encode_pictures(self.pipeline, _pixels(folder / entry.file)[None])}
+
+        return self.cache.get("pictures", depends_on, make)["latents"].to(self.pipeline.device)
+
+    def _embeddings(self, caption: str) -> Tensors:
+        states, pooled = self.family.encode_prompts(self.pipeline, [caption])
+        return {"states": states, "pooled": pooled}
+
+
+def encode_dataset(dataset: Dataset, folder: Path, encoders: Encoders) -> Examples:
+    """Every prepared picture and its caption, encoded."""
+    latents = encoders.pictures(dataset, folder)
+    states, pooled = encoders.captions([entry.caption for entry in dataset.entries])
     target = (dataset.resolution, dataset.resolution)
     time_ids = [[*entry.original_size, *entry.crop, *target] for entry in dataset.entries]
-    return Examples(torch.cat(latents), Conditioning(states, pooled, torch.tensor(time_ids, device=pooled.device)))
+    return Examples(latents, Conditioning(states, pooled, torch.tensor(time_ids, device=pooled.device)))
 
 
 def without_captions(examples: Examples, dropped: Tensor) -> Examples:

@@ -39,8 +39,6 @@ class Run:
     def clear(self) -> None:
         """Forget what was done so far."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-        for prior in self.folder.glob("prior-*.safetensors"):
-            prior.unlink()
 
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe as it was resolved, every default filled in; until the end the run counts as unfinished."""

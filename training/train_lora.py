@@ -22,7 +22,9 @@ from zthumb.sources.offline import stay_offline
 if TYPE_CHECKING:
     from training.loop import Loop
 
-RUNS = Path("outputs/lora")
+RUNS, CACHE = Path("outputs/lora"), Path("outputs/cache")
+CACHE_LIMIT = 20 * 2**30
+"""Bytes of encoded pictures, captions and prior pictures that are kept for later runs."""
 
 
 @command
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.force:
             run.clear()
         run.begin(recipe)
-        _train(_loop(recipe, base, stage.inputs[recipe.base], dataset, arguments.dataset, run), run, stage)  # 5. the work
+        _train(_loop(recipe, base, stage.inputs[recipe.base], dataset, arguments.dataset), run, stage)  # 5. the work
         stage.write_manifest(run.folder, _outputs(run))  # 6. what came of it
     print(f"train: {recipe.steps} steps, {run.folder}")
     return DONE
@@ -73,13 +75,14 @@ def _dataset(folder: Path, recipe: Recipe) -> Dataset:
     return dataset
 
 
-def _loop(recipe: Recipe, base: Path, base_sha256: str, dataset: Dataset, folder: Path, run: Run) -> "Loop":
+def _loop(recipe: Recipe, base: Path, base_sha256: str, dataset: Dataset, folder: Path) -> "Loop":
     """Load the base, encode everything that is looked at more than once, and attach the adapter."""
     stay_offline()
     import torch
 
     from training import prior
-    from training.examples import encode_dataset
+    from training.cache import Cache
+    from training.examples import Encoders, encode_dataset
     from training.loop import Loop, attach_adapter
     from zthumb import families
 
@@ -87,10 +90,13 @@ def _loop(recipe: Recipe, base: Path, base_sha256: str, dataset: Dataset, folder
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     pipeline = family.load(base, dtype, device)
-    examples = encode_dataset(dataset, folder, family, pipeline)
+    cache = Cache(CACHE, CACHE_LIMIT)
+    encoders = Encoders(family, pipeline, base, cache)
+    examples = encode_dataset(dataset, folder, encoders)
     kept = None
     if recipe.prior.weight > 0 and recipe.prior.prompts:
-        kept = prior.paint(recipe.prior, recipe.resolution, recipe.seed, base_sha256, family, pipeline, run.folder)
+        kept = prior.paint(recipe.prior, recipe.resolution, recipe.seed, base_sha256, encoders)
+    cache.trim()
     denoiser = family.denoiser(pipeline)
     attach_adapter(denoiser, recipe.adapter, family, recipe.seed)
     return Loop(recipe, family, denoiser, family.noise_levels(pipeline), examples, kept)

@@ -35,6 +35,10 @@ class Family(ABC):
     name: str
     lora_targets: Mapping[str, Sequence[str]]
     """Name of a target set → endings of the modules that get an adapter."""
+    picture_parts: Sequence[str]
+    """The parts of the pipeline that ``encode_pictures`` depends on."""
+    text_parts: Sequence[str]
+    """The parts that ``encode_prompts`` depends on."""
 
     @abstractmethod
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:

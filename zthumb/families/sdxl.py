@@ -22,6 +22,8 @@ class SDXL(Family):
     """SDXL base 1.0 and everything of its shape, ``models/mini-sdxl`` included."""
 
     name = "sdxl"
+    picture_parts = ("vae",)
+    text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
     lora_targets = MappingProxyType({"attention": _ATTENTION, "attention+feed-forward": _ATTENTION + _FEED_FORWARD})
 
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:

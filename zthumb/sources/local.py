@@ -1,5 +1,6 @@
 """A base model on this disk: found, recognised, identified by its hash."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.errors import BadInput
@@ -38,8 +39,18 @@ def family_of(folder: Path) -> str:
 def hash_base(folder: Path) -> str:
     """One SHA-256 over the weights and configuration of a base: what its ``model_index.json`` names, and nothing beside it."""
     parts = [name for name in read_json(folder / "model_index.json") if (folder / name).is_dir()]
-    hashes = {"model_index.json": hash_file(folder / "model_index.json")}
-    for part in parts:
-        for pattern in ("*.safetensors", "*.json", "*.txt"):
-            hashes |= {f"{part}/{name}": digest for name, digest in hash_files(folder / part, pattern).items()}
-    return hash_value(hashes)
+    return hash_value({"model_index.json": hash_file(folder / "model_index.json"), **_hashes(folder, parts)})
+
+
+def hash_parts(folder: Path, parts: Sequence[str]) -> str:
+    """One SHA-256 over the weights and configuration of some ``parts`` of a base."""
+    return hash_value(_hashes(folder, parts))
+
+
+def _hashes(folder: Path, parts: Sequence[str]) -> dict[str, str]:
+    return {
+        f"{part}/{name}": digest
+        for part in parts
+        for pattern in ("*.safetensors", "*.json", "*.txt")
+        for name, digest in hash_files(folder / part, pattern).items()
+    }

@@ -1,0 +1,51 @@
+"""Pictures and captions are encoded once, and again exactly when something they depend on has changed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import quick_arguments
+from training import prepare_dataset, train_lora
+
+pytestmark = pytest.mark.slow
+
+
+def _entries() -> dict[str, int]:
+    cache = Path("outputs/cache")
+    return {kind.name: len(list(kind.rglob("*.safetensors"))) for kind in sorted(cache.iterdir())}
+
+
+def _adapter(run: str) -> bytes:
+    return (Path("outputs/lora") / run / "checkpoints" / "step-000006" / "adapter.safetensors").read_bytes()
+
+
+def test_a_second_run_finds_everything_and_ends_with_the_same_bytes(prepared: Path) -> None:
+    assert train_lora.main(quick_arguments(prepared, "cold")) == 0
+    made = _entries()
+    assert made["pictures"] == 16
+
+    assert train_lora.main(quick_arguments(prepared, "warm")) == 0
+
+    assert _entries() == made
+    assert _adapter("warm") == _adapter("cold")
+
+
+def test_a_changed_caption_is_one_new_entry_and_another_adapter(prepared: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "before"))
+    made = _entries()
+    (prepared / "raw" / "zbadge_03.txt").write_text("a zbadge in a caption of its own")
+    prepare_dataset.main(["--dataset", str(prepared)])
+
+    train_lora.main(quick_arguments(prepared, "after"))
+
+    assert _entries() == {**made, "captions": made["captions"] + 1}
+    assert _adapter("after") != _adapter("before")
+
+
+def test_other_prior_prompts_are_painted_anew(prepared: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "before"))
+    made = _entries()
+
+    train_lora.main(quick_arguments(prepared, "after", "prior.guidance_scale=2"))
+
+    assert _entries() == {**made, "prior": made["prior"] + 1}
