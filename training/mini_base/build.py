@@ -18,6 +18,7 @@ class Plan:
 
     pictures: int = pictures.COUNT
     autoencoder: Schedule = autoencoder.SCHEDULE
+    refinement: Schedule = denoiser.REFINEMENT
     denoiser: Schedule = denoiser.SCHEDULE
     image_tower: Schedule = image_tower.SCHEDULE
 
@@ -28,7 +29,11 @@ class Plan:
             return replace(schedule, steps=max(2, round(schedule.steps * share)))
 
         return Plan(
-            max(128, round(self.pictures * share)), fewer(self.autoencoder), fewer(self.denoiser), fewer(self.image_tower)
+            pictures=max(128, round(self.pictures * share)),
+            autoencoder=fewer(self.autoencoder),
+            denoiser=fewer(self.denoiser),
+            refinement=fewer(self.refinement),
+            image_tower=fewer(self.image_tower),
         )
 
 
@@ -49,7 +54,9 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     latents = autoencoder.encode_all(packer, drawn, packing)
     denoising = _below(packing, "denoiser", plan.denoiser)
     trained = denoiser.fit(latents, words, seed, denoising, device, plan.denoiser)  # 4. words → latents
-    seeing = _below(denoising, "image-tower", plan.image_tower)
+    refining = _below(denoising, "refinement", plan.refinement)
+    trained = denoiser.refine(trained, latents, words, seed, refining, plan.refinement)
+    seeing = _below(refining, "image-tower", plan.image_tower)
     tower = image_tower.fit(drawn, trained.text_encoder_2, words, seed, seeing, device, plan.image_tower)  # 5. the extractor
     assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 6. what is committed
     assemble.save_clip(tower, words, models / "mini-clip")

@@ -25,6 +25,9 @@ from training.mini_base.tokenizer import LENGTH
 from training.objective import add_noise, signal_to_noise, weighted_error
 
 SCHEDULE = Schedule(steps=5400, batch=24, rate=1e-3)
+REFINEMENT = Schedule(steps=3000, batch=24, rate=6e-4)
+"""A second cycle: after the first, colours and places are right and small shapes are not yet."""
+
 TEXT_WIDTH, TEXT_LAYERS = 128, 3
 TOKEN_DEVIATION, POSITION_DEVIATION = 1.0, 0.3
 TIME_WIDTH = 32
@@ -86,21 +89,34 @@ def fit(
 ) -> Denoiser:
     """Train on scaled ``latents`` (N, 4, 16, 16) of the pictures 0 … N-1 of ``seed``, resuming from ``folder``."""
     torch.manual_seed(derive(seed, "denoiser", "weights"))
-    model = Denoiser(tokenizer).to(device)
+    return _train("denoiser", Denoiser(tokenizer).to(device), latents, tokenizer, seed, folder, schedule)
+
+
+def refine(
+    model: Denoiser, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule = REFINEMENT
+) -> Denoiser:
+    """Train a trained ``model`` over a further schedule, on captions, noise and timesteps of its own."""
+    return _train("refinement", model, latents, tokenizer, seed, folder, schedule)
+
+
+def _train(
+    name: str, model: Denoiser, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule
+) -> Denoiser:
+    device = next(model.parameters()).device
     levels = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
 
     def loss_at(step: int) -> Tensor:
-        batch = draw_batch(latents, tokenizer, seed, step, schedule.batch)
+        batch = draw_batch(name, latents, tokenizer, seed, step, schedule.batch)
         return _loss(model, batch, levels)
 
-    return train("denoiser", model, loss_at, schedule, folder / "denoiser.pt", device)
+    return train(name, model, loss_at, schedule, folder / f"{name}.pt", device)
 
 
-def draw_batch(latents: Tensor, tokenizer: CLIPTokenizer, seed: int, step: int, size: int) -> Batch:
-    """The examples, captions, noise and timesteps of one step."""
-    generator = torch.Generator().manual_seed(derive(seed, "denoiser", step))
+def draw_batch(name: str, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, step: int, size: int) -> Batch:
+    """The examples, captions, noise and timesteps of one step of the schedule called ``name``."""
+    generator = torch.Generator().manual_seed(derive(seed, name, step))
     chosen = torch.randint(len(latents), (size,), generator=generator).tolist()
-    rng = random.Random(derive(seed, "denoiser captions", step))
+    rng = random.Random(derive(seed, f"{name} captions", step))
     examples = [example(seed, index) for index in chosen]
     captions = ["" if rng.random() < EMPTY_CAPTION else vary(each.scene, rng) for each in examples]
     padded = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
