@@ -16,6 +16,7 @@ TINY = Plan(
     pictures=96,
     autoencoder=Schedule(steps=3, batch=4, rate=1e-3, save_every=2),
     denoiser=Schedule(steps=3, batch=4, rate=1e-3, save_every=2),
+    refinement=Schedule(steps=2, batch=4, rate=1e-3, save_every=2),
     image_tower=Schedule(steps=3, batch=8, rate=1e-3, save_every=2),
 )
 
@@ -31,8 +32,8 @@ def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_pa
 
     first = hash_files(tmp_path / "models")
     # A part that is lost is trained again, from the others' checkpoints; it must come to the same weights.
-    for lost in (tmp_path / "work").rglob("denoiser.pt"):
-        lost.unlink()
+    for name in ("denoiser.pt", "refinement.pt"):
+        next((tmp_path / "work").rglob(name)).unlink()
     build(tmp_path / "models", tmp_path / "work", plan=TINY)
     assert hash_files(tmp_path / "models") == first
 
