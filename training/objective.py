@@ -20,7 +20,12 @@ def min_snr_weights(levels: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
     return ratio.clamp(max=gamma) / ratio
 
 
-def weighted_error(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """The mean over the batch of each picture's squared error times its weight."""
-    errors = (predicted.float() - target.float()).pow(2).mean(dim=(1, 2, 3))
-    return (errors * weights).mean()
+def weighted_error(predicted: Tensor, target: Tensor, weights: Tensor, where: Tensor | None = None) -> Tensor:
+    """The mean over the batch of each picture's squared error times its weight.
+
+    ``where`` (B, 1, H, W), of mean one, weighs the places within each picture.
+    """
+    errors = (predicted.float() - target.float()).pow(2)
+    if where is not None:
+        errors = errors * where
+    return (errors.mean(dim=(1, 2, 3)) * weights).mean()

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from training.objective import add_noise, min_snr_weights, weighted_error
@@ -22,3 +23,14 @@ def test_the_loss_is_the_weighted_mean_of_squared_errors() -> None:
     predicted, target = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
     target[1] *= 3
     assert weighted_error(predicted, target, torch.tensor([1.0, 0.5])).item() == (1 * 1 + 9 * 0.5) / 2
+
+
+def test_places_without_weight_do_not_count() -> None:
+    predicted, target = torch.zeros(2, 4, 2, 2), torch.zeros(2, 4, 2, 2)
+    predicted[:, :, 0, 0] = 1.0
+    elsewhere = torch.tensor([[0.0, 4.0], [0.0, 0.0]]).expand(2, 1, 2, 2)
+    there = torch.tensor([[4.0, 0.0], [0.0, 0.0]]).expand(2, 1, 2, 2)
+
+    assert weighted_error(predicted, target, torch.ones(2), elsewhere) == 0
+    assert weighted_error(predicted, target, torch.ones(2), there) == pytest.approx(1.0)
+    assert weighted_error(predicted, target, torch.ones(2)) == pytest.approx(0.25)

@@ -18,6 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from foundation.seeds import derive
 from training.mini_base.captions import vary
+from training.mini_base.focus import focus
 from training.mini_base.loop import Schedule, train
 from training.mini_base.pictures import example
 from training.mini_base.reading import Reader, answers
@@ -25,8 +26,8 @@ from training.mini_base.tokenizer import LENGTH
 from training.objective import add_noise, signal_to_noise, weighted_error
 
 SCHEDULE = Schedule(steps=5400, batch=24, rate=1e-3)
-REFINEMENT = Schedule(steps=3000, batch=24, rate=6e-4)
-"""A second cycle: after the first, colours and places are right and small shapes are not yet."""
+REFINEMENT = Schedule(steps=2400, batch=24, rate=6e-4)
+"""A second cycle that looks at the objects: after the first, colours and places are right and small shapes are not yet."""
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 3
 TOKEN_DEVIATION, POSITION_DEVIATION = 1.0, 0.3
@@ -77,6 +78,7 @@ class Batch:
     keep_text: Tensor
     time_ids: Tensor
     answers: Tensor
+    focus: Tensor
 
 
 def fit(
@@ -89,25 +91,32 @@ def fit(
 ) -> Denoiser:
     """Train on scaled ``latents`` (N, 4, 16, 16) of the pictures 0 … N-1 of ``seed``, resuming from ``folder``."""
     torch.manual_seed(derive(seed, "denoiser", "weights"))
-    return _train("denoiser", Denoiser(tokenizer).to(device), latents, tokenizer, seed, folder, schedule)
+    return _train("denoiser", Denoiser(tokenizer).to(device), latents, tokenizer, seed, folder, schedule, focused=False)
 
 
 def refine(
     model: Denoiser, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule = REFINEMENT
 ) -> Denoiser:
-    """Train a trained ``model`` over a further schedule, on captions, noise and timesteps of its own."""
-    return _train("refinement", model, latents, tokenizer, seed, folder, schedule)
+    """Train a trained ``model`` over a further schedule, half of whose loss is the objects'."""
+    return _train("refinement", model, latents, tokenizer, seed, folder, schedule, focused=True)
 
 
 def _train(
-    name: str, model: Denoiser, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule
+    name: str,
+    model: Denoiser,
+    latents: Tensor,
+    tokenizer: CLIPTokenizer,
+    seed: int,
+    folder: Path,
+    schedule: Schedule,
+    focused: bool,
 ) -> Denoiser:
     device = next(model.parameters()).device
     levels = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
 
     def loss_at(step: int) -> Tensor:
         batch = draw_batch(name, latents, tokenizer, seed, step, schedule.batch)
-        return _loss(model, batch, levels)
+        return _loss(model, batch, levels, focused)
 
     return train(name, model, loss_at, schedule, folder / f"{name}.pt", device)
 
@@ -128,10 +137,11 @@ def draw_batch(name: str, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, 
         keep_text=torch.rand(size, generator=generator) >= ZEROED_CAPTION,
         time_ids=torch.tensor([each.time_ids for each in examples]),
         answers=answers([each.scene for each in examples]),
+        focus=focus(examples),
     )
 
 
-def _loss(model: Denoiser, batch: Batch, levels: Tensor) -> Tensor:
+def _loss(model: Denoiser, batch: Batch, levels: Tensor, focused: bool) -> Tensor:
     device = levels.device
     latents, noise, timesteps = (part.to(device) for part in (batch.latents, batch.noise, batch.timesteps))
     states, pooled = model.encode_text(batch.tokens.to(device))
@@ -141,7 +151,8 @@ def _loss(model: Denoiser, batch: Batch, levels: Tensor) -> Tensor:
     predicted = model.unet(noisy, timesteps, states * keep[..., None], added_cond_kwargs=conditions).sample
     # The weights even out what a step can gain (arXiv 2310.08442): with equal or min-SNR weights the noisiest timesteps, where
     # the caption alone decides, hardly count.
-    denoising = weighted_error(predicted, noise, signal_to_noise(levels, timesteps).rsqrt())
+    where = batch.focus.to(device) if focused else None
+    denoising = weighted_error(predicted, noise, signal_to_noise(levels, timesteps).rsqrt(), where)
     asked = batch.answers.to(device)
     reading: Tensor = model.state_reader(states.mean(dim=1), asked) + model.pooled_reader(pooled, asked)
     return denoising + READING_WEIGHT * reading
