@@ -76,10 +76,13 @@ def judge(wanted: list[Scene], pictures: list[Picture]) -> Grade:
 
 
 def contact_sheet(pictures: list[Picture], columns: int = 12, rows: int = 4) -> Image.Image:
-    """The first pictures in rows."""
+    """The first pictures in rows; the last row need not be full."""
     chosen = pictures[: columns * rows]
-    lines = [np.concatenate(chosen[start : start + columns], axis=1) for start in range(0, len(chosen), columns)]
-    return Image.fromarray(np.concatenate(lines, axis=0))
+    height, width, _ = chosen[0].shape
+    sheet = Image.new("RGB", (width * min(columns, len(chosen)), height * -(-len(chosen) // columns)), "white")
+    for place, picture in enumerate(chosen):
+        sheet.paste(Image.fromarray(picture), (place % columns * width, place // columns * height))
+    return sheet
 
 
 def grade(model: Path, seed: int, out: Path, count: int = PROMPTS, steps: int = STEPS) -> Grade:
