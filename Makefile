@@ -28,7 +28,7 @@ $(READY): $(PINS) pyproject.toml
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $(READY)
 
-finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1]
+finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
 	@scripts/finetune_z.sh
 
 test: setup ## every test

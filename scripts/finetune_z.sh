@@ -18,6 +18,7 @@ recipe=(--recipe "$RECIPE")
 for value in $SET; do recipe+=(--set "$value"); done
 prepare=("${recipe[@]}")
 [ -z "${ALLOW_MISSING_CAPTIONS:-}" ] || prepare+=(--allow-missing-captions)
+[ -z "${SKIP_BAD:-}" ] || prepare+=(--skip-bad)
 
 # 2. Where it runs
 . scripts/runner.sh

@@ -32,8 +32,7 @@ def fingerprint(picture: Image.Image) -> Fingerprint:
 
 def alike(one: Fingerprint, other: Fingerprint) -> bool:
     """Whether both are versions of one picture."""
-    apart = np.count_nonzero(one.shapes != other.shapes)
-    return bool(apart <= MOST_BITS and np.abs(one.colours - other.colours).mean() <= MOST_COLOUR)
+    return len(groups((one, other))) == 1
 
 
 def groups(prints: Sequence[Fingerprint]) -> list[tuple[int, ...]]:
