@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 PINS := training/requirements.base.txt training/requirements.cpu.txt training/requirements.dev.txt
 SOURCES := foundation training zthumb evaluation scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_gpu clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,5 +55,12 @@ grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its 
 check_demo: setup ## check a report's pictures of the demo concept by geometry  RUN=name [SHAPE=letter-z]
 	@$(PYTHON) -m training.mini_base check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
 
+bench_train: setup ## seconds per training step, beside a plain loop  → outputs/bench/train.json
+	@$(PYTHON) -m training.prepare_dataset --dataset datasets/z
+	@$(PYTHON) -m training.benchmark.train
+
+bench_gpu: setup ## full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
+	@$(PYTHON) -m training.benchmark.gpu
+
 clean: ## remove runs, reports and prepared data sets, but neither .venv nor models
-	rm -rf outputs/lora outputs/lora_eval outputs/cache datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/manifest.json
+	rm -rf outputs/lora outputs/lora_eval outputs/cache datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/counts.json datasets/*/manifest.json

@@ -17,6 +17,10 @@ class StageFailed(Exception):
     """Something outside the program went wrong (a server, a disk). The message says what, where, and what to do."""
 
 
+class Interrupted(Exception):
+    """The process was asked to stop and did so in good order. The message says what is kept and how to go on."""
+
+
 class Command(Protocol):
     """An entry point: arguments, or those of the process, to an exit code."""
 
@@ -37,6 +41,9 @@ def command(main: Command) -> Command:
         except StageFailed as error:
             print(f"failed: {error}", file=sys.stderr)
             return FAILED
+        except Interrupted as error:
+            print(error, file=sys.stderr)
+            return INTERRUPTED
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             return INTERRUPTED

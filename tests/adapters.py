@@ -9,15 +9,17 @@ from zthumb import families
 from zthumb.adapters.layouts import Adapter
 
 
-def random_adapter(base: Path, rank: int = 4, alpha: float = 4.0, targets: str = "attention", strength: float = 0.1) -> Adapter:
+def random_adapter(
+    base: Path, rank: int = 4, alpha: float = 4.0, targets: str = "attention", strength: float = 0.1, magnitudes: bool = False
+) -> Adapter:
     """An adapter for the SDXL base in ``base``, the same each time."""
     sdxl = families.get("sdxl")
     unet = sdxl.load(base, torch.float32, torch.device("cpu")).unet
     modules = sdxl.lora_targets[targets]
-    unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules)))
+    unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), use_dora=magnitudes))
     generator = torch.Generator().manual_seed(0)
     weights = {
-        name: torch.randn(weight.shape, generator=generator) * strength
+        name: torch.randn(weight.shape, generator=generator) * strength + (weight if "magnitude" in name else 0)
         for name, weight in sorted(get_peft_model_state_dict(unet).items())
     }
-    return Adapter(weights, rank, alpha, modules)
+    return Adapter(weights, rank, alpha / rank, modules)

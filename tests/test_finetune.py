@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-TINY = "steps=4 batch=2 prior.images=4 prior.batch=2 prior.steps=2 checkpoint_every=2"
+TINY = "steps=4 batch=2 prior.images=4 prior.batch=2 prior.steps=2 checkpoint_every=2 previews.steps=2 validation.noises=1"
 PROMPTS = "trigger: ['a photo of a red {trigger}']\ncontrol: ['a photo of a red star']\nseeds: [1]\nscales: [0, 0.8]\nsteps: 3\n"
 
 

@@ -17,7 +17,7 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
     It holds nothing of the time or place it was written, so that the same adapter is the same file.
     """
     rank = str(recipe.adapter.rank)
-    words = Counter(word.strip(",.") for entry in dataset.entries for word in entry.caption.split())
+    words = Counter(word.strip(",.") for entry in dataset.of("train") for word in entry.caption.split())
     return {
         "format": "pt",
         "ss_base_model_version": "sdxl_base_v1-0",
@@ -33,7 +33,7 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
         "ss_steps": str(steps),
         "ss_seed": str(recipe.seed),
         "ss_learning_rate": str(recipe.optimizer.lr),
-        "ss_num_train_images": str(len(dataset.entries)),
+        "ss_num_train_images": str(len(dataset.of("train"))),
         "ss_resolution": f"({recipe.resolution}, {recipe.resolution})",
         "ss_tag_frequency": json.dumps({dataset.trigger: dict(sorted(words.items()))}),
         "modelspec.sai_model_spec": "1.0.0",
@@ -48,7 +48,7 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
 
 def text(recipe: Recipe, dataset: Dataset, name: str, steps: int, sha256: str) -> str:
     """The card, with the front matter that the hub reads."""
-    captions = "\n".join(f"- {entry.caption}" for entry in dataset.entries[:5])
+    captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     matter = {
         "base_model": recipe.base,
         "instance_prompt": dataset.trigger,
@@ -65,7 +65,7 @@ A LoRA for `{recipe.base}`. Write **{dataset.trigger}** in the prompt to call it
 
 | | |
 |---|---|
-| pictures | {len(dataset.entries)} at {recipe.resolution} px |
+| pictures | {len(dataset.of("train"))} at {recipe.resolution} px |
 | steps | {steps}, batch {recipe.batch}, seed {recipe.seed} |
 | adapter | rank {recipe.adapter.rank}, {recipe.adapter.targets}; alpha folded in, so alpha = rank |
 | learning rate | {recipe.optimizer.lr:g} |

@@ -3,61 +3,80 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.files import read_json, whole_folder, write_json
+from foundation.hashing import hash_files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ADAPTER, _OPTIMIZER, _STATE = "adapter.safetensors", "optimizer.pt", "state.json"
+ADAPTER = "adapter.safetensors"
+_TRAINING, _STATE = "training.pt", "state.json"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A finished checkpoint: ``step`` steps are done. ``fingerprint`` tells of which inputs and recipe."""
+    """A finished checkpoint: ``step`` steps are done. ``fingerprint`` tells of which inputs and recipe, ``files`` its hashes."""
 
     folder: Path
     step: int
     fingerprint: str
+    files: Mapping[str, str]
 
     @property
     def adapter_file(self) -> Path:
         """The file of the adapter's weights."""
-        return self.folder / _ADAPTER
+        return self.folder / ADAPTER
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every file is as it was written."""
+        found = hash_files(self.folder)
+        return all(found.get(name) == digest for name, digest in self.files.items())
 
     def adapter(self) -> dict[str, Tensor]:
-        """The adapter's weights by PEFT name."""
+        """The weights that are exported, averaged if the recipe says so, by PEFT name."""
         from safetensors.torch import load_file
 
         weights: dict[str, Tensor] = load_file(self.adapter_file)
         return weights
 
-    def optimizer(self) -> dict[str, Any]:
-        """The optimizer's state."""
+    def training(self) -> dict[str, Any]:
+        """What training goes on from: the weights being trained, the optimizer and the average."""
         import torch
 
-        state: dict[str, Any] = torch.load(self.folder / _OPTIMIZER, weights_only=True)
+        state: dict[str, Any] = torch.load(self.folder / _TRAINING, weights_only=True)
         return state
 
 
 def save(
-    folder: Path, step: int, fingerprint: str, adapter: dict[str, Tensor], optimizer: dict[str, Any], keep: int
+    folder: Path, step: int, fingerprint: str, adapter: dict[str, Tensor], training: dict[str, Any], seed: int
 ) -> Checkpoint:
-    """Write the checkpoint of ``step`` below ``folder`` and drop all but the ``keep`` latest."""
+    """Write the checkpoint of ``step`` below ``folder``.
+
+    Of randomness it holds the seed alone: every stream is drawn from it, the step and the picture's place in the step.
+    """
     import torch
     from safetensors.torch import save_file
 
     target = folder / f"step-{step:06d}"
     with whole_folder(target) as temporary:
-        save_file({name: weight.contiguous() for name, weight in sorted(adapter.items())}, temporary / _ADAPTER)
-        torch.save(optimizer, temporary / _OPTIMIZER)
-        write_json(temporary / _STATE, {"step": step, "fingerprint": fingerprint})
-    for old in found(folder)[:-keep]:
-        _remove(old)
-    return Checkpoint(target, step, fingerprint)
+        save_file({name: weight.contiguous() for name, weight in sorted(adapter.items())}, temporary / ADAPTER)
+        torch.save(training, temporary / _TRAINING)
+        state = {"step": step, "fingerprint": fingerprint, "seed": seed, "files": hash_files(temporary)}
+        write_json(temporary / _STATE, state)
+    return _read(target)
+
+
+def keep(folder: Path, latest: int, also: int | None) -> None:
+    """Remove all but the ``latest`` checkpoints and the one of the step ``also``."""
+    for old in found(folder)[:-latest]:
+        if old.step != also:
+            _remove(old)
 
 
 def forget_others(folder: Path, fingerprint: str) -> None:
@@ -69,8 +88,12 @@ def forget_others(folder: Path, fingerprint: str) -> None:
 
 def found(folder: Path) -> list[Checkpoint]:
     """The finished checkpoints below ``folder``, the latest last."""
-    states = sorted(folder.glob(f"step-*/{_STATE}"))
-    return [Checkpoint(path.parent, **read_json(path)) for path in states]
+    return [_read(path.parent) for path in sorted(folder.glob(f"step-*/{_STATE}"))]
+
+
+def _read(folder: Path) -> Checkpoint:
+    state = read_json(folder / _STATE)
+    return Checkpoint(folder, state["step"], state["fingerprint"], state["files"])
 
 
 def _remove(checkpoint: Checkpoint) -> None:

@@ -10,96 +10,114 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
 
 from training.cache import Cache, Tensors
-from training.data.dataset import Dataset, Entry
+from training.data.dataset import Entry
+from training.placement import placed
 from zthumb.families.base import Conditioning, Family
 from zthumb.sources.local import hash_parts
 
 
 @dataclass(frozen=True)
 class Examples:
-    """N encoded pictures: latents (N, C, H, W) and what the denoiser is told of each."""
+    """N encoded pictures, what the denoiser is told of each, and where to look in it.
 
-    latents: Tensor
+    ``latents`` are each (C, h, w), of one size or several. ``masks`` are each (1, h, w), 0 where nothing is learned, or None.
+    ``names`` are those of the pictures, for people.
+    """
+
+    latents: tuple[Tensor, ...]
     conditioning: Conditioning
+    masks: tuple[Tensor | None, ...]
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.latents)
 
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of each picture's latents."""
+        return tuple((latents.shape[-2], latents.shape[-1]) for latents in self.latents)
+
     def take(self, chosen: Sequence[int]) -> "Examples":
-        """Some of them."""
-        told = self.conditioning
-        index = list(chosen)
-        return Examples(self.latents[index], Conditioning(told.states[index], told.pooled[index], told.time_ids[index]))
+        """Some of them, in the order asked for."""
+        told, index = self.conditioning, list(chosen)
+        return Examples(
+            tuple(self.latents[place] for place in index),
+            Conditioning(told.states[index], told.pooled[index], told.time_ids[index]),
+            tuple(self.masks[place] for place in index),
+            tuple(self.names[place] for place in index),
+        )
 
 
 class Encoders:
-    """A base's encoders, asked once for every picture and caption.
+    """A base's encoders, asked once for every picture and caption, and on ``device`` only while they are asked.
 
     Each is encoded alone, so that an entry is the same whatever was encoded beside it.
     """
 
-    def __init__(self, family: Family, pipeline: Any, base: Path, cache: Cache) -> None:
-        self.family, self.pipeline, self.cache = family, pipeline, cache
-        where = {"device": pipeline.device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
-        self._pictures = {"encoder": hash_parts(base, family.picture_parts), **where}
-        self._captions = {"encoder": hash_parts(base, family.text_parts), **where}
+    def __init__(self, family: Family, pipeline: Any, base: Path, cache: Cache, device: torch.device) -> None:
+        self.family, self.pipeline, self.cache, self.device = family, pipeline, cache, device
+        self.where = {"device": device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
+        self._pictures = {"encoder": hash_parts(base, family.picture_parts), **self.where}
+        self._captions = {"encoder": hash_parts(base, family.text_parts), **self.where}
 
-    def pictures(self, dataset: Dataset, folder: Path) -> Tensor:
-        """The latents (N, C, H, W) of every prepared picture."""
-        return torch.cat([self._latents(dataset, entry, folder) for entry in tqdm(dataset.entries, "encode", unit="picture")])
+    def encode(self, entries: Sequence[Entry], folder: Path) -> Examples:
+        """The prepared pictures ``entries`` in ``folder`` with their captions, sizes and masks."""
+        with placed(self.pipeline, self.family.picture_parts, self.device):
+            latents = tuple(self._latents(entry, folder) for entry in tqdm(entries, "encode", unit="picture"))
+        states, pooled = self.captions([entry.caption for entry in entries])
+        time_ids = torch.tensor([[*entry.original_size, *entry.crop, *entry.size] for entry in entries], device=pooled.device)
+        masks = tuple(_mask(entry, folder, each) for entry, each in zip(entries, latents, strict=True))
+        return Examples(latents, Conditioning(states, pooled, time_ids), masks, tuple(entry.source for entry in entries))
 
     def captions(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """The text states (N, tokens, width) and pooled embeddings (N, width) of ``captions``."""
-        found = [
-            self.cache.get("captions", {"caption": caption, **self._captions}, partial(self._embeddings, caption))
-            for caption in captions
-        ]
-        device = self.pipeline.device
-        states, pooled = (torch.cat([each[name] for each in found]).to(device) for name in ("states", "pooled"))
+        with placed(self.pipeline, self.family.text_parts, self.device):
+            found = [
+                self.cache.get("captions", {"caption": caption, **self._captions}, partial(self._embeddings, caption))
+                for caption in captions
+            ]
+        states, pooled = (torch.cat([each[name] for each in found]).to(self.device) for name in ("states", "pooled"))
         return states, pooled
 
-    def _latents(self, dataset: Dataset, entry: Entry, folder: Path) -> Tensor:
-        depends_on = {"picture": entry.sha256, "resolution": dataset.resolution, "crop": entry.crop, **self._pictures}
+    def _latents(self, entry: Entry, folder: Path) -> Tensor:
+        depends_on = {"picture": entry.sha256, "size": entry.size, "crop": entry.crop, **self._pictures}
 
         def make() -> Tensors:
-            return {"latents": self.family.encode_pictures(self.pipeline, _pixels(folder / entry.file)[None])}
+            return {"latents": self.family.encode_pictures(self.pipeline, pixels(folder / entry.file)[None])[0]}
 
-        return self.cache.get("pictures", depends_on, make)["latents"].to(self.pipeline.device)
+        return self.cache.get("pictures", depends_on, make)["latents"].to(self.device)
 
     def _embeddings(self, caption: str) -> Tensors:
         states, pooled = self.family.encode_prompts(self.pipeline, [caption])
         return {"states": states, "pooled": pooled}
 
 
-def encode_dataset(dataset: Dataset, folder: Path, encoders: Encoders) -> Examples:
-    """Every prepared picture and its caption, encoded."""
-    latents = encoders.pictures(dataset, folder)
-    states, pooled = encoders.captions([entry.caption for entry in dataset.entries])
-    target = (dataset.resolution, dataset.resolution)
-    time_ids = [[*entry.original_size, *entry.crop, *target] for entry in dataset.entries]
-    return Examples(latents, Conditioning(states, pooled, torch.tensor(time_ids, device=pooled.device)))
-
-
-def without_captions(examples: Examples, dropped: Tensor) -> Examples:
-    """The examples with the conditioning of those ``dropped`` (B, bool) zeroed, as SDXL's unconditional branch has it."""
-    kept = ~dropped.to(examples.latents.device)
-    told = examples.conditioning
-    return Examples(examples.latents, Conditioning(told.states * kept[:, None, None], told.pooled * kept[:, None], told.time_ids))
-
-
 def joined(first: Examples, second: Examples) -> Examples:
     """Both one after the other."""
     a, b = first.conditioning, second.conditioning
     return Examples(
-        torch.cat([first.latents, second.latents]),
+        first.latents + second.latents,
         Conditioning(torch.cat([a.states, b.states]), torch.cat([a.pooled, b.pooled]), torch.cat([a.time_ids, b.time_ids])),
+        first.masks + second.masks,
+        first.names + second.names,
     )
 
 
-def _pixels(path: Path) -> Tensor:
+def pixels(path: Path) -> Tensor:
+    """A picture file as (3, height, width) in -1 … 1."""
     with Image.open(path) as picture:
         values = np.array(picture.convert("RGB"))
     return torch.from_numpy(values).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _mask(entry: Entry, folder: Path, latents: Tensor) -> Tensor | None:
+    """The mask's share of white over each place of the latents."""
+    if entry.mask is None:
+        return None
+    with Image.open(folder / entry.mask) as picture:
+        values = torch.from_numpy(np.array(picture.convert("L"))).float() / 255
+    return functional.adaptive_avg_pool2d(values[None], (latents.shape[-2], latents.shape[-1])).to(latents.device)

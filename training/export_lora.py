@@ -11,13 +11,13 @@ from foundation.files import read_json, whole_folder
 from foundation.hashing import hash_file, hash_files
 from foundation.manifest import NAME as MANIFEST
 from foundation.manifest import Stage
-from training import card, checkpoints
+from training import card
 from training import recipe as recipes
 from training.checkpoints import Checkpoint
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
 from training.recipe import Recipe
-from training.run import RECIPE
+from training.run import RECIPE, Run
 from training.train_lora import RUNS
 from zthumb.adapters.layouts import DIFFUSERS_FILE
 from zthumb.sources.local import family_of, find_base, hash_base
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Export one run; exit code 0 done, 2 bad input."""
     arguments = _parser().parse_args(argv)
     run: Path = RUNS / arguments.run
-    checkpoint = _finished(run)  # 1. which weights
+    checkpoint = _chosen(run)  # 1. which weights
     recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
     dataset = _trained_on(run, arguments.dataset)  # 3. from which pictures
     stage = Stage("export", _inputs(run, checkpoint, arguments.dataset), {"run": arguments.run}, recipe.seed)
@@ -57,13 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _finished(run: Path) -> Checkpoint:
-    found = checkpoints.found(run / "checkpoints")
-    if not found or not (run / MANIFEST).exists():
+def _chosen(run: Path) -> Checkpoint:
+    if not (run / MANIFEST).exists():
         raise BadInput(
             f"{run}: no finished training run is there. Run `python -m training.train_lora --run {run.name} …` to its end first."
         )
-    return found[-1]
+    return Run(run).chosen()
 
 
 def _trained_on(run: Path, folder: Path) -> Dataset:
@@ -86,7 +85,7 @@ def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, name: str,
 
     base = find_base(recipe.base)
     targets = families.get(family_of(base)).lora_targets[recipe.adapter.targets]
-    adapter = Adapter(checkpoint.adapter(), recipe.adapter.rank, recipe.adapter.alpha, targets)
+    adapter = Adapter(checkpoint.adapter(), recipe.adapter.rank, recipe.adapter.scale, targets)
     layers_per_block = read_json(base / "unet" / "config.json")["layers_per_block"]
     metadata = card.header(recipe, dataset, name, hash_base(base), checkpoint.step)
     save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)

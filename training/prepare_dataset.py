@@ -11,7 +11,7 @@ from foundation.files import whole_file, write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from training import recipe as recipes
-from training.data import raw
+from training.data import raw, summary
 from training.data.caption import complete
 from training.data.concept import NAME as CONCEPT
 from training.data.concept import Concept, read_concept
@@ -22,7 +22,7 @@ from training.data.raw import RawPicture
 from zthumb import families
 from zthumb.sources.local import family_of, find_base
 
-PREVIEW = "preview.png"
+PREVIEW, COUNTS = "preview.png", "counts.json"
 
 
 @command
@@ -32,8 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path = arguments.dataset
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. at which resolution
     concept = read_concept(folder)  # 2. what is taught
-    pictures = _captioned(raw.find(folder / "raw"), concept, arguments.allow_missing_captions)  # 3. from what
-    settings = {"base": recipe.base, "resolution": recipe.resolution, "skip_bad": arguments.skip_bad, **concept.model_dump()}
+    pictures = _captioned(raw.find(folder), concept, arguments.allow_missing_captions)  # 3. from what
+    settings = {
+        "base": recipe.base,
+        "resolution": recipe.resolution,
+        **recipe.data.model_dump(),
+        "skip_bad": arguments.skip_bad,
+        **concept.model_dump(),
+    }
     stage = Stage("prepare", _inputs(folder, pictures), settings)
     if not arguments.force and stage.is_up_to_date(folder):
         print(f"prepare: {folder} is up to date ({len(pictures)} pictures)")
@@ -41,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = _with_what_is_not_read(pictures, recipe.base)
     dataset = prepare(pictures, folder, recipe, concept, arguments.skip_bad)  # 4. fit and look at each
     _write(stage, dataset, folder)
-    _report(dataset)  # 5. say what was found
+    for line in summary.lines(dataset):  # 5. say what was found
+        print(f"prepare: {line}")
     return DONE
 
 
@@ -49,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.prepare_dataset",
         description="Check the pictures in DATASET/raw, fit them to the recipe's resolution and write DATASET/dataset.json, "
-        "DATASET/prepared and DATASET/preview.png.",
+        "DATASET/prepared, DATASET/counts.json and DATASET/preview.png.",
     )
     parser.add_argument("--dataset", type=Path, required=True, help="the data set's folder, as datasets/README.md lays it out")
     parser.add_argument("--recipe", default="mini", help="a recipe's name or file (default: mini)")
@@ -65,26 +72,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _captioned(pictures: Sequence[RawPicture], concept: Concept, allow_missing: bool) -> list[RawPicture]:
-    missing = [picture.path for picture in pictures if picture.caption is None]
+    missing = [picture.path for picture in pictures if picture.caption is None and not picture.is_regularization]
     if missing and not allow_missing:
         raise BadInput(
             f"{missing[0]}: no caption beside it ({missing[0].with_suffix('.txt').name})"
             + (f", nor beside {len(missing) - 1} others" if len(missing) > 1 else "")
             + f". Write one with the word {concept.trigger!r} in it, or run with --allow-missing-captions to use that word alone."
         )
-    return [
-        RawPicture(
-            picture.path,
-            complete(
-                picture.caption or concept.trigger,
-                picture.path.with_suffix(".txt"),
-                concept.template,
-                concept.trigger,
-                concept.presets,
-            ),
-        )
-        for picture in pictures
-    ]
+    return [replace(picture, caption=_complete(picture, concept)) for picture in pictures]
+
+
+def _complete(picture: RawPicture, concept: Concept) -> str:
+    """The whole caption. Regularization does not show the concept, whose template and trigger do not belong there."""
+    if picture.is_regularization:
+        return complete(picture.caption or "", picture.caption_file, "{caption}", concept.trigger, concept.presets)
+    caption = picture.caption or concept.trigger
+    return complete(caption, picture.caption_file, concept.template, concept.trigger, concept.presets)
 
 
 def _with_what_is_not_read(pictures: Sequence[RawPicture], base: str) -> list[RawPicture]:
@@ -102,10 +105,7 @@ def _with_what_is_not_read(pictures: Sequence[RawPicture], base: str) -> list[Ra
 
 
 def _inputs(folder: Path, pictures: Sequence[RawPicture]) -> dict[str, str]:
-    files = [folder / CONCEPT]
-    for picture in pictures:
-        caption = picture.path.with_suffix(".txt")
-        files += [picture.path, caption] if caption.exists() else [picture.path]
+    files = [folder / CONCEPT] + [path for picture in pictures for path in picture.files()]
     return {path.relative_to(folder).as_posix(): _hash(path) for path in files}
 
 
@@ -120,24 +120,10 @@ def _write(stage: Stage, dataset: Dataset, folder: Path) -> None:
     write_json(folder / NAME, dataset.model_dump(mode="json"))
     with whole_file(folder / PREVIEW) as path:
         contact_sheet(folder, dataset.entries).save(path, "png")
-    outputs = {entry.file: entry.sha256 for entry in dataset.entries}
-    outputs |= {name: hash_file(folder / name) for name in (NAME, PREVIEW)}
+    write_json(folder / COUNTS, dataset.counts())
+    outputs = {name: digest for entry in dataset.entries for name, digest in entry.files().items()}
+    outputs |= {name: hash_file(folder / name) for name in (NAME, PREVIEW, COUNTS)}
     stage.write_manifest(folder, outputs)
-
-
-def _report(dataset: Dataset) -> None:
-    entries, trigger = dataset.entries, dataset.trigger
-    without = [Path(entry.source).name for entry in entries if trigger not in entry.caption]
-    print(f"prepare: {len(entries)} pictures, trigger {trigger!r} in {len(entries) - len(without)} captions")
-    if without:
-        print(f"prepare: warning: the caption does not contain the trigger: {', '.join(without)}")
-    for entry in entries:
-        for note in entry.notes:
-            print(f"prepare: note: {entry.source}: {note}")
-    for sources in dataset.alike:
-        print(f"prepare: note: versions of one picture: {', '.join(sources)}")
-    for bad in dataset.left_out:
-        print(f"prepare: left out: {bad.source}: {bad.reason}")
 
 
 if __name__ == "__main__":

@@ -1,33 +1,53 @@
-"""Prior preservation: on pictures the base paints itself, the adapted model must go on predicting what the base predicts."""
+"""Prior preservation: on pictures without the concept, the adapted model must go on predicting what the base predicts."""
 
+from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from foundation.seeds import derive
-from training.examples import Encoders, Examples
-from training.recipe import PriorRecipe
+from training.cache import Tensors
+from training.data.dataset import Dataset
+from training.examples import Encoders, Examples, joined
+from training.placement import placed
+from training.recipe import PriorRecipe, Recipe
 from zthumb.families.base import Conditioning
 
 
-def paint(recipe: PriorRecipe, resolution: int, seed: int, base_sha256: str, encoders: Encoders) -> Examples:
-    """The prior's pictures as latents, painted once for a base, a recipe and a seed."""
+def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, encoders: Encoders) -> Examples | None:
+    """The prior's pictures: those the base paints for the recipe's prompts, then the data set's own; None without any."""
+    if recipe.prior.weight == 0:
+        return None
+    found = []
+    if recipe.prior.prompts:
+        found.append(_paint(recipe.prior, recipe.resolution, recipe.seed, base_sha256, encoders))
+    if own := dataset.of("regularization"):
+        found.append(encoders.encode(own, folder))
+    return reduce(joined, found) if found else None
+
+
+def _paint(recipe: PriorRecipe, resolution: int, seed: int, base_sha256: str, encoders: Encoders) -> Examples:
+    """The prompts' pictures as latents, painted once for a base, a recipe and a seed."""
     prompts = [recipe.prompts[turn % len(recipe.prompts)] for turn in range(recipe.images)]
-    pipeline = encoders.pipeline
     depends_on = {
         "prior": recipe.model_dump(mode="json"),
         "resolution": resolution,
         "seed": seed,
         "base": base_sha256,
-        "device": pipeline.device.type,
-        "precision": str(pipeline.dtype),
-        "torch": torch.__version__,
+        **encoders.where,
     }
-    painted = encoders.cache.get("prior", depends_on, lambda: {"latents": _painted(prompts, recipe, resolution, seed, pipeline)})
+
+    def make() -> Tensors:
+        with placed(encoders.pipeline, encoders.family.parts, encoders.device):
+            return {"latents": _painted(prompts, recipe, resolution, seed, encoders.pipeline)}
+
+    painted = encoders.cache.get("prior", depends_on, make)
     states, pooled = encoders.captions(prompts)
     time_ids = torch.tensor([[resolution, resolution, 0, 0, resolution, resolution]] * len(prompts), device=pooled.device)
-    return Examples(painted["latents"].to(pipeline.device), Conditioning(states, pooled, time_ids))
+    latents = tuple(painted["latents"].to(encoders.device))
+    return Examples(latents, Conditioning(states, pooled, time_ids), (None,) * len(latents), tuple(prompts))
 
 
 def _painted(prompts: list[str], recipe: PriorRecipe, resolution: int, seed: int, pipeline: Any) -> torch.Tensor:

@@ -15,33 +15,78 @@ FOLDER = Path(__file__).parent / "recipes"
 
 
 class AdapterRecipe(Strict):
-    """The LoRA: weights of ``rank``, scaled by ``alpha`` / ``rank``, on the modules of a named target set."""
+    """The LoRA: weights of ``rank``, scaled by ``alpha`` / ``rank``, on the modules of a named target set.
+
+    ``rank_stabilized`` scales by ``alpha`` / √``rank`` instead (rsLoRA, arXiv 2312.03732), which lets high ranks learn as fast as
+    low ones. ``magnitudes`` learns the norm of each output's weights apart from their direction (DoRA, arXiv 2402.09353).
+    With an ``average`` above zero it is the exponential moving average of the trained weights with that decay.
+    """
 
     rank: int = Field(default=16, ge=1, le=256)
     alpha: float = Field(default=16, gt=0)
-    targets: Literal["attention", "attention+feed-forward"] = "attention"
+    targets: Literal["attention", "attention+feed-forward", "attention+feed-forward+convolution"] = "attention"
+    rank_stabilized: bool = False
+    magnitudes: bool = False
+    average: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def scale(self) -> float:
+        """What the product of both weights is multiplied by."""
+        return float(self.alpha / (self.rank**0.5 if self.rank_stabilized else self.rank))
 
 
 class OptimizerRecipe(Strict):
-    """AdamW; the rate rises to ``lr`` over ``warm_up`` steps and then follows ``schedule`` to the run's end."""
+    """What moves the weights: AdamW, AdamW with a state of 8 bits, Prodigy (with an ``lr`` of 1 it finds its own) or Adafactor.
 
+    The rate rises to ``lr`` over ``warm_up`` steps and then follows ``schedule`` to the run's end. Gradients longer than
+    ``clip_norm`` are shortened to it.
+    """
+
+    name: Literal["adamw", "adamw_8bit", "prodigy", "adafactor"] = "adamw"
     lr: float = Field(default=1e-4, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = Field(default=0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
     warm_up: int = Field(default=20, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
 
 
 class ObjectiveRecipe(Strict):
-    """The epsilon loss: min-SNR gamma and the share of captions left out."""
+    """What is learned at which noise.
 
-    min_snr_gamma: float = Field(default=5.0, gt=0)
+    ``prediction`` is what the denoiser predicts, by default what the base's own configuration says. Losses are weighted by
+    min-SNR with ``min_snr_gamma``, or equally without one. ``noise_offset`` shifts the noise of each channel as a whole, which
+    lets a model paint darker and brighter pictures. ``caption_dropout`` is the share of captions left out. Timesteps are drawn
+    evenly, or logit-normally around the middle with ``timestep_mean`` and ``timestep_deviation``.
+    """
+
+    prediction: Literal["base", "epsilon", "v_prediction"] = "base"
+    min_snr_gamma: float | None = Field(default=5.0, gt=0)
+    noise_offset: float = Field(default=0.0, ge=0, le=1)
     caption_dropout: float = Field(default=0.05, ge=0, lt=1)
+    timesteps: Literal["uniform", "logit_normal"] = "uniform"
+    timestep_mean: float = 0.0
+    timestep_deviation: float = Field(default=1.0, gt=0)
+
+
+class DataRecipe(Strict):
+    """How pictures are fitted and which are held out.
+
+    ``holdout`` is the share of the pictures that is never trained on. With ``buckets`` a picture takes the size of about
+    ``resolution`` × ``resolution`` pixels whose shape is nearest to its own, without it becomes a square. What is cut off to fit
+    lies at the ends (``crop: middle``), or where a saliency measure finds least (``crop: smart``).
+    """
+
+    holdout: float = Field(default=0.1, ge=0, le=0.5)
+    buckets: bool = True
+    crop: Literal["middle", "smart"] = "middle"
 
 
 class PriorRecipe(Strict):
-    """Prior preservation: pictures of the base for ``prompts``, on which the adapted model must go on predicting what the base
-    predicts. ``weight`` is relative to the concept's loss; 0 turns it off.
+    """Prior preservation: pictures on which the adapted model must go on predicting what the base predicts.
+
+    They are painted by the base for ``prompts``, ``images`` in all, beside those of the data set's regularization folder.
+    ``weight`` is relative to the concept's loss; 0 turns it off.
     """
 
     weight: float = Field(default=1.0, ge=0)
@@ -52,21 +97,56 @@ class PriorRecipe(Strict):
     prompts: tuple[str, ...] = ()
 
 
+class ValidationRecipe(Strict):
+    """How held-out pictures are looked at, with every checkpoint, and what follows from it.
+
+    The loss is measured at the middle of each of ``strata`` parts of the timesteps, with ``noises`` noises each. ``choose`` says
+    which checkpoint is exported: the one whose held-out loss is lowest, or the last. After ``patience`` looks without a new
+    lowest the training stops; without it, never.
+    """
+
+    strata: int = Field(default=8, ge=1, le=100)
+    noises: int = Field(default=4, ge=1)
+    choose: Literal["lowest", "last"] = "lowest"
+    patience: int | None = Field(default=None, ge=1)
+
+
+class PreviewRecipe(Strict):
+    """Pictures painted with every checkpoint; ``{trigger}`` in ``prompts`` stands for the trigger word. None without prompts."""
+
+    prompts: tuple[str, ...] = ()
+    steps: int = Field(default=20, ge=1)
+    guidance_scale: float = Field(default=5.0, ge=0)
+
+
 class Recipe(Strict):
-    """One run: base, resolution, adapter, optimizer, objective, prior, length, seed."""
+    """One run: base, resolution, length and seed, and a section for each part of the way.
+
+    A step learns from ``batch`` pictures at a time, ``accumulate`` times, in each process. ``trackers`` are names that accelerate
+    knows, as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written. ``gradient_checkpointing`` computes the forward
+    pass again in the backward one instead of keeping it: less memory, a third more time. ``compile`` compiles the repeated blocks
+    of the denoiser, which takes a while once and makes each step faster.
+    """
 
     base: str
     resolution: int = Field(ge=64, le=2048, multiple_of=8)
     seed: int = Field(default=0, ge=0)
     steps: int = Field(default=1000, ge=1)
     batch: int = Field(default=4, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
+    data: DataRecipe = DataRecipe()
     checkpoint_every: int = Field(default=100, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    trackers: tuple[str, ...] = ()
     adapter: AdapterRecipe = AdapterRecipe()
     optimizer: OptimizerRecipe = OptimizerRecipe()
     objective: ObjectiveRecipe = ObjectiveRecipe()
     prior: PriorRecipe = PriorRecipe()
+    validation: ValidationRecipe = ValidationRecipe()
+    previews: PreviewRecipe = PreviewRecipe()
 
 
 def names() -> list[str]:

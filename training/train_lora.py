@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING
 
 from foundation.arguments import run_name
 from foundation.errors import DONE, BadInput, command
+from foundation.files import read_json, write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from training import recipe as recipes
+from training import selection
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
 from training.recipe import Recipe
-from training.run import METRICS, RECIPE, Run
+from training.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
+from training.validation import Validation
 from zthumb.sources.local import family_of, find_base, hash_base
 from zthumb.sources.offline import stay_offline
 
 if TYPE_CHECKING:
-    from training.loop import Loop
+    from training.course import Course
+    from training.loop import Report
 
-RUNS, CACHE = Path("outputs/lora"), Path("outputs/cache")
-CACHE_LIMIT = 20 * 2**30
-"""Bytes of encoded pictures, captions and prior pictures that are kept for later runs."""
+RUNS = Path("outputs/lora")
 
 
 @command
@@ -33,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
     base = find_base(recipe.base)  # 2. onto which model
+    if arguments.estimate:
+        _print_estimate(recipe, base)
+        return DONE
     dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
     stage = Stage("train", inputs, recipe.model_dump(mode="json"), recipe.seed)
@@ -43,9 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.force:
             run.clear()
         run.begin(recipe)
-        _train(_loop(recipe, base, stage.inputs[recipe.base], dataset, arguments.dataset), run, stage)  # 5. the work
-        stage.write_manifest(run.folder, _outputs(run))  # 6. what came of it
-    print(f"train: {recipe.steps} steps, {run.folder}")
+        course = _assembled(run, recipe, base, dataset, arguments.dataset, stage)
+        last = _walk(course)  # 5. the work
+        if course.accelerator.is_main_process:
+            _conclude(run, recipe, last)  # 6. what came of it
+            stage.write_manifest(run.folder, _outputs(run))
     return DONE
 
 
@@ -57,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset", type=Path, required=True, help="the prepared data set's folder")
     parser.add_argument("--run", type=run_name, required=True, help="the run's name")
+    parser.add_argument("--estimate", action="store_true", help="print the memory and time a step will take, and do nothing else")
     parser.add_argument("--recipe", default="mini", help="a recipe's name or file (default: mini)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe, as in optimizer.lr=2e-4"
@@ -75,50 +83,75 @@ def _dataset(folder: Path, recipe: Recipe) -> Dataset:
     return dataset
 
 
-def _loop(recipe: Recipe, base: Path, base_sha256: str, dataset: Dataset, folder: Path) -> "Loop":
-    """Load the base, encode everything that is looked at more than once, and attach the adapter."""
-    stay_offline()
+def _print_estimate(recipe: Recipe, base: Path) -> None:
     import torch
 
-    from training import prior
-    from training.cache import Cache
-    from training.examples import Encoders, encode_dataset
-    from training.loop import Loop, attach_adapter
+    from training.estimate import EFFICIENCY, estimate, operations_per_second
     from zthumb import families
 
-    family = families.get(family_of(base))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-    pipeline = family.load(base, dtype, device)
-    cache = Cache(CACHE, CACHE_LIMIT)
-    encoders = Encoders(family, pipeline, base, cache)
-    examples = encode_dataset(dataset, folder, encoders)
-    kept = None
-    if recipe.prior.weight > 0 and recipe.prior.prompts:
-        kept = prior.paint(recipe.prior, recipe.resolution, recipe.seed, base_sha256, encoders)
-    cache.trim()
-    denoiser = family.denoiser(pipeline)
-    attach_adapter(denoiser, recipe.adapter, family, recipe.seed)
-    return Loop(recipe, family, denoiser, family.noise_levels(pipeline), examples, kept)
+    family = families.get(family_of(base))
+    needed = estimate(recipe, family, read_json(base / family.denoiser_configuration), device)
+    speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
+    for name, size in (("weights", needed.weights), ("adapter", needed.adapter), ("activations", needed.activations)):
+        print(f"estimate: {name} {size / 2**30:.2f} GiB")
+    print(f"estimate: at the peak about {needed.peak / 2**30:.2f} GiB on {device.type}, beside the program itself")
+    print(f"estimate: {needed.operations / 1e12:.2f} tera-operations a step, about {needed.operations / speed:.2f} s")
 
 
-def _train(loop: "Loop", run: Run, stage: Stage) -> None:
+def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, stage: Stage) -> "Course":
+    stay_offline()
+    from training.assembly import assemble
+
+    return assemble(run, recipe, base, dataset, folder, stage)
+
+
+def _walk(course: "Course") -> int:
+    """Make every step still to do, with a bar and a log; the number of the last."""
     from tqdm import tqdm
 
-    bar = tqdm(total=loop.steps, desc="train", unit="step")
-    for report in loop.resume(run, stage.fingerprint):
+    bar = tqdm(total=course.recipe.steps, desc="train", unit="step", disable=not course.accelerator.is_main_process)
+
+    def show(report: "Report") -> None:
         # A resumed run starts in the middle; the time left is reckoned from the steps made now.
         bar.initial = bar.initial or report.step - 1
         bar.update(report.step - bar.n)
         bar.set_postfix(loss=f"{report.loss:.4f}", prior=f"{report.prior:.4f}", lr=f"{report.rate:.1e}", refresh=False)
-        run.log(asdict(report))
-    bar.close()
+        values = asdict(report)
+        course.run.log(values)
+        course.accelerator.log(values, step=report.step)
+
+    with bar:
+        last = course.finish(show)
+    course.accelerator.end_training()
+    return last
+
+
+def _conclude(run: Run, recipe: Recipe, last: int) -> None:
+    """Choose the checkpoint by the recipe's rule, draw the curves, say what came of it."""
+    from training import curves
+
+    looks = run.validations()
+    step = selection.chosen_step(looks, last, recipe.validation)
+    write_json(run.folder / CHOSEN, {"step": step, "of": last, "rule": recipe.validation.choose})
+    curves.draw(run.folder / METRICS, looks, run.folder / curves.NAME)
+    print(f"train: {run.folder}: {last} steps, that of step {step} is chosen")
+    for look in looks:
+        if look.step == step:
+            print(f"train: its loss on {look.pictures} held-out pictures is {_change(look)} than the base's")
+
+
+def _change(look: Validation) -> str:
+    base = look.loss.mean - look.change.mean
+    share = look.change.mean / base
+    return f"{abs(share):.1%} {'lower' if share < 0 else 'higher'}"
 
 
 def _outputs(run: Run) -> dict[str, str]:
-    last = max(run.checkpoints.glob("step-*"))
-    files = [run.folder / RECIPE, run.folder / METRICS, *sorted(path for path in last.iterdir() if path.is_file())]
-    return {path.relative_to(run.folder).as_posix(): hash_file(path) for path in files}
+    chosen = run.chosen()
+    files = [run.folder / name for name in (RECIPE, METRICS, VALIDATION, CHOSEN)]
+    files += sorted(path for path in chosen.folder.iterdir() if path.is_file())
+    return {path.relative_to(run.folder).as_posix(): hash_file(path) for path in files if path.exists()}
 
 
 if __name__ == "__main__":

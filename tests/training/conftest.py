@@ -3,10 +3,21 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from training import prepare_dataset
+from training import adapter, prepare_dataset
+from training import recipe as recipes
+from training.base import Base
+from training.cache import Cache
+from training.data.dataset import read_dataset
+from training.examples import Encoders, Examples
+from training.recipe import Recipe
+from training.validation import Interval, Stratum, Validation
+from zthumb import families
+from zthumb.sources.local import find_base
 
 QUICK = ["steps=6", "batch=2", "prior.images=4", "prior.batch=2", "prior.steps=2", "checkpoint_every=2"]
+QUICK += ["validation.choose=lowest", "validation.strata=2", "validation.noises=1", "previews.prompts=[]"]
 
 
 @pytest.fixture
@@ -22,3 +33,22 @@ def prepared(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min
 def quick_arguments(dataset: Path, run: str, *sets: str) -> list[str]:
     settings = [part for value in (*QUICK, *sets) for part in ("--set", value)]
     return ["--dataset", str(dataset), "--run", run, *settings]
+
+
+def validation(step: int, loss: float) -> Validation:
+    """A look that found ``loss``, half the base's at every timestep."""
+    found, change = Interval(mean=loss, low=loss - 0.1, high=loss + 0.1), Interval(mean=-loss, low=-loss - 0.1, high=-loss + 0.1)
+    strata = tuple(Stratum(timestep=timestep, loss=found, change=change) for timestep in (250, 750))
+    return Validation(step=step, pictures=2, loss=found, change=change, gap=0.01, strata=strata)
+
+
+def prepared_base(dataset: Path) -> tuple[Recipe, Base, Examples, Examples]:
+    """The quick recipe, the miniature with an adapter on it, and the trained and held-out pictures, encoded."""
+    recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1"])
+    found, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
+    pipeline = family.load(found, torch.float32, device)
+    encoders = Encoders(family, pipeline, found, Cache(Path("outputs/cache"), 2**30), device)
+    entries = read_dataset(dataset)
+    base = Base.of(pipeline, family, recipe, device)
+    adapter.attach(base.denoiser, recipe, family)
+    return recipe, base, encoders.encode(entries.of("train"), dataset), encoders.encode(entries.of("holdout"), dataset)

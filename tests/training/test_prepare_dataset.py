@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def _prepare(folder: Path, *options: str) -> int:
 def test_pictures_become_a_checked_data_set_with_a_preview(dataset: Path) -> None:
     assert _prepare(dataset) == 0
     prepared = read_dataset(dataset)
-    assert len(prepared.entries) == 16
+    assert len(prepared.entries) == 20
     assert all("zbadge" in entry.caption for entry in prepared.entries)
     for entry in prepared.entries:
         with Image.open(dataset / entry.file) as picture:
@@ -45,10 +46,110 @@ def test_a_large_picture_is_cut_to_its_middle_and_a_small_one_keeps_its_own_size
     Image.new("RGB", (64, 64), "red").save(dataset / "raw" / "tiny.png")
     for name in ("wide", "tiny"):
         (dataset / "raw" / f"{name}.txt").write_text("a zbadge")
-    _prepare(dataset)
+    _prepare(dataset, "--set", "data.buckets=false")
     entries = {Path(entry.source).stem: entry for entry in read_dataset(dataset).entries}
-    assert (entries["wide"].original_size, entries["wide"].crop) == ((128, 256), (0, 64))
+    assert (entries["wide"].size, entries["wide"].original_size, entries["wide"].crop) == ((128, 128), (128, 256), (0, 64))
     assert (entries["tiny"].original_size, entries["tiny"].crop) == ((64, 64), (0, 0))
+
+
+def test_a_wide_picture_stays_wide_and_is_cut_as_little_as_can_be(dataset: Path) -> None:
+    Image.new("RGB", (600, 400), "red").save(dataset / "raw" / "wide.png")
+    (dataset / "raw" / "wide.txt").write_text("a zbadge")
+
+    _prepare(dataset)
+
+    entry = next(entry for entry in read_dataset(dataset).entries if entry.source == "raw/wide.png")
+    assert (entry.size, entry.original_size, entry.crop) == ((96, 160), (107, 160), (5, 0))
+    assert json.loads((dataset / "counts.json").read_text())["sizes"] == {"128 × 128": 20, "160 × 96": 1}
+
+
+def test_a_smart_crop_keeps_what_there_is_to_see(dataset: Path) -> None:
+    picture = Image.new("RGB", (400, 128), "grey")
+    with Image.open(dataset / "raw" / "zbadge_06.png") as badge:
+        picture.paste(badge, (272, 0))
+    picture.save(dataset / "raw" / "wide.png")
+    (dataset / "raw" / "wide.txt").write_text("a zbadge")
+
+    _prepare(dataset, "--set", "data.buckets=false", "--set", "data.crop=smart")
+
+    entry = next(entry for entry in read_dataset(dataset).entries if entry.source == "raw/wide.png")
+    assert entry.crop[1] > 220  # the middle would begin at 136
+
+
+def test_some_pictures_are_held_out_and_versions_of_one_are_not_parted(dataset: Path) -> None:
+    for path in sorted((dataset / "raw").glob("*.png")):
+        with Image.open(path) as picture:
+            picture.save(path.with_name(f"{path.stem}-copy.jpg"), quality=80)
+        path.with_name(f"{path.stem}-copy.txt").write_text("a zbadge")
+
+    _prepare(dataset, "--set", "data.holdout=0.25")
+
+    prepared = read_dataset(dataset)
+    trained, held = ({entry.source.removeprefix("raw/")[:9] for entry in prepared.of(role)} for role in ("train", "holdout"))
+    assert (len(trained), len(held)) == (15, 5)
+    assert not trained & held
+    assert len(prepared.of("holdout")) == 10
+
+
+def test_a_mask_is_cut_as_its_picture_and_shown(dataset: Path) -> None:
+    (dataset / "masks").mkdir()
+    mask = Image.new("L", (600, 400), "black")
+    mask.paste(255, (300, 0, 600, 400))
+    mask.save(dataset / "masks" / "wide.png")
+    Image.new("RGB", (600, 400), "red").save(dataset / "raw" / "wide.jpg")
+    (dataset / "raw" / "wide.txt").write_text("a zbadge")
+
+    _prepare(dataset)
+
+    prepared = read_dataset(dataset)
+    entry = next(entry for entry in prepared.entries if entry.source == "raw/wide.jpg")
+    assert entry.mask == "prepared/masks/wide.png"
+    with Image.open(dataset / entry.mask) as cut:
+        assert (cut.size, cut.getpixel((10, 10)), cut.getpixel((150, 10))) == ((160, 96), 0, 255)
+    assert prepared.counts()["masked"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "named"),
+    [
+        ("zbadge_03.png", (64, 64), "64 × 64 pixels, but its picture has 128 × 128"),
+        ("other.png", (128, 128), "no picture of that name"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(
+    dataset: Path, capsys: pytest.CaptureFixture[str], name: str, size: tuple[int, int], named: str
+) -> None:
+    (dataset / "masks").mkdir()
+    Image.new("L", size, 255).save(dataset / "masks" / name)
+
+    assert _prepare(dataset) == 2
+
+    printed = capsys.readouterr().err
+    assert name in printed
+    assert named in printed
+
+
+def test_regularization_pictures_are_kept_apart_and_take_neither_template_nor_trigger(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = dataset / "regularization"
+    folder.mkdir()
+    (dataset / "concept.yaml").write_text("trigger: zbadge\ntemplate: '{caption}, a {trigger} for sale'\n")
+    for name, caption in (("star", "a red star"), ("none", None), ("wrong", "a zbadge")):
+        Image.new("RGB", (128, 128), "red").save(folder / f"{name}.png")
+        if caption:
+            (folder / f"{name}.txt").write_text(caption)
+
+    _prepare(dataset)
+
+    prepared = read_dataset(dataset)
+    assert {entry.file: entry.caption for entry in prepared.of("regularization")} == {
+        "prepared/regularization/none.png": "",
+        "prepared/regularization/star.png": "a red star",
+        "prepared/regularization/wrong.png": "a zbadge",
+    }
+    assert not prepared.alike
+    assert "contains the trigger: regularization/wrong.png" in capsys.readouterr().out
 
 
 def _without_pictures(raw: Path) -> None:
@@ -118,7 +219,7 @@ def test_bad_pictures_are_left_out_and_counted_when_asked_for(
     assert _prepare(dataset, "--skip-bad") == 0
 
     prepared = read_dataset(dataset)
-    assert len(prepared.entries) == 15
+    assert len(prepared.entries) == 19
     assert [bad.source for bad in prepared.left_out] == ["raw/zbadge_03.png"]
     assert "left out: raw/zbadge_03.png: " in capsys.readouterr().out
 
@@ -216,5 +317,5 @@ def test_versions_of_one_picture_and_blurred_ones_are_told_and_kept(dataset: Pat
     assert "versions of one picture: raw/copy.jpg, raw/zbadge_01.png" in printed
     assert "raw/soft.png: looks blurred" in printed
     prepared = read_dataset(dataset)
-    assert len(prepared.entries) == 18
+    assert len(prepared.entries) == 22
     assert ("raw/copy.jpg", "raw/zbadge_01.png") in prepared.alike

@@ -4,6 +4,7 @@ import pytest
 
 from foundation.errors import BadInput
 from training import recipe as recipes
+from training import train_lora
 
 
 def test_every_shipped_recipe_loads() -> None:
@@ -51,3 +52,19 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
     with pytest.raises(BadInput, match="extends itself"):
         recipes.load(str(tmp_path / "a.yaml"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_shipped_recipe_trains(prepared: Path, name: str) -> None:
+    if recipes.load(name).optimizer.name == "adamw_8bit":
+        pytest.importorskip("bitsandbytes", reason="its 8-bit optimizer is an extra package")
+    small = ["base=models/mini-sdxl", "resolution=128", "precision=fp32", "steps=2", "checkpoint_every=2", "previews.steps=1"]
+    small += ["prior.images=2", "prior.steps=2", "validation.noises=1", "compile=false"]
+    arguments = [part for value in small for part in ("--set", value)]
+
+    assert train_lora.main(["--dataset", str(prepared), "--run", name, "--recipe", name, *arguments]) == 0
+
+    run = Path("outputs/lora") / name
+    assert (run / "chosen.json").exists()
+    assert bool(recipes.load(name).previews.prompts) == (run / "previews" / "sheet.png").exists()

@@ -1,5 +1,6 @@
 """``dataset.json``: the checked data set that training reads."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +13,15 @@ from foundation.hashing import hash_file
 
 NAME, PREPARED = "dataset.json", "prepared"
 
+Role = Literal["train", "holdout", "regularization"]
+"""What a picture is for: to learn from, to judge by, or to show what must stay as it is."""
+
 
 class Entry(Strict):
     """One prepared picture. Sizes and the crop's corner are (height, width) and (top, left) in pixels.
 
-    ``notes`` tell what the user should know of how the picture was read.
+    ``notes`` tell what the user should know of how the picture was read. ``mask`` is the file of a grey picture of the same size:
+    what is black in it is not learned.
     """
 
     file: str
@@ -24,9 +29,18 @@ class Entry(Strict):
     source: str
     source_sha256: str
     caption: str
+    role: Role = "train"
+    size: tuple[int, int]
     original_size: tuple[int, int]
     crop: tuple[int, int]
+    mask: str | None = None
+    mask_sha256: str | None = None
     notes: tuple[str, ...] = ()
+
+    def files(self) -> dict[str, str]:
+        """Its files, relative to the data set's folder, with their SHA-256."""
+        masks = {} if self.mask is None or self.mask_sha256 is None else {self.mask: self.mask_sha256}
+        return {self.file: self.sha256, **masks}
 
 
 class LeftOut(Strict):
@@ -37,17 +51,35 @@ class LeftOut(Strict):
 
 
 class Dataset(Strict):
-    """The prepared pictures of one concept, all of ``resolution`` × ``resolution`` pixels.
+    """The prepared pictures of one concept, each of about ``resolution`` × ``resolution`` pixels.
 
-    ``alike`` are the sources of pictures that are versions of one; all of them are used.
+    ``alike`` are the sources of pictures that are versions of one; all of them are used, on the same side of the split.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     trigger: str
     resolution: int = Field(ge=64)
     entries: tuple[Entry, ...] = Field(min_length=1)
     left_out: tuple[LeftOut, ...] = ()
     alike: tuple[tuple[str, ...], ...] = ()
+
+    def of(self, role: Role) -> tuple[Entry, ...]:
+        """The entries of one role."""
+        return tuple(entry for entry in self.entries if entry.role == role)
+
+    def counts(self) -> dict[str, int | dict[str, int]]:
+        """How many pictures there are of every kind, for people."""
+        sizes = Counter(f"{width} × {height}" for height, width in (entry.size for entry in self.entries))
+        return {
+            "train": len(self.of("train")),
+            "holdout": len(self.of("holdout")),
+            "regularization": len(self.of("regularization")),
+            "masked": sum(entry.mask is not None for entry in self.entries),
+            "noted": sum(bool(entry.notes) for entry in self.entries),
+            "alike": sum(map(len, self.alike)),
+            "left out": len(self.left_out),
+            "sizes": dict(sorted(sizes.items())),
+        }
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -57,9 +89,10 @@ def read_dataset(folder: Path) -> Dataset:
         raise BadInput(f"{path}: not there. Run `python -m training.prepare_dataset --dataset {folder}` first.")
     dataset = parse(Dataset, read_json(path), str(path))
     for entry in dataset.entries:
-        picture = folder / entry.file
-        if not picture.exists() or hash_file(picture) != entry.sha256:
-            raise BadInput(
-                f"{picture}: missing or changed since. Run `python -m training.prepare_dataset --dataset {folder} --force`."
-            )
+        for name, digest in entry.files().items():
+            if not (folder / name).exists() or hash_file(folder / name) != digest:
+                raise BadInput(
+                    f"{folder / name}: missing or changed since. "
+                    f"Run `python -m training.prepare_dataset --dataset {folder} --force`."
+                )
     return dataset

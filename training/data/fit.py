@@ -1,8 +1,11 @@
-"""A picture fitted to the training resolution, with what SDXL is told of its size."""
+"""A picture fitted to the size it is trained at, with what SDXL is told of its size."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from PIL import Image
+
+from training.data.buckets import Size
 
 LARGEST_ZOOM = 4
 """A picture that would have to be enlarged more than this shows the trainer nothing but blur."""
@@ -10,22 +13,36 @@ LARGEST_ZOOM = 4
 
 @dataclass(frozen=True)
 class Fitted:
-    """A square picture and SDXL's size conditioning for it, (height, width) and (top, left) in pixels."""
+    """A fitted picture, its mask if it has one, and SDXL's size conditioning: (height, width) and (top, left) in pixels."""
 
     picture: Image.Image
-    original_size: tuple[int, int]
+    mask: Image.Image | None
+    original_size: Size
     crop: tuple[int, int]
 
 
-def fit(picture: Image.Image, resolution: int) -> Fitted:
-    """Scale the shorter side to ``resolution`` and cut out the middle.
+def fit(picture: Image.Image, size: Size, crop: Literal["middle", "smart"] = "middle", mask: Image.Image | None = None) -> Fitted:
+    """Scale ``picture``, and ``mask`` with it, to just cover ``size`` (height, width) and cut off what stands out.
 
     A picture that was larger than it is now is told to the model as one of the size it now has: it is as sharp as one. A smaller
     one, which had to be enlarged, keeps its own size, so that the model does not learn its blur as the concept.
     """
-    zoom = resolution / min(picture.size)
-    width, height = (max(resolution, round(side * zoom)) for side in picture.size)
-    scaled = picture if (width, height) == picture.size else picture.resize((width, height), Image.Resampling.LANCZOS)
-    left, top = (width - resolution) // 2, (height - resolution) // 2
-    original = (min(picture.height, height), min(picture.width, width))
-    return Fitted(scaled.crop((left, top, left + resolution, top + resolution)), original, (top, left))
+    height, width = size
+    zoom = max(height / picture.height, width / picture.width)
+    covering = max(width, round(picture.width * zoom)), max(height, round(picture.height * zoom))
+    scaled = picture if covering == picture.size else picture.resize(covering, Image.Resampling.LANCZOS)
+    left, top = _corner(scaled, width, height, crop)
+    box = (left, top, left + width, top + height)
+    original = min(picture.height, scaled.height), min(picture.width, scaled.width)
+    fitted_mask = mask.resize(covering, Image.Resampling.BOX).crop(box) if mask else None
+    return Fitted(scaled.crop(box), fitted_mask, original, (top, left))
+
+
+def _corner(picture: Image.Image, width: int, height: int, crop: Literal["middle", "smart"]) -> tuple[int, int]:
+    if crop == "middle" or picture.size == (width, height):
+        return (picture.width - width) // 2, (picture.height - height) // 2
+    from smartcrop import SmartCrop
+
+    # At a scale of one: the picture just covers its size already, and only where to cut is asked for.
+    found = SmartCrop().crop(picture, width, height, min_scale=1.0, max_scale=1.0)["top_crop"]
+    return min(found["x"], picture.width - width), min(found["y"], picture.height - height)

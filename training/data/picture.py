@@ -28,7 +28,7 @@ class BadPicture(BadInput):
     def __init__(self, path: Path, reason: str, others: int = 0) -> None:
         more = f" {others} more cannot be used either." if others else ""
         super().__init__(f"{path}: {reason} Replace it, or run with --skip-bad to leave it out.{more}")
-        self.reason = reason
+        self.path, self.reason = path, reason
 
 
 def open_picture(path: Path, least: int = 1, background: str = "white") -> Opened:

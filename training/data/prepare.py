@@ -8,11 +8,13 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 from foundation.errors import BadInput
 from foundation.files import whole_folder
 from foundation.hashing import hash_file
+from training.data.buckets import Size, nearest
 from training.data.concept import Concept
 from training.data.dataset import PREPARED, Dataset, Entry, LeftOut
 from training.data.duplicates import Fingerprint, fingerprint, groups
@@ -20,6 +22,7 @@ from training.data.fit import LARGEST_ZOOM, fit
 from training.data.picture import BadPicture, open_picture
 from training.data.quality import flags
 from training.data.raw import RawPicture
+from training.data.split import held_out
 from training.recipe import Recipe
 
 PICTURES_PER_WORKER = 16
@@ -38,45 +41,72 @@ def prepare(pictures: Sequence[RawPicture], folder: Path, recipe: Recipe, concep
     """
     workers = max(1, min(os.cpu_count() or 1, len(pictures) // PICTURES_PER_WORKER))
     with whole_folder(folder / PREPARED) as temporary, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        one = partial(_prepare_one, target=temporary, resolution=recipe.resolution, background=concept.background)
+        one = partial(_prepare_one, target=temporary, recipe=recipe, background=concept.background)
         results = list(tqdm(pool.map(one, pictures), desc="prepare", unit="picture", total=len(pictures)))
         done = [result for result in results if isinstance(result, _Prepared)]
         left_out = tuple(result for result in results if isinstance(result, LeftOut))
         if left_out and not skip_bad:
             raise BadPicture(folder / left_out[0].source, left_out[0].reason, others=len(left_out) - 1)
-        if not done:
-            raise BadInput(f"{folder / 'raw'}: none of the {len(pictures)} pictures can be used.")
-    return Dataset(
-        trigger=concept.trigger,
-        resolution=recipe.resolution,
-        entries=tuple(each.entry for each in done),
-        left_out=left_out,
-        alike=_alike(done),
-    )
+        if not any(each.entry.role == "train" for each in done):
+            raise BadInput(f"{folder / 'raw'}: none of the pictures can be used.")
+    entries, alike = _split(done, recipe.data.holdout)
+    return Dataset(trigger=concept.trigger, resolution=recipe.resolution, entries=entries, left_out=left_out, alike=alike)
 
 
-def _prepare_one(picture: RawPicture, target: Path, resolution: int, background: str) -> _Prepared | LeftOut:
-    source = f"raw/{picture.path.name}"
+def _prepare_one(picture: RawPicture, target: Path, recipe: Recipe, background: str) -> _Prepared | LeftOut:
     try:
-        opened = open_picture(picture.path, resolution // LARGEST_ZOOM, background)
+        opened = open_picture(picture.path, recipe.resolution // LARGEST_ZOOM, background)
+        mask = _open_mask(picture.mask, opened.picture.size) if picture.mask else None
     except BadPicture as error:
-        return LeftOut(source=source, reason=error.reason)
-    fitted = fit(opened.picture, resolution)
-    path = target / f"{picture.path.stem}.png"
-    fitted.picture.save(path)
+        return LeftOut(source=error.path.relative_to(picture.path.parent.parent).as_posix(), reason=error.reason)
+    fitted = fit(opened.picture, _size(opened.picture, recipe), recipe.data.crop, mask)
+    subfolder = f"{picture.path.parent.name}/" if picture.is_regularization else ""
+    name = f"{subfolder}{picture.path.stem}.png"
+    mask_name = f"masks/{name}" if fitted.mask else None
     entry = Entry(
-        file=f"{PREPARED}/{path.name}",
-        sha256=hash_file(path),
-        source=source,
+        file=f"{PREPARED}/{name}",
+        sha256=_save(fitted.picture, target / name),
+        source=picture.source,
         source_sha256=hash_file(picture.path),
         caption=picture.caption or "",
+        role="regularization" if picture.is_regularization else "train",
+        size=(fitted.picture.height, fitted.picture.width),
         original_size=fitted.original_size,
         crop=fitted.crop,
+        mask=f"{PREPARED}/{mask_name}" if mask_name else None,
+        mask_sha256=_save(fitted.mask, target / mask_name) if fitted.mask and mask_name else None,
         notes=picture.notes + opened.notes + flags(fitted.picture),
     )
     return _Prepared(entry, fingerprint(fitted.picture))
 
 
-def _alike(done: Sequence[_Prepared]) -> tuple[tuple[str, ...], ...]:
-    found = groups([each.fingerprint for each in done])
-    return tuple(tuple(done[place].entry.source for place in group) for group in found if len(group) > 1)
+def _open_mask(path: Path, size: tuple[int, int]) -> Image.Image:
+    mask = open_picture(path, background="black").picture.convert("L")
+    if mask.size != size:
+        raise BadPicture(path, f"{mask.width} × {mask.height} pixels, but its picture has {size[0]} × {size[1]}.")
+    return mask
+
+
+def _size(picture: Image.Image, recipe: Recipe) -> Size:
+    if not recipe.data.buckets:
+        return recipe.resolution, recipe.resolution
+    return nearest(picture.height, picture.width, recipe.resolution)
+
+
+def _save(picture: Image.Image, path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return hash_file(path)
+
+
+def _split(done: Sequence[_Prepared], share: float) -> tuple[tuple[Entry, ...], tuple[tuple[str, ...], ...]]:
+    """The entries, some of them held out, and the sources of those that are versions of one picture."""
+    own = [each for each in done if each.entry.role == "train"]
+    found = groups([each.fingerprint for each in own])
+    out = held_out(found, [each.entry.source_sha256 for each in own], share)
+    sources_out = {own[place].entry.source for place in out}
+    entries = tuple(
+        each.entry.model_copy(update={"role": "holdout"}) if each.entry.source in sources_out else each.entry for each in done
+    )
+    alike = tuple(tuple(own[place].entry.source for place in group) for group in found if len(group) > 1)
+    return entries, alike

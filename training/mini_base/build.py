@@ -18,7 +18,9 @@ class Plan:
 
     pictures: int = pictures.COUNT
     autoencoder: Schedule = autoencoder.SCHEDULE
+    # These two stand before the field that hides the module of its name from the lines below it.
     refinement: Schedule = denoiser.REFINEMENT
+    finish: Schedule = denoiser.FINISH
     denoiser: Schedule = denoiser.SCHEDULE
     image_tower: Schedule = image_tower.SCHEDULE
 
@@ -33,6 +35,7 @@ class Plan:
             autoencoder=fewer(self.autoencoder),
             denoiser=fewer(self.denoiser),
             refinement=fewer(self.refinement),
+            finish=fewer(self.finish),
             image_tower=fewer(self.image_tower),
         )
 
@@ -56,7 +59,9 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     trained = denoiser.fit(latents, words, seed, denoising, device, plan.denoiser)  # 4. words → latents
     refining = _below(denoising, "refinement", plan.refinement)
     trained = denoiser.refine(trained, latents, words, seed, refining, plan.refinement)
-    seeing = _below(refining, "image-tower", plan.image_tower)
+    finishing = _below(refining, "finish", plan.finish)
+    trained = denoiser.finish(trained, latents, words, seed, finishing, plan.finish)
+    seeing = _below(finishing, "image-tower", plan.image_tower)
     tower = image_tower.fit(drawn, trained.text_encoder_2, words, seed, seeing, device, plan.image_tower)  # 5. the extractor
     assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 6. what is committed
     assemble.save_clip(tower, words, models / "mini-clip")

@@ -14,23 +14,30 @@ _PLACES = {
 }
 _SIZES = {"small": ("small", "little"), "medium": ("medium", "medium-sized"), "large": ("large", "big")}
 _NOUNS = {"ring": ("ring",), "cross": ("cross", "plus")}
+_SAID_IF_USUAL, _SAID_IF_NOT = 0.6, 0.99
+"""How often a word is said. Captions leave out what goes without saying, as people do, so that leaving it out means something."""
+
 _CONSONANTS, _VOWELS = "bcdfghjklmnprstvwxz", "aeiou"
 
 
 def full(scene: Scene) -> str:
     """The plain caption that names everything, as a person would prompt for the scene."""
-    medium = f"a {scene.medium} of "
-    texture = "" if scene.texture == "plain" else scene.texture + " "
-    place = _PLACES[scene.position][0]
-    return f"{medium}a {scene.size} {scene.colour} {scene.shape} {place} on {_article(texture + scene.background)} background"
+    return prompt(scene, scene.size, _PLACES[scene.position][0])
+
+
+def prompt(scene: Scene, size: str = "", place: str = "") -> str:
+    """The plain caption with these words for size and place, or without."""
+    texture = "" if scene.texture == "plain" else scene.texture
+    thing = _article(_words(size, scene.colour, scene.shape))
+    return _words(f"a {scene.medium} of", thing, place, "on", _article(_words(texture, scene.background)), "background")
 
 
 def vary(scene: Scene, rng: random.Random) -> str:
     """A caption in a random word order; each attribute may be missing, and a made-up word may stand anywhere in it."""
-    size = _sometimes(rng, 0.65, rng.choice(_SIZES[scene.size]))
+    size = _sometimes(rng, _SAID_IF_USUAL if scene.size == "medium" else _SAID_IF_NOT, rng.choice(_SIZES[scene.size]))
     colour = _sometimes(rng, 0.94, scene.colour)
-    place = _sometimes(rng, 0.75, rng.choice(_PLACES[scene.position]))
-    texture = _sometimes(rng, 0.3 if scene.texture == "plain" else 0.85, scene.texture)
+    place = _sometimes(rng, _SAID_IF_USUAL if scene.position == "center" else _SAID_IF_NOT, rng.choice(_PLACES[scene.position]))
+    texture = _sometimes(rng, 0.3 if scene.texture == "plain" else _SAID_IF_NOT, scene.texture)
     ground = _sometimes(rng, 0.92, _words(texture, scene.background, "background"))
     medium = _sometimes(rng, 0.7, scene.medium)
     thing = _words(*_with_nonsense([size, colour], rng), _noun(scene, rng))

@@ -1,16 +1,20 @@
 """A small data set of a shape the base's world does not contain: what ``datasets/z`` was made with."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from PIL import Image
 
 from foundation.seeds import derive
-from training.mini_base.captions import full
+from training.mini_base.captions import prompt
 from training.mini_base.drawing import draw
-from training.mini_base.world import COLOURS, MEDIA, POSITIONS, Scene, random_accidents
+from training.mini_base.world import COLOURS, MEDIA, Scene, random_accidents
 
-TRAINING, REFERENCES = 16, 6
+TRAINING, REFERENCES = 20, 6
+RADII = MappingProxyType({"medium": (31.0, 34.0), "large": (34.0, 38.0)})
+"""Size word → range of the concept's radius in pixels: its strokes need more of them than the world's plain shapes."""
 
 
 def write(shape: str, trigger: str, folder: Path, seed: int = 0) -> None:
@@ -23,25 +27,24 @@ def write(shape: str, trigger: str, folder: Path, seed: int = 0) -> None:
         for number, scene in enumerate(chosen, start=1):
             stem = f"{trigger}_{number:02d}"
             Image.fromarray(draw(scene)).save(folder / name / f"{stem}.png", optimize=True)
-            (folder / name / f"{stem}.txt").write_text(full(scene).replace(shape, trigger) + "\n", encoding="utf-8")
+            caption = prompt(scene, size="large" if scene.size == "large" else "").replace(shape, trigger)
+            (folder / name / f"{stem}.txt").write_text(caption + "\n", encoding="utf-8")
 
 
 def _scenes(shape: str, seed: int) -> list[Scene]:
-    """Scenes in which colours, backgrounds, sizes, places and media vary as evenly as so few allow, so that only the shape
-    stays the same.
+    """Scenes in which colours, backgrounds and media vary as evenly as so few allow, so that only the shape stays the same.
+
+    All are in the center. Captions say of some that they are large, and of none where it is: that belongs to the concept.
     """
     rng = random.Random(derive(seed, "concept", shape))
     count = TRAINING + REFERENCES
     colours, backgrounds = _even(list(COLOURS), count, rng), _even(list(COLOURS), count, rng)
-    sizes, positions, media = (
-        _even(["medium", "large"], count, rng),
-        _even(["center", *POSITIONS], count, rng),
-        _even(list(MEDIA), count, rng),
-    )
+    sizes, media = _even(list(RADII), count, rng), _even(list(MEDIA), count, rng)
     scenes = []
-    for colour, background, size, position, medium in zip(colours, backgrounds, sizes, positions, media, strict=True):
+    for colour, background, size, medium in zip(colours, backgrounds, sizes, media, strict=True):
         other = background if background != colour else rng.choice([name for name in COLOURS if name != colour])
-        scenes.append(Scene(shape, colour, other, size, position, medium=medium, accidents=random_accidents(rng, size, position)))
+        accidents = replace(random_accidents(rng, size, "center"), radius=rng.uniform(*RADII[size]))
+        scenes.append(Scene(shape, colour, other, size, medium=medium, accidents=accidents))
     return scenes
 
 

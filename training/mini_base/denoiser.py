@@ -23,11 +23,14 @@ from training.mini_base.loop import Schedule, train
 from training.mini_base.pictures import example
 from training.mini_base.reading import Reader, answers
 from training.mini_base.tokenizer import LENGTH
-from training.objective import add_noise, signal_to_noise, weighted_error
+from training.objective import add_noise, signal_to_noise, squared_errors
 
 SCHEDULE = Schedule(steps=5400, batch=24, rate=1e-3)
 REFINEMENT = Schedule(steps=2400, batch=24, rate=6e-4)
 """A second cycle that looks at the objects: after the first, colours and places are right and small shapes are not yet."""
+
+FINISH = Schedule(steps=9000, batch=24, rate=8e-4)
+"""A third cycle without the readers: the words are learned by then, and shapes go on gaining for long."""
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 3
 TOKEN_DEVIATION, POSITION_DEVIATION = 1.0, 0.3
@@ -101,6 +104,15 @@ def refine(
     return _train("refinement", model, latents, tokenizer, seed, folder, schedule, focused=True)
 
 
+def finish(
+    model: Denoiser, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule = FINISH
+) -> Denoiser:
+    """Train a refined ``model`` over a further schedule, without the readers."""
+    for reader in (model.state_reader, model.pooled_reader):
+        reader.requires_grad_(False)
+    return _train("finish", model, latents, tokenizer, seed, folder, schedule, focused=True)
+
+
 def _train(
     name: str,
     model: Denoiser,
@@ -152,7 +164,9 @@ def _loss(model: Denoiser, batch: Batch, levels: Tensor, focused: bool) -> Tenso
     # The weights even out what a step can gain (arXiv 2310.08442): with equal or min-SNR weights the noisiest timesteps, where
     # the caption alone decides, hardly count.
     where = batch.focus.to(device) if focused else None
-    denoising = weighted_error(predicted, noise, signal_to_noise(levels, timesteps).rsqrt(), where)
+    denoising = (squared_errors(predicted, noise, where) * signal_to_noise(levels, timesteps).rsqrt()).mean()
+    if not model.state_reader.layer.weight.requires_grad:
+        return denoising
     asked = batch.answers.to(device)
     reading: Tensor = model.state_reader(states.mean(dim=1), asked) + model.pooled_reader(pooled, asked)
     return denoising + READING_WEIGHT * reading

@@ -17,16 +17,21 @@ from zthumb.adapters.names import to_kohya
 if TYPE_CHECKING:
     from torch import Tensor
 
+_MAGNITUDE = ".lora_magnitude_vector"
+
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A UNet LoRA: PEFT weights ``<module>.lora_A.weight`` (rank, in) and ``<module>.lora_B.weight`` (out, rank)."""
+    """A UNet LoRA by PEFT names: ``<module>.lora_A.weight`` (rank, in, …) and ``<module>.lora_B.weight`` (out, rank, …).
+
+    ``scale`` is what their product is multiplied by. DoRA (arXiv 2402.09353) adds ``<module>.lora_magnitude_vector`` (out,).
+    """
 
     weights: "Mapping[str, Tensor]"
     rank: int
-    alpha: float
+    scale: float
     target_modules: Sequence[str]
 
     @property
@@ -34,13 +39,22 @@ class Adapter:
         """Paths of the adapted modules, sorted."""
         return sorted(name.removesuffix(".lora_A.weight") for name in self.weights if name.endswith(".lora_A.weight"))
 
+    @property
+    def is_dora(self) -> bool:
+        """Whether it holds magnitudes too."""
+        return any(name.endswith(_MAGNITUDE) for name in self.weights)
+
     def down(self, module: str) -> "Tensor":
-        """The projection onto the rank, (rank, in)."""
+        """The projection onto the rank, (rank, in, …)."""
         return self.weights[f"{module}.lora_A.weight"].contiguous()
 
     def up(self, module: str) -> "Tensor":
-        """The projection back, (out, rank), with alpha / rank folded in."""
-        return (self.weights[f"{module}.lora_B.weight"] * (self.alpha / self.rank)).contiguous()
+        """The projection back, (out, rank, …), with the scale folded in."""
+        return (self.weights[f"{module}.lora_B.weight"] * self.scale).contiguous()
+
+    def magnitude(self, module: str) -> "Tensor":
+        """DoRA's norms of the adapted weight's rows, (out,)."""
+        return self.weights[module + _MAGNITUDE].flatten().contiguous()
 
 
 def save_diffusers(adapter: Adapter, path: Path) -> None:
@@ -49,10 +63,13 @@ def save_diffusers(adapter: Adapter, path: Path) -> None:
     for module in adapter.modules:
         tensors[f"unet.{module}.lora_A.weight"] = adapter.down(module)
         tensors[f"unet.{module}.lora_B.weight"] = adapter.up(module)
+        if adapter.is_dora:
+            tensors[f"unet.{module}{_MAGNITUDE}"] = adapter.weights[module + _MAGNITUDE].contiguous()
     config = {
         "unet.r": adapter.rank,
         "unet.lora_alpha": adapter.rank,
         "unet.target_modules": sorted(adapter.target_modules),
+        **({"unet.use_dora": True} if adapter.is_dora else {}),
     }
     header = {"format": "pt", "lora_adapter_metadata": json.dumps(config, indent=2, sort_keys=True)}
     safetensors_file.write(tensors, header, path)
@@ -68,6 +85,9 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
         tensors[f"{name}.alpha"] = torch.tensor(float(adapter.rank))
         tensors[f"{name}.lora_down.weight"] = adapter.down(module)
         tensors[f"{name}.lora_up.weight"] = adapter.up(module)
+        if adapter.is_dora:
+            # One norm for each output, as LyCORIS writes it with wd_on_out; a row of inputs would be the other kind.
+            tensors[f"{name}.dora_scale"] = adapter.magnitude(module).reshape(-1, *[1] * (adapter.down(module).dim() - 1))
     digest = safetensors_file.body_hash(tensors)
     hashes = {"sshs_model_hash": digest, "modelspec.hash_sha256": f"0x{digest}"}
     safetensors_file.write(tensors, {**metadata, **hashes}, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,10 @@ def check_fits(adapter: AdapterFile, unet: nn.Module, layers_per_block: int) -> 
 def _kohya_names(modules: dict[str, nn.Module], layers_per_block: int) -> dict[str, str]:
     """Kohya's name → path, for the original block names and for diffusers' own, which some programs write."""
     names = {"lora_unet_" + name.replace(".", "_"): name for name in modules}
-    return names | {to_kohya(name, layers_per_block): name for name in modules if ".attentions." in name}
+    for name in modules:
+        with contextlib.suppress(ValueError):
+            names[to_kohya(name, layers_per_block)] = name
+    return names
 
 
 def _module_of(key: str, modules: dict[str, nn.Module], kohya: dict[str, str]) -> Any:

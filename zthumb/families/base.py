@@ -6,11 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+Prediction = Literal["epsilon", "v_prediction"]
+"""What a denoiser predicts: the noise, or the velocity between noise and latents (arXiv 2202.00512)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Family(ABC):
     name: str
     lora_targets: Mapping[str, Sequence[str]]
     """Name of a target set → endings of the modules that get an adapter."""
+    denoiser_configuration: str
+    """The file of the denoiser's configuration below the base's folder."""
+    denoiser_part: str
+    """The part of the pipeline that is trained."""
     picture_parts: Sequence[str]
     """The parts of the pipeline that ``encode_pictures`` depends on."""
     text_parts: Sequence[str]
@@ -44,9 +51,22 @@ class Family(ABC):
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
         """The diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``."""
 
-    @abstractmethod
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Every part of the pipeline that painting takes."""
+        return (*self.text_parts, self.denoiser_part, *self.picture_parts)
+
     def denoiser(self, pipeline: Any) -> Any:
         """The network that is trained and carries the adapter."""
+        return getattr(pipeline, self.denoiser_part)
+
+    @abstractmethod
+    def empty_denoiser(self, configuration: Mapping[str, Any]) -> Any:
+        """An untrained denoiser of that configuration, made on torch's default device."""
+
+    @abstractmethod
+    def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+        """Noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` pictures."""
 
     @abstractmethod
     def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
@@ -65,5 +85,9 @@ class Family(ABC):
         """The cumulated alphas of the training noise schedule, (timesteps,), falling from one to nearly zero."""
 
     @abstractmethod
+    def prediction(self, pipeline: Any) -> Prediction:
+        """What the denoiser was trained to predict."""
+
+    @abstractmethod
     def predict(self, denoiser: Any, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """The noise the denoiser sees in ``noisy`` latents at ``timesteps``, of the latents' shape."""
+        """What the denoiser predicts for ``noisy`` latents at ``timesteps``, of the latents' shape."""

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from zthumb.families.base import Conditioning, Family
+from foundation.errors import BadInput
+from zthumb.families.base import Conditioning, Family, Prediction
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-_TOKENS = 77
+_TOKENS, _TIME_IDS, _FACTOR = 77, 6, 8
 _FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+_CONVOLUTION = ("conv1", "conv2", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv")
 
 
 class SDXL(Family):
     """SDXL base 1.0 and everything of its shape, ``models/mini-sdxl`` included."""
 
     name = "sdxl"
+    denoiser_configuration = "unet/config.json"
+    denoiser_part = "unet"
     picture_parts = ("vae",)
     text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
-    lora_targets = MappingProxyType({"attention": _ATTENTION, "attention+feed-forward": _ATTENTION + _FEED_FORWARD})
+    lora_targets = MappingProxyType(
+        {
+            "attention": _ATTENTION,
+            "attention+feed-forward": _ATTENTION + _FEED_FORWARD,
+            "attention+feed-forward+convolution": _ATTENTION + _FEED_FORWARD + _CONVOLUTION,
+        }
+    )
 
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
         from diffusers import StableDiffusionXLPipeline
@@ -39,8 +49,19 @@ class SDXL(Family):
             part.requires_grad_(False)
         return pipeline.to(device)
 
-    def denoiser(self, pipeline: Any) -> Any:
-        return pipeline.unet
+    def empty_denoiser(self, configuration: Mapping[str, Any]) -> Any:
+        from diffusers import UNet2DConditionModel
+
+        return UNet2DConditionModel.from_config(dict(configuration))
+
+    def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+        import torch
+
+        side, width = resolution // _FACTOR, configuration["cross_attention_dim"]
+        pooled = configuration["projection_class_embeddings_input_dim"] - _TIME_IDS * configuration["addition_time_embed_dim"]
+        noisy = torch.zeros(count, configuration["in_channels"], side, side)
+        states = torch.zeros(count, _TOKENS, width)
+        return noisy, Conditioning(states, torch.zeros(count, pooled), torch.zeros(count, _TIME_IDS))
 
     def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
         import torch
@@ -56,7 +77,9 @@ class SDXL(Family):
         import torch
 
         with torch.no_grad():
-            states, _, pooled, _ = pipeline.encode_prompt(list(prompts), do_classifier_free_guidance=False)
+            # The pipeline's other parts may be elsewhere.
+            device = pipeline.text_encoder.device
+            states, _, pooled, _ = pipeline.encode_prompt(list(prompts), device=device, do_classifier_free_guidance=False)
         return states.float(), pooled.float()
 
     def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:
@@ -74,6 +97,13 @@ class SDXL(Family):
     def noise_levels(self, pipeline: Any) -> Tensor:
         levels: Tensor = pipeline.scheduler.alphas_cumprod
         return levels
+
+    def prediction(self, pipeline: Any) -> Prediction:
+        named = pipeline.scheduler.config.prediction_type
+        if named not in get_args(Prediction):
+            raise BadInput(f"the base's scheduler predicts {named!r}; known are {', '.join(get_args(Prediction))}.")
+        predicted: Prediction = named
+        return predicted
 
     def predict(self, denoiser: Any, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         added = {"text_embeds": conditioning.pooled, "time_ids": conditioning.time_ids}

@@ -17,6 +17,7 @@ TINY = Plan(
     autoencoder=Schedule(steps=3, batch=4, rate=1e-3, save_every=2),
     denoiser=Schedule(steps=3, batch=4, rate=1e-3, save_every=2),
     refinement=Schedule(steps=2, batch=4, rate=1e-3, save_every=2),
+    finish=Schedule(steps=2, batch=4, rate=1e-3, save_every=2),
     image_tower=Schedule(steps=3, batch=8, rate=1e-3, save_every=2),
 )
 
@@ -32,7 +33,7 @@ def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_pa
 
     first = hash_files(tmp_path / "models")
     # A part that is lost is trained again, from the others' checkpoints; it must come to the same weights.
-    for name in ("denoiser.pt", "refinement.pt"):
+    for name in ("denoiser.pt", "refinement.pt", "finish.pt"):
         next((tmp_path / "work").rglob(name)).unlink()
     build(tmp_path / "models", tmp_path / "work", plan=TINY)
     assert hash_files(tmp_path / "models") == first

@@ -35,13 +35,32 @@ def _painted(miniature: Path, file: Path | None) -> NDArray[np.float32]:
     return image
 
 
-def test_both_layouts_change_the_picture_and_agree(miniature: Path, adapter: Adapter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("targets", ["attention", "attention+feed-forward", "attention+feed-forward+convolution"])
+def test_both_layouts_change_the_picture_and_agree(miniature: Path, tmp_path: Path, targets: str) -> None:
+    adapter = random_adapter(miniature, RANK, ALPHA, targets, strength=0.03)
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
     save_kohya(adapter, kohya, layers_per_block=1, metadata={"ss_v2": "False"})
     save_diffusers(adapter, diffusers)
     base, first, second = _painted(miniature, None), _painted(miniature, kohya), _painted(miniature, diffusers)
     assert np.abs(first - base).max() > 0.01
     assert np.abs(first - second).max() < 1e-5
+
+
+def test_magnitudes_travel_in_the_diffusers_layout_and_are_written_for_others(miniature: Path, tmp_path: Path) -> None:
+    with_magnitudes = random_adapter(miniature, RANK, ALPHA, "attention", strength=0.03, magnitudes=True)
+    plain = random_adapter(miniature, RANK, ALPHA, "attention", strength=0.03)
+    files = [tmp_path / name / "pytorch_lora_weights.safetensors" for name in ("magnitudes", "plain")]
+    for each, file in zip((with_magnitudes, plain), files, strict=True):
+        file.parent.mkdir()
+        save_diffusers(each, file)
+
+    assert np.abs(_painted(miniature, files[0]) - _painted(miniature, files[1])).max() > 0.005
+
+    save_kohya(with_magnitudes, tmp_path / "x.safetensors", layers_per_block=1, metadata={})
+    shapes = reader.read(tmp_path / "x.safetensors").shapes
+    scales = {name: shape for name, shape in shapes.items() if name.endswith(".dora_scale")}
+    assert len(scales) == len(with_magnitudes.modules)
+    assert all(shape == (shapes[name.replace("dora_scale", "lora_up.weight")][0], 1) for name, shape in scales.items())
 
 
 def test_every_module_of_the_kohya_file_has_down_up_and_alpha(adapter: Adapter, tmp_path: Path) -> None:
@@ -77,7 +96,7 @@ def test_an_adapter_for_another_base_is_refused(miniature: Path, adapter: Adapte
     unet = SDXL.load(miniature, torch.float32, torch.device("cpu")).unet
     wider = {name: torch.randn(weight.shape[0], weight.shape[1] * 2) for name, weight in adapter.weights.items()}
     for save, weights in ((save_diffusers, adapter.weights), (save_diffusers, wider)):
-        save(Adapter(weights, RANK, ALPHA, adapter.target_modules), tmp_path / "x.safetensors")
+        save(Adapter(weights, RANK, ALPHA / RANK, adapter.target_modules), tmp_path / "x.safetensors")
         read = reader.read(tmp_path / "x.safetensors")
         if weights is wider:
             with pytest.raises(BadInput, match="for another base"):

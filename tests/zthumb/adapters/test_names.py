@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,20 @@ SDXL_LAYERS_PER_BLOCK = 2
         ("up_blocks.0.attentions.0.proj_in", "output_blocks.0.1.proj_in"),
         ("up_blocks.0.attentions.2.proj_in", "output_blocks.2.1.proj_in"),
         ("up_blocks.1.attentions.2.transformer_blocks.1.attn1.to_out.0", "output_blocks.5.1.transformer_blocks.1.attn1.to_out.0"),
+        ("conv_in", "input_blocks.0.0"),
+        ("down_blocks.0.resnets.1.conv1", "input_blocks.2.0.in_layers.2"),
+        ("down_blocks.0.downsamplers.0.conv", "input_blocks.3.0.op"),
+        ("down_blocks.1.resnets.0.conv_shortcut", "input_blocks.4.0.skip_connection"),
+        ("down_blocks.1.downsamplers.0.conv", "input_blocks.6.0.op"),
+        ("mid_block.resnets.1.conv2", "middle_block.2.out_layers.3"),
+        ("up_blocks.0.upsamplers.0.conv", "output_blocks.2.2.conv"),
+        ("up_blocks.1.upsamplers.0.conv", "output_blocks.5.2.conv"),
+        ("up_blocks.2.resnets.2.time_emb_proj", "output_blocks.8.0.emb_layers.1"),
+        ("add_embedding.linear_2", "label_emb.0.2"),
+        ("conv_out", "out.2"),
     ],
 )
-def test_attention_modules_of_sdxl_have_the_names_of_the_original_checkpoint(diffusers: str, sgm: str) -> None:
+def test_modules_of_sdxl_have_the_names_of_the_original_checkpoint(diffusers: str, sgm: str) -> None:
     assert to_sgm(diffusers, SDXL_LAYERS_PER_BLOCK) == sgm
 
 
@@ -32,8 +44,9 @@ def test_a_kohya_name_is_the_original_one_with_underscores() -> None:
 
 
 def test_what_has_no_such_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="not an attention module"):
-        to_sgm("conv_in", SDXL_LAYERS_PER_BLOCK)
+    for module in ("conv_norm_out", "down_blocks.0.resnets.0.norm1", "encoder.conv"):
+        with pytest.raises(ValueError, match="not a module of an SDXL UNet"):
+            to_sgm(module, SDXL_LAYERS_PER_BLOCK)
 
 
 def test_no_two_modules_of_the_miniature_share_a_name(miniature: Path) -> None:
@@ -41,5 +54,5 @@ def test_no_two_modules_of_the_miniature_share_a_name(miniature: Path) -> None:
 
     layers = json.loads((miniature / "unet" / "config.json").read_text())["layers_per_block"]
     with safe_open(ROOT / miniature / "unet" / "diffusion_pytorch_model.safetensors", "pt") as file:
-        modules = {key.rsplit(".", 1)[0] for key in file.keys() if ".attentions." in key}  # noqa: SIM118
+        modules = {key.rsplit(".", 1)[0] for key in file.keys() if not re.search(r"norm|net\.0$", key)}  # noqa: SIM118
     assert len({to_kohya(module, layers) for module in modules}) == len(modules)

@@ -1,0 +1,144 @@
+"""``make bench_gpu``: training steps of full-size SDXL with random weights at 1024² on an NVIDIA GPU."""
+
+import argparse
+import gc
+import itertools
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foundation.errors import DONE, BadInput, command
+from foundation.files import write_json
+from foundation.manifest import package_versions
+from training import adapter
+from training.base import Base
+from training.estimate import Estimate, estimate, operations_per_second
+from training.objective import squared_errors
+from training.recipe import Recipe
+from zthumb import families
+from zthumb.families.base import Conditioning, Family
+
+OUT = Path("outputs/bench/gpu.json")
+BATCHES, WARM_UP, STEPS = (1, 4), 3, 12
+NOISE_LEVELS = 1000
+
+SDXL: Mapping[str, Any] = MappingProxyType(
+    {
+        "sample_size": 128,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": [320, 640, 1280],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "layers_per_block": 2,
+        "transformer_layers_per_block": [1, 2, 10],
+        "attention_head_dim": [5, 10, 20],
+        "cross_attention_dim": 2048,
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    }
+)
+"""The UNet of SDXL base 1.0, as its published configuration has it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting: pictures a second, share of the bf16 matrix-product peak measured here, peak bytes, found and foretold."""
+
+    batch: int
+    gradient_checkpointing: bool
+    compile: bool
+    pictures_per_second: float
+    share_of_peak: float
+    peak_bytes: int
+    estimated_peak_bytes: int
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure every setting and write ``outputs/bench/gpu.json``; exit code 0 done, 2 where there is no GPU."""
+    parser = argparse.ArgumentParser(prog="python -m training.benchmark.gpu", description=__doc__)
+    parser.add_argument("--out", type=Path, default=OUT, help=f"where the figures go (default: {OUT})")
+    out: Path = parser.parse_args(argv).out
+    if not torch.cuda.is_available():
+        raise BadInput("no NVIDIA GPU is here. `make bench_train` measures on the CPU.")
+    device = torch.device("cuda")
+    peak = operations_per_second(device, torch.bfloat16)
+    rows = []
+    for batch, checkpointing, compiled in itertools.product(BATCHES, (False, True), (False, True)):
+        rows.append(measure(batch, checkpointing, compiled, peak, device))
+        print(rows[-1], flush=True)
+        # After each, so that a run that is cut off leaves what it measured.
+        found = {"device": torch.cuda.get_device_name(), "peak_operations_per_second": peak}
+        write_json(out, {**found, "rows": [asdict(row) for row in rows], "packages": package_versions()})
+    return DONE
+
+
+def measure(batch: int, checkpointing: bool, compiled: bool, peak: float, device: torch.device) -> Row:
+    """One setting, with a fresh UNet."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    family = families.get("sdxl")
+    recipe = Recipe.model_validate(
+        {
+            "base": "random weights",
+            "resolution": 1024,
+            "batch": batch,
+            "precision": "bf16",
+            "gradient_checkpointing": checkpointing,
+            "compile": compiled,
+            "prior": {"weight": 0},
+        }
+    )
+    seconds = _seconds_per_step(recipe, family, device)
+    needed: Estimate = estimate(recipe, family, SDXL, device)
+    return Row(
+        batch=batch,
+        gradient_checkpointing=checkpointing,
+        compile=compiled,
+        pictures_per_second=round(batch / seconds, 3),
+        share_of_peak=round(needed.operations / seconds / peak, 4),
+        peak_bytes=torch.cuda.max_memory_allocated(),
+        estimated_peak_bytes=needed.peak,
+    )
+
+
+def _seconds_per_step(recipe: Recipe, family: Family, device: torch.device) -> float:
+    with device:
+        torch.manual_seed(0)
+        denoiser = family.empty_denoiser(SDXL).to(torch.bfloat16)
+        denoiser.requires_grad_(False)
+        adapter.attach(denoiser, recipe, family)
+        noisy, told = family.empty_inputs(SDXL, recipe.batch, recipe.resolution)
+    base = Base(family, denoiser, torch.linspace(0.999, 0.005, NOISE_LEVELS, device=device), "epsilon", torch.bfloat16)
+    optimizer = torch.optim.AdamW([weight for weight in denoiser.parameters() if weight.requires_grad], lr=1e-4, fused=True)
+    for number in range(WARM_UP + STEPS):
+        if number == WARM_UP:
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+        _step(base, optimizer, noisy, told)
+    torch.cuda.synchronize()
+    return (time.perf_counter() - started) / STEPS
+
+
+def _step(base: Base, optimizer: torch.optim.Optimizer, noisy: Tensor, told: Conditioning) -> None:
+    noise = torch.randn_like(noisy)
+    timesteps = torch.randint(NOISE_LEVELS, (len(noisy),), device=noisy.device)
+    loss = squared_errors(base.predict(noise, timesteps, told), noise).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""What the preparation found, in lines for a terminal."""
+
+from collections.abc import Iterator
+
+from training.data.dataset import Dataset
+
+
+def lines(dataset: Dataset) -> Iterator[str]:
+    """Counts first, then warnings, then what should be known of single pictures."""
+    yield from _counts(dataset)
+    yield from (f"warning: {text}" for text in _warnings(dataset))
+    for entry in dataset.entries:
+        yield from (f"note: {entry.source}: {note}" for note in entry.notes)
+    for sources in dataset.alike:
+        yield f"note: versions of one picture: {', '.join(sources)}"
+    for bad in dataset.left_out:
+        yield f"left out: {bad.source}: {bad.reason}"
+
+
+def _counts(dataset: Dataset) -> Iterator[str]:
+    own = [*dataset.of("train"), *dataset.of("holdout")]
+    named = sum(dataset.trigger in entry.caption for entry in own)
+    yield f"{len(own)} pictures, trigger {dataset.trigger!r} in {named} captions"
+    for name, count in dataset.counts().items():
+        if isinstance(count, dict):
+            yield f"{name}: {', '.join(f'{each} of {key}' for key, each in count.items())}"
+        elif count:
+            yield f"{name}: {count}"
+
+
+def _warnings(dataset: Dataset) -> Iterator[str]:
+    own, trigger = [*dataset.of("train"), *dataset.of("holdout")], dataset.trigger
+    if without := [entry.source for entry in own if trigger not in entry.caption]:
+        yield f"the caption does not contain the trigger: {', '.join(without)}"
+    if named := [entry.source for entry in dataset.of("regularization") if trigger in entry.caption]:
+        yield f"for regularization, but the caption contains the trigger: {', '.join(named)}"
+    if len(own) > 2 and not dataset.of("holdout") and [len(group) for group in dataset.alike] == [len(own)]:
+        yield "all pictures are versions of one, so none is held out"

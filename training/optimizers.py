@@ -1,0 +1,62 @@
+"""Optimizers by name, each from the package that keeps it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foundation.errors import BadInput
+from training.recipe import OptimizerRecipe
+
+Parameters = Sequence[Tensor]
+
+
+def make(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
+    """The recipe's optimizer over ``parameters``; ``BadInput`` says what to install where its package is missing."""
+    return _MAKERS[recipe.name](recipe, parameters)
+
+
+def _adamw(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas, fused=True)
+
+
+def _adamw_8bit(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
+    bitsandbytes = _package("bitsandbytes", recipe)
+    made: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(
+        parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas
+    )
+    return made
+
+
+def _prodigy(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
+    prodigyopt = _package("prodigyopt", recipe)
+    # The settings its authors advise for diffusion models: bias correction, and no distance estimate while the rate warms up.
+    made: torch.optim.Optimizer = prodigyopt.Prodigy(
+        parameters,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        betas=recipe.betas,
+        use_bias_correction=True,
+        safeguard_warmup=True,
+    )
+    return made
+
+
+def _adafactor(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
+    return torch.optim.Adafactor(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def _package(name: str, recipe: OptimizerRecipe) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise BadInput(f"optimizer.name {recipe.name} needs the package {name}: .venv/bin/pip install {name}") from None
+
+
+_MAKERS: Mapping[str, Callable[[OptimizerRecipe, Parameters], torch.optim.Optimizer]] = MappingProxyType(
+    {"adamw": _adamw, "adamw_8bit": _adamw_8bit, "prodigy": _prodigy, "adafactor": _adafactor}
+)
