@@ -123,6 +123,8 @@ def _walk(course: "Course") -> int:
 
     with bar:
         last = course.finish(show)
+    # Together: a process that leaves while another still talks to it waits for ever.
+    course.accelerator.wait_for_everyone()
     course.accelerator.end_training()
     return last
 

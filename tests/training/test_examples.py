@@ -6,6 +6,7 @@ import pytest
 
 from tests.training.conftest import quick_arguments
 from training import prepare_dataset, train_lora
+from training.data.dataset import read_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -31,12 +32,14 @@ def test_a_second_run_finds_everything_and_ends_with_the_same_bytes(prepared: Pa
 
 
 def test_a_changed_caption_is_one_new_entry_and_another_adapter(prepared: Path) -> None:
-    train_lora.main(quick_arguments(prepared, "before"))
+    every_picture = "batch=6"
+    train_lora.main(quick_arguments(prepared, "before", every_picture))
     made = _entries()
-    (prepared / "raw" / "zbadge_03.txt").write_text("a zbadge in a caption of its own")
+    changed = prepared / read_dataset(prepared).of("train")[0].source
+    changed.with_suffix(".txt").write_text("a zbadge in a caption of its own")
     prepare_dataset.main(["--dataset", str(prepared)])
 
-    train_lora.main(quick_arguments(prepared, "after"))
+    train_lora.main(quick_arguments(prepared, "after", every_picture))
 
     assert _entries() == {**made, "captions": made["captions"] + 1}
     assert _adapter("after") != _adapter("before")

@@ -22,7 +22,7 @@ def test_a_finished_run_is_exported_in_both_layouts_with_its_card(prepared: Path
     header = reader.read(folder / "a.safetensors").metadata
     assert header["ss_base_model_version"].startswith("sdxl_")
     assert header["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
-    assert header["ss_network_dim"] == header["ss_network_alpha"] == "16"
+    assert header["ss_network_dim"] == header["ss_network_alpha"] == "32"
     assert len(header["ss_sd_model_hash"]) == 64
     assert "zbadge" in (folder / "README.md").read_text()
     capsys.readouterr()

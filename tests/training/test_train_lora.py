@@ -138,7 +138,9 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batch(prepared: Path
     # accelerate's own launcher starts several processes on CPUs through MPI alone.
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "--", "training.train_lora"]
     arguments = quick_arguments(prepared, "two", "batch=1", "prior.batch=1")
-    subprocess.run([*launch, *arguments], check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(
+        [*launch, *arguments], check=True, capture_output=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
 
     losses = [_losses(run) for run in ("one", "two")]
     assert len(losses[1]) == 6

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MOST_BITS = 18
+MOST_BITS = 26
 """Of the 192 of the three channels' perceptual hashes, so many may differ between two versions of one picture."""
 
 MOST_COLOUR = 20.0
