@@ -11,7 +11,7 @@ from torch import Tensor
 from training.recipe import Recipe
 from zthumb.families.base import Conditioning, Family, Prediction
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
 
 from foundation.errors import Interrupted, StageFailed
 from training import checkpoints, selection
@@ -86,9 +87,11 @@ class Course:
             folder, best = self.run.checkpoints, selection.lowest(self.run.validations())
             try:
                 checkpoints.save(folder, done, self.fingerprint, self.loop.adapter(), self.loop.state(), self.recipe.seed)
-            except OSError as error:
+            # torch and safetensors tell of a full disk in exceptions of their own.
+            except (OSError, RuntimeError, SafetensorError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
                 raise StageFailed(
-                    f"{folder}: the checkpoint of step {done} cannot be written ({error.strerror}). Those before it are as they "
+                    f"{folder}: the checkpoint of step {done} cannot be written ({reason}). Those before it are as they "
                     "were; make room and run the same command again, which goes on from there."
                 ) from None
             checkpoints.keep(folder, self.recipe.keep_checkpoints, best.step if best else None)

@@ -1,7 +1,7 @@
 """The two names of every UNet module: diffusers' path and the original (sgm) block name that other programs read."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 _RESNET: Mapping[str, str] = MappingProxyType(
@@ -23,39 +23,9 @@ _ALONE: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# In the original layout a block is its layers followed by its down- or upsampler, all numbered in one row. Down the UNet the
-# sampler has a number of its own; up it shares the last layer's, behind its resnet and its attention.
-_PLACES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], int], str]], ...] = (
-    (
-        re.compile(r"down_blocks\.(\d+)\.attentions\.(\d+)\.(.+)"),
-        lambda found, each: f"input_blocks.{1 + int(found[1]) * each + int(found[2])}.1.{found[3]}",
-    ),
-    (
-        re.compile(r"down_blocks\.(\d+)\.resnets\.(\d+)\.(\w+)"),
-        lambda found, each: f"input_blocks.{1 + int(found[1]) * each + int(found[2])}.0.{_RESNET[found[3]]}",
-    ),
-    (
-        re.compile(r"down_blocks\.(\d+)\.downsamplers\.0\.conv"),
-        lambda found, each: f"input_blocks.{(int(found[1]) + 1) * each}.0.op",
-    ),
-    (re.compile(r"mid_block\.attentions\.0\.(.+)"), lambda found, _: f"middle_block.1.{found[1]}"),
-    (
-        re.compile(r"mid_block\.resnets\.([01])\.(\w+)"),
-        lambda found, _: f"middle_block.{2 * int(found[1])}.{_RESNET[found[2]]}",
-    ),
-    (
-        re.compile(r"up_blocks\.(\d+)\.attentions\.(\d+)\.(.+)"),
-        lambda found, each: f"output_blocks.{int(found[1]) * each + int(found[2])}.1.{found[3]}",
-    ),
-    (
-        re.compile(r"up_blocks\.(\d+)\.resnets\.(\d+)\.(\w+)"),
-        lambda found, each: f"output_blocks.{int(found[1]) * each + int(found[2])}.0.{_RESNET[found[3]]}",
-    ),
-    (
-        re.compile(r"up_blocks\.(\d+)\.upsamplers\.0\.conv"),
-        lambda found, each: f"output_blocks.{(int(found[1]) + 1) * each - 1}.2.conv",
-    ),
-)
+_BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(attentions|resnets)\.(\d+)\.(.+)")
+_SAMPLER = re.compile(r"(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.conv")
+_MIDDLE = re.compile(r"mid_block\.(attentions|resnets)\.(\d+)\.(.+)")
 
 
 def to_sgm(module: str, layers_per_block: int) -> str:
@@ -66,13 +36,31 @@ def to_sgm(module: str, layers_per_block: int) -> str:
     """
     if module in _ALONE:
         return _ALONE[module]
-    for pattern, name in _PLACES:
-        if found := pattern.fullmatch(module):
-            try:
-                return name(found, layers_per_block + 1)
-            except KeyError:
-                break
-    raise ValueError(f"{module}: not a module of an SDXL UNet that an adapter can be for")
+    # In the original layout a block is its layers followed by its down- or upsampler, all numbered in one row. Down the UNet the
+    # sampler has a number of its own; up it shares the last layer's, behind its resnet and its attention.
+    per_block = layers_per_block + 1
+    if found := _SAMPLER.fullmatch(module):
+        after = (int(found[2]) + 1) * per_block
+        return f"input_blocks.{after}.0.op" if found[1] == "down" else f"output_blocks.{after - 1}.2.conv"
+    if found := _BLOCK.fullmatch(module):
+        place = int(found[2]) * per_block + int(found[4])
+        block = f"input_blocks.{1 + place}" if found[1] == "down" else f"output_blocks.{place}"
+        return f"{block}.{_inside(module, found[3], found[5], resnet=0, attention=1)}"
+    if found := _MIDDLE.fullmatch(module):
+        return f"middle_block.{_inside(module, found[1], found[3], resnet=2 * int(found[2]), attention=1)}"
+    raise _nameless(module)
+
+
+def _inside(module: str, kind: str, rest: str, resnet: int, attention: int) -> str:
+    if kind == "attentions":
+        return f"{attention}.{rest}"
+    if rest not in _RESNET:
+        raise _nameless(module)
+    return f"{resnet}.{_RESNET[rest]}"
+
+
+def _nameless(module: str) -> ValueError:
+    return ValueError(f"{module}: not a module of an SDXL UNet that an adapter can be for")
 
 
 def to_kohya(module: str, layers_per_block: int) -> str:
