@@ -1,9 +1,10 @@
 """Captions for scenes: several natural word orders, words left out at random, and now and then a word that means nothing."""
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 
-from training.mini_base.world import Scene
+from training.mini_base.world import COLOURS, MEDIA, SHAPES, TEXTURES, Scene
 
 _PLACES = {
     "center": ("in the center", "in the middle", "centered"),
@@ -14,6 +15,8 @@ _PLACES = {
 }
 _SIZES = {"small": ("small", "little"), "medium": ("medium", "medium-sized"), "large": ("large", "big")}
 _NOUNS = {"ring": ("ring",), "cross": ("cross", "plus")}
+_ANY_SHAPE = ("shape", "thing", "object")
+_JOINTS = ("a", "an", "of", "on", "with", "background")
 _SAID_IF_USUAL, _SAID_IF_NOT = 0.6, 0.99
 """How often a word is said. Captions leave out what goes without saying, as people do, so that leaving it out means something."""
 
@@ -44,6 +47,13 @@ def vary(scene: Scene, rng: random.Random) -> str:
     return rng.choice(_ORDERS)(medium, thing, place, ground).strip(" ,")
 
 
+def vocabulary() -> list[str]:
+    """Every word with a meaning that a caption can hold, in alphabetical order."""
+    synonyms = itertools.chain.from_iterable([*_PLACES.values(), *_SIZES.values(), *_NOUNS.values()])
+    phrases = [*COLOURS, *SHAPES, *TEXTURES, *MEDIA, *synonyms, *_ANY_SHAPE, *_JOINTS]
+    return sorted({word for phrase in phrases for word in phrase.split()})
+
+
 def made_up_word(rng: random.Random) -> str:
     """A pronounceable word of two to four syllables that is in no dictionary of the world."""
     syllables = [rng.choice(_CONSONANTS) + rng.choice(("", "", "l", "r")) + rng.choice(_VOWELS) for _ in range(rng.randint(1, 3))]
@@ -55,7 +65,7 @@ def _noun(scene: Scene, rng: random.Random) -> str:
     if chance < 0.05:
         return made_up_word(rng)
     if chance < 0.07:
-        return rng.choice(("shape", "thing", "object"))
+        return rng.choice(_ANY_SHAPE)
     return rng.choice(_NOUNS.get(scene.shape, (scene.shape,)))
 
 

@@ -29,7 +29,7 @@ SCHEDULE = Schedule(steps=5400, batch=24, rate=1e-3)
 REFINEMENT = Schedule(steps=2400, batch=24, rate=6e-4)
 """A second cycle that looks at the objects: after the first, colours and places are right and small shapes are not yet."""
 
-FINISH = Schedule(steps=9000, batch=24, rate=8e-4)
+FINISH = Schedule(steps=7500, batch=24, rate=8e-4)
 """A third cycle without the readers: the words are learned by then, and shapes go on gaining for long."""
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 3

@@ -15,12 +15,13 @@ from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
 from foundation.seeds import derive
-from training.mini_base.captions import full, made_up_word, vary
-from training.mini_base.pictures import example
+from training.mini_base.captions import made_up_word, vocabulary
 
 LENGTH = 77
 MERGES = 700
-_CAPTIONS, _MADE_UP = 4000, 2500
+_KNOWN, _MADE_UP = 1000, 2500
+"""How often each word of the world is counted, and how many made-up words are counted once."""
+
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
 
@@ -29,7 +30,7 @@ Merge = tuple[str, str]
 
 def build(seed: int) -> CLIPTokenizer:
     """The tokenizer: 256 bytes, the same 256 at the end of a word, the learned merges, start and end of text."""
-    merges = _learn_merges(_word_counts(_captions(seed)))
+    merges = _learn_merges(_word_counts(_corpus(seed)))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*alphabet, *(letter + _WORD_END for letter in alphabet), *("".join(pair) for pair in merges)]
     return _tokenizer([*tokens, _START, _END], merges)
@@ -49,24 +50,27 @@ def _tokenizer(tokens: list[str], merges: list[Merge]) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
 
 
-def _captions(seed: int) -> Iterator[str]:
-    for index in range(_CAPTIONS):
-        scene = example(seed, index).scene
-        yield vary(scene, random.Random(derive(seed, "tokenizer", index)))
-        yield full(scene)
+def _corpus(seed: int) -> Iterator[tuple[str, int]]:
+    """Words and how often each is counted: those of the world evenly, whatever share of the captions they have.
+
+    Learned from the captions themselves, the merges would change with every share by which captions leave words out, and a text
+    encoder would find all its words renumbered.
+    """
+    for word in vocabulary():
+        yield word, _KNOWN
     # Syllables become tokens too, so that a new word is a handful of tokens and not a spelling.
     rng = random.Random(derive(seed, "tokenizer", "made up"))
     for _ in range(_MADE_UP):
-        yield made_up_word(rng)
+        yield made_up_word(rng), 1
 
 
-def _word_counts(captions: Iterator[str]) -> Counter[tuple[str, ...]]:
-    """How often each word occurs, as the letters it starts out from."""
+def _word_counts(corpus: Iterator[tuple[str, int]]) -> Counter[tuple[str, ...]]:
+    """How often each word is counted, as the letters it starts out from."""
     splitter = _tokenizer([_START, _END], []).backend_tokenizer
     counts: Counter[tuple[str, ...]] = Counter()
-    for caption in captions:
-        for word, _ in splitter.pre_tokenizer.pre_tokenize_str(splitter.normalizer.normalize_str(caption)):
-            counts[(*word[:-1], word[-1] + _WORD_END)] += 1
+    for text, times in corpus:
+        for word, _ in splitter.pre_tokenizer.pre_tokenize_str(splitter.normalizer.normalize_str(text)):
+            counts[(*word[:-1], word[-1] + _WORD_END)] += times
     return counts
 
 
