@@ -6,7 +6,7 @@ import torch
 from peft import LoraConfig, get_peft_model_state_dict
 
 from zthumb import families
-from zthumb.adapters.layouts import Adapter
+from zthumb.adapters.adapter import Adapter
 
 
 def random_adapter(
@@ -19,7 +19,7 @@ def random_adapter(
     unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), use_dora=magnitudes))
     generator = torch.Generator().manual_seed(0)
     weights = {
-        name: torch.randn(weight.shape, generator=generator) * strength + (weight if "magnitude" in name else 0)
+        f"unet.{name}": torch.randn(weight.shape, generator=generator) * strength + (weight if "magnitude" in name else 0)
         for name, weight in sorted(get_peft_model_state_dict(unet).items())
     }
-    return Adapter(weights, rank, alpha / rank, modules)
+    return Adapter.of_peft(weights, alpha / rank)

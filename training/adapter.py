@@ -11,6 +11,8 @@ from foundation.seeds import derive
 from training.recipe import Recipe
 from zthumb.families.base import Family
 
+_PREFIX = "unet."
+
 
 def attach(denoiser: Any, whole: Recipe, family: Family) -> None:
     """Put trainable fp32 LoRA weights onto the denoiser; B starts at zero, so that the adapted model starts as the base."""
@@ -42,9 +44,9 @@ def attach(denoiser: Any, whole: Recipe, family: Family) -> None:
 
 def weights(denoiser: Any) -> dict[str, Tensor]:
     """The adapter's weights by PEFT name, on the CPU."""
-    return {name: weight.detach().cpu() for name, weight in get_peft_model_state_dict(denoiser).items()}
+    return {_PREFIX + name: weight.detach().cpu() for name, weight in get_peft_model_state_dict(denoiser).items()}
 
 
 def load(denoiser: Any, found: dict[str, Tensor]) -> None:
     """Put weights read back by ``weights`` in place of the present ones."""
-    set_peft_model_state_dict(denoiser, found)
+    set_peft_model_state_dict(denoiser, {name.removeprefix(_PREFIX): weight for name, weight in found.items()})

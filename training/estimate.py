@@ -46,7 +46,7 @@ def estimate(recipe: Recipe, family: Family, configuration: Mapping[str, Any], d
     dtype, fused = DTYPES[recipe.precision], _FusedAttention()
     pictures = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 else 0)
     with torch.device("meta"):
-        denoiser = family.empty_denoiser(configuration)
+        denoiser = family.empty_part(family.denoiser_part, configuration)
         denoiser.requires_grad_(False)
         for parameter in denoiser.parameters():
             parameter.data = parameter.data.to(dtype)

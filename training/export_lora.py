@@ -81,12 +81,13 @@ def _inputs(run: Path, checkpoint: Checkpoint, folder: Path) -> dict[str, str]:
 
 def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, name: str, folder: Path) -> None:
     from zthumb import families
-    from zthumb.adapters.layouts import Adapter, save_diffusers, save_kohya
+    from zthumb.adapters.adapter import Adapter
+    from zthumb.adapters.layouts import save_diffusers, save_kohya
 
     base = find_base(recipe.base)
-    targets = families.get(family_of(base)).lora_targets[recipe.adapter.targets]
-    adapter = Adapter(checkpoint.adapter(), recipe.adapter.rank, recipe.adapter.scale, targets)
-    layers_per_block = read_json(base / "unet" / "config.json")["layers_per_block"]
+    family = families.get(family_of(base))
+    adapter = Adapter.of_peft(checkpoint.adapter(), recipe.adapter.scale)
+    layers_per_block = family.configuration(base, family.denoiser_part)["layers_per_block"]
     metadata = card.header(recipe, dataset, name, hash_base(base), checkpoint.step)
     save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
     save_diffusers(adapter, folder / DIFFUSERS_FILE)

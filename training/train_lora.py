@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from foundation.arguments import run_name
 from foundation.errors import DONE, BadInput, command
-from foundation.files import read_json, write_json
+from foundation.files import write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from training import recipe as recipes
@@ -91,7 +91,7 @@ def _print_estimate(recipe: Recipe, base: Path) -> None:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     family = families.get(family_of(base))
-    needed = estimate(recipe, family, read_json(base / family.denoiser_configuration), device)
+    needed = estimate(recipe, family, family.configuration(base, family.denoiser_part), device)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
     for name, size in (("weights", needed.weights), ("adapter", needed.adapter), ("activations", needed.activations)):
         print(f"estimate: {name} {size / 2**30:.2f} GiB")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from foundation.errors import command
+from zthumb.adapters import commands as adapters
 from zthumb.server import main as server
 
 
@@ -16,6 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     serve = commands.add_parser("serve", help="serve a base model and its adapters over HTTP", description=server.DESCRIPTION)
     server.add_arguments(serve)
     serve.set_defaults(run=server.serve)
+    files = commands.add_parser("adapters", help="inspect, convert, merge, resize, diff", description=adapters.__doc__)
+    adapters.add_commands(files)
     arguments = parser.parse_args(argv)
     code: int = arguments.run(arguments)
     return code

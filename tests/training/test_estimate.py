@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from foundation.files import read_json
-from training.benchmark.gpu import SDXL
 from training.estimate import Estimate, estimate
 from training.recipe import Recipe
 from zthumb import families
@@ -16,7 +15,9 @@ pytestmark = pytest.mark.slow
 
 def _sdxl(device: str = "cuda", **values: object) -> Estimate:
     recipe = {"base": "x", "resolution": 1024, "batch": 1, "precision": "bf16", "prior": {"weight": 0}, **values}
-    return estimate(Recipe.model_validate(recipe), families.get("sdxl"), SDXL, torch.device(device))
+    sdxl = families.get("sdxl")
+    configuration = sdxl.configuration(sdxl.reference, sdxl.denoiser_part)
+    return estimate(Recipe.model_validate(recipe), sdxl, configuration, torch.device(device))
 
 
 def test_sdxl_at_1024_needs_about_what_peers_publish() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.training.conftest import quick_arguments
 from training import export_lora, train_lora
-from zthumb.adapters import reader
+from zthumb.adapters import header
 
 pytestmark = pytest.mark.slow
 
@@ -19,11 +19,11 @@ def test_a_finished_run_is_exported_in_both_layouts_with_its_card(prepared: Path
         "README.md",
         "manifest.json",
     }
-    header = reader.read(folder / "a.safetensors").metadata
-    assert header["ss_base_model_version"].startswith("sdxl_")
-    assert header["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
-    assert header["ss_network_dim"] == header["ss_network_alpha"] == "32"
-    assert len(header["ss_sd_model_hash"]) == 64
+    told = header.read(folder / "a.safetensors").metadata
+    assert told["ss_base_model_version"].startswith("sdxl_")
+    assert told["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
+    assert told["ss_network_dim"] == told["ss_network_alpha"] == "32"
+    assert len(told["ss_sd_model_hash"]) == 64
     assert "zbadge" in (folder / "README.md").read_text()
     capsys.readouterr()
     assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,26 +27,6 @@ from zthumb.families.base import Conditioning, Family
 OUT = Path("outputs/bench/gpu.json")
 BATCHES, WARM_UP, STEPS = (1, 4), 3, 12
 NOISE_LEVELS = 1000
-
-SDXL: Mapping[str, Any] = MappingProxyType(
-    {
-        "sample_size": 128,
-        "in_channels": 4,
-        "out_channels": 4,
-        "block_out_channels": [320, 640, 1280],
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-        "layers_per_block": 2,
-        "transformer_layers_per_block": [1, 2, 10],
-        "attention_head_dim": [5, 10, 20],
-        "cross_attention_dim": 2048,
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    }
-)
-"""The UNet of SDXL base 1.0, as its published configuration has it."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +80,7 @@ def measure(batch: int, checkpointing: bool, compiled: bool, peak: float, device
         }
     )
     seconds = _seconds_per_step(recipe, family, device)
-    needed: Estimate = estimate(recipe, family, SDXL, device)
+    needed: Estimate = estimate(recipe, family, _configuration(family), device)
     return Row(
         batch=batch,
         gradient_checkpointing=checkpointing,
@@ -116,10 +95,10 @@ def measure(batch: int, checkpointing: bool, compiled: bool, peak: float, device
 def _seconds_per_step(recipe: Recipe, family: Family, device: torch.device) -> float:
     with device:
         torch.manual_seed(0)
-        denoiser = family.empty_denoiser(SDXL).to(torch.bfloat16)
+        denoiser = family.empty_part(family.denoiser_part, _configuration(family)).to(torch.bfloat16)
         denoiser.requires_grad_(False)
         adapter.attach(denoiser, recipe, family)
-        noisy, told = family.empty_inputs(SDXL, recipe.batch, recipe.resolution)
+        noisy, told = family.empty_inputs(_configuration(family), recipe.batch, recipe.resolution)
     base = Base(family, denoiser, torch.linspace(0.999, 0.005, NOISE_LEVELS, device=device), "epsilon", torch.bfloat16)
     optimizer = torch.optim.AdamW([weight for weight in denoiser.parameters() if weight.requires_grad], lr=1e-4, fused=True)
     for number in range(WARM_UP + STEPS):
@@ -129,6 +108,10 @@ def _seconds_per_step(recipe: Recipe, family: Family, device: torch.device) -> f
         _step(base, optimizer, noisy, told)
     torch.cuda.synchronize()
     return (time.perf_counter() - started) / STEPS
+
+
+def _configuration(family: Family) -> Mapping[str, Any]:
+    return family.configuration(family.reference, family.denoiser_part)
 
 
 def _step(base: Base, optimizer: torch.optim.Optimizer, noisy: Tensor, told: Conditioning) -> None:

@@ -28,7 +28,8 @@ from training.examples import Encoders
 from training.loop import Loop
 from training.recipe import Recipe
 from zthumb import families
-from zthumb.adapters.layouts import Adapter, save_kohya
+from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.layouts import save_kohya
 from zthumb.sources.local import family_of, find_base
 from zthumb.sources.offline import stay_offline
 
@@ -115,7 +116,7 @@ def _seconds(step: Callable[[int], object], count: int) -> float:
 def _adapter_bytes(loop: Loop, recipe: Recipe) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "adapter.safetensors"
-        save_kohya(Adapter(loop.adapter(), recipe.adapter.rank, recipe.adapter.scale, ()), path, layers_per_block=1, metadata={})
+        save_kohya(Adapter.of_peft(loop.adapter(), recipe.adapter.scale), path, layers_per_block=1, metadata={})
         return path.stat().st_size
 
 

@@ -1,4 +1,4 @@
-"""The two names of every UNet module: diffusers' path and the original (sgm) block name that other programs read."""
+"""The two names of every module: diffusers' path, and the one a kohya file has, with the UNet's original (sgm) block names."""
 
 import re
 from collections.abc import Mapping
@@ -22,6 +22,11 @@ _ALONE: Mapping[str, str] = MappingProxyType(
         "add_embedding.linear_2": "label_emb.0.2",
     }
 )
+
+KOHYA_PREFIXES: Mapping[str, str] = MappingProxyType(
+    {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+)
+"""Part of the pipeline → how a kohya file begins the names of its modules."""
 
 _BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(attentions|resnets)\.(\d+)\.(.+)")
 _SAMPLER = re.compile(r"(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.conv")
@@ -63,6 +68,12 @@ def _nameless(module: str) -> ValueError:
     return ValueError(f"{module}: not a module of an SDXL UNet that an adapter can be for")
 
 
-def to_kohya(module: str, layers_per_block: int) -> str:
-    """The name a kohya file gives the module: ``lora_unet_`` and the original name with underscores."""
-    return "lora_unet_" + to_sgm(module, layers_per_block).replace(".", "_")
+def to_kohya(path: str, layers_per_block: int) -> str:
+    """The name a kohya file gives the module at ``path``, which begins with the part of the pipeline.
+
+    >>> to_kohya("unet.mid_block.attentions.0.proj_in", layers_per_block=2)
+    'lora_unet_middle_block_1_proj_in'
+    """
+    part, module = path.split(".", 1)
+    name = to_sgm(module, layers_per_block) if part == "unet" else module
+    return KOHYA_PREFIXES[part] + name.replace(".", "_")

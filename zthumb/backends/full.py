@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
 
-from foundation.errors import BadInput
 from zthumb import families
-from zthumb.adapters import reader
+from zthumb.adapters import apply, reader, skeleton
 from zthumb.backends.base import BaseBackend, Lora, Picture
 from zthumb.sources.local import family_of, hash_base
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _ADAPTER = "request"
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, SafetensorError)
 
 
 class Backend(BaseBackend):
@@ -29,7 +26,10 @@ class Backend(BaseBackend):
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.family = family_of(folder)
         self.base_sha256 = hash_base(folder)
-        self._pipeline = families.get(self.family).load(folder, dtype, device)
+        family = families.get(self.family)
+        self._pipeline = family.load(folder, dtype, device)
+        self._parts = {part: getattr(self._pipeline, part) for part in family.adapted_parts}
+        self._skeleton = skeleton.of_parts(folder.name, self._parts)
         self.native_resolution = self._pipeline.unet.config.sample_size * self._pipeline.vae_scale_factor
 
     def generate(self, picture: Picture) -> "Image.Image":
@@ -47,22 +47,16 @@ class Backend(BaseBackend):
         return made
 
     def apply_lora(self, lora: Lora) -> str:
-        adapter = reader.read(lora.path)
-        digest = adapter.sha256
-        unet = self._pipeline.unet
-        reader.check_fits(adapter, unet, unet.config.layers_per_block)
+        adapter = reader.load(lora.path, self._skeleton)
+        digest = reader.hash_of(lora.path)
         try:
-            self._pipeline.load_lora_weights(
-                adapter.path.parent, weight_name=adapter.path.name, adapter_name=_ADAPTER, use_safetensors=True
-            )
-            self._pipeline.set_adapters([_ADAPTER], [lora.scale])
-        except BaseException as error:
-            # The loader may have put part of the adapter on before it failed.
+            apply.put_on(self._parts, adapter, _ADAPTER)
+            apply.weigh(self._parts, {_ADAPTER: lora.scale})
+        except BaseException:
+            # Part of the adapter may be on already.
             self.remove_lora()
-            if isinstance(error, _UNREADABLE):
-                raise BadInput(f"{adapter.path}: cannot be put on this base: {error}") from error
             raise
         return digest
 
     def remove_lora(self) -> None:
-        self._pipeline.unload_lora_weights()
+        apply.take_off(self._parts)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from foundation.files import read_json
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -38,10 +40,12 @@ class Family(ABC):
     name: str
     lora_targets: Mapping[str, Sequence[str]]
     """Name of a target set → endings of the modules that get an adapter."""
-    denoiser_configuration: str
-    """The file of the denoiser's configuration below the base's folder."""
     denoiser_part: str
-    """The part of the pipeline that is trained."""
+    """The part of the pipeline that removes the noise."""
+    adapted_parts: Sequence[str]
+    """The parts that an adapter can change, the denoiser first."""
+    reference: Path
+    """A folder with the configuration of the family's best known base and no weights: what is true of it before it is there."""
     picture_parts: Sequence[str]
     """The parts of the pipeline that ``encode_pictures`` depends on."""
     text_parts: Sequence[str]
@@ -60,9 +64,14 @@ class Family(ABC):
         """The network that is trained and carries the adapter."""
         return getattr(pipeline, self.denoiser_part)
 
+    def configuration(self, folder: Path, part: str) -> Mapping[str, Any]:
+        """How the ``part`` of the base in ``folder`` is built."""
+        values: Mapping[str, Any] = read_json(folder / part / "config.json")
+        return values
+
     @abstractmethod
-    def empty_denoiser(self, configuration: Mapping[str, Any]) -> Any:
-        """An untrained denoiser of that configuration, made on torch's default device."""
+    def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
+        """An untrained ``part`` of that configuration, one of ``adapted_parts``, made on torch's default device."""
 
     @abstractmethod
     def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:

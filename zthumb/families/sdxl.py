@@ -24,8 +24,9 @@ class SDXL(Family):
     """SDXL base 1.0 and everything of its shape, ``models/mini-sdxl`` included."""
 
     name = "sdxl"
-    denoiser_configuration = "unet/config.json"
     denoiser_part = "unet"
+    adapted_parts = ("unet", "text_encoder", "text_encoder_2")
+    reference = Path(__file__).parent / "bases" / "stable-diffusion-xl-base-1.0"
     picture_parts = ("vae",)
     text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
     lora_targets = MappingProxyType(
@@ -49,10 +50,14 @@ class SDXL(Family):
             part.requires_grad_(False)
         return pipeline.to(device)
 
-    def empty_denoiser(self, configuration: Mapping[str, Any]) -> Any:
+    def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
         from diffusers import UNet2DConditionModel
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-        return UNet2DConditionModel.from_config(dict(configuration))
+        if part == "unet":
+            return UNet2DConditionModel.from_config(dict(configuration))
+        kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
+        return kind(CLIPTextConfig(**configuration))
 
     def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
         import torch

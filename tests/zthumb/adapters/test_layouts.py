@@ -9,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from foundation.errors import BadInput
 from tests.adapters import random_adapter
+from tests.zthumb.adapters.conftest import layer
 from zthumb import families
-from zthumb.adapters import reader
-from zthumb.adapters.layouts import Adapter, save_diffusers, save_kohya
+from zthumb.adapters import header, reader
+from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.layouts import save_diffusers, save_kohya
+from zthumb.adapters.skeleton import Skeleton
 
 pytestmark = pytest.mark.slow
 
@@ -57,9 +59,9 @@ def test_magnitudes_travel_in_the_diffusers_layout_and_are_written_for_others(mi
     assert np.abs(_painted(miniature, files[0]) - _painted(miniature, files[1])).max() > 0.005
 
     save_kohya(with_magnitudes, tmp_path / "x.safetensors", layers_per_block=1, metadata={})
-    shapes = reader.read(tmp_path / "x.safetensors").shapes
+    shapes = header.read(tmp_path / "x.safetensors").shapes
     scales = {name: shape for name, shape in shapes.items() if name.endswith(".dora_scale")}
-    assert len(scales) == len(with_magnitudes.modules)
+    assert len(scales) == len(with_magnitudes.layers)
     assert all(shape == (shapes[name.replace("dora_scale", "lora_up.weight")][0], 1) for name, shape in scales.items())
 
 
@@ -71,7 +73,7 @@ def test_every_module_of_the_kohya_file_has_down_up_and_alpha(adapter: Adapter, 
         assert all(opened.get_tensor(name).shape == () for name in names if name.endswith(".alpha"))
     stems = {name.split(".")[0] for name in names}
     assert names == {f"{stem}.{end}" for stem in stems for end in ("lora_down.weight", "lora_up.weight", "alpha")}
-    assert len(stems) == len(adapter.modules)
+    assert len(stems) == len(adapter.layers)
     assert metadata["ss_v2"] == "False"
     assert len(metadata["sshs_model_hash"]) == 64
 
@@ -79,7 +81,7 @@ def test_every_module_of_the_kohya_file_has_down_up_and_alpha(adapter: Adapter, 
 def test_the_diffusers_file_tells_rank_and_alpha_in_its_header(adapter: Adapter, tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     save_diffusers(adapter, file)
-    config = json.loads(reader.read(file).metadata["lora_adapter_metadata"])
+    config = json.loads(header.read(file).metadata["lora_adapter_metadata"])
     assert (config["unet.r"], config["unet.lora_alpha"]) == (RANK, RANK)
     assert config["unet.target_modules"] == sorted(config["unet.target_modules"])
 
@@ -92,14 +94,26 @@ def test_written_twice_a_file_is_the_same_bytes(adapter: Adapter, tmp_path: Path
     assert (tmp_path / "da.safetensors").read_bytes() == (tmp_path / "db.safetensors").read_bytes()
 
 
-def test_an_adapter_for_another_base_is_refused(miniature: Path, adapter: Adapter, tmp_path: Path) -> None:
-    unet = SDXL.load(miniature, torch.float32, torch.device("cpu")).unet
-    wider = {name: torch.randn(weight.shape[0], weight.shape[1] * 2) for name, weight in adapter.weights.items()}
-    for save, weights in ((save_diffusers, adapter.weights), (save_diffusers, wider)):
-        save(Adapter(weights, RANK, ALPHA / RANK, adapter.target_modules), tmp_path / "x.safetensors")
-        read = reader.read(tmp_path / "x.safetensors")
-        if weights is wider:
-            with pytest.raises(BadInput, match="for another base"):
-                reader.check_fits(read, unet, 1)
-        else:
-            reader.check_fits(read, unet, 1)
+@pytest.mark.parametrize("part", ["text_encoder", "text_encoder_2"])
+def test_text_encoders_travel_in_both_layouts(miniature: Path, base: Skeleton, tmp_path: Path, part: str) -> None:
+    modules = [name for name in base.shapes if name.startswith(f"{part}.") and "proj" in name and "text_projection" not in name]
+    layers = {name: layer(base, name, rank=2, seed=number) for number, name in enumerate(modules)}
+    adapter = Adapter({name: Layer(each.down, each.up, 0.05) for name, each in layers.items()})
+    kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
+    save_kohya(adapter, kohya, base.layers_per_block, metadata={})
+    save_diffusers(adapter, diffusers)
+    untouched, first, second = _painted(miniature, None), _painted(miniature, kohya), _painted(miniature, diffusers)
+    assert np.abs(first - untouched).max() > 0.01
+    assert np.abs(first - second).max() < 1e-5
+
+
+def test_mixed_ranks_are_told_apart_by_diffusers(miniature: Path, base: Skeleton, tmp_path: Path) -> None:
+    modules = [name for name in base.shapes if name.endswith(("attn2.to_k", "attn2.to_v"))]
+    adapter = Adapter({name: layer(base, name, 2 + number % 3, 0.02, number) for number, name in enumerate(modules)})
+    kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
+    save_kohya(adapter, kohya, base.layers_per_block, metadata={})
+    save_diffusers(adapter, diffusers)
+    first, second = _painted(miniature, kohya), _painted(miniature, diffusers)
+    assert np.abs(first - _painted(miniature, None)).max() > 0.01
+    assert np.abs(first - second).max() < 1e-5
+    assert {each.scale for each in reader.load(diffusers, base).layers.values()} == {1.0}

@@ -39,8 +39,13 @@ def test_modules_of_sdxl_have_the_names_of_the_original_checkpoint(diffusers: st
 
 
 def test_a_kohya_name_is_the_original_one_with_underscores() -> None:
-    name = to_kohya("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", SDXL_LAYERS_PER_BLOCK)
+    name = to_kohya("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", SDXL_LAYERS_PER_BLOCK)
     assert name == "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
+
+
+def test_a_text_encoder_keeps_its_names() -> None:
+    name = to_kohya("text_encoder_2.text_model.encoder.layers.0.self_attn.q_proj", SDXL_LAYERS_PER_BLOCK)
+    assert name == "lora_te2_text_model_encoder_layers_0_self_attn_q_proj"
 
 
 def test_what_has_no_such_name_is_refused() -> None:
@@ -55,4 +60,4 @@ def test_no_two_modules_of_the_miniature_share_a_name(miniature: Path) -> None:
     layers = json.loads((miniature / "unet" / "config.json").read_text())["layers_per_block"]
     with safe_open(ROOT / miniature / "unet" / "diffusion_pytorch_model.safetensors", "pt") as file:
         modules = {key.rsplit(".", 1)[0] for key in file.keys() if not re.search(r"norm|net\.0$", key)}  # noqa: SIM118
-    assert len({to_kohya(module, layers) for module in modules}) == len(modules)
+    assert len({to_kohya(f"unet.{module}", layers) for module in modules}) == len(modules)

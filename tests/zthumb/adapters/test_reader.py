@@ -1,36 +1,181 @@
+"""Files of every program that writes SDXL LoRAs give the adapter that is in them; what is no LoRA for the base is refused."""
+
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import save_file
+from torch import Tensor
 
 from foundation.errors import BadInput
+from tests.zthumb.adapters.conftest import layer
 from zthumb.adapters import reader
+from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.difference import difference
+from zthumb.adapters.layouts import save_diffusers, save_kohya
+from zthumb.adapters.skeleton import Skeleton
+
+Tensors = dict[str, Tensor]
+QUERY = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+CONVOLUTION = "unet.up_blocks.1.resnets.0.conv1"
 
 
-@given(st.binary(max_size=400))
-def test_bytes_that_are_no_safetensors_are_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    file = tmp_path_factory.mktemp("bytes") / "x.safetensors"
-    file.write_bytes(data)
-    with pytest.raises(BadInput) as error:
-        reader.read(file)
-    assert "\n" not in str(error.value)
+def _kohya_with_diffusers_names(adapter: Adapter) -> Tensors:
+    prefixes = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+    tensors = {}
+    for path, each in adapter.layers.items():
+        part, module = path.split(".", 1)
+        name = prefixes[part] + module.replace(".", "_")
+        tensors[f"{name}.lora_down.weight"] = each.down
+        tensors[f"{name}.lora_up.weight"] = each.up
+        tensors[f"{name}.alpha"] = torch.tensor(each.scale * each.rank)
+    return tensors
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z_.]{1,20}", fullmatch=True), st.integers(1, 5), min_size=1, max_size=5))
-def test_the_shapes_in_a_real_file_are_read(tmp_path_factory: pytest.TempPathFactory, sizes: dict[str, int]) -> None:
-    file = tmp_path_factory.mktemp("file") / "x.safetensors"
-    save_file({name: torch.zeros(size, 2) for name, size in sizes.items()}, file, metadata={"who": "me"})
-    read = reader.read(file)
-    assert read.shapes == {name: (size, 2) for name, size in sizes.items()}
-    assert read.metadata == {"who": "me"}
+def _dotted(adapter: Adapter, down: str, up: str, prefix: str = "", drop: str = "") -> Tensors:
+    tensors = {}
+    for path, each in adapter.layers.items():
+        tensors[f"{prefix}{path.removeprefix(drop)}{down}"] = each.down
+        tensors[f"{prefix}{path.removeprefix(drop)}{up}"] = each.folded().up.contiguous()
+    return tensors
 
 
-def test_only_safetensors_are_opened(tmp_path: Path) -> None:
-    (tmp_path / "x.pt").write_bytes(b"pickle")
-    with pytest.raises(BadInput, match=r"only \.safetensors"):
-        reader.read(tmp_path / "x.pt")
-    with pytest.raises(BadInput, match="no adapter is there"):
-        reader.read(tmp_path / "gone.safetensors")
+def _unet_only(adapter: Adapter) -> Adapter:
+    return Adapter({path: each for path, each in adapter.layers.items() if path.startswith("unet.")})
+
+
+def _same(one: Adapter, other: Adapter) -> bool:
+    return difference(one, other).is_none
+
+
+def test_both_of_our_own_layouts(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
+    save_kohya(adapter, tmp_path / "k.safetensors", base.layers_per_block, {})
+    save_diffusers(adapter, tmp_path / "pytorch_lora_weights.safetensors")
+    assert _same(reader.load(tmp_path / "k.safetensors", base), adapter)
+    assert _same(reader.load(tmp_path, base), adapter)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(_kohya_with_diffusers_names, id="OneTrainer and ai-toolkit"),
+        pytest.param(lambda each: _dotted(each, ".lora_A.weight", ".lora_B.weight"), id="diffusers without metadata"),
+        pytest.param(lambda each: _dotted(each, ".lora.down.weight", ".lora.up.weight"), id="diffusers before PEFT"),
+        pytest.param(lambda each: _dotted(each, ".lora_down.weight", ".lora_up.weight"), id="dotted names, kohya's endings"),
+    ],
+)
+def test_layouts_of_other_programs(base: Skeleton, adapter: Adapter, tmp_path: Path, write: Callable[[Adapter], Tensors]) -> None:
+    save_file(write(adapter), tmp_path / "x.safetensors")
+    assert _same(reader.load(tmp_path / "x.safetensors", base), adapter)
+
+
+def test_attention_processors_of_old_diffusers(base: Skeleton, tmp_path: Path) -> None:
+    given = layer(base, QUERY)
+    stem = QUERY.replace(".to_q", ".processor.to_q_lora")
+    save_file({f"{stem}.down.weight": given.down, f"{stem}.up.weight": given.up}, tmp_path / "x.safetensors")
+    assert _same(reader.load(tmp_path / "x.safetensors", base), Adapter({QUERY: given}))
+
+
+def test_names_of_comfyui(base: Skeleton, tmp_path: Path) -> None:
+    given = layer(base, QUERY)
+    # The miniature has one layer per block: its second down block begins at input block 3.
+    stem = "diffusion_model.input_blocks.3.1.transformer_blocks.0.attn1.to_q"
+    save_file({f"{stem}.lora_A.weight": given.down, f"{stem}.lora_B.weight": given.up}, tmp_path / "x.safetensors")
+    assert _same(reader.load(tmp_path / "x.safetensors", base), Adapter({QUERY: given}))
+
+
+@pytest.mark.parametrize("stabilized", [False, True])
+def test_a_folder_of_peft_with_its_configuration(base: Skeleton, adapter: Adapter, tmp_path: Path, stabilized: bool) -> None:
+    unscaled = Adapter({path: Layer(each.down, each.up) for path, each in _unet_only(adapter).layers.items()})
+    tensors = _dotted(unscaled, ".lora_A.weight", ".lora_B.weight", "base_model.model.", "unet.")
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    told = {"r": 3, "lora_alpha": 6, "use_rslora": stabilized, "alpha_pattern": {"attn1.to_q": 12}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(told))
+
+    read = reader.load(tmp_path, base)
+
+    for path, each in read.layers.items():
+        divisor = each.rank**0.5 if stabilized else each.rank
+        assert each.scale == pytest.approx((12 if path == QUERY else 6) / divisor), path
+
+
+def test_words_packed_beside_the_adapter_are_no_part_of_it(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
+    tensors = {**_kohya_with_diffusers_names(adapter), "bundle_emb.zbadge.clip_l": torch.ones(1, 4)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    assert _same(reader.load(tmp_path / "x.safetensors", base), adapter)
+
+
+def test_pointwise_convolutions_written_as_matrices(base: Skeleton, tmp_path: Path) -> None:
+    path = next(name for name, shape in base.shapes.items() if shape[2:] == (1, 1))
+    given = layer(base, path)
+    tensors = {f"{path}.lora_A.weight": given.down.flatten(1), f"{path}.lora_B.weight": given.up.flatten(1)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    read = reader.load(tmp_path / "x.safetensors", base)
+    assert read.layers[path].down.shape == given.down.shape
+    assert _same(read, Adapter({path: given}))
+
+
+def _changed(tensors: Tensors, **changes: Tensor | None) -> Tensors:
+    changed = {**tensors, **{f"{QUERY}{key}": value for key, value in changes.items() if value is not None}}
+    return {
+        name: value for name, value in changed.items() if not any(name == QUERY + k and v is None for k, v in changes.items())
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({".lora_B.weight": None}, "no up weight"),
+        ({".lora_A.weight": None}, "no down weight"),
+        ({".lora_A.weight": torch.full((3, 128), float("nan"))}, "NaN or infinity"),
+        ({".lora_A.weight": torch.full((3, 128), float("inf"))}, "NaN or infinity"),
+        ({".lora_A.weight": torch.ones((3, 128), dtype=torch.int8)}, "not floating-point"),
+        ({".lora_A.weight": torch.ones(3, 127)}, "another base"),
+        ({".lora_A.weight": torch.ones(4, 128)}, "another base"),
+        ({".lora_A.weight": torch.ones(3)}, "another base"),
+        ({".alpha": torch.ones(3)}, "not one number"),
+        ({".dora_scale": torch.ones(1, 128)}, "scales inputs"),
+        ({".hada_w1_a": torch.ones(2, 2)}, "a LoHa"),
+        ({".lokr_w1": torch.ones(2, 2)}, "a LoKr"),
+        ({".lora_mid.weight": torch.ones(2, 2)}, "Tucker"),
+        ({".diff": torch.ones(2, 2)}, "full difference"),
+        ({".lora_B.bias": torch.ones(2)}, "biases"),
+        ({".something": torch.ones(2)}, "no part of a LoRA"),
+    ],
+)
+def test_what_cannot_be_applied_is_refused_with_the_reason(
+    base: Skeleton, tmp_path: Path, change: dict[str, Tensor | None], reason: str
+) -> None:
+    given = layer(base, QUERY)
+    good = {f"{QUERY}.lora_A.weight": given.down, f"{QUERY}.lora_B.weight": given.up}
+    save_file(_changed(good, **change), tmp_path / "x.safetensors")
+    with pytest.raises(BadInput, match=reason) as refusal:
+        reader.load(tmp_path / "x.safetensors", base)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_module_the_base_has_not_and_one_named_twice_are_refused(base: Skeleton, tmp_path: Path) -> None:
+    given = layer(base, QUERY)
+    elsewhere = QUERY.replace("down_blocks.1", "down_blocks.7")
+    save_file({f"{elsewhere}.lora_A.weight": given.down, f"{elsewhere}.lora_B.weight": given.up}, tmp_path / "x.safetensors")
+    with pytest.raises(BadInput, match="has no module for"):
+        reader.load(tmp_path / "x.safetensors", base)
+    adapter = Adapter({QUERY: given})
+    both = {**_kohya_with_diffusers_names(adapter), **_dotted(adapter, ".lora_A.weight", ".lora_B.weight")}
+    save_file({name: value.clone() for name, value in both.items()}, tmp_path / "y.safetensors")
+    with pytest.raises(BadInput, match="twice"):
+        reader.load(tmp_path / "y.safetensors", base)
+
+
+def test_an_empty_file_is_no_adapter(base: Skeleton, tmp_path: Path) -> None:
+    save_file({"bundle_emb.x": torch.ones(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(BadInput, match="no LoRA weights"):
+        reader.load(tmp_path / "x.safetensors", base)
+
+
+def test_a_convolution_is_read_with_its_kernel(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
+    save_kohya(adapter, tmp_path / "k.safetensors", base.layers_per_block, {})
+    read = reader.load(tmp_path / "k.safetensors", base)
+    assert read.layers[CONVOLUTION].change().shape == base.shapes[CONVOLUTION]

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
-from zthumb.adapters import safetensors_file
+from zthumb.adapters import apply, safetensors_file
 from zthumb.adapters.layouts import save_diffusers, save_kohya
 from zthumb.backends.full import Backend
 from zthumb.server.app import create_app
@@ -141,14 +141,28 @@ def test_a_refused_adapter_leaves_no_trace(client: TestClient, models: Path) -> 
     assert np.array_equal(_pixels(client.post("/generate", json=BASE)), before)
 
 
-def test_an_adapter_that_fails_while_it_is_put_on_leaves_no_trace(client: TestClient, models: Path) -> None:
+def test_an_adapter_that_fails_while_it_is_put_on_leaves_no_trace(
+    client: TestClient, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = _pixels(client.post("/generate", json=BASE))
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object) -> None:
+            raise MemoryError
+
+        patch.setattr(apply, "weigh", fail)
+        with pytest.raises(MemoryError):
+            client.post("/generate", json={**BASE, "lora_path": "lora/strong"})
+    assert np.array_equal(_pixels(client.post("/generate", json=BASE)), before)
+
+
+def test_settings_of_other_programs_in_the_header_do_no_harm(client: TestClient, models: Path) -> None:
     good = models / "lora" / "strong" / "pytorch_lora_weights.safetensors"
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps({"unet.r": 4, "unet.no_such_setting": 1})}
     (models / "lora" / "odd").mkdir(exist_ok=True)
     safetensors_file.write(load_file(good), metadata, models / "lora" / "odd" / "pytorch_lora_weights.safetensors")
-    assert client.post("/generate", json={**BASE, "lora_path": "lora/odd"}).status_code == 422
-    assert np.array_equal(_pixels(client.post("/generate", json=BASE)), before)
+    answers = [client.post("/generate", json={**BASE, "lora_path": f"lora/{name}"}) for name in ("strong", "odd")]
+    assert np.array_equal(*map(_pixels, answers))
 
 
 def test_a_picture_that_fails_under_an_adapter_leaves_no_trace(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,117 @@
+"""``zthumb adapters`` as a person types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MINIATURE
+from tests.zthumb.adapters.conftest import layer
+from zthumb.adapters import header, reader
+from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.difference import difference
+from zthumb.adapters.layouts import save_kohya
+from zthumb.adapters.skeleton import Skeleton
+from zthumb.cli import main
+
+BASE = ["--base", str(MINIATURE)]
+
+
+def test_inspect_says_what_it_is_and_which_base_it_fits(
+    saved: Path, adapter: Adapter, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given no base, the models folder and the best known bases are tried.
+    monkeypatch.chdir(MINIATURE.parent.parent)
+    assert main(["adapters", "inspect", str(saved), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["fits"], told["layout"], told["kind"]) == ("mini-sdxl", "kohya", "LoRA")
+    assert sum(told["modules"].values()) == len(adapter.layers)
+    assert set(told["modules"]) == {"unet", "text_encoder", "text_encoder_2"}
+    assert told["told"] == {"ss_output_name": "a"}
+    assert main(["adapters", "inspect", str(saved)]) == 0
+    assert "LoRA in the kohya layout" in capsys.readouterr().out
+
+
+def test_an_adapter_of_full_size_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from zthumb import families
+    from zthumb.adapters import skeleton
+
+    sdxl = families.get("sdxl")
+    full = skeleton.of_folder("sdxl", sdxl.reference, sdxl)
+    # The counts of SDXL base 1.0: 794 linear and convolution modules in the UNet, 12 and 32 text layers of 6, one projection.
+    assert {part: sum(name.startswith(f"{part}.") for name in full.shapes) for part in sdxl.adapted_parts} == {
+        "unet": 794,
+        "text_encoder": 72,
+        "text_encoder_2": 193,
+    }
+    name = "unet.down_blocks.2.attentions.1.transformer_blocks.9.attn2.to_k"
+    save_kohya(Adapter({name: layer(full, name)}), tmp_path / "x.safetensors", full.layers_per_block, {})
+    assert "lora_unet_input_blocks_8_1_transformer_blocks_9_attn2_to_k.alpha" in header.read(tmp_path / "x.safetensors").shapes
+    assert main(["adapters", "inspect", str(tmp_path / "x.safetensors"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fits"] == "stable-diffusion-xl-base-1.0"
+
+
+def test_convert_there_and_back_changes_nothing(saved: Path, base: Skeleton, tmp_path: Path) -> None:
+    there, back = tmp_path / "there.safetensors", tmp_path / "back.safetensors"
+    assert main(["adapters", "convert", str(saved), "--to", "diffusers", "--out", str(there), *BASE]) == 0
+    assert main(["adapters", "convert", str(there), "--to", "kohya", "--out", str(back), *BASE]) == 0
+    assert (
+        back.read_bytes() == saved.read_bytes().replace(b"", b"")
+        or difference(reader.load(back, base), reader.load(saved, base)).is_none
+    )
+    assert header.read(there).metadata["ss_output_name"] == "a"
+    assert header.read(back).shapes == header.read(saved).shapes
+
+
+def test_merge_takes_weights_and_a_rank(saved: Path, adapter: Adapter, base: Skeleton, tmp_path: Path) -> None:
+    out = tmp_path / "merged.safetensors"
+    assert main(["adapters", "merge", f"{saved}:0.5", f"{saved}:0.25", "--out", str(out), *BASE]) == 0
+    expected = Adapter({path: Layer(each.down, each.up, each.scale * 0.75) for path, each in adapter.layers.items()})
+    assert difference(reader.load(out, base), expected).is_none
+    assert main(["adapters", "merge", f"{saved}:0.5", str(saved), "--rank", "2", "--out", str(out), "--force", *BASE]) == 0
+    assert max(each.rank for each in reader.load(out, base).layers.values()) == 2
+
+
+def test_resize_says_what_is_kept(saved: Path, base: Skeleton, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "small.safetensors"
+    assert main(["adapters", "resize", str(saved), "--rank", "1", "--out", str(out), *BASE]) == 0
+    assert "kept of each module's change: at least" in capsys.readouterr().out
+    assert {each.rank for each in reader.load(out, base).layers.values()} == {1}
+    assert out.stat().st_size < saved.stat().st_size
+    assert header.read(out).metadata["ss_network_dim"] == "1"
+
+
+def test_diff_tells_by_its_exit_code_whether_they_differ(
+    saved: Path, adapter: Adapter, base: Skeleton, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.safetensors"
+    fewer = dict(list(adapter.layers.items())[1:])
+    save_kohya(Adapter(fewer), other, base.layers_per_block, {})
+    assert main(["adapters", "diff", str(saved), str(saved), *BASE]) == 0
+    assert "alike" in capsys.readouterr().out
+    assert main(["adapters", "diff", str(saved), str(other), *BASE]) == 1
+    assert "only in" in capsys.readouterr().out
+    assert main(["adapters", "diff", str(saved), str(other), "--json", *BASE]) == 1
+    assert len(json.loads(capsys.readouterr().out)["only_first"]) == 1
+
+
+def test_bad_input_is_one_clear_line_and_leaves_nothing(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, reason in (
+        (["convert", str(saved), "--out", str(saved), *BASE], "is there already"),
+        (["convert", str(saved), "--out", str(tmp_path / "x.bin"), *BASE], "ends in .safetensors"),
+        (["resize", str(saved), "--out", str(tmp_path / "x.safetensors"), *BASE], "say how small"),
+        (["inspect", str(tmp_path / "gone.safetensors"), *BASE], "no adapter is there"),
+        (["inspect", str(saved), "--base", str(tmp_path)], "no base model is there"),
+    ):
+        assert main(["adapters", *arguments]) == 2
+        told = capsys.readouterr().err
+        assert reason in told
+        assert told.count("\n") == 1
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_merge_into_a_base_makes_a_base(saved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fused"
+    assert main(["adapters", "merge", f"{saved}:0.1", "--into", str(MINIATURE), "--out", str(out)]) == 0
+    assert (out / "model_index.json").is_file()

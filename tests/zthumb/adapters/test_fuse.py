@@ -1,0 +1,50 @@
+"""A base with adapters in its weights paints what the base with the adapters on it paints."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from foundation.errors import BadInput
+from tests.adapters import random_adapter
+from zthumb import families
+from zthumb.adapters import apply
+from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.fuse import fuse
+
+pytestmark = pytest.mark.slow
+
+SDXL = families.get("sdxl")
+
+
+def _painted(base: Path, weighted: list[tuple[Adapter, float]]) -> NDArray[np.float32]:
+    pipeline = SDXL.load(base, torch.float32, torch.device("cpu"))
+    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    for number, (adapter, _) in enumerate(weighted):
+        apply.put_on(parts, adapter, str(number))
+    apply.weigh(parts, {str(number): weight for number, (_, weight) in enumerate(weighted)})
+    made = pipeline("a red star", num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="np")
+    image: NDArray[np.float32] = made.images[0]
+    return image
+
+
+def test_the_fused_base_paints_as_the_adapted_one(miniature: Path, tmp_path: Path) -> None:
+    weighted = [
+        (random_adapter(miniature, strength=0.1), 0.7),
+        (random_adapter(miniature, rank=2, targets="attention+feed-forward", strength=0.1), 0.3),
+    ]
+    fuse(miniature, weighted, tmp_path / "fused")
+    fused, adapted, untouched = _painted(tmp_path / "fused", []), _painted(miniature, weighted), _painted(miniature, [])
+    # The fused weights are rounded to the base's fp16.
+    apart = np.abs(fused - untouched).mean()
+    assert apart > 0.01
+    assert np.abs(fused - adapted).mean() < apart / 20
+
+
+def test_a_dora_beside_another_is_refused(miniature: Path, tmp_path: Path) -> None:
+    pair = [(random_adapter(miniature, magnitudes=True), 1.0), (random_adapter(miniature), 1.0)]
+    with pytest.raises(BadInput, match="DoRA"):
+        fuse(miniature, pair, tmp_path / "fused")
+    assert not (tmp_path / "fused").exists()

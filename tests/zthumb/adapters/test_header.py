@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from foundation.errors import BadInput
+from zthumb.adapters import header
+
+
+@given(st.binary(max_size=400))
+def test_bytes_that_are_no_safetensors_are_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    file = tmp_path_factory.mktemp("bytes") / "x.safetensors"
+    file.write_bytes(data)
+    with pytest.raises(BadInput) as error:
+        header.read(file)
+    assert "\n" not in str(error.value)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_.]{1,20}", fullmatch=True), st.integers(1, 5), min_size=1, max_size=5))
+def test_the_shapes_in_a_real_file_are_read(tmp_path_factory: pytest.TempPathFactory, sizes: dict[str, int]) -> None:
+    file = tmp_path_factory.mktemp("file") / "x.safetensors"
+    save_file({name: torch.zeros(size, 2) for name, size in sizes.items()}, file, metadata={"who": "me"})
+    read = header.read(file)
+    assert read.shapes == {name: (size, 2) for name, size in sizes.items()}
+    assert read.metadata == {"who": "me"}
+
+
+def test_an_oversized_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes((10**12).to_bytes(8, "little") + b"{}")
+    with pytest.raises(BadInput, match="a header of 1,000,000,000,000 bytes"):
+        header.read(tmp_path / "x.safetensors")
+
+
+def test_only_safetensors_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(b"pickle")
+    with pytest.raises(BadInput, match="a pickle can run any program"):
+        header.read(tmp_path / "x.pt")
+    (tmp_path / "x.onnx").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"only \.safetensors"):
+        header.read(tmp_path / "x.onnx")
+    with pytest.raises(BadInput, match="no adapter is there"):
+        header.read(tmp_path / "gone.safetensors")

@@ -1,0 +1,48 @@
+"""Which base an adapter is for, found out from the shapes in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.errors import BadInput
+from zthumb import families
+from zthumb.adapters import reader, skeleton
+from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.skeleton import Skeleton
+from zthumb.sources.local import family_of
+
+MODELS = Path("models")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """An adapter and the base it fits."""
+
+    adapter: Adapter
+    base: Skeleton
+
+
+def recognise(path: Path, base: Path | None = None) -> Recognised:
+    """Read the adapter in ``path`` for ``base``, or else for the first base it fits of those there are.
+
+    Those are the bases in ``models`` and the best known one of every family, of which the configuration alone is needed.
+    ``BadInput`` tells what is wrong for the nearest of them.
+    """
+    refusals = []
+    for candidate in [base] if base else _candidates():
+        family = families.get(family_of(candidate))
+        known = skeleton.of_folder(candidate.name, candidate, family)
+        try:
+            return Recognised(reader.load(path, known), known)
+        except BadInput as refusal:
+            refusals.append(str(refusal))
+    # All bases refuse a broken file for the same reason.
+    raise BadInput(refusals[0] if len(set(refusals)) == 1 else f"{path}: fits no base that is known here. {' '.join(refusals)}")
+
+
+def _candidates() -> Iterator[Path]:
+    for name in families.names():
+        yield families.get(name).reference
+    yield from sorted(index.parent for index in MODELS.glob("*/model_index.json"))

@@ -1,0 +1,191 @@
+"""``zthumb adapters``: look at LoRA files, convert them, and make new ones of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foundation.errors import DONE, FAILED, BadInput
+from foundation.files import whole_file
+
+if TYPE_CHECKING:
+    from zthumb.adapters.adapter import Adapter
+    from zthumb.adapters.bases import Recognised
+
+_OF_THE_OLD_FILE = ("lora_adapter_metadata", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", "format")
+_SHOWN = 8
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """The subcommands."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    inspect = commands.add_parser("inspect", help="what a file is, which base it fits, how strong it is")
+    inspect.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+    inspect.set_defaults(run=_inspect)
+    convert = commands.add_parser("convert", help="write a file in another layout")
+    convert.add_argument("file", type=Path, metavar="FILE")
+    convert.set_defaults(run=_convert)
+    merge = commands.add_parser("merge", help="several adapters as one, or worked into a base")
+    merge.add_argument("files", nargs="+", metavar="FILE[:WEIGHT]", help="an adapter and how much of it (default: 1)")
+    merge.add_argument("--rank", type=_positive, help="reduce the result to this rank (default: the sum of theirs, exactly)")
+    merge.add_argument("--into", type=Path, metavar="BASE", help="write BASE with the adapters in its weights to OUT")
+    merge.set_defaults(run=_merge)
+    resize = commands.add_parser("resize", help="the nearest adapter of a smaller rank")
+    resize.add_argument("file", type=Path, metavar="FILE")
+    resize.add_argument("--rank", type=_positive, help="the largest rank")
+    resize.add_argument("--keep", type=_share, default=1.0, help="share of each module's change to keep, 0 to 1 (default: 1)")
+    resize.set_defaults(run=_resize)
+    diff = commands.add_parser("diff", help="how far two adapters are apart; exit code 1 if they are")
+    diff.add_argument("first", type=Path, metavar="FIRST")
+    diff.add_argument("second", type=Path, metavar="SECOND")
+    diff.add_argument("--json", action="store_true", help="print JSON")
+    diff.set_defaults(run=_diff)
+    for command in (inspect, convert, merge, resize, diff):
+        command.add_argument("--base", type=Path, help="the base the adapters are for (default: the first known one they fit)")
+    for command in (convert, merge, resize):
+        command.add_argument("--out", type=Path, required=True, help="the file to write")
+        command.add_argument("--to", choices=("kohya", "diffusers"), default="kohya", help="its layout (default: kohya)")
+        command.add_argument("--force", action="store_true", help="replace OUT if it is there")
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from zthumb.adapters import summary
+
+    for number, file in enumerate(arguments.files):
+        found = summary.summarise(file, _read(file, arguments))
+        if arguments.json:
+            print(json.dumps(asdict(found), ensure_ascii=False))
+        else:
+            print("\n" * bool(number) + "\n".join(summary.lines(found)))
+    return DONE
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    _check_free(arguments)
+    found = _read(arguments.file, arguments)
+    _write(found.adapter, found, _told_by(arguments.file), arguments)
+    return DONE
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from zthumb.adapters.fuse import fuse
+    from zthumb.adapters.merge import merge
+    from zthumb.adapters.resize import resize
+
+    _check_free(arguments)
+    if arguments.into:
+        arguments.base = arguments.into
+    files = [_weighted(text) for text in arguments.files]
+    found = [_read(file, arguments) for file, _ in files]
+    pairs = [(each.adapter, weight) for each, (_, weight) in zip(found, files, strict=True)]
+    if (names := {each.base.name for each in found}) and len(names) > 1:
+        raise BadInput(f"adapters for different bases cannot be merged: {', '.join(sorted(names))}.")
+    if arguments.into:
+        fuse(arguments.into, pairs, arguments.out)
+        print(f"{arguments.out}: {arguments.into} with {len(pairs)} adapters in its weights")
+        return DONE
+    merged = merge(pairs)
+    _write(resize(merged, arguments.rank).adapter if arguments.rank else merged, found[0], {}, arguments)
+    return DONE
+
+
+def _resize(arguments: argparse.Namespace) -> int:
+    from zthumb.adapters.resize import resize
+
+    if arguments.rank is None and arguments.keep == 1:
+        raise BadInput("resize: say how small: --rank 8, or --keep 0.95, or both.")
+    _check_free(arguments)
+    found = _read(arguments.file, arguments)
+    resized = resize(found.adapter, arguments.rank, arguments.keep)
+    _write(resized.adapter, found, _told_by(arguments.file), arguments)
+    kept = sorted(resized.kept.items(), key=lambda pair: pair[1])
+    print(f"kept of each module's change: at least {kept[0][1]:.1%} ({kept[0][0]}), on average {_mean(kept):.1%}")
+    return DONE
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from zthumb.adapters.difference import difference
+
+    found = difference(_read(arguments.first, arguments).adapter, _read(arguments.second, arguments).adapter)
+    if arguments.json:
+        print(json.dumps(asdict(found)))
+        return DONE if found.is_none else FAILED
+    for name, only in ((arguments.first, found.only_first), (arguments.second, found.only_second)):
+        if only:
+            print(f"only in {name}: {len(only)} modules, as {only[0]}")
+    print(f"{len(found.both)} modules in both; apart by {found.apart:.2%} of the first's norm, cosine {found.cosine:.4f}")
+    if found.is_none:
+        print("they change the model alike")
+        return DONE
+    furthest = sorted(found.both.items(), key=lambda pair: pair[1].cosine)
+    for path, each in furthest[:_SHOWN]:
+        print(f"  cosine {each.cosine:7.4f}  norms {each.first:.3g} and {each.second:.3g}  {path}")
+    return FAILED
+
+
+def _read(file: Path, arguments: argparse.Namespace) -> Recognised:
+    from zthumb.adapters.bases import recognise
+    from zthumb.sources.local import find_base
+
+    return recognise(file, find_base(str(arguments.base)) if arguments.base else None)
+
+
+def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], arguments: argparse.Namespace) -> None:
+    from zthumb.adapters.layouts import save_diffusers, save_kohya
+
+    ranks = {layer.rank for layer in adapter.layers.values()}
+    told = {**told, **({"ss_network_dim": str(max(ranks)), "ss_network_alpha": str(max(ranks))})}
+    with whole_file(arguments.out) as path:
+        if arguments.to == "kohya":
+            save_kohya(adapter, path, found.base.layers_per_block, told)
+        else:
+            save_diffusers(adapter, path, told)
+    print(f"{arguments.out}: {len(adapter.layers)} modules, rank {max(ranks)} at most, {arguments.to} layout")
+
+
+def _told_by(file: Path) -> dict[str, str]:
+    """What the header says of the adapter; not what it says of the file's bytes."""
+    from zthumb.adapters import header
+
+    return {key: value for key, value in header.read(file).metadata.items() if key not in _OF_THE_OLD_FILE}
+
+
+def _check_free(arguments: argparse.Namespace) -> None:
+    out: Path = arguments.out
+    if out.exists() and not arguments.force:
+        raise BadInput(f"{out}: is there already. Choose another --out, or replace it with --force.")
+    if not getattr(arguments, "into", None) and out.suffix != ".safetensors":
+        raise BadInput(f"{out}: an adapter's name ends in .safetensors.")
+
+
+def _weighted(text: str) -> tuple[Path, float]:
+    file, colon, weight = text.rpartition(":")
+    if not colon:
+        return Path(text), 1.0
+    try:
+        return Path(file), float(weight)
+    except ValueError:
+        return Path(text), 1.0
+
+
+def _mean(kept: list[tuple[str, float]]) -> float:
+    return sum(share for _, share in kept) / len(kept)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("must be above 0 and at most 1")
+    return value

@@ -1,0 +1,46 @@
+"""A base with adapters worked into its weights: a model of its own, as fast as the base; they cannot be taken out again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foundation.errors import BadInput
+from foundation.files import whole_folder
+from zthumb import families
+from zthumb.adapters import apply
+from zthumb.adapters.adapter import Adapter
+from zthumb.sources.local import family_of
+
+if TYPE_CHECKING:
+    import torch
+
+
+def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) -> None:
+    """Write the base in ``base`` with the ``weighted`` adapters in its weights to ``target``, in the precision it has.
+
+    Raises ``BadInput`` for a DoRA beside another adapter: what it changes depends on the weights below it.
+    """
+    if len(weighted) > 1 and any(adapter.has_magnitudes for adapter, _ in weighted):
+        raise BadInput("a DoRA cannot be merged with another adapter: what it changes depends on the weights below it.")
+    import torch
+
+    family = families.get(family_of(base))
+    pipeline = family.load(base, torch.float32, torch.device("cpu"))
+    parts = {part: getattr(pipeline, part) for part in family.adapted_parts}
+    names = [f"adapter-{number}" for number in range(len(weighted))]
+    for name, (adapter, _) in zip(names, weighted, strict=True):
+        apply.put_on(parts, adapter, name)
+    apply.weigh(parts, {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
+    apply.work_in(parts)
+    with whole_folder(target) as folder:
+        pipeline.to(_precision(base, family.denoiser_part)).save_pretrained(folder, safe_serialization=True)
+
+
+def _precision(base: Path, part: str) -> torch.dtype:
+    from safetensors import safe_open
+
+    with safe_open(next(iter(sorted((base / part).glob("*.safetensors")))), "pt") as file:
+        found: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
+    return found

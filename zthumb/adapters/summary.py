@@ -1,0 +1,90 @@
+"""What a person wants to know of an adapter file before using it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.hashing import hash_file
+from zthumb.adapters import header
+from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.bases import Recognised
+from zthumb.adapters.difference import norm
+from zthumb.adapters.header import Header
+
+_WORDS = ("modelspec.trigger_phrase", "ss_output_name", "modelspec.title", "ss_base_model_version", "ss_sd_model_name")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One adapter: what it is, what it fits, how strong it is.
+
+    ``ranks`` counts modules by rank, ``scales`` by scale; ``norms`` are of the change of each part of the model (Frobenius).
+    ``told`` is what the header says of itself and cannot be checked.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    layout: str
+    kind: str
+    fits: str
+    modules: dict[str, int]
+    ranks: dict[str, int]
+    scales: dict[str, int]
+    norms: dict[str, float]
+    dtypes: dict[str, int]
+    told: dict[str, str]
+
+
+def summarise(path: Path, recognised: Recognised) -> Summary:
+    """Everything about the adapter in ``path``, which was read as ``recognised``."""
+    found, adapter = header.read(path), recognised.adapter
+    return Summary(
+        file=str(found.file),
+        bytes=found.file.stat().st_size,
+        sha256=hash_file(found.file),
+        layout=_layout(found),
+        kind="DoRA" if adapter.has_magnitudes else "LoRA",
+        fits=recognised.base.name,
+        modules={part: len(adapter.of(part)) for part in adapter.parts},
+        ranks=_counted([str(layer.rank) for layer in adapter.layers.values()]),
+        scales=_counted([f"{layer.scale:g}" for layer in adapter.layers.values()]),
+        norms={part: _norm(adapter, part) for part in adapter.parts},
+        dtypes=_counted(list(found.dtypes.values())),
+        told={key: found.metadata[key] for key in _WORDS if key in found.metadata},
+    )
+
+
+def lines(summary: Summary) -> list[str]:
+    """The summary for a terminal."""
+    counted = {"ranks": summary.ranks, "scales": summary.scales, "dtypes": summary.dtypes}
+    rows = [
+        ("file", f"{summary.file} ({summary.bytes / 2**20:.1f} MiB)"),
+        ("sha256", summary.sha256),
+        ("what", f"{summary.kind} in the {summary.layout} layout"),
+        ("fits", summary.fits),
+        *((part, f"{count} modules, norm {summary.norms[part]:.3g}") for part, count in summary.modules.items()),
+        *((name, ", ".join(f"{value} ({count}×)" for value, count in counts.items())) for name, counts in counted.items()),
+        *summary.told.items(),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:{width}}  {value}" for name, value in rows]
+
+
+def _norm(adapter: Adapter, part: str) -> float:
+    total: float = sum(norm(layer) ** 2 for layer in adapter.of(part).values())
+    return float(f"{total**0.5:.6g}")
+
+
+def _counted(values: list[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _layout(found: Header) -> str:
+    names = list(found.shapes)
+    if any(name.startswith("lora_") for name in names):
+        original = any("input_blocks" in name or "output_blocks" in name or "middle_block" in name for name in names)
+        return "kohya" if original else "kohya (diffusers block names)"
+    return "diffusers" if any(name.startswith(("unet.", "text_encoder")) for name in names) else "PEFT or ComfyUI"
