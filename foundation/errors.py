@@ -1,5 +1,6 @@
 """Errors a person can act on, and the exit codes of every command: 0 done, 1 failed, 2 bad input."""
 
+import errno
 import functools
 import sys
 from collections.abc import Sequence
@@ -7,6 +8,9 @@ from typing import Protocol
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 130
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AFTER_NO_ROOM = "What was finished before is whole. Make room and run the same command again, which goes on from there."
 
 
 class BadInput(Exception):
@@ -44,6 +48,12 @@ def command(main: Command) -> Command:
         except Interrupted as error:
             print(error, file=sys.stderr)
             return INTERRUPTED
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            where = error.filename or "a file"
+            print(f"failed: {where} cannot be written ({error.strerror}). {_AFTER_NO_ROOM}", file=sys.stderr)
+            return FAILED
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             return INTERRUPTED

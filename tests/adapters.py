@@ -15,7 +15,7 @@ def random_adapter(
     """An adapter for the SDXL base in ``base``, the same each time."""
     sdxl = families.get("sdxl")
     unet = sdxl.load(base, torch.float32, torch.device("cpu")).unet
-    modules = sdxl.lora_targets[targets]
+    modules = sdxl.lora_targets("unet")[targets]
     unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), use_dora=magnitudes))
     generator = torch.Generator().manual_seed(0)
     weights = {

@@ -43,7 +43,15 @@ def test_families_adapters_and_sources_know_no_server(package: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["zthumb.cli", "training.prepare_dataset", "training.train_lora", "training.export_lora", "evaluation", "training.mini_base"],
+    [
+        "zthumb.cli",
+        "training.caption_pictures",
+        "training.prepare_dataset",
+        "training.train_lora",
+        "training.export_lora",
+        "evaluation",
+        "training.mini_base",
+    ],
 )
 def test_help_explains_itself_without_loading_anything_heavy(module: str) -> None:
     code = (

@@ -1,52 +1,153 @@
-"""The trainable weights: put onto the base's denoiser and read back."""
+"""The trainable weights: put onto the parts of the base that are adapted, and read back."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor
-from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
-from torch import Tensor
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
 
 from foundation.seeds import derive
 from training.recipe import Recipe
+from zthumb.adapters.skeleton import as_in_files
 from zthumb.families.base import Family
 
-_PREFIX = "unet."
+_TRAINED, _START = "default", "start"
+_OVERSAMPLING, _ITERATIONS = 8, 4
+
+Parts = Mapping[str, Any]
 
 
-def attach(denoiser: Any, whole: Recipe, family: Family) -> None:
-    """Put trainable fp32 LoRA weights onto the denoiser; B starts at zero, so that the adapted model starts as the base."""
-    recipe = whole.adapter
+def attach(parts: Parts, whole: Recipe, family: Family) -> None:
+    """Put trainable fp32 LoRA weights onto ``parts`` of a pipeline, such that the adapted model starts as the base."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(whole.seed, "adapter"))
-        denoiser.add_adapter(
-            LoraConfig(
-                r=recipe.rank,
-                lora_alpha=recipe.alpha,
-                target_modules=list(family.lora_targets[recipe.targets]),
-                use_rslora=recipe.rank_stabilized,
-                use_dora=recipe.magnitudes,
-            )
-        )
-    for parameter in denoiser.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+        for part, model in parts.items():
+            modules = family.lora_modules(part, model, whole.adapter.targets)
+            inject_adapter_in_model(_configuration(whole, modules), model, adapter_name=_TRAINED)
+            if whole.adapter.initialization == "pissa":
+                _begin_with_principal_components(model, _configuration(whole, modules))
+            for name, parameter in model.named_parameters():
+                if ".lora_" in name:
+                    parameter.data = parameter.data.float()
+            _speed_up(model, whole)
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of a part that training moves."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def enable(parts: Parts, enabled: bool) -> None:
+    """Let the adapter count, or the base alone."""
+    for model in parts.values():
+        for layer in _layers(model).values():
+            layer.enable_adapters(enabled)
+            if enabled and _START in layer.lora_A:
+                _freeze_start(layer)
+
+
+def weights(parts: Parts) -> dict[str, Tensor]:
+    """What is exported, by PEFT name below each part's, on the CPU; a scale is still to be applied.
+
+    With PiSSA this is the trained weights less those they started from, side by side: an ordinary LoRA of twice the rank.
+    """
+    return {f"{path}.{name}": value.cpu() for path, layer in _paths(parts) for name, value in _exported(layer).items()}
+
+
+def state(parts: Parts) -> dict[str, Tensor]:
+    """What a run goes on from, on the CPU."""
+    found = {}
+    for part, model in parts.items():
+        for name, value in model.named_parameters():
+            if ".lora_" in name:
+                found[f"{part}.{name}"] = value.detach().cpu()
+    return found
+
+
+@torch.no_grad()
+def load(parts: Parts, found: Mapping[str, Tensor]) -> None:
+    """Put what ``state`` gave in place of the present weights."""
+    for part, model in parts.items():
+        for name, value in model.named_parameters():
+            if ".lora_" in name:
+                value.copy_(found[f"{part}.{name}"])
+
+
+def _configuration(whole: Recipe, modules: list[str]) -> LoraConfig:
+    recipe = whole.adapter
+    return LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        target_modules=modules,
+        use_rslora=recipe.rank_stabilized,
+        use_dora=recipe.magnitudes,
+    )
+
+
+@torch.no_grad()
+def _begin_with_principal_components(model: Any, configuration: LoraConfig) -> None:
+    """PiSSA (arXiv 2404.02948): start from the weight's own largest components, less themselves.
+
+    The frozen second adapter that takes them away again stands in the place of PiSSA's changed base: the base stays the base,
+    for those who ask it alone.
+    """
+    inject_adapter_in_model(configuration, model, adapter_name=_START)
+    for layer in _layers(model).values():
+        rank, scale = layer.r[_TRAINED], layer.scaling[_TRAINED]
+        weight = layer.get_base_layer().weight
+        down, up = layer.lora_A[_TRAINED].weight, layer.lora_B[_TRAINED].weight
+        if weight.device.type != "meta":
+            flat = weight.float().flatten(1)
+            left, values, right = torch.svd_lowrank(flat, min(rank + _OVERSAMPLING, *flat.shape), niter=_ITERATIONS)
+            # A weight smaller than the rank has fewer components; the others start at zero.
+            found = min(rank, len(values))
+            root = (values[:found] / scale).sqrt()
+            up.zero_()[:, :found] = (left[:, :found] * root).reshape(up[:, :found].shape)
+            down.zero_()[:found] = (root[:, None] * right[:, :found].T).reshape(down[:found].shape)
+        layer.lora_A[_START].weight.copy_(down)
+        layer.lora_B[_START].weight.copy_(up)
+        layer.scaling[_START] = -scale
+        layer.set_adapter([_TRAINED, _START])
+        _freeze_start(layer)
+
+
+def _freeze_start(layer: Any) -> None:
+    layer.lora_A[_START].requires_grad_(False)
+    layer.lora_B[_START].requires_grad_(False)
+
+
+def _speed_up(model: Any, whole: Recipe) -> None:
+    is_denoiser = hasattr(model, "set_attn_processor")
     if whole.gradient_checkpointing:
-        denoiser.enable_gradient_checkpointing()
-        # Checkpoints are made in training mode alone; nothing else in the denoiser depends on it.
-        denoiser.train()
-    if whole.compile:
-        denoiser.compile_repeated_blocks()
-    if denoiser.device.type == "cpu":
+        model.enable_gradient_checkpointing() if is_denoiser else model.gradient_checkpointing_enable()
+        # Checkpoints are made in training mode alone; nothing else in these models depends on it.
+        model.train()
+    if whole.compile and is_denoiser:
+        model.compile_repeated_blocks()
+    if model.device.type == "cpu":
         # On a CPU the backward pass of fused attention takes twice as long as plain matrix products.
-        denoiser.set_attn_processor(AttnProcessor())
+        model.set_attn_processor(AttnProcessor()) if is_denoiser else model.set_attn_implementation("eager")
 
 
-def weights(denoiser: Any) -> dict[str, Tensor]:
-    """The adapter's weights by PEFT name, on the CPU."""
-    return {_PREFIX + name: weight.detach().cpu() for name, weight in get_peft_model_state_dict(denoiser).items()}
+def _layers(model: nn.Module) -> dict[str, Any]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
-def load(denoiser: Any, found: dict[str, Tensor]) -> None:
-    """Put weights read back by ``weights`` in place of the present ones."""
-    set_peft_model_state_dict(denoiser, {name.removeprefix(_PREFIX): weight for name, weight in found.items()})
+def _paths(parts: Parts) -> Iterator[tuple[str, Any]]:
+    for part, model in parts.items():
+        for name, layer in _layers(model).items():
+            yield f"{part}.{as_in_files(part, name)}", layer
+
+
+def _exported(layer: Any) -> dict[str, Tensor]:
+    down, up = layer.lora_A[_TRAINED].weight.detach(), layer.lora_B[_TRAINED].weight.detach()
+    if _START in layer.lora_A:
+        down = torch.cat([down, layer.lora_A[_START].weight])
+        up = torch.cat([up, -layer.lora_B[_START].weight], dim=1)
+    found = {"lora_A.weight": down, "lora_B.weight": up}
+    if _TRAINED in layer.lora_magnitude_vector:
+        found["lora_magnitude_vector"] = layer.lora_magnitude_vector[_TRAINED].weight.detach()
+    return found

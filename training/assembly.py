@@ -10,7 +10,7 @@ from accelerate.utils import LoggerType
 from foundation.errors import BadInput
 from foundation.manifest import Stage
 from foundation.plugins import suggestion
-from training import adapter, prior
+from training import prior
 from training.base import DTYPES, Base
 from training.cache import Cache
 from training.course import Course
@@ -43,7 +43,6 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     if accelerator.is_main_process:
         cache.trim()
     adapted = Base.of(pipeline, family, recipe, accelerator.device)
-    adapter.attach(adapted.denoiser, recipe, family)
     return Course(
         recipe=recipe,
         run=run,

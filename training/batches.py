@@ -108,16 +108,13 @@ class Sampler:
             latents=latents,
             noise=torch.stack([each.noise for each in drawn]).to(device),
             timesteps=torch.tensor([each.timestep for each in drawn], device=device),
-            conditioning=Conditioning(told.states * kept[:, None, None], told.pooled * kept[:, None], told.time_ids),
-            where=_where(examples),
+            conditioning=Conditioning(
+                states=told.states * kept[:, None, None],
+                pooled=told.pooled * kept[:, None],
+                time_ids=told.time_ids,
+                tokens=None if told.tokens is None else told.tokens.where(kept[:, None, None], -1),
+            ),
+            where=examples.where(),
             prior=torch.tensor([place >= self._recipe.batch for place in places], device=device),
             names=examples.names,
         )
-
-
-def _where(examples: Examples) -> Tensor | None:
-    if all(mask is None for mask in examples.masks):
-        return None
-    pairs = zip(examples.masks, examples.latents, strict=True)
-    shapes = [torch.ones_like(latents[:1]) if mask is None else mask for mask, latents in pairs]
-    return torch.stack([shape / shape.mean().clamp(min=1e-6) for shape in shapes])

@@ -2,6 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import yaml
 
@@ -9,6 +12,18 @@ from training.data.dataset import Dataset
 from training.recipe import Recipe
 
 _PROGRAM = "zthumb"
+_HUB_LICENCES: Mapping[str, str] = MappingProxyType(
+    {"CreativeML Open RAIL++-M": "openrail++", "MIT": "mit", "Apache-2.0": "apache-2.0"}
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of the card: the ``prompt``, and the files with the ``base``'s picture and the ``adapted`` one, same noise."""
+
+    prompt: str
+    base: str
+    adapted: str
 
 
 def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps: int) -> dict[str, str]:
@@ -16,7 +31,8 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
 
     It holds nothing of the time or place it was written, so that the same adapter is the same file.
     """
-    rank = str(recipe.adapter.rank)
+    # PiSSA is exported with its start beside it.
+    rank = str(recipe.adapter.rank * (2 if recipe.adapter.initialization == "pissa" else 1))
     words = Counter(word.strip(",.") for entry in dataset.of("train") for word in entry.caption.split())
     return {
         "format": "pt",
@@ -29,6 +45,7 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
         # Alpha is folded into the weights on export.
         "ss_network_alpha": rank,
         "ss_network_args": "{}",
+        "ss_network_train_unet_only": str(not recipe.adapter.text_encoders),
         "ss_output_name": name,
         "ss_steps": str(steps),
         "ss_seed": str(recipe.seed),
@@ -46,29 +63,32 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
     }
 
 
-def text(recipe: Recipe, dataset: Dataset, name: str, steps: int, sha256: str) -> str:
-    """The card, with the front matter that the hub reads."""
+def text(recipe: Recipe, dataset: Dataset, name: str, steps: int, sha256: str, pictures: Sequence[Shown], licence: str) -> str:
+    """The card, with the front matter that the hub reads; ``pictures`` are shown on top."""
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     matter = {
         "base_model": recipe.base,
         "instance_prompt": dataset.trigger,
         "library_name": "diffusers",
+        **licence_matter(licence),
         "tags": ["lora", "stable-diffusion-xl", "text-to-image"],
+        **({"widget": [{"text": shown.prompt, "output": {"url": shown.adapted}} for shown in pictures]} if pictures else {}),
     }
     return f"""---
-{yaml.safe_dump(matter, sort_keys=False).rstrip()}
+{yaml.safe_dump(matter, sort_keys=False, allow_unicode=True).rstrip()}
 ---
 
 # {name}
 
 A LoRA for `{recipe.base}`. Write **{dataset.trigger}** in the prompt to call it up.
 
-| | |
+{_table(pictures)}| | |
 |---|---|
 | pictures | {len(dataset.of("train"))} at {recipe.resolution} px |
 | steps | {steps}, batch {recipe.batch}, seed {recipe.seed} |
-| adapter | rank {recipe.adapter.rank}, {recipe.adapter.targets}; alpha folded in, so alpha = rank |
+| adapter | rank {recipe.adapter.rank}, {_adapted(recipe)}; alpha is folded in |
 | learning rate | {recipe.optimizer.lr:g} |
+| licence | that of the base: {licence} |
 | SHA-256 of `{name}.safetensors` | `{sha256}` |
 
 `{name}.safetensors` is in the kohya layout, `pytorch_lora_weights.safetensors` in the diffusers layout: one adapter twice.
@@ -79,3 +99,21 @@ Captions it was trained on, for instance:
 
 Made by {_PROGRAM}; `manifest.json` names every input.
 """
+
+
+def licence_matter(licence: str) -> dict[str, str]:
+    """The licence as the hub's front matter takes it: its own name for those it knows."""
+    known = _HUB_LICENCES.get(licence)
+    return {"license": known} if known else {"license": "other", "license_name": licence}
+
+
+def _adapted(recipe: Recipe) -> str:
+    return recipe.adapter.targets + (", text encoders too" if recipe.adapter.text_encoders else "")
+
+
+def _table(pictures: Sequence[Shown]) -> str:
+    """Base and adapter side by side; nothing without pictures."""
+    if not pictures:
+        return ""
+    rows = [f"| ![]({shown.base}) | ![]({shown.adapted}) | {shown.prompt} |" for shown in pictures]
+    return "\n".join(["| the base | with the adapter | the same prompt and noise |", "|---|---|---|", *rows]) + "\n\n"

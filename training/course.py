@@ -85,8 +85,9 @@ class Course:
     def _save(self, done: int) -> None:
         if self.accelerator.is_main_process:
             folder, best = self.run.checkpoints, selection.lowest(self.run.validations())
+            adapter, state = self.loop.adapter(), self.loop.state()
             try:
-                checkpoints.save(folder, done, self.fingerprint, self.loop.adapter(), self.loop.state(), self.recipe.seed)
+                checkpoints.save(folder, done, self.fingerprint, adapter, state, self.recipe.seed)
             # torch and safetensors tell of a full disk in exceptions of their own.
             except (OSError, RuntimeError, SafetensorError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]

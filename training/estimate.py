@@ -6,7 +6,8 @@ matrix product on this machine.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,9 +16,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from training import adapter
-from training.base import DTYPES
+from training.base import DTYPES, Adapted, adapted_parts
 from training.recipe import Recipe
-from zthumb.families.base import Conditioning, Family
+from zthumb.families.base import Family
 
 EFFICIENCY = 0.4
 """Share of a large matrix product's speed that a whole step reaches; the rest goes to small operations and memory."""
@@ -41,28 +42,27 @@ class Estimate:
         return self.weights + self.adapter + self.activations
 
 
-def estimate(recipe: Recipe, family: Family, configuration: Mapping[str, Any], device: torch.device) -> Estimate:
-    """Walk one step of ``recipe`` on ``device`` for a denoiser of ``configuration``."""
+def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> Estimate:
+    """Walk one step of ``recipe`` on ``device`` for the base in ``folder``, of which the configuration is enough."""
     dtype, fused = DTYPES[recipe.precision], _FusedAttention()
     pictures = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 else 0)
     with torch.device("meta"):
-        denoiser = family.empty_part(family.denoiser_part, configuration)
-        denoiser.requires_grad_(False)
-        for parameter in denoiser.parameters():
-            parameter.data = parameter.data.to(dtype)
-        adapter.attach(denoiser, recipe, family)
+        adapted = _adapted(recipe, family, folder, dtype)
+        denoiser: Any = adapted.parts[family.denoiser_part]
         denoiser.set_attn_processor(fused if device.type == "cuda" else AttnProcessor())
-        noisy, conditioning = family.empty_inputs(configuration, pictures, recipe.resolution)
-        kept = _Kept(denoiser)
+        configuration = family.configuration(folder, family.denoiser_part)
+        noisy, told = family.empty_inputs(configuration, pictures, recipe.resolution)
+        told = replace(told, states=told.states.to(dtype), pooled=told.pooled.to(dtype), time_ids=told.time_ids.to(dtype))
+        kept = _Kept(adapted)
         with FlopCounterMode(display=False) as operations:
             with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-                loss: Tensor = family.predict(denoiser, noisy.to(dtype), torch.zeros(pictures), _cast(conditioning, dtype)).sum()
+                loss: Tensor = adapted(noisy.to(dtype), torch.zeros(pictures), told).sum()
             attended = fused.operations
             forward = operations.get_total_flops() + attended
             loss.backward()  # type: ignore[no-untyped-call]
-    trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
+    trained = sum(parameter.numel() for parameter in adapter.trained(adapted))
     return Estimate(
-        weights=sum(parameter.nbytes for parameter in denoiser.parameters() if not parameter.requires_grad),
+        weights=sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad),
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.average else 0))),
         activations=kept.bytes,
         # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's pictures.
@@ -71,6 +71,15 @@ def estimate(recipe: Recipe, family: Family, configuration: Mapping[str, Any], d
         + 2.5 * attended
         + forward * (pictures - recipe.batch) / pictures,
     )
+
+
+def _adapted(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> Adapted:
+    """The adapted parts without values."""
+    parts = {}
+    for name in adapted_parts(recipe, family):
+        parts[name] = family.empty_part(name, family.configuration(folder, name)).requires_grad_(False).to(dtype)
+    adapter.attach(parts, recipe, family)
+    return Adapted(family, parts)
 
 
 def operations_per_second(device: torch.device, dtype: torch.dtype) -> float:
@@ -131,7 +140,3 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, ...]:
         return tuple(torch.empty_like(tensor) for tensor in ctx.saved_tensors[:3])
-
-
-def _cast(told: Conditioning, dtype: torch.dtype) -> Conditioning:
-    return Conditioning(told.states.to(dtype), told.pooled.to(dtype), told.time_ids)

@@ -41,12 +41,20 @@ class Examples:
         """Height and width of each picture's latents."""
         return tuple((latents.shape[-2], latents.shape[-1]) for latents in self.latents)
 
+    def where(self) -> Tensor | None:
+        """Where pictures of one size are learned (N, 1, h, w), of mean one for each; None where all of every picture counts."""
+        if all(mask is None for mask in self.masks):
+            return None
+        pairs = zip(self.masks, self.latents, strict=True)
+        shapes = [torch.ones_like(latents[:1]) if mask is None else mask for mask, latents in pairs]
+        return torch.stack([shape / shape.mean().clamp(min=1e-6) for shape in shapes])
+
     def take(self, chosen: Sequence[int]) -> "Examples":
         """Some of them, in the order asked for."""
         told, index = self.conditioning, list(chosen)
         return Examples(
             tuple(self.latents[place] for place in index),
-            Conditioning(told.states[index], told.pooled[index], told.time_ids[index]),
+            told[index],
             tuple(self.masks[place] for place in index),
             tuple(self.names[place] for place in index),
         )
@@ -68,20 +76,20 @@ class Encoders:
         """The prepared pictures ``entries`` in ``folder`` with their captions, sizes and masks."""
         with placed(self.pipeline, self.family.picture_parts, self.device):
             latents = tuple(self._latents(entry, folder) for entry in tqdm(entries, "encode", unit="picture"))
-        states, pooled = self.captions([entry.caption for entry in entries])
+        states, pooled, tokens = self.captions([entry.caption for entry in entries])
         time_ids = torch.tensor([[*entry.original_size, *entry.crop, *entry.size] for entry in entries], device=pooled.device)
         masks = tuple(_mask(entry, folder, each) for entry, each in zip(entries, latents, strict=True))
-        return Examples(latents, Conditioning(states, pooled, time_ids), masks, tuple(entry.source for entry in entries))
+        return Examples(latents, Conditioning(states, pooled, time_ids, tokens), masks, tuple(entry.source for entry in entries))
 
-    def captions(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """The text states (N, tokens, width) and pooled embeddings (N, width) of ``captions``."""
+    def captions(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """The text states (N, tokens, width), pooled embeddings (N, width) and tokens (N, encoders, tokens) of ``captions``."""
         with placed(self.pipeline, self.family.text_parts, self.device):
             found = [
                 self.cache.get("captions", {"caption": caption, **self._captions}, partial(self._embeddings, caption))
                 for caption in captions
             ]
         states, pooled = (torch.cat([each[name] for each in found]).to(self.device) for name in ("states", "pooled"))
-        return states, pooled
+        return states, pooled, self.family.tokens(self.pipeline, captions).to(self.device)
 
     def _latents(self, entry: Entry, folder: Path) -> Tensor:
         depends_on = {"picture": entry.sha256, "size": entry.size, "crop": entry.crop, **self._pictures}
@@ -98,10 +106,9 @@ class Encoders:
 
 def joined(first: Examples, second: Examples) -> Examples:
     """Both one after the other."""
-    a, b = first.conditioning, second.conditioning
     return Examples(
         first.latents + second.latents,
-        Conditioning(torch.cat([a.states, b.states]), torch.cat([a.pooled, b.pooled]), torch.cat([a.time_ids, b.time_ids])),
+        first.conditioning + second.conditioning,
         first.masks + second.masks,
         first.names + second.names,
     )

@@ -1,6 +1,7 @@
 """Entry point 3: the trained adapter → ``models/lora/<run>`` in both layouts, with its card."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,14 @@ from training.checkpoints import Checkpoint
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
 from training.recipe import Recipe
-from training.run import RECIPE, Run
+from training.run import PREVIEWS, RECIPE, Run
 from training.train_lora import RUNS
 from zthumb.adapters.layouts import DIFFUSERS_FILE
+from zthumb.sources.catalogue import licence_of
 from zthumb.sources.local import family_of, find_base, hash_base
 
 ADAPTERS = Path("models/lora")
+IMAGES = "images"
 
 
 @command
@@ -92,7 +95,24 @@ def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, name: str,
     save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
     save_diffusers(adapter, folder / DIFFUSERS_FILE)
     digest = hash_file(folder / f"{name}.safetensors")
-    (folder / "README.md").write_text(card.text(recipe, dataset, name, checkpoint.step, digest), encoding="utf-8")
+    shown = _pictures(checkpoint, recipe, dataset, folder)
+    words = card.text(recipe, dataset, name, checkpoint.step, digest, shown, licence_of(recipe.base))
+    (folder / "README.md").write_text(words, encoding="utf-8")
+
+
+def _pictures(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, folder: Path) -> list[card.Shown]:
+    """The run's previews at the checkpoint, and the base's own, copied beside the card."""
+    previews = checkpoint.folder.parent.parent / PREVIEWS
+    shown = []
+    for number, prompt in enumerate(recipe.previews.prompts, start=1):
+        pair = [previews / f"step-{step:06d}" / f"{number:02d}.png" for step in (0, checkpoint.step)]
+        if all(path.exists() for path in pair):
+            files = [f"{IMAGES}/{number:02d}-{name}.png" for name in ("base", "adapter")]
+            (folder / IMAGES).mkdir(exist_ok=True)
+            for path, file in zip(pair, files, strict=True):
+                shutil.copyfile(path, folder / file)
+            shown.append(card.Shown(prompt.replace("{trigger}", dataset.trigger), *files))
+    return shown
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ from training.checkpoints import Checkpoint
 from training.examples import Examples
 from training.objective import add_noise, loss_weights, squared_errors, target
 from training.rate import rate_at
-from training.recipe import Recipe
-from zthumb.families.base import Conditioning
+from training.recipe import OptimizerRecipe, Recipe
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class Loop:
 
     def __init__(self, recipe: Recipe, base: Base, accelerator: Accelerator, examples: Examples, prior: Examples | None) -> None:
         self._recipe, self._base, self._accelerator = recipe, base, accelerator
-        self._parameters = [parameter for parameter in base.denoiser.parameters() if parameter.requires_grad]
-        optimizer = optimizers.make(recipe.optimizer, self._parameters)
-        self._denoiser, self._optimizer = accelerator.prepare(base.denoiser, optimizer)
+        self._parameters = adapter.trained(base.adapted)
+        optimizer = optimizers.make(recipe.optimizer, _groups(base, recipe.optimizer))
+        self._adapted, self._optimizer = accelerator.prepare(base.adapted, optimizer)
         self._sampler = Sampler(recipe, examples, prior, len(base.levels), accelerator.process_index, accelerator.num_processes)
         self.average = Average(self._parameters, recipe.adapter.average)
 
@@ -57,12 +56,12 @@ class Loop:
     def adapter(self) -> dict[str, Tensor]:
         """The weights to export as they are now, by PEFT name, on the CPU."""
         with self.average.in_place():
-            return adapter.weights(self._base.denoiser)
+            return adapter.weights(self._base.parts)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps to go on from."""
         return {
-            "weights": adapter.weights(self._base.denoiser),
+            "weights": adapter.state(self._base.parts),
             "optimizer": self._optimizer.state_dict(),
             "average": self.average.state(),
         }
@@ -70,20 +69,29 @@ class Loop:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from ``checkpoint``."""
         state = checkpoint.training()
-        adapter.load(self._base.denoiser, state["weights"])
+        adapter.load(self._base.parts, state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.average.load(state["average"])
+
+    def release(self) -> None:
+        """Let go of the wrapper through which processes share gradients; no step can follow.
+
+        It must be gone before the process group is: a group that dies with its last wrapper waits, with Python's lock held, for a
+        thread that waits for that lock, and now and then a run of several processes would never leave.
+        """
+        self._adapted = None
+        self._accelerator.free_memory()
 
     def step(self, step: int) -> Report:
         """Make one step."""
         rate = rate_at(step, self._recipe.steps, self._recipe.optimizer)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         batches = [batch for one_pass in self._sampler.passes(step) for batch in one_pass]
         sums = torch.zeros(2, device=self._accelerator.device)
         for number, batch in enumerate(batches, start=1):
             # Processes exchange their gradients once, with the last.
-            together = contextlib.nullcontext() if number == len(batches) else self._accelerator.no_sync(self._denoiser)
+            together = contextlib.nullcontext() if number == len(batches) else self._accelerator.no_sync(self._adapted)
             with together:
                 sums += self._learn_from(batch, step)
         norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._recipe.optimizer.clip_norm))
@@ -99,7 +107,7 @@ class Loop:
         """Add the gradients of one batch; its share of the step's losses, the concept's and the prior's (2,)."""
         base, levels = self._base, self._base.levels
         noisy = add_noise(batch.latents, batch.noise, levels, batch.timesteps)
-        predicted = base.predict(noisy, batch.timesteps, batch.conditioning, through=self._denoiser)
+        predicted = base.predict(noisy, batch.timesteps, batch.conditioning, through=self._adapted)
         wanted = target(base.prediction, batch.latents, batch.noise, levels, batch.timesteps)
         if batch.prior.any():
             wanted = wanted.where(~batch.prior[:, None, None, None], self._base_prediction(noisy, batch))
@@ -118,8 +126,7 @@ class Loop:
         """What the base predicts where the prior is to be kept; zero elsewhere."""
         predicted, kept, told = torch.zeros_like(noisy), batch.prior, batch.conditioning
         with self._base.alone():
-            conditioning = Conditioning(told.states[kept], told.pooled[kept], told.time_ids[kept])
-            predicted[kept] = self._base.predict(noisy[kept], batch.timesteps[kept], conditioning)
+            predicted[kept] = self._base.predict(noisy[kept], batch.timesteps[kept], told[kept])
         return predicted
 
     def _not_finite(self, step: int, batches: list[Batch], errors: Tensor | None = None) -> StageFailed:
@@ -134,3 +141,11 @@ class Loop:
             f"step {step + 1}: the {what} is not finite ({', '.join(seen)}). The last checkpoint is as it was. "
             "Lower optimizer.lr, or use precision: fp32."
         )
+
+
+def _groups(base: Base, recipe: OptimizerRecipe) -> list[dict[str, Any]]:
+    """The trained weights as the optimizer takes them: those of the text encoders may learn at a rate of their own."""
+    text = [parameter for part in base.adapted.text_parts.values() for parameter in adapter.trained(part)]
+    own = [{"params": adapter.trained(base.parts[base.family.denoiser_part]), "share": 1.0}]
+    share = 1.0 if recipe.text_encoder_lr is None else recipe.text_encoder_lr / recipe.lr
+    return own + ([{"params": text, "share": share}] if text else [])

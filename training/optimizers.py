@@ -10,7 +10,8 @@ from torch import Tensor
 from foundation.errors import BadInput
 from training.recipe import OptimizerRecipe
 
-Parameters = Sequence[Tensor]
+Parameters = Sequence[Tensor] | Sequence[dict[str, Any]]
+"""Weights, or groups of them with settings of their own."""
 
 
 def make(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:

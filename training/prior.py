@@ -44,10 +44,10 @@ def _paint(recipe: PriorRecipe, resolution: int, seed: int, base_sha256: str, en
             return {"latents": _painted(prompts, recipe, resolution, seed, encoders.pipeline)}
 
     painted = encoders.cache.get("prior", depends_on, make)
-    states, pooled = encoders.captions(prompts)
+    states, pooled, tokens = encoders.captions(prompts)
     time_ids = torch.tensor([[resolution, resolution, 0, 0, resolution, resolution]] * len(prompts), device=pooled.device)
     latents = tuple(painted["latents"].to(encoders.device))
-    return Examples(latents, Conditioning(states, pooled, time_ids), (None,) * len(latents), tuple(prompts))
+    return Examples(latents, Conditioning(states, pooled, time_ids, tokens), (None,) * len(latents), tuple(prompts))
 
 
 def _painted(prompts: list[str], recipe: PriorRecipe, resolution: int, seed: int, pipeline: Any) -> torch.Tensor:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from foundation.config import Strict, parse, read_yaml
 from foundation.errors import BadInput
@@ -19,7 +19,9 @@ class AdapterRecipe(Strict):
 
     ``rank_stabilized`` scales by ``alpha`` / √``rank`` instead (rsLoRA, arXiv 2312.03732), which lets high ranks learn as fast as
     low ones. ``magnitudes`` learns the norm of each output's weights apart from their direction (DoRA, arXiv 2402.09353).
-    With an ``average`` above zero it is the exponential moving average of the trained weights with that decay.
+    With an ``average`` above zero it is the exponential moving average of the trained weights with that decay. With
+    ``text_encoders`` the prompt's readers are adapted too. The weights start at random and zero (``kaiming``), or with the base's
+    own largest components (``pissa``, arXiv 2404.02948), which learns faster and is exported at twice the rank.
     """
 
     rank: int = Field(default=16, ge=1, le=256)
@@ -28,6 +30,14 @@ class AdapterRecipe(Strict):
     rank_stabilized: bool = False
     magnitudes: bool = False
     average: float = Field(default=0.0, ge=0, lt=1)
+    text_encoders: bool = False
+    initialization: Literal["kaiming", "pissa"] = "kaiming"
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.magnitudes and self.initialization == "pissa":
+            raise ValueError("magnitudes and initialization: pissa cannot be had together")
+        return self
 
     @property
     def scale(self) -> float:
@@ -38,17 +48,24 @@ class AdapterRecipe(Strict):
 class OptimizerRecipe(Strict):
     """What moves the weights: AdamW, AdamW with a state of 8 bits, Prodigy (with an ``lr`` of 1 it finds its own) or Adafactor.
 
-    The rate rises to ``lr`` over ``warm_up`` steps and then follows ``schedule`` to the run's end. Gradients longer than
-    ``clip_norm`` are shortened to it.
+    The rate rises to ``lr`` over ``warm_up`` steps and then follows ``schedule`` to the run's end; that of the text encoders, if
+    they are adapted, may be another, ``text_encoder_lr``. Gradients longer than ``clip_norm`` are shortened to it.
     """
 
     name: Literal["adamw", "adamw_8bit", "prodigy", "adafactor"] = "adamw"
     lr: float = Field(default=1e-4, gt=0)
+    text_encoder_lr: float | None = Field(default=None, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.99)
     warm_up: int = Field(default=20, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.name == "prodigy" and self.text_encoder_lr is not None:
+            raise ValueError("prodigy finds one rate for all weights: leave text_encoder_lr out")
+        return self
 
 
 class ObjectiveRecipe(Strict):

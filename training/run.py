@@ -19,6 +19,7 @@ from training.recipe import Recipe
 from training.validation import Validation
 
 METRICS, VALIDATION, RECIPE, CHOSEN = "metrics.jsonl", "validation.jsonl", "recipe.yaml", "chosen.json"
+PREVIEWS = "previews"
 
 
 class Run:
@@ -27,7 +28,7 @@ class Run:
     def __init__(self, folder: Path, leads: bool = True) -> None:
         self.folder, self._leads = folder, leads
         self.checkpoints = folder / "checkpoints"
-        self.previews = folder / "previews"
+        self.previews = folder / PREVIEWS
 
     @classmethod
     @contextlib.contextmanager

@@ -1,14 +1,15 @@
 """Entry point 2: a recipe and a prepared data set → a trained adapter."""
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.arguments import run_name
-from foundation.errors import DONE, BadInput, command
+from foundation.errors import DONE, BadInput, StageFailed, command
 from foundation.files import write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
@@ -32,12 +33,12 @@ RUNS = Path("outputs/lora")
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one adapter from a recipe; exit code 0 done, 1 failed, 2 bad input."""
-    arguments = _parser().parse_args(argv)
+    arguments = _arguments(argv)
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
-    base = find_base(recipe.base)  # 2. onto which model
     if arguments.estimate:
-        _print_estimate(recipe, base)
+        _print_estimate(recipe)
         return DONE
+    base = find_base(recipe.base)  # 2. onto which model
     dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
     stage = Stage("train", inputs, recipe.model_dump(mode="json"), recipe.seed)
@@ -48,12 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.force:
             run.clear()
         run.begin(recipe)
-        course = _assembled(run, recipe, base, dataset, arguments.dataset, stage)
-        last = _walk(course)  # 5. the work
+        with _memory_advice(recipe, base):
+            course = _assembled(run, recipe, base, dataset, arguments.dataset, stage)
+            last = _walk(course)  # 5. the work
         if course.accelerator.is_main_process:
             _conclude(run, recipe, last)  # 6. what came of it
             stage.write_manifest(run.folder, _outputs(run))
     return DONE
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if not arguments.estimate and (arguments.dataset is None or arguments.run is None):
+        parser.error("--dataset and --run are needed, but for --estimate")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,9 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a LoRA on a prepared data set and write checkpoints and metrics to outputs/lora/RUN. A run that was "
         "interrupted goes on from its last checkpoint and ends with the same bytes.",
     )
-    parser.add_argument("--dataset", type=Path, required=True, help="the prepared data set's folder")
-    parser.add_argument("--run", type=run_name, required=True, help="the run's name")
-    parser.add_argument("--estimate", action="store_true", help="print the memory and time a step will take, and do nothing else")
+    parser.add_argument("--dataset", type=Path, help="the prepared data set's folder")
+    parser.add_argument("--run", type=run_name, help="the run's name")
+    parser.add_argument(
+        "--estimate", action="store_true", help="tell the memory and time of a step of RECIPE, and do nothing else"
+    )
     parser.add_argument("--recipe", default="mini", help="a recipe's name or file (default: mini)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe, as in optimizer.lr=2e-4"
@@ -83,15 +95,19 @@ def _dataset(folder: Path, recipe: Recipe) -> Dataset:
     return dataset
 
 
-def _print_estimate(recipe: Recipe, base: Path) -> None:
+def _print_estimate(recipe: Recipe) -> None:
     import torch
 
     from training.estimate import EFFICIENCY, estimate, operations_per_second
     from zthumb import families
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # What is asked before a base is there can be told of the one that its family knows.
+    references = {families.get(name).reference.name: families.get(name).reference for name in families.names()}
+    is_there = (Path(recipe.base) / "model_index.json").is_file()
+    base = find_base(recipe.base) if is_there else references.get(Path(recipe.base).name) or find_base(recipe.base)
     family = families.get(family_of(base))
-    needed = estimate(recipe, family, family.configuration(base, family.denoiser_part), device)
+    needed = estimate(recipe, family, base, device)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
     for name, size in (("weights", needed.weights), ("adapter", needed.adapter), ("activations", needed.activations)):
         print(f"estimate: {name} {size / 2**30:.2f} GiB")
@@ -104,6 +120,25 @@ def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: P
     from training.assembly import assemble
 
     return assemble(run, recipe, base, dataset, folder, stage)
+
+
+@contextlib.contextmanager
+def _memory_advice(recipe: Recipe, base: Path) -> Iterator[None]:
+    """Where memory runs out, say what would fit instead."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        if not (isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))):
+            raise
+        import torch
+
+        from training.memory import advice
+        from zthumb import families
+
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        raise StageFailed(advice(recipe, families.get(family_of(base)), base, device)) from None
 
 
 def _walk(course: "Course") -> int:
@@ -125,6 +160,7 @@ def _walk(course: "Course") -> int:
         last = course.finish(show)
     # Together: a process that leaves while another still talks to it waits for ever.
     course.accelerator.wait_for_everyone()
+    course.loop.release()
     course.accelerator.end_training()
     return last
 

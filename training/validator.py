@@ -85,7 +85,8 @@ class Validator:
         latents = torch.stack(repeated.latents)
         noisy = add_noise(latents, noise, self.base.levels, timesteps)
         predicted = self.base.predict(noisy, timesteps, repeated.conditioning)
-        return squared_errors(predicted, target(self.base.prediction, latents, noise, self.base.levels, timesteps))
+        wanted = target(self.base.prediction, latents, noise, self.base.levels, timesteps)
+        return squared_errors(predicted, wanted, repeated.where())
 
     def _noise(self, one: Examples, place: int, side: str, number: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive(self._recipe.seed, "validation", side, place, number))

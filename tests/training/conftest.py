@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import adapter, prepare_dataset
+from training import prepare_dataset
 from training import recipe as recipes
 from training.base import Base
 from training.cache import Cache
@@ -42,13 +42,12 @@ def validation(step: int, loss: float) -> Validation:
     return Validation(step=step, pictures=2, loss=found, change=change, gap=0.01, strata=strata)
 
 
-def prepared_base(dataset: Path) -> tuple[Recipe, Base, Examples, Examples]:
+def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, Base, Examples, Examples]:
     """The quick recipe, the miniature with an adapter on it, and the trained and held-out pictures, encoded."""
-    recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1"])
+    recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1", *sets])
     found, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
     pipeline = family.load(found, torch.float32, device)
     encoders = Encoders(family, pipeline, found, Cache(Path("outputs/cache"), 2**30), device)
     entries = read_dataset(dataset)
     base = Base.of(pipeline, family, recipe, device)
-    adapter.attach(base.denoiser, recipe, family)
     return recipe, base, encoders.encode(entries.of("train"), dataset), encoders.encode(entries.of("holdout"), dataset)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundation.files import read_json
+from training import train_lora
 from training.estimate import Estimate, estimate
 from training.recipe import Recipe
 from zthumb import families
@@ -16,8 +16,7 @@ pytestmark = pytest.mark.slow
 def _sdxl(device: str = "cuda", **values: object) -> Estimate:
     recipe = {"base": "x", "resolution": 1024, "batch": 1, "precision": "bf16", "prior": {"weight": 0}, **values}
     sdxl = families.get("sdxl")
-    configuration = sdxl.configuration(sdxl.reference, sdxl.denoiser_part)
-    return estimate(Recipe.model_validate(recipe), sdxl, configuration, torch.device(device))
+    return estimate(Recipe.model_validate(recipe), sdxl, sdxl.reference, torch.device(device))
 
 
 def test_sdxl_at_1024_needs_about_what_peers_publish() -> None:
@@ -38,10 +37,32 @@ def test_twice_the_batch_is_twice_the_work_and_a_rank_has_its_price() -> None:
     assert wide.adapter == 8 * one.adapter
 
 
+def test_adapted_text_encoders_cost_their_weights_and_their_adapter() -> None:
+    alone, with_text = _sdxl(), _sdxl(adapter={"text_encoders": True})
+
+    # CLIP ViT-L's text tower and OpenCLIP bigG's, with its projection.
+    assert with_text.weights - alone.weights == 2 * (123_060_480 + 694_659_840)
+    assert with_text.adapter > alone.adapter
+    assert with_text.activations > alone.activations
+    assert with_text.operations > alone.operations
+
+
+def test_it_is_told_before_the_base_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train_lora.main(["--estimate", "--recipe", "sdxl_12gb"]) == 0
+    printed = capsys.readouterr().out
+    assert "weights 4.78 GiB" in printed
+    assert "tera-operations a step" in printed
+    assert list(tmp_path.iterdir()) == []
+    assert train_lora.main(["--estimate", "--set", "base=models/gone"]) == 2
+    assert "no base model is there" in capsys.readouterr().err
+
+
 def test_the_miniatures_recipe_fits_a_laptop(miniature: Path) -> None:
-    configuration = read_json(miniature / "unet" / "config.json")
     recipe = Recipe.model_validate({"base": "x", "resolution": 128, "batch": 8, "prior": {"weight": 0}})
 
-    needed = estimate(recipe, families.get("sdxl"), configuration, torch.device("cpu"))
+    needed = estimate(recipe, families.get("sdxl"), miniature, torch.device("cpu"))
 
     assert needed.peak < 2**30

@@ -1,6 +1,8 @@
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.training.conftest import quick_arguments
 from training import export_lora, train_lora
@@ -28,6 +30,23 @@ def test_a_finished_run_is_exported_in_both_layouts_with_its_card(prepared: Path
     capsys.readouterr()
     assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
     assert "up to date" in capsys.readouterr().out
+
+
+def test_the_card_shows_base_and_adapter_side_by_side(prepared: Path) -> None:
+    previews = 'previews.prompts=["a photo of a {trigger}", "a red star"]'
+    train_lora.main(quick_arguments(prepared, "a", previews, "previews.steps=2", "validation.choose=last"))
+    assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
+    folder = Path("models/lora/a")
+    card = (folder / "README.md").read_text()
+    matter = yaml.safe_load(card.split("---")[1])
+    assert [shown["text"] for shown in matter["widget"]] == ["a photo of a zbadge", "a red star"]
+    assert (matter["license"], matter["base_model"]) == ("mit", "models/mini-sdxl")
+    pictures = re.findall(r"!\[\]\(([^)]+)\)", card)
+    assert len(pictures) == 4
+    assert all((folder / picture).is_file() for picture in pictures)
+    run = Path("outputs/lora/a/previews")
+    assert (folder / pictures[0]).read_bytes() == (run / "step-000000" / "01.png").read_bytes()
+    assert (folder / pictures[1]).read_bytes() == (run / "step-000006" / "01.png").read_bytes()
 
 
 def test_a_run_that_is_not_finished_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,10 @@
 """Training, driven as a user would, on the miniature."""
 
-import errno
 import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from foundation.hashing import hash_file
@@ -114,23 +113,48 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(prepared: Path) 
     assert _adapter("a") == adapter
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(
-    prepared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved = torch.save
+@pytest.mark.parametrize(("room", "told"), [(200_000, "the checkpoint of step 4 cannot be written"), (100, "cannot be written")])
+def test_no_room_for_a_file_leaves_the_checkpoint_before_and_says_so(prepared: Path, room: int, told: str) -> None:
+    train_lora.main(quick_arguments(prepared, "whole"))
+    train_lora.main(quick_arguments(prepared, "a"))
+    run = Path("outputs/lora/a")
+    for later in ("step-000004", "step-000006"):
+        shutil.rmtree(run / "checkpoints" / later, ignore_errors=True)
+    subprocess.run(["cp", "-r", "outputs/lora/whole/checkpoints/step-000002", str(run / "checkpoints")], check=False)
+    (run / "manifest.json").unlink()
+    kept = [each.step for each in checkpoints.found(run / "checkpoints")]
 
-    def full_after_the_first(value: object, path: Path) -> None:
-        if value["weights"] and checkpoints.found(Path("outputs/lora/a/checkpoints")):  # type: ignore[index]
-            raise OSError(errno.ENOSPC, "No space left on device")
-        saved(value, path)
+    # The system refuses every file that grows beyond it, as a full disk would.
+    limited = subprocess.run(
+        [sys.executable, "-m", "training.train_lora", *quick_arguments(prepared, "a")],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
 
-    monkeypatch.setattr(torch, "save", full_after_the_first)
+    assert limited.returncode == 1, limited.stderr
+    assert told in limited.stderr.splitlines()[-1]
+    assert "Traceback" not in limited.stderr
+    assert [each.step for each in checkpoints.found(run / "checkpoints") if each.is_sound] == kept
+    assert train_lora.main(quick_arguments(prepared, "a")) == 0
+    assert _adapter("a") == _adapter("whole")
 
-    assert train_lora.main(quick_arguments(prepared, "a")) == 1
 
-    printed = capsys.readouterr().err
-    assert "step 4 cannot be written (No space left on device)" in printed
-    assert [each.step for each in checkpoints.found(Path("outputs/lora/a/checkpoints")) if each.is_sound] == [2]
+def test_out_of_memory_says_which_settings_would_fit(prepared: Path) -> None:
+    limited = subprocess.run(
+        [sys.executable, "-m", "training.train_lora", *quick_arguments(prepared, "a", "batch=512", "prior.weight=0")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30)),
+    )
+    assert limited.returncode == 1, limited.stderr
+    told = limited.stderr.splitlines()[-1]
+    assert "out of memory: 6.0 GiB are there, about" in told
+    assert "--set gradient_checkpointing=true --set batch=" in told
+    assert "Traceback" not in limited.stderr
 
 
 def test_two_processes_learn_what_one_learns_from_twice_the_batch(prepared: Path) -> None:

@@ -1,5 +1,6 @@
 """Looks at held-out pictures: the same each time, against the base, by timestep."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def validator(prepared: Path) -> Validator:
 def _shake(validator: Validator) -> None:
     """Make the adapter do something, whatever it is."""
     generator = torch.Generator().manual_seed(0)
-    for parameter in validator.base.denoiser.parameters():
+    for parameter in validator.base.adapted.parameters():
         if parameter.requires_grad:
             parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
 
@@ -54,3 +55,21 @@ def test_the_same_weights_are_found_the_same_whenever_they_are_looked_at(validat
     first, second = validator.look(2), validator.look(4)
 
     assert first.model_copy(update={"step": 4}) == second
+
+
+def test_what_a_mask_leaves_out_is_not_looked_at(validator: Validator, prepared: Path) -> None:
+    recipe, base, trained, held_out = prepared_base(prepared)
+    half = torch.zeros(1, *held_out.latents[0].shape[-2:])
+    half[:, :, 8:] = 1
+    kept = [half] * len(held_out)
+    spoilt = tuple(torch.where(half > 0, latents, latents + 5) for latents in held_out.latents)
+
+    found = [
+        Validator(recipe, base, trained, replace(held_out, latents=latents, masks=tuple(kept))).look(0).loss.mean
+        for latents in (held_out.latents, spoilt)
+    ]
+    unmasked = Validator(recipe, base, trained, held_out).look(0).loss.mean
+
+    assert found[0] != pytest.approx(unmasked, rel=1e-3)
+    # The other half still shows through the denoiser's attention, and nowhere else.
+    assert found[1] < 3 * found[0]

@@ -17,7 +17,7 @@ from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions
 from training import adapter
-from training.base import Base
+from training.base import Adapted, Base
 from training.estimate import Estimate, estimate, operations_per_second
 from training.objective import squared_errors
 from training.recipe import Recipe
@@ -80,7 +80,7 @@ def measure(batch: int, checkpointing: bool, compiled: bool, peak: float, device
         }
     )
     seconds = _seconds_per_step(recipe, family, device)
-    needed: Estimate = estimate(recipe, family, _configuration(family), device)
+    needed: Estimate = estimate(recipe, family, family.reference, device)
     return Row(
         batch=batch,
         gradient_checkpointing=checkpointing,
@@ -97,10 +97,11 @@ def _seconds_per_step(recipe: Recipe, family: Family, device: torch.device) -> f
         torch.manual_seed(0)
         denoiser = family.empty_part(family.denoiser_part, _configuration(family)).to(torch.bfloat16)
         denoiser.requires_grad_(False)
-        adapter.attach(denoiser, recipe, family)
+        adapter.attach({family.denoiser_part: denoiser}, recipe, family)
         noisy, told = family.empty_inputs(_configuration(family), recipe.batch, recipe.resolution)
-    base = Base(family, denoiser, torch.linspace(0.999, 0.005, NOISE_LEVELS, device=device), "epsilon", torch.bfloat16)
-    optimizer = torch.optim.AdamW([weight for weight in denoiser.parameters() if weight.requires_grad], lr=1e-4, fused=True)
+    adapted = Adapted(family, {family.denoiser_part: denoiser})
+    base = Base(family, adapted, torch.linspace(0.999, 0.005, NOISE_LEVELS, device=device), "epsilon", torch.bfloat16)
+    optimizer = torch.optim.AdamW(adapter.trained(denoiser), lr=1e-4, fused=True)
     for number in range(WARM_UP + STEPS):
         if number == WARM_UP:
             torch.cuda.synchronize()

@@ -17,7 +17,6 @@ from tqdm import trange
 from foundation.errors import DONE, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_facts
-from training import adapter
 from training import recipe as recipes
 from training.base import DTYPES, Base
 from training.batches import Sampler
@@ -68,7 +67,6 @@ def measure(recipe: Recipe, folder: Path, rounds: int) -> dict[str, Any]:
         examples = encoders.encode(dataset.of("train"), folder)
         cache_seconds = time.perf_counter() - started
     adapted = Base.of(pipeline, family, recipe, pipeline.device)
-    adapter.attach(adapted.denoiser, recipe, family)
     loop = Loop(recipe, adapted, Accelerator(cpu=True), examples, None)
     _seconds_per_step(loop.step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

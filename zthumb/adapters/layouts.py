@@ -47,7 +47,8 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
             ones = (1,) * (layer.down.dim() - 1)
             tensors[f"{name}.dora_scale"] = layer.magnitude.flatten().reshape(-1, *ones).contiguous()
     digest = safetensors_file.body_hash(tensors)
-    hashes = {"sshs_model_hash": digest, "modelspec.hash_sha256": f"0x{digest}"}
+    legacy = safetensors_file.legacy_hash(tensors)
+    hashes = {"sshs_model_hash": digest, "sshs_legacy_hash": legacy, "modelspec.hash_sha256": f"0x{digest}"}
     safetensors_file.write(tensors, {**metadata, **hashes}, path)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LENGTH, _ALIGNMENT = 8, 8
+_LEGACY_START, _LEGACY_LENGTH = 2**20, 2**16
 
 
 def write(tensors: dict[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:
@@ -31,6 +32,13 @@ def write(tensors: dict[str, Tensor], metadata: Mapping[str, str], path: Path) -
 def body_hash(tensors: dict[str, Tensor]) -> str:
     """SHA-256 of the bytes after the header, which kohya calls the model's hash."""
     return hashlib.sha256(_split(tensors)[1]).hexdigest()
+
+
+def legacy_hash(tensors: dict[str, Tensor]) -> str:
+    """Eight digits by which older programs name a file: of the SHA-256 of 64 KiB of it, one MiB from its start."""
+    header, body = _split(tensors)
+    file = len(header).to_bytes(_LENGTH, "little") + header + body
+    return hashlib.sha256(file[_LEGACY_START : _LEGACY_START + _LEGACY_LENGTH]).hexdigest()[:8]
 
 
 def _split(tensors: dict[str, Tensor]) -> tuple[bytes, bytes]:

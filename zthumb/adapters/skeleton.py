@@ -50,7 +50,7 @@ def of_parts(name: str, parts: Mapping[str, Any]) -> Skeleton:
     for part, whole in parts.items():
         for module_name, module in whole.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
-                shapes[f"{part}.{_as_in_files(part, module_name)}"] = tuple(module.weight.shape)
+                shapes[f"{part}.{as_in_files(part, module_name)}"] = tuple(module.weight.shape)
     return Skeleton(name, shapes, parts["unet"].config.layers_per_block)
 
 
@@ -63,7 +63,8 @@ def of_folder(name: str, folder: Path, family: Family) -> Skeleton:
     return of_parts(name, parts)
 
 
-def _as_in_files(part: str, module: str) -> str:
+def as_in_files(part: str, module: str) -> str:
+    """The path of a module of a loaded ``part`` as adapter files have it."""
     # Whether a text encoder has its layers in a module called text_model depends on its class and on transformers' version.
     if part == "unet" or module.startswith((_TEXT_MODEL, _BESIDE_TEXT_MODEL)):
         return module

@@ -23,12 +23,28 @@ class Conditioning:
     """What the denoiser is told of each picture.
 
     ``states`` (B, tokens, width) are the text states it attends to, ``pooled`` (B, width) the embedding of the whole prompt,
-    ``time_ids`` (B, 6) SDXL's original size, crop and target size in pixels.
+    ``time_ids`` (B, 6) SDXL's original size, crop and target size in pixels. Where the text encoders are trained, ``tokens``
+    (B, encoders, tokens) are what ``states`` and ``pooled`` were made from, and -1 throughout where nothing is told.
     """
 
     states: Tensor
     pooled: Tensor
     time_ids: Tensor
+    tokens: Tensor | None = None
+
+    def __getitem__(self, chosen: Sequence[int] | Tensor) -> Conditioning:
+        """That of some of the pictures, by number or by a mask (B,)."""
+        tokens = None if self.tokens is None else self.tokens[chosen]
+        return Conditioning(self.states[chosen], self.pooled[chosen], self.time_ids[chosen], tokens)
+
+    def __add__(self, other: Conditioning) -> Conditioning:
+        """That of both, one after the other."""
+        import torch
+
+        tokens = None if self.tokens is None or other.tokens is None else torch.cat([self.tokens, other.tokens])
+        pairs = ((self.states, other.states), (self.pooled, other.pooled), (self.time_ids, other.time_ids))
+        states, pooled, time_ids = (torch.cat(pair) for pair in pairs)
+        return Conditioning(states, pooled, time_ids, tokens)
 
 
 class Family(ABC):
@@ -38,8 +54,6 @@ class Family(ABC):
     """
 
     name: str
-    lora_targets: Mapping[str, Sequence[str]]
-    """Name of a target set → endings of the modules that get an adapter."""
     denoiser_part: str
     """The part of the pipeline that removes the noise."""
     adapted_parts: Sequence[str]
@@ -82,8 +96,36 @@ class Family(ABC):
         """Pictures (B, 3, height, width) in -1 … 1 → scaled latents (B, channels, height / 8, width / 8), float32."""
 
     @abstractmethod
+    def lora_targets(self, part: str) -> Mapping[str, Sequence[str]]:
+        """Name of a target set → endings of the modules of ``part`` that get an adapter."""
+
+    def unread(self, part: str, model: Any) -> Sequence[str]:  # noqa: ARG002
+        """Beginnings of the names of modules of ``part`` whose output nothing reads: an adapter there would learn nothing."""
+        return ()
+
+    def lora_modules(self, part: str, model: Any, targets: str) -> list[str]:
+        """The names of the modules of ``part`` that the target set called ``targets`` adapts."""
+        endings = tuple(f".{ending}" for ending in self.lora_targets(part)[targets])
+        unread = tuple(self.unread(part, model))
+        names = [name for name, _ in model.named_modules() if f".{name}".endswith(endings)]
+        return [name for name in names if not name.startswith(unread)] if unread else names
+
+    @abstractmethod
+    def tokens(self, pipeline: Any, prompts: Sequence[str]) -> Tensor:
+        """Prompts → the tokens that each text encoder reads, int64 (B, encoders, tokens)."""
+
+    @abstractmethod
+    def encode_tokens(self, parts: Mapping[str, Any], tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens → text states (B, tokens, width) and pooled embeddings (B, width), by the text encoders among ``parts``."""
+
     def encode_prompts(self, pipeline: Any, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32."""
+        import torch
+
+        parts = {part: getattr(pipeline, part) for part in self.text_parts}
+        with torch.no_grad():
+            states, pooled = self.encode_tokens(parts, self.tokens(pipeline, prompts))
+        return states.float(), pooled.float()
 
     @abstractmethod
     def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:

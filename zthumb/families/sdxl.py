@@ -18,6 +18,18 @@ _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _TOKENS, _TIME_IDS, _FACTOR = 77, 6, 8
 _FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 _CONVOLUTION = ("conv1", "conv2", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv")
+_TARGETS = MappingProxyType(
+    {
+        "attention": _ATTENTION,
+        "attention+feed-forward": _ATTENTION + _FEED_FORWARD,
+        "attention+feed-forward+convolution": _ATTENTION + _FEED_FORWARD + _CONVOLUTION,
+    }
+)
+_TEXT_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
+_TEXT_ALL = (*_TEXT_ATTENTION, "fc1", "fc2")
+_TEXT_TARGETS = MappingProxyType(
+    {"attention": _TEXT_ATTENTION, "attention+feed-forward": _TEXT_ALL, "attention+feed-forward+convolution": _TEXT_ALL}
+)
 
 
 class SDXL(Family):
@@ -29,13 +41,6 @@ class SDXL(Family):
     reference = Path(__file__).parent / "bases" / "stable-diffusion-xl-base-1.0"
     picture_parts = ("vae",)
     text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
-    lora_targets = MappingProxyType(
-        {
-            "attention": _ATTENTION,
-            "attention+feed-forward": _ATTENTION + _FEED_FORWARD,
-            "attention+feed-forward+convolution": _ATTENTION + _FEED_FORWARD + _CONVOLUTION,
-        }
-    )
 
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
         from diffusers import StableDiffusionXLPipeline
@@ -66,7 +71,8 @@ class SDXL(Family):
         pooled = configuration["projection_class_embeddings_input_dim"] - _TIME_IDS * configuration["addition_time_embed_dim"]
         noisy = torch.zeros(count, configuration["in_channels"], side, side)
         states = torch.zeros(count, _TOKENS, width)
-        return noisy, Conditioning(states, torch.zeros(count, pooled), torch.zeros(count, _TIME_IDS))
+        tokens = torch.zeros(count, 2, _TOKENS, dtype=torch.int64)
+        return noisy, Conditioning(states, torch.zeros(count, pooled), torch.zeros(count, _TIME_IDS), tokens)
 
     def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
         import torch
@@ -78,14 +84,33 @@ class SDXL(Family):
         scaled: Tensor = (latents * vae.config.scaling_factor).float()
         return scaled
 
-    def encode_prompts(self, pipeline: Any, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def lora_targets(self, part: str) -> Mapping[str, Sequence[str]]:
+        return _TARGETS if part == "unet" else _TEXT_TARGETS
+
+    def unread(self, part: str, model: Any) -> Sequence[str]:
+        # Of the first text encoder the last layer but one is read, and nothing after it.
+        if part != "text_encoder":
+            return ()
+        last = f"encoder.layers.{model.config.num_hidden_layers - 1}."
+        return (last, f"text_model.{last}")
+
+    def tokens(self, pipeline: Any, prompts: Sequence[str]) -> Tensor:
         import torch
 
-        with torch.no_grad():
-            # The pipeline's other parts may be elsewhere.
-            device = pipeline.text_encoder.device
-            states, _, pooled, _ = pipeline.encode_prompt(list(prompts), device=device, do_classifier_free_guidance=False)
-        return states.float(), pooled.float()
+        read = [
+            tokenizer(list(prompts), padding="max_length", max_length=_TOKENS, truncation=True, return_tensors="pt").input_ids
+            for tokenizer in (pipeline.tokenizer, pipeline.tokenizer_2)
+        ]
+        return torch.stack(read, dim=1)
+
+    def encode_tokens(self, parts: Mapping[str, Any], tokens: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
+        encoders = (parts["text_encoder"], parts["text_encoder_2"])
+        pairs = zip(encoders, tokens.unbind(1), strict=True)
+        first, second = (encoder(read.to(encoder.device), output_hidden_states=True) for encoder, read in pairs)
+        # SDXL reads the last layer but one of each, and the second one's projection of the whole prompt.
+        return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
 
     def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:
         room = _TOKENS - 2  # between the marks of start and end

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
+from safetensors.torch import save
 
 from zthumb.adapters import safetensors_file
 
@@ -42,3 +43,10 @@ def test_the_hash_is_that_of_the_bytes_after_the_header(tmp_path: Path) -> None:
     body = data[8 + int.from_bytes(data[:8], "little") :]
     assert safetensors_file.body_hash(tensors) == hashlib.sha256(body).hexdigest()
     assert len(body) == 20
+
+
+def test_the_legacy_hash_is_of_a_part_of_the_file() -> None:
+    small, large = {"a": torch.arange(5.0)}, {"a": torch.arange(400_000.0)}
+    assert safetensors_file.legacy_hash(small) == hashlib.sha256(b"").hexdigest()[:8]
+    file = save(large)
+    assert safetensors_file.legacy_hash(large) == hashlib.sha256(file[0x100000:0x110000]).hexdigest()[:8]

@@ -1,0 +1,58 @@
+"""Captions by a tiny BLIP of random weights: it says nothing of sense, but it says it beside every picture that had none."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessorPil
+
+from training import caption_pictures
+
+pytestmark = pytest.mark.slow
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "a", "red", "blue", "plate", "letter", "photo", "on", "of"]
+
+
+@pytest.fixture
+def blip(tmp_path: Path) -> Path:
+    folder = tmp_path / "blip"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**small, "vocab_size": len(WORDS), "encoder_hidden_size": 32, "bos_token_id": 5, "eos_token_id": 3, "sep_token_id": 3}
+    torch.manual_seed(0)
+    config = BlipConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 16})
+    BlipForConditionalGeneration(config).save_pretrained(folder)
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    BlipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def test_pictures_without_a_caption_get_one_with_the_trigger_and_others_keep_theirs(dataset: Path, blip: Path) -> None:
+    captions = sorted((dataset / "raw").glob("*.txt"))
+    kept = captions[0].read_text()
+    for caption in captions[1:]:
+        caption.unlink()
+
+    assert caption_pictures.main(["--dataset", str(dataset), "--model", str(blip)]) == 0
+
+    assert captions[0].read_text() == kept
+    written = [caption.read_text() for caption in captions[1:]]
+    assert all(text.startswith("zbadge, ") for text in written)
+    assert {word for text in written for word in text.replace(",", " ").split()} <= {*WORDS, "zbadge"}
+    assert caption_pictures.main(["--dataset", str(dataset), "--model", str(blip)]) == 0
+    assert [caption.read_text() for caption in captions[1:]] == written
+
+
+def test_what_is_missing_is_named(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    next((dataset / "raw").glob("*.txt")).unlink()
+    (tmp_path / "empty").mkdir()
+    for arguments, reason in (
+        (["--model", "models/gone"], "no captioning model is there"),
+        (["--model", str(tmp_path / "empty")], "not a BLIP model"),
+        (["--model", str(tmp_path / "empty"), "--captioner", "blib"], "Did you mean 'blip'?"),
+    ):
+        assert caption_pictures.main(["--dataset", str(dataset), *arguments]) == 2
+        told = capsys.readouterr().err
+        assert reason in told
+        assert told.count("\n") == 1

@@ -1,0 +1,37 @@
+"""BLIP (arXiv 2201.12086), through transformers."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
+
+from foundation.errors import BadInput
+from training.data.captioners.base import Captioner
+
+_LONGEST = 50
+"""Tokens of a caption."""
+
+
+class Blip(Captioner):
+    """``BlipForConditionalGeneration`` with greedy decoding, so that a picture has one caption."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._model = BlipForConditionalGeneration.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+            self._processor = BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{folder}: not a BLIP model: {str(error).splitlines()[0]}") from None
+        if torch.cuda.is_available():
+            self._model.to("cuda")
+
+    def describe(self, picture: Image.Image) -> str:
+        pixels = self._processor(picture, return_tensors="pt").pixel_values.to(self._model.device)
+        with torch.no_grad():
+            tokens = self._model.generate(pixel_values=pixels, max_new_tokens=_LONGEST, do_sample=False, num_beams=1)
+        text: str = self._tokenizer.decode(tokens[0], skip_special_tokens=True)
+        return " ".join(text.split())
+
+
+CAPTIONER = Blip
