@@ -61,8 +61,9 @@ def _accelerator(run: Run, recipe: Recipe) -> Accelerator:
             raise BadInput(f"trackers: {name!r} is not one that accelerate knows. {suggestion(name, sorted(known))}")
         if name not in map(str, get_available_trackers()):
             raise BadInput(f"trackers: the package of {name} is not there: .venv/bin/pip install {name}")
+    # Base.predict casts by itself, and Loop scales.
     accelerator = Accelerator(
-        mixed_precision="no" if recipe.precision == "fp32" else recipe.precision,
+        mixed_precision="no",
         cpu=not torch.cuda.is_available(),
         log_with=list(recipe.trackers) or None,
         project_dir=run.folder,

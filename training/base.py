@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from training import adapter
+from training.quantize import quantize
 from training.recipe import Recipe
 from zthumb.families.base import Conditioning, Family, Prediction
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def adapted_parts(recipe: Recipe, family: Family) -> Sequence[str]:
@@ -64,6 +65,8 @@ class Base:
     def of(cls, pipeline: Any, family: Family, recipe: Recipe, device: torch.device) -> "Base":
         """The base in a loaded pipeline, with an adapter on the parts that the recipe adapts, those on ``device``."""
         parts = {name: getattr(pipeline, name).to(device) for name in adapted_parts(recipe, family)}
+        if recipe.quantize != "none":
+            quantize(parts[family.denoiser_part], recipe.quantize, DTYPES[recipe.precision])
         adapter.attach(parts, recipe, family)
         named = recipe.objective.prediction
         return cls(

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training import adapter
 from training.base import DTYPES, Adapted, adapted_parts
+from training.quantize import BYTES, linear_weights
 from training.recipe import Recipe
 from zthumb.families.base import Family
 
@@ -51,6 +52,7 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device)
         denoiser: Any = adapted.parts[family.denoiser_part]
         denoiser.set_attn_processor(fused if device.type == "cuda" else AttnProcessor())
         configuration = family.configuration(folder, family.denoiser_part)
+        spared = _spared(recipe, family, folder, dtype)
         noisy, told = family.empty_inputs(configuration, pictures, recipe.resolution)
         told = replace(told, states=told.states.to(dtype), pooled=told.pooled.to(dtype), time_ids=told.time_ids.to(dtype))
         kept = _Kept(adapted)
@@ -60,9 +62,10 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device)
             attended = fused.operations
             forward = operations.get_total_flops() + attended
             loss.backward()  # type: ignore[no-untyped-call]
+    frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
     trained = sum(parameter.numel() for parameter in adapter.trained(adapted))
     return Estimate(
-        weights=sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad),
+        weights=round(frozen - spared),
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.average else 0))),
         activations=kept.bytes,
         # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's pictures.
@@ -71,6 +74,14 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device)
         + 2.5 * attended
         + forward * (pictures - recipe.batch) / pictures,
     )
+
+
+def _spared(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> float:
+    """The bytes that quantizing the denoiser spares."""
+    if recipe.quantize == "none":
+        return 0.0
+    denoiser = family.empty_part(family.denoiser_part, family.configuration(folder, family.denoiser_part))
+    return linear_weights(denoiser) * (dtype.itemsize - BYTES[recipe.quantize])
 
 
 def _adapted(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> Adapted:

@@ -28,13 +28,17 @@ from training.recipe import OptimizerRecipe, Recipe
 
 @dataclass(frozen=True)
 class Report:
-    """What one step came to. Losses are weighted squared errors; ``prior`` is 0 without prior preservation."""
+    """What one step came to. Losses are weighted squared errors; ``prior`` is 0 without prior preservation.
+
+    A step ``is_left_out`` when its scaled gradients overflowed, which happens in fp16 alone.
+    """
 
     step: int
     loss: float
     prior: float
     gradient_norm: float
     rate: float
+    is_left_out: bool = False
 
 
 class Loop:
@@ -46,6 +50,7 @@ class Loop:
         optimizer = optimizers.make(recipe.optimizer, _groups(base, recipe.optimizer))
         self._adapted, self._optimizer = accelerator.prepare(base.adapted, optimizer)
         self._sampler = Sampler(recipe, examples, prior, len(base.levels), accelerator.process_index, accelerator.num_processes)
+        self._scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
         self.average = Average(self._parameters, recipe.adapter.average)
 
     def steps_after(self, done: int) -> Iterator[Report]:
@@ -64,6 +69,7 @@ class Loop:
             "weights": adapter.state(self._base.parts),
             "optimizer": self._optimizer.state_dict(),
             "average": self.average.state(),
+            "scaler": self._scaler.state_dict(),
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -72,6 +78,7 @@ class Loop:
         adapter.load(self._base.parts, state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.average.load(state["average"])
+        self._scaler.load_state_dict(state["scaler"])
 
     def release(self) -> None:
         """Let go of the wrapper through which processes share gradients; no step can follow.
@@ -94,14 +101,19 @@ class Loop:
             together = contextlib.nullcontext() if number == len(batches) else self._accelerator.no_sync(self._adapted)
             with together:
                 sums += self._learn_from(batch, step)
+        self._scaler.unscale_(self._optimizer)
         norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._recipe.optimizer.clip_norm))
-        if not math.isfinite(norm):
+        # Scaled gradients overflow now and then until the scale has settled; anything else is a fault.
+        is_left_out = not math.isfinite(norm) and self._scaler.get_scale() > 1
+        if not math.isfinite(norm) and not is_left_out:
             raise self._not_finite(step, batches)
         loss, prior = self._accelerator.reduce(sums, "mean").tolist()
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
-        self.average.update()
-        return Report(step + 1, loss, prior, norm, rate)
+        if not is_left_out:
+            self.average.update()
+        return Report(step + 1, loss, prior, norm if math.isfinite(norm) else 0.0, rate, is_left_out)
 
     def _learn_from(self, batch: Batch, step: int) -> Tensor:
         """Add the gradients of one batch; its share of the step's losses, the concept's and the prior's (2,)."""
@@ -118,7 +130,7 @@ class Loop:
         # Processes take the mean of their gradients, so that each gives its own part that many times.
         loss = errors[~batch.prior].sum() * self._accelerator.num_processes / self._sampler.pictures_per_step
         prior = errors[batch.prior].sum() * self._accelerator.num_processes / max(1, self._sampler.prior_per_step)
-        self._accelerator.backward(loss + self._recipe.prior.weight * prior)
+        self._accelerator.backward(self._scaler.scale(loss + self._recipe.prior.weight * prior))
         return torch.stack([loss, prior]).detach()
 
     @torch.no_grad()

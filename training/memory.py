@@ -63,5 +63,7 @@ def _smaller(recipe: Recipe) -> Iterator[tuple[list[str], Recipe]]:
         yield with_(precision="bf16")
     if recipe.optimizer.name == "adamw":
         yield with_(optimizer__name="adafactor")
+    if recipe.quantize == "none" and recipe.adapter.initialization != "pissa":
+        yield with_(quantize="nf4")
     if recipe.adapter.text_encoders:
         yield with_(adapter__text_encoders=False)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foundation.errors import BadInput
 from training.recipe import OptimizerRecipe
 
 Parameters = Sequence[Tensor] | Sequence[dict[str, Any]]
@@ -15,7 +14,7 @@ Parameters = Sequence[Tensor] | Sequence[dict[str, Any]]
 
 
 def make(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
-    """The recipe's optimizer over ``parameters``; ``BadInput`` says what to install where its package is missing."""
+    """The recipe's optimizer over ``parameters``."""
     return _MAKERS[recipe.name](recipe, parameters)
 
 
@@ -24,7 +23,8 @@ def _adamw(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optim
 
 
 def _adamw_8bit(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
-    bitsandbytes = _package("bitsandbytes", recipe)
+    import bitsandbytes
+
     made: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(
         parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas
     )
@@ -32,7 +32,8 @@ def _adamw_8bit(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.
 
 
 def _prodigy(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
-    prodigyopt = _package("prodigyopt", recipe)
+    import prodigyopt
+
     # The settings its authors advise for diffusion models: bias correction, and no distance estimate while the rate warms up.
     made: torch.optim.Optimizer = prodigyopt.Prodigy(
         parameters,
@@ -47,15 +48,6 @@ def _prodigy(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Opt
 
 def _adafactor(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
     return torch.optim.Adafactor(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-
-
-def _package(name: str, recipe: OptimizerRecipe) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise BadInput(f"optimizer.name {recipe.name} needs the package {name}: .venv/bin/pip install {name}") from None
 
 
 _MAKERS: Mapping[str, Callable[[OptimizerRecipe, Parameters], torch.optim.Optimizer]] = MappingProxyType(

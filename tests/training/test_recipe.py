@@ -57,8 +57,6 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_shipped_recipe_trains(prepared: Path, name: str) -> None:
-    if recipes.load(name).optimizer.name == "adamw_8bit":
-        pytest.importorskip("bitsandbytes", reason="its 8-bit optimizer is an extra package")
     small = ["base=models/mini-sdxl", "resolution=128", "precision=fp32", "steps=2", "checkpoint_every=2", "previews.steps=1"]
     small += ["prior.images=2", "prior.steps=2", "validation.noises=1", "compile=false"]
     arguments = [part for value in small for part in ("--set", value)]
