@@ -35,6 +35,24 @@ def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
             assert any(name == allowed or name.startswith(allowed + ".") for allowed in ALLOWED[package]), f"{path}: {name}"
 
 
+TRAINING = {
+    "data": {"data"},
+    "encoding": {"encoding", "data"},
+    "model": {"model"},
+    "judging": {"judging", "model", "encoding"},
+    "memory": {"memory", "model"},
+    "steps": {"steps", "judging", "model", "encoding", "data"},
+}
+
+
+@pytest.mark.parametrize("part", sorted(TRAINING))
+def test_inside_training_the_arrows_follow_the_way_of_the_data(part: str) -> None:
+    for path in (ROOT / "training" / part).rglob("*.py"):
+        for name in _imports(path):
+            if (parts := name.split("."))[0] == "training" and parts[1] != "recipe":
+                assert parts[1] in TRAINING[part], f"{path}: {name}"
+
+
 @pytest.mark.parametrize("package", ["families", "adapters", "sources"])
 def test_families_adapters_and_sources_know_no_server(package: str) -> None:
     for path in (ROOT / "zthumb" / package).rglob("*.py"):

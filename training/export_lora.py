@@ -14,11 +14,11 @@ from foundation.manifest import NAME as MANIFEST
 from foundation.manifest import Stage
 from training import card
 from training import recipe as recipes
-from training.checkpoints import Checkpoint
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
 from training.recipe import Recipe
-from training.run import PREVIEWS, RECIPE, Run
+from training.steps.checkpoints import Checkpoint
+from training.steps.run import PREVIEWS, RECIPE, Run
 from training.train_lora import RUNS
 from zthumb.adapters.layouts import DIFFUSERS_FILE
 from zthumb.sources.catalogue import licence_of

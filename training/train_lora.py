@@ -14,18 +14,18 @@ from foundation.files import write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from training import recipe as recipes
-from training import selection
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
+from training.judging import selection
+from training.judging.validation import Validation
 from training.recipe import Recipe
-from training.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
-from training.validation import Validation
+from training.steps.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
 from zthumb.sources.local import family_of, find_base, hash_base
 from zthumb.sources.offline import stay_offline
 
 if TYPE_CHECKING:
-    from training.course import Course
-    from training.loop import Report
+    from training.steps.course import Course
+    from training.steps.loop import Report
 
 RUNS = Path("outputs/lora")
 
@@ -98,7 +98,7 @@ def _dataset(folder: Path, recipe: Recipe) -> Dataset:
 def _print_estimate(recipe: Recipe) -> None:
     import torch
 
-    from training.estimate import EFFICIENCY, estimate, operations_per_second
+    from training.memory.estimate import EFFICIENCY, estimate, operations_per_second
     from zthumb import families
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -117,7 +117,7 @@ def _print_estimate(recipe: Recipe) -> None:
 
 def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, stage: Stage) -> "Course":
     stay_offline()
-    from training.assembly import assemble
+    from training.steps.assembly import assemble
 
     return assemble(run, recipe, base, dataset, folder, stage)
 
@@ -134,7 +134,7 @@ def _memory_advice(recipe: Recipe, base: Path) -> Iterator[None]:
             raise
         import torch
 
-        from training.memory import advice
+        from training.memory.advice import advice
         from zthumb import families
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -167,7 +167,7 @@ def _walk(course: "Course") -> int:
 
 def _conclude(run: Run, recipe: Recipe, last: int) -> None:
     """Choose the checkpoint by the recipe's rule, draw the curves, say what came of it."""
-    from training import curves
+    from training.judging import curves
 
     looks = run.validations()
     step = selection.chosen_step(looks, last, recipe.validation)

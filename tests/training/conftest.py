@@ -7,12 +7,12 @@ import torch
 
 from training import prepare_dataset
 from training import recipe as recipes
-from training.base import Base
-from training.cache import Cache
 from training.data.dataset import read_dataset
-from training.examples import Encoders, Examples
+from training.encoding.cache import Cache
+from training.encoding.examples import Encoders, Examples
+from training.judging.validation import Interval, Stratum, Validation
+from training.model.base import Base
 from training.recipe import Recipe
-from training.validation import Interval, Stratum, Validation
 from zthumb import families
 from zthumb.sources.local import find_base
 

@@ -18,10 +18,11 @@ from PIL import Image
 
 from foundation.hashing import hash_file
 from tests.training.conftest import quick_arguments
-from training import checkpoints, train_lora
 from training import recipe as recipes
-from training.checkpoints import Checkpoint
-from training.run import Run
+from training import train_lora
+from training.steps import checkpoints
+from training.steps.checkpoints import Checkpoint
+from training.steps.run import Run
 
 pytestmark = pytest.mark.slow
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions
-from training import adapter
-from training.base import Adapted, Base
-from training.estimate import Estimate, estimate, operations_per_second
-from training.objective import squared_errors
+from training.memory.estimate import Estimate, estimate, operations_per_second
+from training.model import adapter
+from training.model.base import Adapted, Base
+from training.model.objective import squared_errors
 from training.recipe import Recipe
 from zthumb import families
 from zthumb.families.base import Conditioning, Family

@@ -18,14 +18,14 @@ from foundation.errors import DONE, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_facts
 from training import recipe as recipes
-from training.base import DTYPES, Base
-from training.batches import Sampler
 from training.benchmark.plain import PlainLoop
-from training.cache import Cache
 from training.data.dataset import read_dataset
-from training.examples import Encoders
-from training.loop import Loop
+from training.encoding.cache import Cache
+from training.encoding.examples import Encoders
+from training.model.base import DTYPES, Base
 from training.recipe import Recipe
+from training.steps.batches import Sampler
+from training.steps.loop import Loop
 from zthumb import families
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya

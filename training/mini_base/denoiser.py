@@ -23,7 +23,7 @@ from training.mini_base.loop import Schedule, train
 from training.mini_base.pictures import example
 from training.mini_base.reading import Reader, answers
 from training.mini_base.tokenizer import LENGTH
-from training.objective import add_noise, signal_to_noise, squared_errors
+from training.model.objective import add_noise, signal_to_noise, squared_errors
 
 SCHEDULE = Schedule(steps=5400, batch=24, rate=1e-3)
 REFINEMENT = Schedule(steps=2400, batch=24, rate=6e-4)

@@ -1,0 +1,80 @@
+"""An entry is made once for what it depends on, and never read for anything else."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.encoding.cache import Cache, Tensors
+
+
+def _number(value: float) -> Tensors:
+    return {"x": torch.full((64,), value)}
+
+
+def _never() -> Tensors:
+    raise AssertionError("made again")
+
+
+def test_the_second_time_an_entry_is_read_and_not_made(tmp_path: Path) -> None:
+    Cache(tmp_path, 10**6).get("latents", {"picture": "a"}, lambda: _number(1))
+
+    found = Cache(tmp_path, 10**6).get("latents", {"picture": "a"}, _never)
+
+    assert torch.equal(found["x"], torch.ones(64))
+
+
+@pytest.mark.parametrize("changed", [{"picture": "b"}, {"caption": "c"}, {"resolution": 512}, {"encoder": "other"}])
+def test_whatever_changes_makes_another_entry(tmp_path: Path, changed: dict[str, object]) -> None:
+    depends_on = {"picture": "a", "caption": "b", "resolution": 128, "encoder": "e"}
+    cache = Cache(tmp_path, 10**6)
+    cache.get("latents", depends_on, lambda: _number(1))
+
+    assert cache.get("latents", {**depends_on, **changed}, lambda: _number(2))["x"][0] == 2
+    assert cache.get("latents", depends_on, _never)["x"][0] == 1
+
+
+@pytest.mark.parametrize("harm", [b"", b"not an entry", b"\xff" * 100])
+def test_a_damaged_entry_is_made_again(tmp_path: Path, harm: bytes) -> None:
+    cache = Cache(tmp_path, 10**6)
+    cache.get("latents", {"picture": "a"}, lambda: _number(1))
+    next(tmp_path.rglob("*.safetensors")).write_bytes(harm)
+
+    assert cache.get("latents", {"picture": "a"}, lambda: _number(1))["x"][0] == 1
+    assert cache.get("latents", {"picture": "a"}, _never)["x"][0] == 1
+
+
+def test_over_its_limit_it_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 1000)
+    for name in "abc":
+        cache.get("latents", {"picture": name}, lambda: _number(1))
+    cache.get("latents", {"picture": "a"}, _never)
+
+    cache.trim()
+
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) <= 1000
+    cache.get("latents", {"picture": "a"}, _never)
+    made = cache.made
+    cache.get("latents", {"picture": "b"}, lambda: _number(1))
+    assert cache.made == made + 1
+
+
+def _use(folder: Path) -> None:
+    cache = Cache(folder, 10**6)
+    for number in range(50):
+        found = cache.get("latents", {"picture": number}, lambda number=number: _number(number))
+        assert torch.equal(found["x"], torch.full((64,), float(number)))
+
+
+def test_several_processes_share_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_use, args=(tmp_path,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 50
+    assert not list(tmp_path.rglob("*.part"))

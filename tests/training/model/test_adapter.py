@@ -1,0 +1,150 @@
+"""What is trained, of which parts, from which start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foundation.errors import BadInput
+from tests.training.conftest import QUICK, prepared_base, quick_arguments
+from tests.training.test_train_lora import _adapter, _losses
+from training import export_lora, train_lora
+from training import recipe as recipes
+from training.model import adapter
+from zthumb import families
+from zthumb.adapters import bases, skeleton
+from zthumb.adapters.adapter import Adapter
+from zthumb.sources.local import find_base
+
+pytestmark = pytest.mark.slow
+
+TEXT, PISSA = ("adapter.text_encoders=true",), ("adapter.initialization=pissa",)
+
+
+def _changed_parts(run: str) -> dict[str, float]:
+    found = bases.recognise(Path(f"models/lora/{run}/{run}.safetensors"), Path("models/mini-sdxl")).adapter
+    return {part: max(float(each.change().abs().max()) for each in found.of(part).values()) for part in found.parts}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [TEXT, PISSA, (*TEXT, *PISSA, "adapter.rank_stabilized=true"), ("adapter.magnitudes=true",), (*PISSA, "adapter.rank=128")],
+)
+def test_the_adapted_model_starts_as_the_base(prepared: Path, settings: tuple[str, ...]) -> None:
+    _, base, trained, _ = prepared_base(prepared, *settings)
+    noisy, timesteps = torch.stack(trained.latents[:2]), torch.tensor([100, 900])
+    with torch.no_grad():
+        adapted = base.predict(noisy, timesteps, trained.conditioning[[0, 1]])
+        with base.alone():
+            alone = base.predict(noisy, timesteps, trained.conditioning[[0, 1]])
+        again = base.predict(noisy, timesteps, trained.conditioning[[0, 1]])
+    assert torch.allclose(adapted, alone, atol=1e-4)
+    assert torch.equal(adapted, again)
+
+
+@pytest.mark.parametrize("settings", [TEXT, PISSA])
+def test_the_base_alone_is_untouched_by_what_was_learned(prepared: Path, settings: tuple[str, ...]) -> None:
+    _, base, trained, _ = prepared_base(prepared, *settings)
+    noisy, timesteps = torch.stack(trained.latents[:1]), torch.tensor([500])
+
+    def alone() -> torch.Tensor:
+        with torch.no_grad(), base.alone():
+            return base.predict(noisy, timesteps, trained.conditioning[[0]])
+
+    before = alone()
+    with torch.no_grad():
+        for parameter in adapter.trained(base.adapted):
+            parameter.add_(0.1)
+        assert not torch.allclose(base.predict(noisy, timesteps, trained.conditioning[[0]]), before, atol=1e-3)
+    assert torch.equal(alone(), before)
+
+
+def test_both_text_encoders_are_trained_exported_and_resumed(prepared: Path) -> None:
+    assert train_lora.main(quick_arguments(prepared, "whole", *TEXT)) == 0
+    assert export_lora.main(["--run", "whole", "--dataset", str(prepared)]) == 0
+    assert set(_changed_parts("whole")) == {"unet", "text_encoder", "text_encoder_2"}
+    assert all(change > 1e-4 for change in _changed_parts("whole").values())
+
+    train_lora.main(quick_arguments(prepared, "halves", *TEXT))
+    run = Path("outputs/lora/halves")
+    for left in (run / "checkpoints" / "step-000006", run / "manifest.json"):
+        subprocess.run(["rm", "-r", str(left)], check=True)
+    train_lora.main(quick_arguments(prepared, "halves", *TEXT))
+    assert _adapter("halves") == _adapter("whole")
+
+
+def test_text_encoders_at_a_rate_of_their_own(prepared: Path) -> None:
+    for run, rate in (("same", 3e-3), ("slower", 3e-5)):
+        sets = ("optimizer.lr=3e-3", f"optimizer.text_encoder_lr={rate}", "optimizer.warm_up=0")
+        train_lora.main(quick_arguments(prepared, run, *TEXT, *sets))
+        export_lora.main(["--run", run, "--dataset", str(prepared)])
+    same, slower = _changed_parts("same"), _changed_parts("slower")
+    assert slower["text_encoder"] < same["text_encoder"] / 5
+    assert slower["unet"] == pytest.approx(same["unet"], rel=0.3)
+
+
+def test_two_processes_train_text_encoders_as_one_does(prepared: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "one", "batch=2", "prior.batch=2", *TEXT))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "--", "training.train_lora"]
+    arguments = quick_arguments(prepared, "two", "batch=1", "prior.batch=1", *TEXT)
+    subprocess.run(
+        [*launch, *arguments], check=True, capture_output=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert np.allclose(_losses("one"), _losses("two"), rtol=1e-3, atol=1e-6)
+
+
+def test_pissa_is_exported_as_what_was_learned_at_twice_the_rank(prepared: Path) -> None:
+    recipe, base, _, _ = prepared_base(prepared, *PISSA)
+    start = Adapter.of_peft(adapter.weights(base.parts), recipe.adapter.scale)
+    # At the start the two halves take each other away.
+    assert max(float(each.change().abs().max()) for each in start.layers.values()) < 1e-5
+    path, layer = next(iter(start.layers.items()))
+    assert layer.rank == 2 * recipe.adapter.rank
+    # The first half is the weight's own largest components.
+    weight = base.parts["unet"].get_submodule(path.removeprefix("unet.")).get_base_layer().weight
+    rank = recipe.adapter.rank
+    half = recipe.adapter.scale * layer.up[:, :rank] @ layer.down[:rank]
+    left, values, right = torch.linalg.svd(weight.detach(), full_matrices=False)
+    best = (left[:, :rank] * values[:rank]) @ right[:rank]
+    assert float((half - best).norm()) < 0.05 * float(best.norm())
+
+
+def test_pissa_is_resumed_with_the_same_bytes_and_changes_the_picture(prepared: Path, miniature: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "a", *PISSA))
+    train_lora.main(quick_arguments(prepared, "b", *PISSA))
+    for left in ("checkpoints/step-000006", "manifest.json"):
+        subprocess.run(["rm", "-r", f"outputs/lora/b/{left}"], check=True)
+    train_lora.main(quick_arguments(prepared, "b", *PISSA))
+    assert _adapter("a") == _adapter("b")
+    export_lora.main(["--run", "a", "--dataset", str(prepared)])
+    assert _changed_parts("a")["unet"] > 1e-3
+
+
+def test_what_cannot_be_had_together_is_refused() -> None:
+    for sets, reason in (
+        ([*PISSA, "adapter.magnitudes=true"], "cannot be had together"),
+        (["optimizer.name=prodigy", "optimizer.text_encoder_lr=1e-5"], "leave text_encoder_lr out"),
+    ):
+        with pytest.raises(BadInput, match=reason) as refusal:
+            recipes.load("mini", [*QUICK, *sets])
+        assert "\n" not in str(refusal.value)
+
+
+def test_nothing_told_is_zeros_with_trained_encoders_too(prepared: Path) -> None:
+    _, base, trained, _ = prepared_base(prepared, *TEXT)
+    told = trained.conditioning[[0, 1]]
+    assert told.tokens is not None
+    told.tokens[1] = -1
+    anew = base.adapted._told_anew(told)
+    assert float(anew.states[1].abs().max()) == float(anew.pooled[1].abs().max()) == 0
+    assert torch.allclose(anew.states[0], told.states[0], atol=1e-5)
+
+
+def test_modules_are_named_as_adapter_files_name_them(prepared: Path) -> None:
+    _, base, _, _ = prepared_base(prepared, *TEXT)
+    known = skeleton.of_folder("mini", find_base("models/mini-sdxl"), families.get("sdxl"))
+    assert set(Adapter.of_peft(adapter.weights(base.parts), 1.0).layers) < set(known.shapes)

@@ -1,0 +1,52 @@
+"""A base in fewer bits is nearly the base, learns as it does, and its adapter fits the whole one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import prepared_base, quick_arguments
+from tests.training.test_train_lora import _adapter
+from training import export_lora, train_lora
+from training.model.quantize import linear_weights
+from zthumb import families
+from zthumb.adapters import bases
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("kind", "apart"), [("int8", 0.02), ("nf4", 0.15)])
+def test_the_quantized_base_predicts_nearly_the_same_with_a_part_of_the_memory(prepared: Path, kind: str, apart: float) -> None:
+    _, whole, trained, _ = prepared_base(prepared)
+    _, fewer, _, _ = prepared_base(prepared, f"quantize={kind}")
+    noisy, timesteps, told = (
+        torch.stack(trained.latents[:4]),
+        torch.tensor([50, 300, 600, 950]),
+        trained.conditioning[[0, 1, 2, 3]],
+    )
+    with torch.no_grad(), whole.alone(), fewer.alone():
+        expected, found = whole.predict(noisy, timesteps, told), fewer.predict(noisy, timesteps, told)
+    assert 0 < float((found - expected).norm() / expected.norm()) < apart
+    bytes_whole, bytes_fewer = (
+        sum(weight.nbytes for weight in base.adapted.parameters() if not weight.requires_grad) for base in (whole, fewer)
+    )
+    spared = linear_weights(families.get("sdxl").empty_part("unet", whole.parts["unet"].config)) * (
+        3.0 if kind == "int8" else 3.5
+    )
+    assert bytes_whole - bytes_fewer == pytest.approx(spared, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+def test_it_trains_exports_and_resumes_as_any_other(prepared: Path, kind: str) -> None:
+    train_lora.main(quick_arguments(prepared, "a", f"quantize={kind}"))
+    train_lora.main(quick_arguments(prepared, "b", f"quantize={kind}"))
+    assert _adapter("a") == _adapter("b")
+    assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
+    found = bases.recognise(Path("models/lora/a/a.safetensors"), Path("models/mini-sdxl")).adapter
+    assert max(float(each.change().abs().max()) for each in found.layers.values()) > 1e-3
+
+
+def test_sixteen_bit_floats_are_scaled_and_resumed(prepared: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "a", "precision=fp16"))
+    train_lora.main(quick_arguments(prepared, "b", "precision=fp16"))
+    assert _adapter("a") == _adapter("b")

@@ -1,0 +1,87 @@
+"""However a step's batch is divided among passes and processes, the same pictures meet the same noise."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from training.encoding.examples import Examples
+from training.recipe import Recipe
+from training.steps.batches import Batch, Sampler
+from zthumb.families.base import Conditioning
+
+
+def _examples(count: int, sizes: tuple[tuple[int, int], ...] = ((16, 16),)) -> Examples:
+    latents = tuple(torch.full((4, *sizes[place % len(sizes)]), float(place)) for place in range(count))
+    states = torch.arange(count)[:, None, None].expand(count, 3, 2).float() + 1
+    conditioning = Conditioning(states, states[:, 0], torch.zeros(count, 6))
+    return Examples(latents, conditioning, (None,) * count, tuple(f"raw/{place}.png" for place in range(count)))
+
+
+def _recipe(batch: int, accumulate: int = 1, dropout: float = 0.3) -> Recipe:
+    values = {"base": "models/mini-sdxl", "resolution": 128, "batch": batch, "accumulate": accumulate}
+    return Recipe.model_validate({**values, "objective": {"caption_dropout": dropout}, "prior": {"batch": batch}})
+
+
+def _seen(batches: list[Batch]) -> list[tuple[str, int, float, float]]:
+    """Picture, timestep, sum of noise and of states of every place, in any order."""
+    return sorted(
+        (
+            batch.names[place],
+            int(batch.timesteps[place]),
+            float(batch.noise[place].sum()),
+            float(batch.conditioning.states[place].sum()),
+        )
+        for batch in batches
+        for place in range(len(batch.names))
+    )
+
+
+def _step(sampler: Sampler, step: int) -> list[Batch]:
+    return [batch for one_pass in sampler.passes(step) for batch in one_pass]
+
+
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_two_processes_or_two_passes_see_what_one_of_twice_the_batch_sees(with_prior: bool) -> None:
+    examples = _examples(13, ((16, 16), (12, 20)))
+    prior = _examples(5) if with_prior else None
+    whole = Sampler(_recipe(8), examples, prior, 1000)
+    halves = [Sampler(_recipe(4), examples, prior, 1000, process, 2) for process in range(2)]
+    passes = Sampler(_recipe(4, accumulate=2), examples, prior, 1000)
+
+    for step in range(6):
+        once = _seen(_step(whole, step))
+        assert _seen([batch for half in halves for batch in _step(half, step)]) == once
+        assert _seen(_step(passes, step)) == once
+
+
+def test_each_batch_is_of_one_size_and_knows_its_prior() -> None:
+    batches = _step(Sampler(_recipe(4), _examples(7, ((16, 16), (12, 20))), _examples(3, ((12, 20),)), 1000), 1)
+
+    assert all(len({latents.shape for latents in batch.latents}) == 1 for batch in batches)
+    assert sum(int(batch.prior.sum()) for batch in batches) == 4
+    assert sum(int((~batch.prior).sum()) for batch in batches) == 4
+
+
+def test_captions_are_dropped_as_often_as_asked_and_never_the_priors() -> None:
+    sampler = Sampler(_recipe(8, dropout=0.25), _examples(8), _examples(3), 1000)
+    batches = [batch for step in range(60) for batch in _step(sampler, step)]
+
+    dropped = torch.cat([batch.conditioning.pooled.sum(dim=1) == 0 for batch in batches])
+    prior = torch.cat([batch.prior for batch in batches])
+    assert float(dropped[~prior].float().mean()) == pytest.approx(0.25, abs=0.06)
+    assert not dropped[prior].any()
+
+
+def test_a_mask_gives_its_picture_the_weight_of_any_other() -> None:
+    half = torch.zeros(1, 16, 16)
+    half[:, :8] = 1
+    examples = replace(_examples(2), masks=(half, None))
+
+    (batch,) = _step(Sampler(_recipe(2), examples, None, 1000), 0)
+
+    assert batch.where is not None
+    masked = batch.names.index("raw/0.png")
+    assert batch.where[masked].unique().tolist() == [0.0, 2.0]
+    assert batch.where[1 - masked].unique().tolist() == [1.0]
+    assert batch.where.mean(dim=(1, 2, 3)).tolist() == [1.0, 1.0]

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import torch
+
+from training.steps import checkpoints
+
+
+def _save(folder: Path, step: int, fingerprint: str = "f") -> None:
+    checkpoints.save(folder, step, fingerprint, {"a": torch.full((2,), float(step))}, {"optimizer": {}}, seed=0)
+
+
+def test_the_latest_and_the_best_are_kept_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    for step in (50, 100, 150, 1000):
+        _save(tmp_path, step)
+    checkpoints.keep(tmp_path, latest=2, also=50)
+    found = checkpoints.found(tmp_path)
+    assert [checkpoint.step for checkpoint in found] == [50, 150, 1000]
+    assert found[-1].adapter()["a"].tolist() == [1000.0, 1000.0]
+    assert found[-1].training() == {"optimizer": {}}
+
+
+def test_a_damaged_checkpoint_is_known_for_one(tmp_path: Path) -> None:
+    _save(tmp_path, 50)
+    assert checkpoints.found(tmp_path)[0].is_sound
+    path = tmp_path / "step-000050" / "training.pt"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not checkpoints.found(tmp_path)[0].is_sound
+
+
+def test_half_a_checkpoint_is_none(tmp_path: Path) -> None:
+    _save(tmp_path, 50)
+    (tmp_path / ".step-000060.abc.part").mkdir()
+    (tmp_path / "step-000070").mkdir()
+    assert [checkpoint.step for checkpoint in checkpoints.found(tmp_path)] == [50]
+
+
+def test_checkpoints_of_another_recipe_are_forgotten(tmp_path: Path) -> None:
+    _save(tmp_path, 50, "old")
+    checkpoints.forget_others(tmp_path, "new")
+    assert checkpoints.found(tmp_path) == []

@@ -1,0 +1,1 @@
+"""Pictures and captions → what the denoiser takes, made once and kept."""

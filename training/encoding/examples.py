@@ -1,0 +1,130 @@
+"""Pictures and captions as the denoiser takes them: latents and conditioning, encoded once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from training.data.dataset import Entry
+from training.encoding.cache import Cache, Tensors
+from training.encoding.placement import placed
+from zthumb.families.base import Conditioning, Family
+from zthumb.sources.local import hash_parts
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N encoded pictures, what the denoiser is told of each, and where to look in it.
+
+    ``latents`` are each (C, h, w), of one size or several. ``masks`` are each (1, h, w), 0 where nothing is learned, or None.
+    ``names`` are those of the pictures, for people.
+    """
+
+    latents: tuple[Tensor, ...]
+    conditioning: Conditioning
+    masks: tuple[Tensor | None, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of each picture's latents."""
+        return tuple((latents.shape[-2], latents.shape[-1]) for latents in self.latents)
+
+    def where(self) -> Tensor | None:
+        """Where pictures of one size are learned (N, 1, h, w), of mean one for each; None where all of every picture counts."""
+        if all(mask is None for mask in self.masks):
+            return None
+        pairs = zip(self.masks, self.latents, strict=True)
+        shapes = [torch.ones_like(latents[:1]) if mask is None else mask for mask, latents in pairs]
+        return torch.stack([shape / shape.mean().clamp(min=1e-6) for shape in shapes])
+
+    def take(self, chosen: Sequence[int]) -> "Examples":
+        """Some of them, in the order asked for."""
+        told, index = self.conditioning, list(chosen)
+        return Examples(
+            tuple(self.latents[place] for place in index),
+            told[index],
+            tuple(self.masks[place] for place in index),
+            tuple(self.names[place] for place in index),
+        )
+
+
+class Encoders:
+    """A base's encoders, asked once for every picture and caption, and on ``device`` only while they are asked.
+
+    Each is encoded alone, so that an entry is the same whatever was encoded beside it.
+    """
+
+    def __init__(self, family: Family, pipeline: Any, base: Path, cache: Cache, device: torch.device) -> None:
+        self.family, self.pipeline, self.cache, self.device = family, pipeline, cache, device
+        self.where = {"device": device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
+        self._pictures = {"encoder": hash_parts(base, family.picture_parts), **self.where}
+        self._captions = {"encoder": hash_parts(base, family.text_parts), **self.where}
+
+    def encode(self, entries: Sequence[Entry], folder: Path) -> Examples:
+        """The prepared pictures ``entries`` in ``folder`` with their captions, sizes and masks."""
+        with placed(self.pipeline, self.family.picture_parts, self.device):
+            latents = tuple(self._latents(entry, folder) for entry in tqdm(entries, "encode", unit="picture"))
+        states, pooled, tokens = self.captions([entry.caption for entry in entries])
+        time_ids = torch.tensor([[*entry.original_size, *entry.crop, *entry.size] for entry in entries], device=pooled.device)
+        masks = tuple(_mask(entry, folder, each) for entry, each in zip(entries, latents, strict=True))
+        return Examples(latents, Conditioning(states, pooled, time_ids, tokens), masks, tuple(entry.source for entry in entries))
+
+    def captions(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """The text states (N, tokens, width), pooled embeddings (N, width) and tokens (N, encoders, tokens) of ``captions``."""
+        with placed(self.pipeline, self.family.text_parts, self.device):
+            found = [
+                self.cache.get("captions", {"caption": caption, **self._captions}, partial(self._embeddings, caption))
+                for caption in captions
+            ]
+        states, pooled = (torch.cat([each[name] for each in found]).to(self.device) for name in ("states", "pooled"))
+        return states, pooled, self.family.tokens(self.pipeline, captions).to(self.device)
+
+    def _latents(self, entry: Entry, folder: Path) -> Tensor:
+        depends_on = {"picture": entry.sha256, "size": entry.size, "crop": entry.crop, **self._pictures}
+
+        def make() -> Tensors:
+            return {"latents": self.family.encode_pictures(self.pipeline, pixels(folder / entry.file)[None])[0]}
+
+        return self.cache.get("pictures", depends_on, make)["latents"].to(self.device)
+
+    def _embeddings(self, caption: str) -> Tensors:
+        states, pooled = self.family.encode_prompts(self.pipeline, [caption])
+        return {"states": states, "pooled": pooled}
+
+
+def joined(first: Examples, second: Examples) -> Examples:
+    """Both one after the other."""
+    return Examples(
+        first.latents + second.latents,
+        first.conditioning + second.conditioning,
+        first.masks + second.masks,
+        first.names + second.names,
+    )
+
+
+def pixels(path: Path) -> Tensor:
+    """A picture file as (3, height, width) in -1 … 1."""
+    with Image.open(path) as picture:
+        values = np.array(picture.convert("RGB"))
+    return torch.from_numpy(values).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _mask(entry: Entry, folder: Path, latents: Tensor) -> Tensor | None:
+    """The mask's share of white over each place of the latents."""
+    if entry.mask is None:
+        return None
+    with Image.open(folder / entry.mask) as picture:
+        values = torch.from_numpy(np.array(picture.convert("L"))).float() / 255
+    return functional.adaptive_avg_pool2d(values[None], (latents.shape[-2], latents.shape[-1])).to(latents.device)

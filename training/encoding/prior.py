@@ -1,0 +1,69 @@
+"""Prior preservation: on pictures without the concept, the adapted model must go on predicting what the base predicts."""
+
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from foundation.seeds import derive
+from training.data.dataset import Dataset
+from training.encoding.cache import Tensors
+from training.encoding.examples import Encoders, Examples, joined
+from training.encoding.placement import placed
+from training.recipe import PriorRecipe, Recipe
+from zthumb.families.base import Conditioning
+
+
+def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, encoders: Encoders) -> Examples | None:
+    """The prior's pictures: those the base paints for the recipe's prompts, then the data set's own; None without any."""
+    if recipe.prior.weight == 0:
+        return None
+    found = []
+    if recipe.prior.prompts:
+        found.append(_paint(recipe.prior, recipe.resolution, recipe.seed, base_sha256, encoders))
+    if own := dataset.of("regularization"):
+        found.append(encoders.encode(own, folder))
+    return reduce(joined, found) if found else None
+
+
+def _paint(recipe: PriorRecipe, resolution: int, seed: int, base_sha256: str, encoders: Encoders) -> Examples:
+    """The prompts' pictures as latents, painted once for a base, a recipe and a seed."""
+    prompts = [recipe.prompts[turn % len(recipe.prompts)] for turn in range(recipe.images)]
+    depends_on = {
+        "prior": recipe.model_dump(mode="json"),
+        "resolution": resolution,
+        "seed": seed,
+        "base": base_sha256,
+        **encoders.where,
+    }
+
+    def make() -> Tensors:
+        with placed(encoders.pipeline, encoders.family.parts, encoders.device):
+            return {"latents": _painted(prompts, recipe, resolution, seed, encoders.pipeline)}
+
+    painted = encoders.cache.get("prior", depends_on, make)
+    states, pooled, tokens = encoders.captions(prompts)
+    time_ids = torch.tensor([[resolution, resolution, 0, 0, resolution, resolution]] * len(prompts), device=pooled.device)
+    latents = tuple(painted["latents"].to(encoders.device))
+    return Examples(latents, Conditioning(states, pooled, time_ids, tokens), (None,) * len(latents), tuple(prompts))
+
+
+def _painted(prompts: list[str], recipe: PriorRecipe, resolution: int, seed: int, pipeline: Any) -> torch.Tensor:
+    latents = []
+    bar = tqdm(range(0, len(prompts), recipe.batch), desc="prior", unit="batch")
+    for start in bar:
+        chunk = prompts[start : start + recipe.batch]
+        generators = [torch.Generator().manual_seed(derive(seed, "prior", start + place)) for place in range(len(chunk))]
+        made = pipeline(
+            chunk,
+            width=resolution,
+            height=resolution,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance_scale,
+            generator=generators,
+            output_type="latent",
+        )
+        latents.append(made.images.float())
+    return torch.cat(latents).contiguous()

@@ -1,0 +1,69 @@
+"""Pictures painted while training goes on: the same prompts and noise at every checkpoint, the base's own above them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+
+from foundation.files import whole_file
+from foundation.seeds import derive
+from training.encoding.placement import placed
+from training.model.base import Base
+from training.recipe import Recipe
+
+SHEET = "sheet.png"
+_LABEL = 70
+
+
+class Previews:
+    """Paints the recipe's preview prompts into a run's folder."""
+
+    def __init__(self, recipe: Recipe, base: Base, pipeline: Any, trigger: str) -> None:
+        self._recipe, self._base, self._pipeline = recipe, base, pipeline
+        self._prompts = [prompt.replace("{trigger}", trigger) for prompt in recipe.previews.prompts]
+
+    def paint(self, step: int, folder: Path) -> None:
+        """Paint every prompt after ``step`` steps, and put all that were painted so far onto one sheet."""
+        if not self._prompts:
+            return
+        with placed(self._pipeline, self._base.family.parts, self._base.levels.device):
+            for number, prompt in enumerate(self._prompts, start=1):
+                with whole_file(folder / f"step-{step:06d}" / f"{number:02d}.png") as path:
+                    self._picture(prompt, number).save(path, "png")
+        _sheet(folder)
+
+    def _picture(self, prompt: str, number: int) -> Image.Image:
+        settings, size = self._recipe.previews, self._recipe.resolution
+        with torch.no_grad(), torch.autocast(self._pipeline.device.type, self._base.precision, enabled=self._is_mixed):
+            painted = self._pipeline(
+                prompt,
+                width=size,
+                height=size,
+                num_inference_steps=settings.steps,
+                guidance_scale=settings.guidance_scale,
+                generator=torch.Generator().manual_seed(derive(self._recipe.seed, "preview", number)),
+            )
+        picture: Image.Image = painted.images[0]
+        return picture
+
+    @property
+    def _is_mixed(self) -> bool:
+        return self._base.precision != torch.float32
+
+
+def _sheet(folder: Path) -> None:
+    """One row for each step, the base's first."""
+    rows = [sorted(step.glob("*.png")) for step in sorted(folder.glob("step-*"))]
+    with Image.open(rows[0][0]) as first:
+        width, height = first.size
+    sheet = Image.new("RGB", (_LABEL + width * len(rows[0]), height * len(rows)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for row, paths in enumerate(rows):
+        step = int(paths[0].parent.name.removeprefix("step-"))
+        pen.text((6, row * height + height // 2), f"step {step}" if step else "base", fill="black")
+        for column, path in enumerate(paths):
+            with Image.open(path) as picture:
+                sheet.paste(picture, (_LABEL + column * width, row * height))
+    with whole_file(folder / SHEET) as path:
+        sheet.save(path, "png")

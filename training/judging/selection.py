@@ -1,0 +1,26 @@
+"""Which checkpoint is the one, and when to stop looking: rules written in the recipe, applied to what validation found."""
+
+from collections.abc import Sequence
+
+from training.judging.validation import Validation
+from training.recipe import ValidationRecipe
+
+
+def lowest(looks: Sequence[Validation]) -> Validation | None:
+    """The look with the lowest held-out loss, the earlier of two alike; the base itself (step 0) is no candidate."""
+    trained = [look for look in looks if look.step > 0]
+    return min(trained, key=lambda look: look.loss.mean, default=None)
+
+
+def chosen_step(looks: Sequence[Validation], last: int, rule: ValidationRecipe) -> int:
+    """The step whose checkpoint is exported; the ``last`` where nothing was held out."""
+    best = lowest(looks) if rule.choose == "lowest" else None
+    return best.step if best else last
+
+
+def is_over(looks: Sequence[Validation], rule: ValidationRecipe) -> bool:
+    """Whether ``patience`` looks have passed since the lowest loss."""
+    best = lowest(looks)
+    if rule.patience is None or best is None:
+        return False
+    return sum(look.step > best.step for look in looks) >= rule.patience

@@ -1,0 +1,153 @@
+"""What a run will need, found out before anything is loaded: a step is walked through with tensors of shapes and no values.
+
+The walk counts what the backward pass will have to keep and every multiplication there is; how fast those go is measured with one
+matrix product on this machine.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from training.model import adapter
+from training.model.base import DTYPES, Adapted, adapted_parts
+from training.model.quantize import BYTES, linear_weights
+from training.recipe import Recipe
+from zthumb.families.base import Family
+
+EFFICIENCY = 0.4
+"""Share of a large matrix product's speed that a whole step reaches; the rest goes to small operations and memory."""
+
+_OPTIMIZER_STATES: Mapping[str, float] = {"adamw": 8, "adamw_8bit": 2, "prodigy": 16, "adafactor": 0.1}
+"""Bytes that an optimizer keeps for each trained weight."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes on the device by what they are for, and the floating-point operations of a step."""
+
+    weights: int
+    adapter: int
+    activations: int
+    operations: float
+
+    @property
+    def peak(self) -> int:
+        """All of it at once, in bytes."""
+        return self.weights + self.adapter + self.activations
+
+
+def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> Estimate:
+    """Walk one step of ``recipe`` on ``device`` for the base in ``folder``, of which the configuration is enough."""
+    dtype, fused = DTYPES[recipe.precision], _FusedAttention()
+    pictures = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 else 0)
+    with torch.device("meta"):
+        adapted = _adapted(recipe, family, folder, dtype)
+        denoiser: Any = adapted.parts[family.denoiser_part]
+        denoiser.set_attn_processor(fused if device.type == "cuda" else AttnProcessor())
+        configuration = family.configuration(folder, family.denoiser_part)
+        spared = _spared(recipe, family, folder, dtype)
+        noisy, told = family.empty_inputs(configuration, pictures, recipe.resolution)
+        told = replace(told, states=told.states.to(dtype), pooled=told.pooled.to(dtype), time_ids=told.time_ids.to(dtype))
+        kept = _Kept(adapted)
+        with FlopCounterMode(display=False) as operations:
+            with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+                loss: Tensor = adapted(noisy.to(dtype), torch.zeros(pictures), told).sum()
+            attended = fused.operations
+            forward = operations.get_total_flops() + attended
+            loss.backward()  # type: ignore[no-untyped-call]
+    frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
+    trained = sum(parameter.numel() for parameter in adapter.trained(adapted))
+    return Estimate(
+        weights=round(frozen - spared),
+        adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.average else 0))),
+        activations=kept.bytes,
+        # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's pictures.
+        operations=operations.get_total_flops()
+        + fused.operations
+        + 2.5 * attended
+        + forward * (pictures - recipe.batch) / pictures,
+    )
+
+
+def _spared(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> float:
+    """The bytes that quantizing the denoiser spares."""
+    if recipe.quantize == "none":
+        return 0.0
+    denoiser = family.empty_part(family.denoiser_part, family.configuration(folder, family.denoiser_part))
+    return linear_weights(denoiser) * (dtype.itemsize - BYTES[recipe.quantize])
+
+
+def _adapted(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> Adapted:
+    """The adapted parts without values."""
+    parts = {}
+    for name in adapted_parts(recipe, family):
+        parts[name] = family.empty_part(name, family.configuration(folder, name)).requires_grad_(False).to(dtype)
+    adapter.attach(parts, recipe, family)
+    return Adapted(family, parts)
+
+
+def operations_per_second(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations in a second of one matrix product."""
+    size = 8192 if device.type == "cuda" else 1024
+    one, other = torch.ones(size, size, device=device, dtype=dtype), torch.ones(size, size, device=device, dtype=dtype)
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        # Reading a value waits for the device.
+        float((one @ other)[0, 0])
+        times.append(time.perf_counter() - started)
+    return 2 * size**3 / min(times)
+
+
+class _Kept:
+    """Adds up what autograd keeps of the forward pass, each storage once and no weight."""
+
+    def __init__(self, denoiser: Any) -> None:
+        self.bytes = 0
+        self._seen = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
+        self._alive: list[Tensor] = []
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._seen:
+            self._seen.add(storage._cdata)
+            self._alive.append(tensor)
+            self.bytes += storage.nbytes()
+        return tensor
+
+
+class _FusedAttention:
+    """Attention as GPUs do it, which keeps queries, keys, values and the result, and never the matrix between them.
+
+    It takes the place of diffusers' attention processors and counts its operations, which the counter does not know.
+    """
+
+    def __init__(self) -> None:
+        self.operations = 0.0
+
+    def __call__(self, attention: Any, hidden: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any) -> Tensor:
+        told = hidden if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = attention.to_q(hidden), attention.to_k(told), attention.to_v(told)
+        self.operations += 4.0 * query.numel() * key.shape[1]
+        mixed = _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
+        out: Tensor = attention.to_out[0](mixed)
+        return out
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        out = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.empty_like(tensor) for tensor in ctx.saved_tensors[:3])

@@ -1,0 +1,100 @@
+"""The model that is adapted, as training sees it: noisy latents in, a prediction out, with the adapter or without."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.model import adapter
+from training.model.quantize import quantize
+from training.recipe import Recipe
+from zthumb.families.base import Conditioning, Family, Prediction
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def adapted_parts(recipe: Recipe, family: Family) -> Sequence[str]:
+    """The parts of the pipeline that ``recipe`` adapts."""
+    return family.adapted_parts if recipe.adapter.text_encoders else (family.denoiser_part,)
+
+
+class Adapted(nn.Module):
+    """The parts of a base that carry the adapter, as one module: what several processes exchange the gradients of."""
+
+    def __init__(self, family: Family, parts: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.family, self.parts = family, nn.ModuleDict(parts)
+        self.is_enabled = True
+
+    @property
+    def text_parts(self) -> dict[str, nn.Module]:
+        """Those that read the prompt; none unless the recipe adapts them."""
+        return {part: model for part, model in self.parts.items() if part != self.family.denoiser_part}
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        """What the denoiser predicts for ``noisy`` latents (B, C, h, w) at ``timesteps`` (B,)."""
+        if self.text_parts and self.is_enabled:
+            conditioning = self._told_anew(conditioning)
+        return self.family.predict(self.parts[self.family.denoiser_part], noisy, timesteps, conditioning)
+
+    def _told_anew(self, conditioning: Conditioning) -> Conditioning:
+        """What the text encoders make of the tokens with the adapter on; nothing where nothing was told."""
+        assert conditioning.tokens is not None
+        states, pooled = self.family.encode_tokens(self.text_parts, conditioning.tokens.clamp(min=0))
+        kept = (conditioning.tokens >= 0).all(dim=(1, 2))
+        return replace(conditioning, states=states * kept[:, None, None], pooled=pooled * kept[:, None])
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base's adapted parts.
+
+    ``levels`` (timesteps,) are the cumulated alphas of its noise schedule, ``precision`` the dtype its products are made in.
+    """
+
+    family: Family
+    adapted: Adapted
+    levels: Tensor
+    prediction: Prediction
+    precision: torch.dtype
+
+    @classmethod
+    def of(cls, pipeline: Any, family: Family, recipe: Recipe, device: torch.device) -> "Base":
+        """The base in a loaded pipeline, with an adapter on the parts that the recipe adapts, those on ``device``."""
+        parts = {name: getattr(pipeline, name).to(device) for name in adapted_parts(recipe, family)}
+        if recipe.quantize != "none":
+            quantize(parts[family.denoiser_part], recipe.quantize, DTYPES[recipe.precision])
+        adapter.attach(parts, recipe, family)
+        named = recipe.objective.prediction
+        return cls(
+            family=family,
+            adapted=Adapted(family, parts),
+            levels=family.noise_levels(pipeline).to(device),
+            prediction=family.prediction(pipeline) if named == "base" else named,
+            precision=DTYPES[recipe.precision],
+        )
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The adapted parts by name."""
+        return dict(self.adapted.parts.items())
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, through: Any = None) -> Tensor:
+        """What the denoiser predicts, float32; ``through`` is what the adapted parts are wrapped in, if they are."""
+        with torch.autocast(noisy.device.type, self.precision, enabled=self.precision != torch.float32):
+            predicted: Tensor = (through or self.adapted)(noisy, timesteps, conditioning)
+        return predicted.float()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Without the adapter, for the length of the block."""
+        adapter.enable(self.parts, False)
+        self.adapted.is_enabled = False
+        try:
+            yield
+        finally:
+            adapter.enable(self.parts, True)
+            self.adapted.is_enabled = True

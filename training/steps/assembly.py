@@ -1,0 +1,73 @@
+"""Everything a run needs, loaded and put together."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
+
+from foundation.errors import BadInput
+from foundation.manifest import Stage
+from foundation.plugins import suggestion
+from training.data.dataset import Dataset
+from training.encoding import prior
+from training.encoding.cache import Cache
+from training.encoding.examples import Encoders
+from training.judging.previews import Previews
+from training.judging.validator import Validator
+from training.model.base import DTYPES, Base
+from training.recipe import Recipe
+from training.steps.course import Course
+from training.steps.loop import Loop
+from training.steps.run import Run
+from zthumb import families
+from zthumb.sources.local import family_of
+
+CACHE = Path("outputs/cache")
+CACHE_LIMIT = 20 * 2**30
+"""Bytes of encoded pictures, captions and prior pictures that are kept for later runs."""
+
+
+def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, stage: Stage) -> Course:
+    """Load the base, encode everything that is looked at more than once, and attach the adapter."""
+    accelerator = _accelerator(run, recipe)
+    family = families.get(family_of(base))
+    pipeline = family.load(base, DTYPES[recipe.precision], torch.device("cpu"))
+    cache = Cache(CACHE, CACHE_LIMIT)
+    encoders = Encoders(family, pipeline, base, cache, accelerator.device)
+    with accelerator.main_process_first():
+        trained = encoders.encode(dataset.of("train"), folder)
+        held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
+        kept = prior.gather(recipe, dataset, folder, stage.inputs[recipe.base], encoders)
+    if accelerator.is_main_process:
+        cache.trim()
+    adapted = Base.of(pipeline, family, recipe, accelerator.device)
+    return Course(
+        recipe=recipe,
+        run=run,
+        fingerprint=stage.fingerprint,
+        accelerator=accelerator,
+        loop=Loop(recipe, adapted, accelerator, trained, kept),
+        validator=Validator(recipe, adapted, trained, held_out) if held_out else None,
+        previews=Previews(recipe, adapted, pipeline, dataset.trigger),
+    )
+
+
+def _accelerator(run: Run, recipe: Recipe) -> Accelerator:
+    known = {str(name) for name in LoggerType} - {"all"}
+    for name in recipe.trackers:
+        if name not in known:
+            raise BadInput(f"trackers: {name!r} is not one that accelerate knows. {suggestion(name, sorted(known))}")
+        if name not in map(str, get_available_trackers()):
+            raise BadInput(f"trackers: the package of {name} is not there: .venv/bin/pip install {name}")
+    # Base.predict casts by itself, and Loop scales.
+    accelerator = Accelerator(
+        mixed_precision="no",
+        cpu=not torch.cuda.is_available(),
+        log_with=list(recipe.trackers) or None,
+        project_dir=run.folder,
+    )
+    if recipe.trackers:
+        accelerator.init_trackers("tracked", config={"run": run.folder.name, "recipe": recipe.model_dump_json()})
+    return accelerator

@@ -1,0 +1,120 @@
+"""What one pass through the denoiser learns from.
+
+Everything random about a picture in a batch is drawn from a generator of its own, made from the recipe's seed, the step and the
+picture's place in the step's whole batch. So nothing random has a state to save, and a batch is the same however many processes
+and passes it is divided among.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from foundation.seeds import derive
+from training.encoding.examples import Examples, joined
+from training.model.objective import draw_noise, draw_timestep
+from training.recipe import Recipe
+from training.steps.order import pictures_of
+from zthumb.families.base import Conditioning
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one size: latents and noise (B, C, h, w), timesteps (B,), what the denoiser is told, and where it learns.
+
+    ``where`` (B, 1, h, w) is of mean one for each picture, None where all of every picture counts. ``prior`` (B,) marks those on
+    which the base's prediction is to be kept.
+    """
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    conditioning: Conditioning
+    where: Tensor | None
+    prior: Tensor
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    noise: Tensor
+    timestep: int
+    dropped: bool
+
+
+class Sampler:
+    """Draws every batch of a run. ``process`` of ``processes`` takes its own places of each step's batch."""
+
+    def __init__(
+        self, recipe: Recipe, examples: Examples, prior: Examples | None, timesteps: int, process: int = 0, processes: int = 1
+    ) -> None:
+        self._recipe, self._own, self._prior, self._timesteps = recipe, examples, prior, timesteps
+        self._process, self._processes = process, processes
+
+    @property
+    def pictures_per_step(self) -> int:
+        """How many of the concept's pictures a step takes over all processes."""
+        return self._recipe.batch * self._recipe.accumulate * self._processes
+
+    @property
+    def prior_per_step(self) -> int:
+        """How many of the prior's."""
+        return self._recipe.prior.batch * self._recipe.accumulate * self._processes if self._prior else 0
+
+    def passes(self, step: int) -> list[list[Batch]]:
+        """The part of ``step`` that is this process's: for each accumulation its batches, one of each size."""
+        return [self._pass(step, self._process * self._recipe.accumulate + turn) for turn in range(self._recipe.accumulate)]
+
+    def _pass(self, step: int, turn: int) -> list[Batch]:
+        places = range(turn * self._recipe.batch, (turn + 1) * self._recipe.batch)
+        order = pictures_of(step, self._sizes, self.pictures_per_step, self._recipe.seed)
+        examples = self._own.take([order[place] for place in places])
+        drawn = [self._draw("place", step, place, each) for place, each in zip(places, examples.latents, strict=True)]
+        if self._prior is not None:
+            places = range(turn * self._recipe.prior.batch, (turn + 1) * self._recipe.prior.batch)
+            kept = self._prior.take([self._prior_picture(step, place) for place in places])
+            drawn += [self._draw("prior place", step, place, each) for place, each in zip(places, kept.latents, strict=True)]
+            examples = joined(examples, kept)
+        by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for place, size in enumerate(examples.sizes):
+            by_size[size].append(place)
+        return [self._batch(examples.take(chosen), [drawn[place] for place in chosen], chosen) for chosen in by_size.values()]
+
+    @cached_property
+    def _sizes(self) -> tuple[tuple[int, int], ...]:
+        return self._own.sizes
+
+    def _prior_picture(self, step: int, place: int) -> int:
+        assert self._prior is not None
+        return derive(self._recipe.seed, "prior picture", step, place) % len(self._prior)
+
+    def _draw(self, name: str, step: int, place: int, latents: Tensor) -> _Drawn:
+        generator = torch.Generator().manual_seed(derive(self._recipe.seed, name, step, place))
+        objective = self._recipe.objective
+        return _Drawn(
+            noise=draw_noise(latents, objective.noise_offset, generator),
+            timestep=draw_timestep(objective, self._timesteps, generator),
+            dropped=name == "place" and float(torch.rand((), generator=generator)) < objective.caption_dropout,
+        )
+
+    def _batch(self, examples: Examples, drawn: list[_Drawn], places: list[int]) -> Batch:
+        latents = torch.stack(examples.latents)
+        told, device = examples.conditioning, latents.device
+        # SDXL's unconditional branch is told zeros.
+        kept = torch.tensor([not each.dropped for each in drawn], device=device)
+        return Batch(
+            latents=latents,
+            noise=torch.stack([each.noise for each in drawn]).to(device),
+            timesteps=torch.tensor([each.timestep for each in drawn], device=device),
+            conditioning=Conditioning(
+                states=told.states * kept[:, None, None],
+                pooled=told.pooled * kept[:, None],
+                time_ids=told.time_ids,
+                tokens=None if told.tokens is None else told.tokens.where(kept[:, None, None], -1),
+            ),
+            where=examples.where(),
+            prior=torch.tensor([place >= self._recipe.batch for place in places], device=device),
+            names=examples.names,
+        )

@@ -1,0 +1,112 @@
+"""The course of a run around its steps: checkpoints, looks at held-out pictures, previews, and when it ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
+
+from foundation.errors import Interrupted, StageFailed
+from training.judging import selection
+from training.judging.previews import Previews
+from training.judging.validator import Validator
+from training.recipe import Recipe
+from training.steps import checkpoints
+from training.steps.checkpoints import Checkpoint
+from training.steps.interruption import Interruption
+from training.steps.loop import Loop, Report
+from training.steps.run import Run
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run's way from where it is to its end. Only the main process writes; all of them stop together."""
+
+    recipe: Recipe
+    run: Run
+    fingerprint: str
+    accelerator: Accelerator
+    loop: Loop
+    validator: Validator | None
+    previews: Previews
+
+    def finish(self, show: Callable[[Report], None]) -> int:
+        """Make every step still to do and return the number of the last; ``show`` sees each report.
+
+        Raises ``Interrupted`` after SIGTERM or SIGINT, with a checkpoint of the step reached.
+        """
+        with Interruption().heeded() as interruption:
+            done = self._restore()
+            if done == 0:
+                self._look(0)
+            if self._is_over(done):
+                return done
+            for report in self.loop.steps_after(done):
+                done = report.step
+                if self.accelerator.is_main_process:
+                    show(report)
+                is_due, is_wanted = self._is_due(done), self._together(interruption.is_wanted)
+                if is_due:
+                    self._look(done)
+                if is_due or is_wanted:
+                    self._save(done)
+                if is_due and self._is_over(done):
+                    break
+                if is_wanted:
+                    raise Interrupted(f"stopped after step {done}, which is kept; the same command goes on from there")
+        return done
+
+    def _restore(self) -> int:
+        if self.accelerator.is_main_process:
+            checkpoints.forget_others(self.run.checkpoints, self.fingerprint)
+        self.accelerator.wait_for_everyone()
+        sound = [each for each in checkpoints.found(self.run.checkpoints) if each.is_sound]
+        last: Checkpoint | None = sound[-1] if sound else None
+        if last:
+            self.loop.restore(last)
+        done = last.step if last else 0
+        if self.accelerator.is_main_process:
+            self.run.forget_after(done)
+        self.accelerator.wait_for_everyone()
+        return done
+
+    def _is_due(self, done: int) -> bool:
+        return done % self.recipe.checkpoint_every == 0 or done == self.recipe.steps
+
+    def _look(self, done: int) -> None:
+        """Validate and paint with the weights that would be exported."""
+        if self.accelerator.is_main_process:
+            with self.loop.average.in_place():
+                if self.validator:
+                    self.run.log_validation(self.validator.look(done))
+                self.previews.paint(done, self.run.previews)
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, done: int) -> None:
+        if self.accelerator.is_main_process:
+            folder, best = self.run.checkpoints, selection.lowest(self.run.validations())
+            adapter, state = self.loop.adapter(), self.loop.state()
+            try:
+                checkpoints.save(folder, done, self.fingerprint, adapter, state, self.recipe.seed)
+            # torch and safetensors tell of a full disk in exceptions of their own.
+            except (OSError, RuntimeError, SafetensorError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+                raise StageFailed(
+                    f"{folder}: the checkpoint of step {done} cannot be written ({reason}). Those before it are as they "
+                    "were; make room and run the same command again, which goes on from there."
+                ) from None
+            checkpoints.keep(folder, self.recipe.keep_checkpoints, best.step if best else None)
+        self.accelerator.wait_for_everyone()
+
+    def _is_over(self, done: int) -> bool:
+        is_over = done == self.recipe.steps or selection.is_over(self.run.validations(), self.recipe.validation)
+        return self._together(is_over)
+
+    def _together(self, wish: bool) -> bool:
+        """The main process's answer, in every process."""
+        if self.accelerator.num_processes == 1:
+            return wish
+        answers = [wish]
+        broadcast_object_list(answers)
+        return answers[0]

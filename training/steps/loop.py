@@ -1,0 +1,163 @@
+"""The training steps of one adapter, exactly resumable.
+
+Nothing random has a state (see ``training.steps.batches``). What a checkpoint holds is therefore the weights, the optimizer, the
+average and the number of steps done.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from foundation.errors import StageFailed
+from training.encoding.examples import Examples
+from training.model import adapter, optimizers
+from training.model.average import Average
+from training.model.base import Base
+from training.model.objective import add_noise, loss_weights, squared_errors, target
+from training.model.rate import rate_at
+from training.recipe import OptimizerRecipe, Recipe
+from training.steps.batches import Batch, Sampler
+from training.steps.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one step came to. Losses are weighted squared errors; ``prior`` is 0 without prior preservation.
+
+    A step ``is_left_out`` when its scaled gradients overflowed, which happens in fp16 alone.
+    """
+
+    step: int
+    loss: float
+    prior: float
+    gradient_norm: float
+    rate: float
+    is_left_out: bool = False
+
+
+class Loop:
+    """One step after another, from a checkpoint or from the start."""
+
+    def __init__(self, recipe: Recipe, base: Base, accelerator: Accelerator, examples: Examples, prior: Examples | None) -> None:
+        self._recipe, self._base, self._accelerator = recipe, base, accelerator
+        self._parameters = adapter.trained(base.adapted)
+        optimizer = optimizers.make(recipe.optimizer, _groups(base, recipe.optimizer))
+        self._adapted, self._optimizer = accelerator.prepare(base.adapted, optimizer)
+        self._sampler = Sampler(recipe, examples, prior, len(base.levels), accelerator.process_index, accelerator.num_processes)
+        self._scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
+        self.average = Average(self._parameters, recipe.adapter.average)
+
+    def steps_after(self, done: int) -> Iterator[Report]:
+        """Make and report every step still to do when ``done`` are."""
+        for step in range(done, self._recipe.steps):
+            yield self.step(step)
+
+    def adapter(self) -> dict[str, Tensor]:
+        """The weights to export as they are now, by PEFT name, on the CPU."""
+        with self.average.in_place():
+            return adapter.weights(self._base.parts)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps to go on from."""
+        return {
+            "weights": adapter.state(self._base.parts),
+            "optimizer": self._optimizer.state_dict(),
+            "average": self.average.state(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from ``checkpoint``."""
+        state = checkpoint.training()
+        adapter.load(self._base.parts, state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.average.load(state["average"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def release(self) -> None:
+        """Let go of the wrapper through which processes share gradients; no step can follow.
+
+        It must be gone before the process group is: a group that dies with its last wrapper waits, with Python's lock held, for a
+        thread that waits for that lock, and now and then a run of several processes would never leave.
+        """
+        self._adapted = None
+        self._accelerator.free_memory()
+
+    def step(self, step: int) -> Report:
+        """Make one step."""
+        rate = rate_at(step, self._recipe.steps, self._recipe.optimizer)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["share"]
+        batches = [batch for one_pass in self._sampler.passes(step) for batch in one_pass]
+        sums = torch.zeros(2, device=self._accelerator.device)
+        for number, batch in enumerate(batches, start=1):
+            # Processes exchange their gradients once, with the last.
+            together = contextlib.nullcontext() if number == len(batches) else self._accelerator.no_sync(self._adapted)
+            with together:
+                sums += self._learn_from(batch, step)
+        self._scaler.unscale_(self._optimizer)
+        norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._recipe.optimizer.clip_norm))
+        # Scaled gradients overflow now and then until the scale has settled; anything else is a fault.
+        is_left_out = not math.isfinite(norm) and self._scaler.get_scale() > 1
+        if not math.isfinite(norm) and not is_left_out:
+            raise self._not_finite(step, batches)
+        loss, prior = self._accelerator.reduce(sums, "mean").tolist()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+        if not is_left_out:
+            self.average.update()
+        return Report(step + 1, loss, prior, norm if math.isfinite(norm) else 0.0, rate, is_left_out)
+
+    def _learn_from(self, batch: Batch, step: int) -> Tensor:
+        """Add the gradients of one batch; its share of the step's losses, the concept's and the prior's (2,)."""
+        base, levels = self._base, self._base.levels
+        noisy = add_noise(batch.latents, batch.noise, levels, batch.timesteps)
+        predicted = base.predict(noisy, batch.timesteps, batch.conditioning, through=self._adapted)
+        wanted = target(base.prediction, batch.latents, batch.noise, levels, batch.timesteps)
+        if batch.prior.any():
+            wanted = wanted.where(~batch.prior[:, None, None, None], self._base_prediction(noisy, batch))
+        weights = loss_weights(base.prediction, levels, batch.timesteps, self._recipe.objective.min_snr_gamma)
+        errors = squared_errors(predicted, wanted, batch.where) * weights
+        if not errors.isfinite().all():
+            raise self._not_finite(step, [batch], errors)
+        # Processes take the mean of their gradients, so that each gives its own part that many times.
+        loss = errors[~batch.prior].sum() * self._accelerator.num_processes / self._sampler.pictures_per_step
+        prior = errors[batch.prior].sum() * self._accelerator.num_processes / max(1, self._sampler.prior_per_step)
+        self._accelerator.backward(self._scaler.scale(loss + self._recipe.prior.weight * prior))
+        return torch.stack([loss, prior]).detach()
+
+    @torch.no_grad()
+    def _base_prediction(self, noisy: Tensor, batch: Batch) -> Tensor:
+        """What the base predicts where the prior is to be kept; zero elsewhere."""
+        predicted, kept, told = torch.zeros_like(noisy), batch.prior, batch.conditioning
+        with self._base.alone():
+            predicted[kept] = self._base.predict(noisy[kept], batch.timesteps[kept], told[kept])
+        return predicted
+
+    def _not_finite(self, step: int, batches: list[Batch], errors: Tensor | None = None) -> StageFailed:
+        seen = [
+            f"{name} at timestep {timestep}"
+            for batch in batches
+            for place, (name, timestep) in enumerate(zip(batch.names, batch.timesteps.tolist(), strict=True))
+            if errors is None or not errors[place].isfinite()
+        ]
+        what = "gradient" if errors is None else "loss"
+        return StageFailed(
+            f"step {step + 1}: the {what} is not finite ({', '.join(seen)}). The last checkpoint is as it was. "
+            "Lower optimizer.lr, or use precision: fp32."
+        )
+
+
+def _groups(base: Base, recipe: OptimizerRecipe) -> list[dict[str, Any]]:
+    """The trained weights as the optimizer takes them: those of the text encoders may learn at a rate of their own."""
+    text = [parameter for part in base.adapted.text_parts.values() for parameter in adapter.trained(part)]
+    own = [{"params": adapter.trained(base.parts[base.family.denoiser_part]), "share": 1.0}]
+    share = 1.0 if recipe.text_encoder_lr is None else recipe.text_encoder_lr / recipe.lr
+    return own + ([{"params": text, "share": share}] if text else [])
