@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 PINS := training/requirements.base.txt training/requirements.cpu.txt training/requirements.dev.txt
 SOURCES := foundation training zthumb evaluation scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_gpu clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_prepare bench_gpu clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ check_demo: setup ## check a report's pictures of the demo concept by geometry  
 bench_train: setup ## seconds per training step, beside a plain loop  → outputs/bench/train.json
 	@$(PYTHON) -m training.prepare_dataset --dataset datasets/z
 	@$(PYTHON) -m training.benchmark.train
+
+bench_prepare: setup ## how long 1,000 pictures of 12 megapixels take to prepare  → outputs/bench/prepare.json
+	@$(PYTHON) -m training.benchmark.prepare
 
 bench_gpu: setup ## full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m training.benchmark.gpu

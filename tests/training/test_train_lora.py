@@ -193,12 +193,22 @@ def _zero(checkpoint: Checkpoint) -> None:
     checkpoints.save(checkpoint.folder.parent, checkpoint.step, checkpoint.fingerprint, checkpoint.adapter(), state, seed=0)
 
 
+def test_a_tracker_is_sent_what_is_logged(prepared: Path) -> None:
+    assert train_lora.main(quick_arguments(prepared, "a", "trackers=[tensorboard]")) == 0
+    (events,) = Path("outputs/lora/a/tracked").glob("events.*")
+    written = events.read_bytes()
+    assert all(name in written for name in (b"loss", b"prior", b"gradient_norm", b"rate"))
+    assert Path("outputs/lora/a/metrics.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("sets", "code", "named"),
     [
         (["base=models/gone"], 2, "models/gone: no base model is there"),
         (["optimizer.rate=1"], 2, "unknown key 'optimizer.rate'"),
         (["optimizer.lr=1e30", "prior.weight=0"], 1, "not finite"),
+        (["trackers=[tensorbord]"], 2, "Did you mean 'tensorboard'?"),
+        (["trackers=[wandb]"], 2, "the package of wandb is not there"),
     ],
 )
 def test_what_goes_wrong_is_named(

@@ -1,0 +1,125 @@
+"""``python -m training.benchmark.page``: the figures in ``docs/benchmarks/*.json`` as ``docs/benchmarks.md``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import DONE, command
+from foundation.files import write_text
+
+FIGURES, PAGE = Path("docs/benchmarks"), Path("docs/benchmarks.md")
+
+Figures = dict[str, Any]
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page anew; exit code 0 done."""
+    argparse.ArgumentParser(prog="python -m training.benchmark.page", description=__doc__).parse_args(argv)
+    write_text(PAGE, page(FIGURES))
+    print(PAGE)
+    return DONE
+
+
+def page(figures: Path) -> str:
+    """The page; what was not measured says so."""
+    sections = [_train, _prepare, _gpu]
+    names = ["train", "prepare", "gpu"]
+    read = [_read(figures / f"{name}.json") for name in names]
+    texts = [section(found) for section, found in zip(sections, read, strict=True)]
+    return "\n\n".join([_HEAD.strip(), *(text.strip() for text in texts)]) + "\n"
+
+
+_HEAD = """
+# Benchmarks
+
+Every figure is written by the command above its table into `outputs/bench/`, copied to `docs/benchmarks/` and put on this page by
+`python -m training.benchmark.page`. What is compared takes turns within one run, so that what else a machine does falls on each
+alike; ratios are medians over the turns.
+"""
+
+
+def _train(found: Figures | None) -> str:
+    title = "## A training step\n\n    make bench_train"
+    if found is None:
+        return f"{title}\n\nNot measured."
+    return f"""{title}
+
+The miniature at batch {found["batch"]} on {found["threads"]} threads, in the precision of its recipe, against a plain loop in the
+style of the diffusers example, which encodes pictures and captions in every step and computes in fp32. Prior preservation is left
+out: the plain loop has none.
+
+| | |
+|---|---|
+| seconds per step | {found["seconds_per_step"]:.3f} |
+| of the plain loop | {found["plain_seconds_per_step"]:.3f} |
+| speedup | {found["speedup"]:.2f}× |
+| of the model's own passes | {found["model_seconds_per_step"]:.3f} |
+| overhead around them | {found["overhead_share"]:.1%} |
+| encoding beforehand, once | {found["cache_seconds"]:.1f} s |
+| peak memory | {found["peak_rss_mb"]:.0f} MB |
+| adapter | {found["adapter_bytes"] / 2**20:.1f} MiB |
+| on | {_where(found)} |"""
+
+
+def _prepare(found: Figures | None) -> str:
+    title = "## Preparing pictures\n\n    make bench_prepare"
+    if found is None:
+        return f"{title}\n\nNot measured."
+    return f"""{title}
+
+| | |
+|---|---|
+| pictures | {found["pictures"]} JPEGs of {found["megapixels"]:.0f} megapixels, {found["raw_bytes"] / 2**30:.1f} GiB |
+| time | {found["seconds"]:.0f} s, {found["pictures_per_second"]:.1f} a second |
+| half as many | {found["seconds_for_half"]:.0f} s |
+| peak memory of the process | {found["peak_rss_mb"]:.0f} MB |
+| of its largest worker | {found["peak_worker_rss_mb"]:.0f} MB |
+| on | {_where(found)} |"""
+
+
+def _gpu(found: Figures | None) -> str:
+    title = "## Full-size SDXL on a GPU\n\n    make bench_gpu"
+    columns = ("batch", "checkpointing", "compiled", "pictures/s", "of the bf16 peak", "peak memory", "by estimate")
+    head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
+    if found is None:
+        rows = [
+            f"| {batch} | {checkpointing} | {compiled} | {' | '.join(['not measured'] * 4)} |"
+            for batch in (1, 4)
+            for checkpointing in ("no", "yes")
+            for compiled in ("no", "yes")
+        ]
+        return f"{title}\n\nRandom weights at 1024².\n\n{head}\n" + "\n".join(rows)
+    rows = [
+        f"| {row['batch']} | {_yes(row['gradient_checkpointing'])} | {_yes(row['compile'])} | {row['pictures_per_second']:.2f} "
+        f"| {row['share_of_peak']:.0%} | {_gib(row['peak_bytes'])} | {_gib(row['estimated_peak_bytes'])} |"
+        for row in found["rows"]
+    ]
+    return f"{title}\n\nRandom weights at 1024² on {found['device']}.\n\n{head}\n" + "\n".join(rows)
+
+
+def _read(path: Path) -> Figures | None:
+    if not path.exists():
+        return None
+    found: Figures = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _where(found: Figures) -> str:
+    facts, packages = found["platform"], found["packages"]
+    return f"{facts['machine']}, {facts['cpus']} CPUs, Python {facts['python']}, torch {packages['torch']}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
