@@ -1,5 +1,6 @@
 """The libraries below kept quiet and off the network."""
 
+import logging
 import os
 
 
@@ -12,3 +13,5 @@ def stay_offline() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    # It tells, each time it is imported, of a kernel that it could have fetched.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
