@@ -144,7 +144,8 @@ class Recipe(Strict):
     pass again in the backward one instead of keeping it: less memory, a third more time. ``compile`` compiles the repeated blocks
     of the denoiser, which takes a while once and makes each step faster. ``quantize`` keeps the denoiser's linear weights in 8
     bits or 4 (QLoRA, arXiv 2305.14314). With ``precision: fp16`` gradients are scaled so that small ones are not lost; a step
-    whose scaled gradients overflow is left out and the scale is halved, which ``metrics.jsonl`` tells.
+    whose scaled gradients overflow is left out and the scale is halved, which ``metrics.jsonl`` tells. ``shard`` divides the
+    denoiser's frozen weights among processes (FSDP, arXiv 2304.11277).
     """
 
     base: str
@@ -155,6 +156,7 @@ class Recipe(Strict):
     accumulate: int = Field(default=1, ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     quantize: Literal["none", "int8", "nf4"] = "none"
+    shard: bool = False
     data: DataRecipe = DataRecipe()
     checkpoint_every: int = Field(default=100, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
@@ -172,6 +174,8 @@ class Recipe(Strict):
     def _is_possible(self) -> Self:
         if self.quantize != "none" and self.adapter.initialization == "pissa":
             raise ValueError("initialization: pissa starts from weights that quantize does not keep")
+        if self.quantize != "none" and self.shard:
+            raise ValueError("quantized weights cannot be divided: take quantize or shard")
         return self
 
 

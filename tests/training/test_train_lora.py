@@ -158,11 +158,13 @@ def test_out_of_memory_says_which_settings_would_fit(prepared: Path) -> None:
     assert "Traceback" not in limited.stderr
 
 
-def test_two_processes_learn_what_one_learns_from_twice_the_batch(prepared: Path) -> None:
-    train_lora.main(quick_arguments(prepared, "one", "batch=2", "prior.batch=2"))
+@pytest.mark.parametrize("division", ["shard=false", "shard=true"])
+def test_two_processes_learn_what_one_learns_from_twice_the_batch(prepared: Path, division: str) -> None:
+    previews = ('previews.prompts=["a {trigger}"]', "previews.steps=2")
+    train_lora.main(quick_arguments(prepared, "one", "batch=2", "prior.batch=2", *previews))
     # accelerate's own launcher starts several processes on CPUs through MPI alone.
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "--", "training.train_lora"]
-    arguments = quick_arguments(prepared, "two", "batch=1", "prior.batch=1")
+    arguments = quick_arguments(prepared, "two", "batch=1", "prior.batch=1", division, *previews)
     subprocess.run(
         [*launch, *arguments], check=True, capture_output=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -170,6 +172,14 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batch(prepared: Path
     losses = [_losses(run) for run in ("one", "two")]
     assert len(losses[1]) == 6
     assert np.allclose(losses[0], losses[1], rtol=1e-3, atol=1e-6)
+    looks = [Run(Path("outputs/lora") / run).validations() for run in ("one", "two")]
+    assert np.allclose(*([look.loss.mean for look in each] for each in looks), rtol=1e-3)
+    assert all((Path("outputs/lora") / run / "previews" / "sheet.png").exists() for run in ("one", "two"))
+
+
+def test_one_process_has_none_to_share_with(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_lora.main(quick_arguments(prepared, "a", "shard=true")) == 2
+    assert "shard: true divides the base among several processes" in capsys.readouterr().err
 
 
 def _losses(run: str) -> list[tuple[float, float]]:

@@ -23,15 +23,21 @@ class Previews:
         self._recipe, self._base, self._pipeline = recipe, base, pipeline
         self._prompts = [prompt.replace("{trigger}", trigger) for prompt in recipe.previews.prompts]
 
-    def paint(self, step: int, folder: Path) -> None:
-        """Paint every prompt after ``step`` steps, and put all that were painted so far onto one sheet."""
+    def paint(self, step: int, folder: Path | None) -> None:
+        """Paint every prompt after ``step`` steps, and put all that were painted so far onto one sheet in ``folder``.
+
+        Without a folder nothing is kept: a process that only helps another to paint.
+        """
         if not self._prompts:
             return
         with placed(self._pipeline, self._base.family.parts, self._base.levels.device):
             for number, prompt in enumerate(self._prompts, start=1):
-                with whole_file(folder / f"step-{step:06d}" / f"{number:02d}.png") as path:
-                    self._picture(prompt, number).save(path, "png")
-        _sheet(folder)
+                painted = self._picture(prompt, number)
+                if folder is not None:
+                    with whole_file(folder / f"step-{step:06d}" / f"{number:02d}.png") as path:
+                        painted.save(path, "png")
+        if folder is not None:
+            _sheet(folder)
 
     def _picture(self, prompt: str, number: int) -> Image.Image:
         settings, size = self._recipe.previews, self._recipe.resolution

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from training.model import adapter
 from training.model.quantize import quantize
+from training.model.shard import shard
 from training.recipe import Recipe
 from zthumb.families.base import Conditioning, Family, Prediction
 
@@ -68,6 +69,8 @@ class Base:
         if recipe.quantize != "none":
             quantize(parts[family.denoiser_part], recipe.quantize, DTYPES[recipe.precision])
         adapter.attach(parts, recipe, family)
+        if recipe.shard:
+            shard(parts[family.denoiser_part], device)
         named = recipe.objective.prediction
         return cls(
             family=family,

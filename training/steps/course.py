@@ -76,11 +76,15 @@ class Course:
 
     def _look(self, done: int) -> None:
         """Validate and paint with the weights that would be exported."""
-        if self.accelerator.is_main_process:
+        writes = self.accelerator.is_main_process
+        # Where the base is divided among processes, none can look without the others.
+        if writes or self.recipe.shard:
             with self.loop.average.in_place():
                 if self.validator:
-                    self.run.log_validation(self.validator.look(done))
-                self.previews.paint(done, self.run.previews)
+                    found = self.validator.look(done)
+                    if writes:
+                        self.run.log_validation(found)
+                self.previews.paint(done, self.run.previews if writes else None)
         self.accelerator.wait_for_everyone()
 
     def _save(self, done: int) -> None:

@@ -48,7 +48,9 @@ class Loop:
         self._recipe, self._base, self._accelerator = recipe, base, accelerator
         self._parameters = adapter.trained(base.adapted)
         optimizer = optimizers.make(recipe.optimizer, _groups(base, recipe.optimizer))
-        self._adapted, self._optimizer = accelerator.prepare(base.adapted, optimizer)
+        # Weights that are divided among processes are not wrapped: the adapter's gradients are then exchanged here.
+        self._adapted = base.adapted if recipe.shard else accelerator.prepare(base.adapted)
+        self._optimizer = accelerator.prepare(optimizer)
         self._sampler = Sampler(recipe, examples, prior, len(base.levels), accelerator.process_index, accelerator.num_processes)
         self._scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
         self.average = Average(self._parameters, recipe.adapter.average)
@@ -98,9 +100,13 @@ class Loop:
         sums = torch.zeros(2, device=self._accelerator.device)
         for number, batch in enumerate(batches, start=1):
             # Processes exchange their gradients once, with the last.
-            together = contextlib.nullcontext() if number == len(batches) else self._accelerator.no_sync(self._adapted)
+            is_last = number == len(batches) or self._recipe.shard
+            together = contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._adapted)
             with together:
                 sums += self._learn_from(batch, step)
+        if self._recipe.shard:
+            for parameter in self._parameters:
+                parameter.grad = self._accelerator.reduce(parameter.grad, "mean")
         self._scaler.unscale_(self._optimizer)
         norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._recipe.optimizer.clip_norm))
         # Scaled gradients overflow now and then until the scale has settled; anything else is a fault.

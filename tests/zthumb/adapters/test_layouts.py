@@ -38,7 +38,9 @@ def _painted(miniature: Path, file: Path | None) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("targets", ["attention", "attention+feed-forward", "attention+feed-forward+convolution"])
-def test_both_layouts_change_the_picture_and_agree(miniature: Path, tmp_path: Path, targets: str) -> None:
+def test_both_layouts_change_the_picture_and_agree(
+    miniature: Path, tmp_path: Path, targets: str, caplog: pytest.LogCaptureFixture
+) -> None:
     adapter = random_adapter(miniature, RANK, ALPHA, targets, strength=0.03)
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
     save_kohya(adapter, kohya, layers_per_block=1, metadata={"ss_v2": "False"})
@@ -46,6 +48,7 @@ def test_both_layouts_change_the_picture_and_agree(miniature: Path, tmp_path: Pa
     base, first, second = _painted(miniature, None), _painted(miniature, kohya), _painted(miniature, diffusers)
     assert np.abs(first - base).max() > 0.01
     assert np.abs(first - second).max() < 1e-5
+    assert "unexpected keys" not in caplog.text
 
 
 def test_magnitudes_travel_in_the_diffusers_layout_and_are_written_for_others(miniature: Path, tmp_path: Path) -> None:

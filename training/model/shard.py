@@ -1,0 +1,26 @@
+"""The frozen base divided among processes (FSDP, arXiv 2304.11277). The adapter stays whole in each: it is small."""
+
+import torch
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from foundation.errors import BadInput
+
+
+def shard(model: nn.Module, device: torch.device) -> None:
+    """Let each process keep its part of the frozen weights of ``model``, gathered block by block as they are needed.
+
+    Raises ``BadInput`` where there is one process alone.
+    """
+    if not distributed.is_initialized() or distributed.get_world_size() == 1:
+        raise BadInput(
+            "shard: true divides the base among several processes. Start them with accelerate launch --num_processes 2."
+        )
+    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
+    adapter = {parameter for name, parameter in model.named_parameters() if ".lora_" in name}
+    blocks = tuple(getattr(model, "_no_split_modules", None) or ())
+    for module in list(model.modules()):
+        if type(module).__name__ in blocks:
+            fully_shard(module, mesh=mesh, ignored_params=adapter)
+    fully_shard(model, mesh=mesh, ignored_params=adapter)
