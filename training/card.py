@@ -26,7 +26,7 @@ class Shown:
     adapted: str
 
 
-def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps: int) -> dict[str, str]:
+def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps: int, prediction: str) -> dict[str, str]:
     """The metadata of the kohya layout, as kohya (``ss_``) and the model specification (``modelspec.``) name it.
 
     It holds nothing of the time or place it was written, so that the same adapter is the same file.
@@ -59,7 +59,7 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
         "modelspec.title": name,
         "modelspec.resolution": f"{recipe.resolution}x{recipe.resolution}",
         "modelspec.trigger_phrase": dataset.trigger,
-        "modelspec.prediction_type": "epsilon",
+        "modelspec.prediction_type": "v" if prediction == "v_prediction" else "epsilon",
     }
 
 

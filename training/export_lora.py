@@ -91,7 +91,9 @@ def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, name: str,
     family = families.get(family_of(base))
     adapter = Adapter.of_peft(checkpoint.adapter(), recipe.adapter.scale)
     layers_per_block = family.configuration(base, family.denoiser_part)["layers_per_block"]
-    metadata = card.header(recipe, dataset, name, hash_base(base), checkpoint.step)
+    named = recipe.objective.prediction
+    prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
+    metadata = card.header(recipe, dataset, name, hash_base(base), checkpoint.step, prediction)
     save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
     save_diffusers(adapter, folder / DIFFUSERS_FILE)
     digest = hash_file(folder / f"{name}.safetensors")

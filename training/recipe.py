@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -13,6 +13,12 @@ from foundation.plugins import suggestion
 
 FOLDER = Path(__file__).parent / "recipes"
 
+_SHOWN = ("trackers", "previews", "keep_checkpoints")
+_DIVIDED = ("gradient_checkpointing", "compile", "shard")
+
+
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class AdapterRecipe(Strict):
     """The LoRA: weights of ``rank``, scaled by ``alpha`` / ``rank``, on the modules of a named target set.
@@ -21,7 +27,8 @@ class AdapterRecipe(Strict):
     low ones. ``magnitudes`` learns the norm of each output's weights apart from their direction (DoRA, arXiv 2402.09353).
     With an ``average`` above zero it is the exponential moving average of the trained weights with that decay. With
     ``text_encoders`` the prompt's readers are adapted too. The weights start at random and zero (``kaiming``), or with the base's
-    own largest components (``pissa``, arXiv 2404.02948), which learns faster and is exported at twice the rank.
+    own largest components (``pissa``, arXiv 2404.02948), which learns faster, takes no weight decay, since that would unlearn the
+    base, and is exported at twice the rank.
     """
 
     rank: int = Field(default=16, ge=1, le=256)
@@ -57,7 +64,7 @@ class OptimizerRecipe(Strict):
     text_encoder_lr: float | None = Field(default=None, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[_Beta, _Beta] = (0.9, 0.99)
     warm_up: int = Field(default=20, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
 
@@ -145,7 +152,8 @@ class Recipe(Strict):
     of the denoiser, which takes a while once and makes each step faster. ``quantize`` keeps the denoiser's linear weights in 8
     bits or 4 (QLoRA, arXiv 2305.14314). With ``precision: fp16`` gradients are scaled so that small ones are not lost; a step
     whose scaled gradients overflow is left out and the scale is halved, which ``metrics.jsonl`` tells. ``shard`` divides the
-    denoiser's frozen weights among processes (FSDP, arXiv 2304.11277).
+    denoiser's frozen weights among processes (FSDP, arXiv 2304.11277). ``deterministic`` asks a GPU for the same bytes each time,
+    as a CPU gives them anyway.
     """
 
     base: str
@@ -157,6 +165,7 @@ class Recipe(Strict):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     quantize: Literal["none", "int8", "nf4"] = "none"
     shard: bool = False
+    deterministic: bool = False
     data: DataRecipe = DataRecipe()
     checkpoint_every: int = Field(default=100, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
@@ -170,8 +179,19 @@ class Recipe(Strict):
     validation: ValidationRecipe = ValidationRecipe()
     previews: PreviewRecipe = PreviewRecipe()
 
+    def lessons(self, processes: int) -> dict[str, Any]:
+        """The values that decide what ``processes`` learn together, to rounding.
+
+        A run goes on from a checkpoint where these are the same, whatever it shows on the way and however its steps are divided.
+        """
+        values = self.model_dump(mode="json", exclude={*_SHOWN, *_DIVIDED, "batch", "accumulate"})
+        values["prior"] = {**values["prior"], "batch": self.prior.batch * self.accumulate * processes}
+        return {**values, "pictures_per_step": self.batch * self.accumulate * processes}
+
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
+        if self.optimizer.text_encoder_lr is not None and not self.adapter.text_encoders:
+            raise ValueError("optimizer.text_encoder_lr is for text encoders that are adapted: set adapter.text_encoders=true")
         if self.quantize != "none" and self.adapter.initialization == "pissa":
             raise ValueError("initialization: pissa starts from weights that quantize does not keep")
         if self.quantize != "none" and self.shard:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = find_base(recipe.base)  # 2. onto which model
     dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
-    stage = Stage("train", inputs, recipe.model_dump(mode="json"), recipe.seed)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    stage = Stage("train", inputs, {**recipe.model_dump(mode="json"), "processes": processes}, recipe.seed)
     with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
         if not arguments.force and stage.is_up_to_date(run.folder):
             print(f"train: {run.folder} is up to date")
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.force:
             run.clear()
         run.begin(recipe)
-        with _memory_advice(recipe, base):
+        with _memory_advice(recipe, base, bool(dataset.of("regularization"))):
             course = _assembled(run, recipe, base, dataset, arguments.dataset, stage)
             last = _walk(course)  # 5. the work
         if course.accelerator.is_main_process:
@@ -123,7 +125,7 @@ def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: P
 
 
 @contextlib.contextmanager
-def _memory_advice(recipe: Recipe, base: Path) -> Iterator[None]:
+def _memory_advice(recipe: Recipe, base: Path, has_own_prior: bool) -> Iterator[None]:
     """Where memory runs out, say what would fit instead."""
     try:
         yield
@@ -138,7 +140,7 @@ def _memory_advice(recipe: Recipe, base: Path) -> Iterator[None]:
         from zthumb import families
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        raise StageFailed(advice(recipe, families.get(family_of(base)), base, device)) from None
+        raise StageFailed(advice(recipe, families.get(family_of(base)), base, device, has_own_prior)) from None
 
 
 def _walk(course: "Course") -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from foundation.errors import BadInput
 from foundation.seeds import derive
 from training.data.dataset import Dataset
 from training.encoding.cache import Tensors
@@ -17,7 +18,10 @@ from zthumb.families.base import Conditioning
 
 
 def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, encoders: Encoders) -> Examples | None:
-    """The prior's pictures: those the base paints for the recipe's prompts, then the data set's own; None without any."""
+    """The prior's pictures: those the base paints for the recipe's prompts, then the data set's own; None without a weight.
+
+    Raises ``BadInput`` when there is a weight and no picture.
+    """
     if recipe.prior.weight == 0:
         return None
     found = []
@@ -25,7 +29,12 @@ def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, enc
         found.append(_paint(recipe.prior, recipe.resolution, recipe.seed, base_sha256, encoders))
     if own := dataset.of("regularization"):
         found.append(encoders.encode(own, folder))
-    return reduce(joined, found) if found else None
+    if not found:
+        raise BadInput(
+            "prior.weight: there is nothing to preserve. Name prior.prompts, put pictures in the data set's regularization "
+            "folder, or set prior.weight=0."
+        )
+    return reduce(joined, found)
 
 
 def _paint(recipe: PriorRecipe, resolution: int, seed: int, base_sha256: str, encoders: Encoders) -> Examples:

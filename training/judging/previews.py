@@ -22,6 +22,9 @@ class Previews:
     def __init__(self, recipe: Recipe, base: Base, pipeline: Any, trigger: str) -> None:
         self._recipe, self._base, self._pipeline = recipe, base, pipeline
         self._prompts = [prompt.replace("{trigger}", trigger) for prompt in recipe.previews.prompts]
+        # Painted by what the denoiser is trained to predict, should the recipe say other than the base.
+        scheduler = type(pipeline.scheduler)
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, prediction_type=base.prediction)
 
     def paint(self, step: int, folder: Path | None) -> None:
         """Paint every prompt after ``step`` steps, and put all that were painted so far onto one sheet in ``folder``.
@@ -42,16 +45,19 @@ class Previews:
     def _picture(self, prompt: str, number: int) -> Image.Image:
         settings, size = self._recipe.previews, self._recipe.resolution
         with torch.no_grad(), torch.autocast(self._pipeline.device.type, self._base.precision, enabled=self._is_mixed):
-            painted = self._pipeline(
+            latents = self._pipeline(
                 prompt,
                 width=size,
                 height=size,
                 num_inference_steps=settings.steps,
                 guidance_scale=settings.guidance_scale,
                 generator=torch.Generator().manual_seed(derive(self._recipe.seed, "preview", number)),
-            )
-        picture: Image.Image = painted.images[0]
-        return picture
+                output_type="latent",
+            ).images
+        # Outside autocast: SDXL's autoencoder overflows in fp16.
+        decoded = self._base.family.decode_pictures(self._pipeline, latents)[0]
+        values = ((decoded + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
+        return Image.fromarray(values.cpu().numpy())
 
     @property
     def _is_mixed(self) -> bool:

@@ -24,17 +24,24 @@ def available(device: torch.device) -> int:
     return physical if limit == resource.RLIM_INFINITY else min(physical, limit)
 
 
-def advice(recipe: Recipe, family: Family, base: Path, device: torch.device) -> str:
-    """Which changes would fit, those that change nothing about what is learned first."""
+def advice(recipe: Recipe, family: Family, base: Path, device: torch.device, has_own_prior: bool = False) -> str:
+    """Which changes would fit, those that change nothing about what is learned first: with these a run goes on.
+
+    ``has_own_prior``: the data set brings pictures for prior preservation itself.
+    """
     room = available(device)
-    needed = estimate(recipe, family, base, device).peak
+    needed = estimate(recipe, family, base, device, has_own_prior).peak
     told = f"out of memory: {room / 2**30:.1f} GiB are there, about {needed / 2**30:.1f} are needed by estimate"
     smallest = needed
     for settings, smaller in _smaller(recipe):
-        smallest = estimate(smaller, family, base, device).peak
+        smallest = estimate(smaller, family, base, device, has_own_prior).peak
         if smallest < USABLE * room:
             changes = " ".join(f"--set {setting}" for setting in settings)
-            return f"{told}. With {changes} about {smallest / 2**30:.1f} would do. The last checkpoint is as it was."
+            keeps = smaller.lessons(1) == recipe.lessons(1)
+            after = (
+                "and the run goes on from its last checkpoint" if keeps else "in a run of another name, for it learns differently"
+            )
+            return f"{told}. With {changes} about {smallest / 2**30:.1f} would do, {after}."
     return f"{told}, and still {smallest / 2**30:.1f} with every setting that saves memory. Lower the resolution, or the rank."
 
 
@@ -63,7 +70,7 @@ def _smaller(recipe: Recipe) -> Iterator[tuple[list[str], Recipe]]:
         yield with_(precision="bf16")
     if recipe.optimizer.name == "adamw":
         yield with_(optimizer__name="adafactor")
-    if recipe.quantize == "none" and recipe.adapter.initialization != "pissa":
+    if recipe.quantize == "none" and recipe.adapter.initialization != "pissa" and not recipe.shard:
         yield with_(quantize="nf4")
     if recipe.adapter.text_encoders:
         yield with_(adapter__text_encoders=False)

@@ -4,6 +4,7 @@ The walk counts what the backward pass will have to keep and every multiplicatio
 matrix product on this machine.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -43,10 +44,13 @@ class Estimate:
         return self.weights + self.adapter + self.activations
 
 
-def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> Estimate:
-    """Walk one step of ``recipe`` on ``device`` for the base in ``folder``, of which the configuration is enough."""
+def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device, has_own_prior: bool = False) -> Estimate:
+    """Walk one step of ``recipe`` on ``device`` for the base in ``folder``, of which the configuration is enough.
+
+    ``has_own_prior``: the data set brings pictures for prior preservation itself.
+    """
     dtype, fused = DTYPES[recipe.precision], _FusedAttention()
-    pictures = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 else 0)
+    pictures = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0)
     with torch.device("meta"):
         adapted = _adapted(recipe, family, folder, dtype)
         denoiser: Any = adapted.parts[family.denoiser_part]
@@ -65,7 +69,7 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device)
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
     trained = sum(parameter.numel() for parameter in adapter.trained(adapted))
     return Estimate(
-        weights=round(frozen - spared),
+        weights=round(frozen - spared) // (_processes() if recipe.shard else 1),
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.average else 0))),
         activations=kept.bytes,
         # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's pictures.
@@ -74,6 +78,10 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device)
         + 2.5 * attended
         + forward * (pictures - recipe.batch) / pictures,
     )
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _spared(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> float:

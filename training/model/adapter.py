@@ -32,6 +32,8 @@ def attach(parts: Parts, whole: Recipe, family: Family) -> None:
             for name, parameter in model.named_parameters():
                 if ".lora_" in name:
                     parameter.data = parameter.data.float()
+            for layer in _layers(model).values() if whole.adapter.magnitudes else ():
+                _measure_norms_again(layer)
             _speed_up(model, whole)
 
 
@@ -44,9 +46,11 @@ def enable(parts: Parts, enabled: bool) -> None:
     """Let the adapter count, or the base alone."""
     for model in parts.values():
         for layer in _layers(model).values():
-            layer.enable_adapters(enabled)
-            if enabled and _START in layer.lora_A:
-                _freeze_start(layer)
+            if _START in layer.lora_A:
+                # Without it the weight lacks its largest components.
+                layer.set_adapter(_TRAINED if enabled else _START)
+            else:
+                layer.enable_adapters(enabled)
 
 
 def weights(parts: Parts) -> dict[str, Tensor]:
@@ -89,15 +93,17 @@ def _configuration(whole: Recipe, modules: list[str]) -> LoraConfig:
 
 @torch.no_grad()
 def _begin_with_principal_components(model: Any, configuration: LoraConfig) -> None:
-    """PiSSA (arXiv 2404.02948): start from the weight's own largest components, less themselves.
+    """PiSSA (arXiv 2404.02948): start from the weight's own largest components, and leave the weight what they are not.
 
-    The frozen second adapter that takes them away again stands in the place of PiSSA's changed base: the base stays the base,
-    for those who ask it alone.
+    They stay on as a second, frozen adapter, which stands in for the trained one where the base is asked alone.
     """
     inject_adapter_in_model(configuration, model, adapter_name=_START)
     for layer in _layers(model).values():
         rank, scale = layer.r[_TRAINED], layer.scaling[_TRAINED]
         weight = layer.get_base_layer().weight
+        for name in (_TRAINED, _START):
+            layer.lora_A[name].float()
+            layer.lora_B[name].float()
         down, up = layer.lora_A[_TRAINED].weight, layer.lora_B[_TRAINED].weight
         if weight.device.type != "meta":
             flat = weight.float().flatten(1)
@@ -107,16 +113,19 @@ def _begin_with_principal_components(model: Any, configuration: LoraConfig) -> N
             root = (values[:found] / scale).sqrt()
             up.zero_()[:, :found] = (left[:, :found] * root).reshape(up[:, :found].shape)
             down.zero_()[:found] = (root[:, None] * right[:, :found].T).reshape(down[:found].shape)
+            weight -= scale * (up.flatten(1) @ down.flatten(1)).reshape(weight.shape).to(weight.dtype)
         layer.lora_A[_START].weight.copy_(down)
         layer.lora_B[_START].weight.copy_(up)
-        layer.scaling[_START] = -scale
-        layer.set_adapter([_TRAINED, _START])
-        _freeze_start(layer)
+        layer.set_adapter(_TRAINED)
 
 
-def _freeze_start(layer: Any) -> None:
-    layer.lora_A[_START].requires_grad_(False)
-    layer.lora_B[_START].requires_grad_(False)
+@torch.no_grad()
+def _measure_norms_again(layer: Any) -> None:
+    """DoRA begins with the norms of the base's weight; measured in sixteen bits, it would not begin as the base."""
+    weight = layer.get_base_layer().weight
+    if weight.is_floating_point() and weight.device.type != "meta":
+        norms = layer.lora_magnitude_vector[_TRAINED].weight
+        norms.copy_(weight.float().flatten(1).norm(dim=1).reshape(norms.shape))
 
 
 def _speed_up(model: Any, whole: Recipe) -> None:

@@ -65,9 +65,11 @@ class Base:
     @classmethod
     def of(cls, pipeline: Any, family: Family, recipe: Recipe, device: torch.device) -> "Base":
         """The base in a loaded pipeline, with an adapter on the parts that the recipe adapts, those on ``device``."""
-        parts = {name: getattr(pipeline, name).to(device) for name in adapted_parts(recipe, family)}
+        parts = {name: getattr(pipeline, name) for name in adapted_parts(recipe, family)}
         if recipe.quantize != "none":
-            quantize(parts[family.denoiser_part], recipe.quantize, DTYPES[recipe.precision])
+            quantize(parts[family.denoiser_part], recipe.quantize, DTYPES[recipe.precision], device)
+        for part in parts.values():
+            part.to(device)
         adapter.attach(parts, recipe, family)
         if recipe.shard:
             shard(parts[family.denoiser_part], device)

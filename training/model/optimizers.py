@@ -47,7 +47,8 @@ def _prodigy(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Opt
 
 
 def _adafactor(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
-    return torch.optim.Adafactor(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    # Steps are relative to a weight's size or to this, and an adapter's weights begin at zero: with one, a step is ``lr`` long.
+    return torch.optim.Adafactor(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, eps=(None, 1.0))
 
 
 _MAKERS: Mapping[str, Callable[[OptimizerRecipe, Parameters], torch.optim.Optimizer]] = MappingProxyType(

@@ -10,16 +10,17 @@ BYTES: Mapping[str, float] = MappingProxyType({"int8": 1.0, "nf4": 0.516})
 """What a weight takes. NormalFloat-4 keeps half a byte, and a constant for every 64 of them that is quantized itself."""
 
 
-def quantize(model: nn.Module, kind: str, precision: torch.dtype) -> None:
-    """Replace the linear modules of ``model`` by ones of ``kind``, int8 or nf4, that compute in ``precision``.
+def quantize(model: nn.Module, kind: str, precision: torch.dtype, device: torch.device) -> None:
+    """Replace the linear modules of ``model`` by ones of ``kind``, int8 or nf4, on ``device``, that compute in ``precision``.
 
-    Convolutions stay as they are.
+    Convolutions stay as they are. The model must still be on the CPU: weights are quantized on their way to the device, so that
+    the whole of it is never there.
     """
     make = _MAKERS[kind](precision)
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear:
             parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, make(module).to(module.weight.device))
+            setattr(model.get_submodule(parent), own, make(module).to(device))
 
 
 def linear_weights(model: nn.Module) -> int:

@@ -11,7 +11,8 @@ from foundation.errors import BadInput
 def shard(model: nn.Module, device: torch.device) -> None:
     """Let each process keep its part of the frozen weights of ``model``, gathered block by block as they are needed.
 
-    Raises ``BadInput`` where there is one process alone.
+    Every pass through the model is then one that all processes make together. Raises ``BadInput`` where there is one process
+    alone.
     """
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         raise BadInput(
@@ -19,8 +20,11 @@ def shard(model: nn.Module, device: torch.device) -> None:
         )
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     adapter = {parameter for name, parameter in model.named_parameters() if ".lora_" in name}
+    for parameter in adapter:
+        distributed.broadcast(parameter.data, src=0)
     blocks = tuple(getattr(model, "_no_split_modules", None) or ())
-    for module in list(model.modules()):
+    # From the inside out: a block keeps what those inside it have not taken.
+    for module in reversed(list(model.modules())):
         if type(module).__name__ in blocks:
             fully_shard(module, mesh=mesh, ignored_params=adapter)
     fully_shard(model, mesh=mesh, ignored_params=adapter)

@@ -1,11 +1,13 @@
 """Everything a run needs, loaded and put together."""
 
+import os
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import LoggerType
+from accelerate.utils import InitProcessGroupKwargs, LoggerType
 
 from foundation.errors import BadInput
 from foundation.manifest import Stage
@@ -25,6 +27,7 @@ from zthumb import families
 from zthumb.sources.local import family_of
 
 CACHE = Path("outputs/cache")
+_PATIENCE = timedelta(hours=12)
 CACHE_LIMIT = 20 * 2**30
 """Bytes of encoded pictures, captions and prior pictures that are kept for later runs."""
 
@@ -32,6 +35,8 @@ CACHE_LIMIT = 20 * 2**30
 def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, stage: Stage) -> Course:
     """Load the base, encode everything that is looked at more than once, and attach the adapter."""
     accelerator = _accelerator(run, recipe)
+    if recipe.deterministic and accelerator.device.type == "cuda":
+        _make_deterministic()
     family = families.get(family_of(base))
     pipeline = family.load(base, DTYPES[recipe.precision], torch.device("cpu"))
     cache = Cache(CACHE, CACHE_LIMIT)
@@ -46,12 +51,19 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     return Course(
         recipe=recipe,
         run=run,
-        fingerprint=stage.fingerprint,
+        fingerprint=Stage(stage.name, stage.inputs, recipe.lessons(accelerator.num_processes), recipe.seed).fingerprint,
         accelerator=accelerator,
         loop=Loop(recipe, adapted, accelerator, trained, kept),
         validator=Validator(recipe, adapted, trained, held_out) if held_out else None,
         previews=Previews(recipe, adapted, pipeline, dataset.trigger),
     )
+
+
+def _make_deterministic() -> None:
+    # cuBLAS reads it when it is first used.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
 
 
 def _accelerator(run: Run, recipe: Recipe) -> Accelerator:
@@ -64,6 +76,8 @@ def _accelerator(run: Run, recipe: Recipe) -> Accelerator:
     # Base.predict casts by itself, and Loop scales.
     accelerator = Accelerator(
         mixed_precision="no",
+        # One process encodes, paints and validates for all; the others wait for it.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         cpu=not torch.cuda.is_available(),
         log_with=list(recipe.trackers) or None,
         project_dir=run.folder,

@@ -49,7 +49,7 @@ class Checkpoint:
         """What training goes on from: the weights being trained, the optimizer and the average."""
         import torch
 
-        state: dict[str, Any] = torch.load(self.folder / _TRAINING, weights_only=True)
+        state: dict[str, Any] = torch.load(self.folder / _TRAINING, map_location="cpu", weights_only=True)
         return state
 
 
@@ -79,11 +79,12 @@ def keep(folder: Path, latest: int, also: int | None) -> None:
             _remove(old)
 
 
-def forget_others(folder: Path, fingerprint: str) -> None:
-    """Remove the checkpoints of other inputs or another recipe, which the run in ``folder`` was started with before."""
-    for checkpoint in found(folder):
-        if checkpoint.fingerprint != fingerprint:
-            _remove(checkpoint)
+def forget_others(folder: Path, fingerprint: str) -> list[int]:
+    """Remove the checkpoints of other inputs or another recipe, which this run was started with before; their steps."""
+    others = [checkpoint for checkpoint in found(folder) if checkpoint.fingerprint != fingerprint]
+    for checkpoint in others:
+        _remove(checkpoint)
+    return [checkpoint.step for checkpoint in others]
 
 
 def found(folder: Path) -> list[Checkpoint]:

@@ -59,7 +59,8 @@ class Course:
 
     def _restore(self) -> int:
         if self.accelerator.is_main_process:
-            checkpoints.forget_others(self.run.checkpoints, self.fingerprint)
+            for step in checkpoints.forget_others(self.run.checkpoints, self.fingerprint):
+                print(f"train: the recipe or the pictures are not those of the checkpoint of step {step}, which is removed")
         self.accelerator.wait_for_everyone()
         sound = [each for each in checkpoints.found(self.run.checkpoints) if each.is_sound]
         last: Checkpoint | None = sound[-1] if sound else None

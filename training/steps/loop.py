@@ -21,7 +21,7 @@ from training.model.average import Average
 from training.model.base import Base
 from training.model.objective import add_noise, loss_weights, squared_errors, target
 from training.model.rate import rate_at
-from training.recipe import OptimizerRecipe, Recipe
+from training.recipe import Recipe
 from training.steps.batches import Batch, Sampler
 from training.steps.checkpoints import Checkpoint
 
@@ -47,7 +47,7 @@ class Loop:
     def __init__(self, recipe: Recipe, base: Base, accelerator: Accelerator, examples: Examples, prior: Examples | None) -> None:
         self._recipe, self._base, self._accelerator = recipe, base, accelerator
         self._parameters = adapter.trained(base.adapted)
-        optimizer = optimizers.make(recipe.optimizer, _groups(base, recipe.optimizer))
+        optimizer = optimizers.make(recipe.optimizer, _groups(base, recipe))
         # Weights that are divided among processes are not wrapped: the adapter's gradients are then exchanged here.
         self._adapted = base.adapted if recipe.shard else accelerator.prepare(base.adapted)
         self._optimizer = accelerator.prepare(optimizer)
@@ -104,6 +104,8 @@ class Loop:
             together = contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._adapted)
             with together:
                 sums += self._learn_from(batch, step)
+        for _ in range(self._missing(len(batches))):
+            self._learn_from(batches[-1], step, share=0.0)
         if self._recipe.shard:
             for parameter in self._parameters:
                 parameter.grad = self._accelerator.reduce(parameter.grad, "mean")
@@ -121,13 +123,20 @@ class Loop:
             self.average.update()
         return Report(step + 1, loss, prior, norm if math.isfinite(norm) else 0.0, rate, is_left_out)
 
-    def _learn_from(self, batch: Batch, step: int) -> Tensor:
-        """Add the gradients of one batch; its share of the step's losses, the concept's and the prior's (2,)."""
+    def _missing(self, count: int) -> int:
+        """How many passes more another process makes in this step, when all must make the same."""
+        if not self._recipe.shard:
+            return 0
+        counts = self._accelerator.gather(torch.tensor([count], device=self._accelerator.device))
+        return int(counts.max()) - count
+
+    def _learn_from(self, batch: Batch, step: int, share: float = 1.0) -> Tensor:
+        """Add ``share`` of the gradients of one batch; its part of the step's losses, the concept's and the prior's (2,)."""
         base, levels = self._base, self._base.levels
         noisy = add_noise(batch.latents, batch.noise, levels, batch.timesteps)
         predicted = base.predict(noisy, batch.timesteps, batch.conditioning, through=self._adapted)
         wanted = target(base.prediction, batch.latents, batch.noise, levels, batch.timesteps)
-        if batch.prior.any():
+        if batch.prior.any() or (self._recipe.shard and self._sampler.prior_per_step):
             wanted = wanted.where(~batch.prior[:, None, None, None], self._base_prediction(noisy, batch))
         weights = loss_weights(base.prediction, levels, batch.timesteps, self._recipe.objective.min_snr_gamma)
         errors = squared_errors(predicted, wanted, batch.where) * weights
@@ -136,13 +145,15 @@ class Loop:
         # Processes take the mean of their gradients, so that each gives its own part that many times.
         loss = errors[~batch.prior].sum() * self._accelerator.num_processes / self._sampler.pictures_per_step
         prior = errors[batch.prior].sum() * self._accelerator.num_processes / max(1, self._sampler.prior_per_step)
-        self._accelerator.backward(self._scaler.scale(loss + self._recipe.prior.weight * prior))
+        self._accelerator.backward(self._scaler.scale(share * (loss + self._recipe.prior.weight * prior)))
         return torch.stack([loss, prior]).detach()
 
     @torch.no_grad()
     def _base_prediction(self, noisy: Tensor, batch: Batch) -> Tensor:
         """What the base predicts where the prior is to be kept; zero elsewhere."""
-        predicted, kept, told = torch.zeros_like(noisy), batch.prior, batch.conditioning
+        predicted, told = torch.zeros_like(noisy), batch.conditioning
+        # A process without any takes part all the same where the base is divided among several.
+        kept = batch.prior if batch.prior.any() else torch.ones_like(batch.prior)
         with self._base.alone():
             predicted[kept] = self._base.predict(noisy[kept], batch.timesteps[kept], told[kept])
         return predicted
@@ -161,9 +172,12 @@ class Loop:
         )
 
 
-def _groups(base: Base, recipe: OptimizerRecipe) -> list[dict[str, Any]]:
+def _groups(base: Base, whole: Recipe) -> list[dict[str, Any]]:
     """The trained weights as the optimizer takes them: those of the text encoders may learn at a rate of their own."""
+    recipe = whole.optimizer
     text = [parameter for part in base.adapted.text_parts.values() for parameter in adapter.trained(part)]
     own = [{"params": adapter.trained(base.parts[base.family.denoiser_part]), "share": 1.0}]
     share = 1.0 if recipe.text_encoder_lr is None else recipe.text_encoder_lr / recipe.lr
-    return own + ([{"params": text, "share": share}] if text else [])
+    groups: list[dict[str, Any]] = own + ([{"params": text, "share": share}] if text else [])
+    # Of weights that begin as the base's own, decay would take the base away.
+    return [{**group, "weight_decay": 0.0} for group in groups] if whole.adapter.initialization == "pissa" else groups

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 _DOWN, _UP, _MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
@@ -44,6 +45,11 @@ class Layer:
         """The same change with a scale of one."""
         return replace(self, up=self.up * self.scale, scale=1.0)
 
+    def to(self, dtype: torch.dtype) -> Layer:
+        """The layer in another precision."""
+        magnitude = None if self.magnitude is None else self.magnitude.to(dtype)
+        return replace(self, down=self.down.to(dtype), up=self.up.to(dtype), magnitude=magnitude)
+
     def with_factors(self, up: Tensor, down: Tensor) -> Layer:
         """A layer for the same module from matrices (out, rank) and (rank, in · kernel)."""
         ones = (1,) * (self.up.dim() - 2)
@@ -61,7 +67,10 @@ class Adapter:
         """From PEFT's names, ``<path>.lora_A.weight`` and ``<path>.lora_B.weight``, all of one scale."""
         paths = sorted(name.removesuffix(_DOWN) for name in weights if name.endswith(_DOWN))
         return cls(
-            {path: Layer(weights[path + _DOWN], weights[path + _UP], scale, weights.get(path + _MAGNITUDE)) for path in paths}
+            {
+                path: Layer(weights[path + _DOWN], weights[path + _UP], scale, _flat(weights.get(path + _MAGNITUDE)))
+                for path in paths
+            }
         )
 
     def peft(self) -> dict[str, Tensor]:
@@ -71,7 +80,9 @@ class Adapter:
             weights[path + _DOWN] = layer.down.contiguous()
             weights[path + _UP] = layer.folded().up.contiguous()
             if layer.magnitude is not None:
-                weights[path + _MAGNITUDE] = layer.magnitude.contiguous()
+                # PEFT keeps those of a convolution along the second of four axes.
+                shape = (1, -1, 1, 1) if layer.down.dim() == 4 else (-1,)
+                weights[path + _MAGNITUDE] = layer.magnitude.reshape(shape).contiguous()
         return weights
 
     @property
@@ -87,3 +98,7 @@ class Adapter:
     def has_magnitudes(self) -> bool:
         """Whether it is a DoRA."""
         return any(layer.magnitude is not None for layer in self.layers.values())
+
+
+def _flat(magnitude: Tensor | None) -> Tensor | None:
+    return None if magnitude is None else magnitude.flatten()

@@ -10,52 +10,41 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from zthumb.adapters.adapter import Adapter, Layer
 
 _TEXT_MODEL = "text_model."
+_TRAINED, _UNTOUCHED = "trained", "untouched"
 
 Parts = Mapping[str, Any]
 
 
 def put_on(parts: Parts, adapter: Adapter, name: str) -> None:
-    """Put ``adapter`` onto the ``parts`` of a pipeline it is for, called ``name`` and at weight one, beside others there may be.
+    """Put ``adapter`` onto the ``parts`` of a pipeline it is for, called ``name``; ``weigh`` says which of those on count.
 
-    It must have been read for this base (``reader.load``): nothing is checked here.
+    It must have been read for this base (``reader.load``), and no other of its name may be on: nothing is checked here.
     """
-    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
-
     for part in adapter.parts:
         model = parts[part]
-        layers = {_path_in(model, path): layer for path, layer in adapter.of(part).items()}
-        ranks = {path: layer.rank for path, layer in layers.items()}
-        usual = Counter(ranks.values()).most_common(1)[0][0]
-        others = {path: rank for path, rank in ranks.items() if rank != usual}
-        config = LoraConfig(
-            r=usual,
-            lora_alpha=usual,
-            rank_pattern=others,
-            alpha_pattern=others,
-            target_modules=sorted(ranks),
-            use_dora=any(layer.magnitude is not None for layer in layers.values()),
-        )
-        inject_adapter_in_model(config, model, adapter_name=name)
-        left = set_peft_model_state_dict(model, _weights(layers), adapter_name=name)
-        assert not left.unexpected_keys, left.unexpected_keys
-        for module in _adapted(model):
-            module.to(next(model.parameters()).dtype)
+        _inject(model, {_path_in(model, path): layer for path, layer in adapter.of(part).items()}, name)
 
 
 def weigh(parts: Parts, weights: Mapping[str, float]) -> None:
-    """Let the named adapters count with these weights, 0 for the base, and no other at all."""
-    from diffusers.utils import set_weights_and_activate_adapters
+    """Let the named adapters count with these weights, and no other at all. A weight of 0 is the base.
 
+    Between 0 and 1 a DoRA's norms go evenly from the base's to its own.
+    """
+    counting = {name: weight for name, weight in weights.items() if weight != 0}
     for model in parts.values():
-        known = {name for module in _adapted(model) for name in module.lora_A} if weights else set()
-        there = {name: weight for name, weight in weights.items() if name in known}
-        if there:
-            set_weights_and_activate_adapters(model, list(there), list(there.values()))
+        for module in _adapted(model):
+            there = [name for name in counting if name in module.lora_A]
+            module.set_adapter(there, inference_mode=True)
+            for name in there:
+                module.set_scale(name, counting[name])
+                if name in module.lora_magnitude_vector:
+                    norms = module.lora_magnitude_vector[name]
+                    norms.weight.data.copy_(getattr(norms, _UNTOUCHED).lerp(getattr(norms, _TRAINED), counting[name]))
 
 
 def take_off(parts: Parts) -> None:
@@ -73,8 +62,39 @@ def work_in(parts: Parts) -> None:
     """Add the adapters, as they are weighed, to the base's weights, and take them off."""
     for model in parts.values():
         for module in _adapted(model):
-            module.merge()
+            if module.active_adapters:
+                module.merge()
     take_off(parts)
+
+
+def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+
+    ranks = {path: layer.rank for path, layer in layers.items()}
+    usual = Counter(ranks.values()).most_common(1)[0][0]
+    others = {path: rank for path, rank in ranks.items() if rank != usual}
+    config = LoraConfig(
+        r=usual,
+        lora_alpha=usual,
+        rank_pattern=others,
+        alpha_pattern=others,
+        target_modules=sorted(ranks),
+        use_dora=any(layer.magnitude is not None for layer in layers.values()),
+    )
+    inject_adapter_in_model(config, model, adapter_name=name)
+    added = [module for module in _adapted(model) if name in module.lora_A]
+    for module in added:
+        if name in module.lora_magnitude_vector:
+            # PEFT begins with the norms of the base's own weight.
+            norms = module.lora_magnitude_vector[name]
+            norms.register_buffer(_UNTOUCHED, norms.weight.detach().clone(), persistent=False)
+    left = set_peft_model_state_dict(model, Adapter(layers).peft(), adapter_name=name)
+    assert not left.unexpected_keys, left.unexpected_keys
+    for module in added:
+        if name in module.lora_magnitude_vector:
+            norms = module.lora_magnitude_vector[name]
+            norms.register_buffer(_TRAINED, norms.weight.detach().clone(), persistent=False)
+        module.to(next(model.parameters()).dtype)
 
 
 def _adapted(model: nn.Module) -> Iterator[Any]:
@@ -86,7 +106,3 @@ def _adapted(model: nn.Module) -> Iterator[Any]:
 def _path_in(model: nn.Module, path: str) -> str:
     # Whether a text encoder has its layers in a module called text_model depends on its class and on transformers' version.
     return path if hasattr(model, "text_model") else path.removeprefix(_TEXT_MODEL)
-
-
-def _weights(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
-    return Adapter(layers).peft()

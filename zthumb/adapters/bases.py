@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,11 @@ def recognise(path: Path, base: Path | None = None) -> Recognised:
     Those are the bases in ``models`` and the best known one of every family, of which the configuration alone is needed.
     ``BadInput`` tells what is wrong for the nearest of them.
     """
+    if base:
+        known = skeleton.of_folder(base.name, base, families.get(family_of(base)))
+        return Recognised(reader.load(path, known), known)
     refusals = []
-    for candidate in [base] if base else _candidates():
-        family = families.get(family_of(candidate))
-        known = skeleton.of_folder(candidate.name, candidate, family)
+    for known in _known():
         try:
             return Recognised(reader.load(path, known), known)
         except BadInput as refusal:
@@ -42,7 +44,9 @@ def recognise(path: Path, base: Path | None = None) -> Recognised:
     raise BadInput(refusals[0] if len(set(refusals)) == 1 else f"{path}: fits no base that is known here. {' '.join(refusals)}")
 
 
-def _candidates() -> Iterator[Path]:
-    for name in families.names():
-        yield families.get(name).reference
-    yield from sorted(index.parent for index in MODELS.glob("*/model_index.json"))
+def _known() -> Iterator[Skeleton]:
+    folders = [families.get(name).reference for name in families.names()]
+    for folder in [*folders, *sorted(index.parent for index in MODELS.glob("*/model_index.json"))]:
+        # What is there besides, of another family or half downloaded, is no base to compare with.
+        with contextlib.suppress(BadInput, OSError, ValueError, KeyError, TypeError):
+            yield skeleton.of_folder(folder.name, folder, families.get(family_of(folder)))

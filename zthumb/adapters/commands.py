@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _OF_THE_OLD_FILE = ("lora_adapter_metadata", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", "format")
 _SHOWN = 8
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--base", type=Path, help="the base the adapters are for (default: the first known one they fit)")
     for command in (convert, merge, resize):
         command.add_argument("--out", type=Path, required=True, help="the file to write")
-        command.add_argument("--to", choices=("kohya", "diffusers"), default="kohya", help="its layout (default: kohya)")
+        command.add_argument("--to", choices=("kohya", "diffusers"), help="its layout (default: kohya)")
+        command.add_argument("--dtype", choices=tuple(_DTYPES), help="of its numbers (default: fp32, which is exact)")
         command.add_argument("--force", action="store_true", help="replace OUT if it is there")
 
 
@@ -77,14 +80,15 @@ def _merge(arguments: argparse.Namespace) -> int:
     from zthumb.adapters.merge import merge
     from zthumb.adapters.resize import resize
 
-    _check_free(arguments)
-    if arguments.into:
-        arguments.base = arguments.into
     files = [_weighted(text) for text in arguments.files]
+    if arguments.into:
+        _check_base(arguments, [file for file, _ in files])
+        arguments.base = arguments.into
+    else:
+        _check_free(arguments)
     found = [_read(file, arguments) for file, _ in files]
     pairs = [(each.adapter, weight) for each, (_, weight) in zip(found, files, strict=True)]
-    if (names := {each.base.name for each in found}) and len(names) > 1:
-        raise BadInput(f"adapters for different bases cannot be merged: {', '.join(sorted(names))}.")
+    _check_one_base(found)
     if arguments.into:
         fuse(arguments.into, pairs, arguments.out)
         print(f"{arguments.out}: {arguments.into} with {len(pairs)} adapters in its weights")
@@ -111,14 +115,19 @@ def _resize(arguments: argparse.Namespace) -> int:
 def _diff(arguments: argparse.Namespace) -> int:
     from zthumb.adapters.difference import difference
 
-    found = difference(_read(arguments.first, arguments).adapter, _read(arguments.second, arguments).adapter)
+    both = [_read(file, arguments) for file in (arguments.first, arguments.second)]
+    _check_one_base(both)
+    found = difference(*(each.adapter for each in both))
     if arguments.json:
         print(json.dumps(asdict(found)))
         return DONE if found.is_none else FAILED
     for name, only in ((arguments.first, found.only_first), (arguments.second, found.only_second)):
         if only:
             print(f"only in {name}: {len(only)} modules, as {only[0]}")
-    print(f"{len(found.both)} modules in both; apart by {found.apart:.2%} of the first's norm, cosine {found.cosine:.4f}")
+    apart = "the first changes nothing" if found.apart is None else f"apart by {found.apart:.2%} of the first's norm"
+    print(f"{len(found.both)} modules in both; {apart}, cosine {found.cosine:.4f}")
+    if unlike := [path for path, each in found.both.items() if each.magnitudes is None or each.magnitudes > 1e-5]:
+        print(f"the norms of a DoRA differ in {len(unlike)} modules, as {unlike[0]}")
     if found.is_none:
         print("they change the model alike")
         return DONE
@@ -138,14 +147,16 @@ def _read(file: Path, arguments: argparse.Namespace) -> Recognised:
 def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], arguments: argparse.Namespace) -> None:
     from zthumb.adapters.layouts import save_diffusers, save_kohya
 
+    adapter = _in(adapter, arguments.dtype)
+    layout = arguments.to or "kohya"
     ranks = {layer.rank for layer in adapter.layers.values()}
     told = {**told, **({"ss_network_dim": str(max(ranks)), "ss_network_alpha": str(max(ranks))})}
     with whole_file(arguments.out) as path:
-        if arguments.to == "kohya":
+        if layout == "kohya":
             save_kohya(adapter, path, found.base.layers_per_block, told)
         else:
             save_diffusers(adapter, path, told)
-    print(f"{arguments.out}: {len(adapter.layers)} modules, rank {max(ranks)} at most, {arguments.to} layout")
+    print(f"{arguments.out}: {len(adapter.layers)} modules, rank {max(ranks)} at most, {layout} layout")
 
 
 def _told_by(file: Path) -> dict[str, str]:
@@ -159,18 +170,52 @@ def _check_free(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     if out.exists() and not arguments.force:
         raise BadInput(f"{out}: is there already. Choose another --out, or replace it with --force.")
-    if not getattr(arguments, "into", None) and out.suffix != ".safetensors":
+    if out.suffix != ".safetensors":
         raise BadInput(f"{out}: an adapter's name ends in .safetensors.")
 
 
+def _check_base(arguments: argparse.Namespace, files: list[Path]) -> None:
+    """A base may take the place of another one, and of nothing that goes into it."""
+    out: Path = arguments.out
+    if unused := [name for name in ("rank", "to", "dtype") if getattr(arguments, name)]:
+        raise BadInput(f"--{unused[0]} is for an adapter; with --into a base is written, in the precision of BASE.")
+    if out.exists() and not arguments.force:
+        raise BadInput(f"{out}: is there already. Choose another --out, or replace it with --force.")
+    if out.exists() and not (out / "model_index.json").is_file():
+        raise BadInput(f"{out}: is no base model, and is not replaced by one. Choose another --out.")
+    if any(each.resolve().is_relative_to(out.resolve()) for each in (arguments.into, *files)):
+        raise BadInput(f"{out}: holds what goes into it. Choose another --out.")
+
+
+def _check_one_base(found: list[Recognised]) -> None:
+    if len(names := {each.base.name for each in found}) > 1:
+        raise BadInput(f"the adapters are for different bases: {', '.join(sorted(names))}.")
+
+
+def _in(adapter: Adapter, dtype: str | None) -> Adapter:
+    """The adapter, its scales folded in, in another dtype; ``BadInput`` where its numbers do not fit."""
+    if dtype is None:
+        return adapter
+    import torch
+
+    from zthumb.adapters.adapter import Adapter
+
+    wanted = getattr(torch, _DTYPES[dtype])
+    layers = {path: layer.folded().to(wanted) for path, layer in adapter.layers.items()}
+    if not all(layer.up.isfinite().all() and layer.down.isfinite().all() for layer in layers.values()):
+        raise BadInput(f"--dtype {dtype}: some of the adapter's numbers are too large for it. Take bf16.")
+    return Adapter(layers)
+
+
 def _weighted(text: str) -> tuple[Path, float]:
-    file, colon, weight = text.rpartition(":")
-    if not colon:
-        return Path(text), 1.0
+    file, colon, number = text.rpartition(":")
     try:
-        return Path(file), float(weight)
+        weight = float(number) if colon else 1.0
     except ValueError:
         return Path(text), 1.0
+    if not math.isfinite(weight):
+        raise BadInput(f"{text}: a weight is a number, as in {file}:0.8.")
+    return Path(file if colon else text), weight
 
 
 def _mean(kept: list[tuple[str, float]]) -> float:

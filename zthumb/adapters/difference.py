@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zthumb.adapters.adapter import Adapter, Layer
+
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
 class ModuleDifference:
-    """One module in both adapters: norms of both changes, of their difference, and the cosine between them, -1 … 1."""
+    """One module in both adapters: norms of both changes, of their difference, and the cosine between them, -1 … 1.
+
+    ``magnitudes`` is how far a DoRA's norms are apart, relative to the first's; None where one of both has some and the other
+    none.
+    """
 
     first: float
     second: float
     apart: float
     cosine: float
+    magnitudes: float | None = 0.0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What two adapters have in common and what not. ``apart`` is relative to the first's norm, over all modules."""
+    """What two adapters have in common and what not.
+
+    ``apart`` is relative to the first's norm, over all modules; None if the first changes nothing and the second something.
+    """
 
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     both: dict[str, ModuleDifference]
-    apart: float
+    apart: float | None
     cosine: float
 
     @property
     def is_none(self) -> bool:
         """Whether both change the model alike, to rounding."""
-        return not self.only_first and not self.only_second and self.apart < 1e-5
+        relative = [self.apart, *(each.magnitudes for each in self.both.values())]
+        return not self.only_first and not self.only_second and all(each is not None and each < _ROUNDING for each in relative)
 
 
 def difference(first: Adapter, second: Adapter) -> Difference:
@@ -46,8 +57,11 @@ def difference(first: Adapter, second: Adapter) -> Difference:
     return Difference(
         only_first=only_first,
         only_second=only_second,
-        both={path: _compared(*found) for path, found in squares.items()},
-        apart=whole.apart / whole.first if whole.first else math.inf if whole.apart else 0.0,
+        both={
+            path: replace(_compared(*found), magnitudes=_magnitudes(first.layers[path], second.layers[path]))
+            for path, found in squares.items()
+        },
+        apart=whole.apart / whole.first if whole.first else None if whole.apart else 0.0,
         cosine=whole.cosine,
     )
 
@@ -65,6 +79,14 @@ def _compared(first: float, second: float, inner: float) -> ModuleDifference:
         apart=math.sqrt(max(0.0, first + second - 2 * inner)),
         cosine=max(-1.0, min(1.0, inner / (one * other))) if one * other else 0.0,
     )
+
+
+def _magnitudes(first: Layer, second: Layer) -> float | None:
+    if first.magnitude is None and second.magnitude is None:
+        return 0.0
+    if first.magnitude is None or second.magnitude is None:
+        return None
+    return float((first.magnitude - second.magnitude).norm() / first.magnitude.norm().clamp(min=1e-12))
 
 
 def _squares(first: Layer, second: Layer) -> tuple[float, float, float]:

@@ -29,18 +29,23 @@ def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) ->
     family = families.get(family_of(base))
     pipeline = family.load(base, torch.float32, torch.device("cpu"))
     parts = {part: getattr(pipeline, part) for part in family.adapted_parts}
+    others = [part for part in family.parts if part not in parts and (base / part / "config.json").is_file()]
     names = [f"adapter-{number}" for number in range(len(weighted))]
     for name, (adapter, _) in zip(names, weighted, strict=True):
         apply.put_on(parts, adapter, name)
     apply.weigh(parts, {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
     apply.work_in(parts)
+    for part in (*parts, *others):
+        getattr(pipeline, part).to(_precision(base / part))
     with whole_folder(target) as folder:
-        pipeline.to(_precision(base, family.denoiser_part)).save_pretrained(folder, safe_serialization=True)
+        pipeline.save_pretrained(folder, safe_serialization=True)
 
 
-def _precision(base: Path, part: str) -> torch.dtype:
+def _precision(part: Path) -> torch.dtype:
+    """That of the weights in the folder of a ``part``: of the plain file, where there are variants of it."""
     from safetensors import safe_open
 
-    with safe_open(next(iter(sorted((base / part).glob("*.safetensors")))), "pt") as file:
+    files = sorted(part.glob("*.safetensors"), key=lambda path: (path.name.count("."), path.name))
+    with safe_open(files[0], "pt") as file:
         found: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
     return found

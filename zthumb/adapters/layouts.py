@@ -45,7 +45,7 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
         if layer.magnitude is not None:
             # One norm for each output, as LyCORIS writes it with wd_on_out; a row of inputs would be the other kind.
             ones = (1,) * (layer.down.dim() - 1)
-            tensors[f"{name}.dora_scale"] = layer.magnitude.flatten().reshape(-1, *ones).contiguous()
+            tensors[f"{name}.dora_scale"] = layer.magnitude.reshape(-1, *ones).contiguous()
     digest = safetensors_file.body_hash(tensors)
     legacy = safetensors_file.legacy_hash(tensors)
     hashes = {"sshs_model_hash": digest, "sshs_legacy_hash": legacy, "modelspec.hash_sha256": f"0x{digest}"}
@@ -61,6 +61,6 @@ def _configuration(adapter: Adapter, part: str) -> dict[str, Any]:
     told: dict[str, Any] = {"r": usual, "lora_alpha": usual, "target_modules": sorted(ranks)}
     if others:
         told |= {"rank_pattern": others, "alpha_pattern": others}
-    if adapter.has_magnitudes:
+    if any(layer.magnitude is not None for layer in adapter.of(part).values()):
         told["use_dora"] = True
     return {f"{part}.{key}": value for key, value in told.items()}

@@ -6,19 +6,18 @@ today and before PEFT, ComfyUI's ``diffusion_model.`` names, and PEFT's own fold
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
-from foundation.files import read_json
 from foundation.hashing import hash_file
-from zthumb.adapters import header
+from zthumb.adapters import header, scales
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.header import Header
+from zthumb.adapters.scales import Scales
 from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ _UNSUPPORTED = (
 # Trained words that some programs pack into the same file; they are no part of the adapter.
 _EMBEDDINGS = ("bundle_emb.", "emb_params")
 _PARTS = ("unet.", "text_encoder.", "text_encoder_2.")
-_PEFT, _PEFT_CONFIGURATION = "base_model.model.", "adapter_config.json"
+_PEFT = "base_model.model."
 _COMFY = "diffusion_model."
 _OLD_ATTENTION = re.compile(r"\.processor\.(to_(?:q|k|v|out))$")
 
@@ -55,8 +54,8 @@ def load(path: Path, base: Skeleton) -> Adapter:
     Raises ``BadInput``, which names the first tensor at fault, unless every tensor belongs to a module of ``base``, has its
     shape and holds finite numbers only.
     """
-    found = header.read(_inside(path))
-    scales = _Scales(found)
+    found = header.read(path)
+    told = scales.read(found)
     layers = {}
     for stem, roles in _grouped(found).items():
         module = _path(stem, base)
@@ -69,17 +68,16 @@ def load(path: Path, base: Skeleton) -> Adapter:
     if not layers:
         raise BadInput(f"{found.file}: no LoRA weights are in it.")
     tensors = _tensors(found)
-    return Adapter({module: _layer(found, module, roles, tensors, scales, base) for module, roles in sorted(layers.items())})
+    adapter = Adapter({module: _layer(found, module, roles, tensors, told, base) for module, roles in sorted(layers.items())})
+    for part in adapter.parts:
+        if len({layer.magnitude is None for layer in adapter.of(part).values()}) > 1:
+            raise BadInput(f"{found.file}: a DoRA in some modules of the {part} and a LoRA in others, which is not supported.")
+    return adapter
 
 
 def hash_of(path: Path) -> str:
     """SHA-256 of the file that ``load`` reads."""
-    return hash_file(header.read(_inside(path)).file)
-
-
-def _inside(path: Path) -> Path:
-    peft = path / "adapter_model.safetensors"
-    return peft if path.is_dir() and peft.is_file() else path
+    return hash_file(header.read(path).file)
 
 
 def _grouped(found: Header) -> dict[str, dict[str, str]]:
@@ -93,7 +91,10 @@ def _grouped(found: Header) -> dict[str, dict[str, str]]:
                 raise BadInput(f"{found.file}: {kind} ({name}), which is not supported; LoRA and DoRA are.")
         for role, pattern in _ROLES:
             if pattern.search(name):
-                grouped[pattern.sub("", name)][role] = name
+                roles = grouped[pattern.sub("", name)]
+                if role in roles:
+                    raise BadInput(f"{found.file}: {roles[role]} and {name} are the same weight twice.")
+                roles[role] = name
                 break
         else:
             raise BadInput(f"{found.file}: {name} is no part of a LoRA.")
@@ -106,30 +107,38 @@ def _path(stem: str, base: Skeleton) -> str | None:
     if stem.startswith(_COMFY):
         stem = "lora_unet_" + stem.removeprefix(_COMFY).replace(".", "_")
     if stem.startswith("lora_"):
-        return base.kohya_names.get(stem)
+        return base.kohya_names.get(stem.replace(".", "_"))
     stem = _OLD_ATTENTION.sub(lambda found: "." + ("to_out.0" if found[1] == "to_out" else found[1]), stem)
     named = stem if stem.startswith(_PARTS) else f"unet.{stem}"
     part, module = named.split(".", 1)
     return next((path for path in (named, f"{part}.text_model.{module}") if path in base.shapes), None)
 
 
-def _layer(found: Header, module: str, roles: Mapping[str, str], tensors: Tensors, scales: _Scales, base: Skeleton) -> Layer:
+def _layer(found: Header, module: str, roles: Mapping[str, str], tensors: Tensors, told: Scales, base: Skeleton) -> Layer:
     for role in ("down", "up"):
         if role not in roles:
             raise BadInput(f"{found.file}: {module} has no {role} weight.")
     _check_shapes(found, module, roles, base)
-    for name in roles.values():
-        tensor = tensors[name]
-        if not tensor.is_floating_point():
-            raise BadInput(f"{found.file}: {name} holds {tensor.dtype}, not floating-point numbers.")
-        if not tensor.isfinite().all():
-            raise BadInput(f"{found.file}: {name} holds NaN or infinity: the training that made it had failed.")
-    alpha = float(tensors[roles["alpha"]].flatten()[0]) if "alpha" in roles else None
-    magnitude = tensors[roles["magnitude"]].flatten() if "magnitude" in roles else None
+    values = {role: _values(found, role, name, tensors[name]) for role, name in roles.items()}
     out, *rest = base.shapes[module]
-    rank = found.shapes[roles["down"]][0]
-    down, up = tensors[roles["down"]].reshape(rank, *rest), tensors[roles["up"]].reshape(out, rank, *(1 for _ in rest[1:]))
-    return Layer(down, up, scales.of(module, rank, alpha), magnitude)
+    rank = values["down"].shape[0]
+    return Layer(
+        down=values["down"].reshape(rank, *rest),
+        up=values["up"].reshape(out, rank, *(1 for _ in rest[1:])),
+        scale=float(values["alpha"].flatten()[0]) / rank if "alpha" in values else told.of(module, rank),
+        magnitude=values["magnitude"].flatten() if "magnitude" in values else None,
+    )
+
+
+def _values(found: Header, role: str, name: str, tensor: Tensor) -> Tensor:
+    """A tensor's numbers, float32: scales are folded in and compared without another rounding."""
+    # Some programs write a rank that is a whole number for an alpha.
+    if not tensor.is_floating_point() and role != "alpha":
+        raise BadInput(f"{found.file}: {name} holds {tensor.dtype}, not floating-point numbers.")
+    values = tensor.float()
+    if not values.isfinite().all():
+        raise BadInput(f"{found.file}: {name} holds NaN or infinity: the training that made it had failed.")
+    return values
 
 
 def _check_shapes(found: Header, module: str, roles: Mapping[str, str], base: Skeleton) -> None:
@@ -144,13 +153,16 @@ def _check_shapes(found: Header, module: str, roles: Mapping[str, str], base: Sk
         raise BadInput(f"{found.file}: an adapter for another base: {shapes} do not fit {base.name}.")
     if "alpha" in roles and found.shapes[roles["alpha"]] not in ((), (1,)):
         raise BadInput(f"{found.file}: {roles['alpha']} is not one number.")
-    if "magnitude" in roles:
-        size = found.shapes[roles["magnitude"]]
-        if size[:1] != (out,) or any(other != 1 for other in size[1:]):
-            raise BadInput(
-                f"{found.file}: {roles['magnitude']} {size} has no norm for each of {out} outputs. A DoRA that scales inputs "
-                "is not supported."
-            )
+    name = roles.get("magnitude")
+    if name is not None and not _is_of_outputs(name, found.shapes[name], out):
+        told = f"{name} {found.shapes[name]} has no norm for each of {out} outputs"
+        raise BadInput(f"{found.file}: {told}. A DoRA that scales inputs is not supported.")
+
+
+def _is_of_outputs(name: str, shape: tuple[int, ...], out: int) -> bool:
+    """Whether a magnitude has one norm for each output: along its first axis, or in PEFT's convolutions along the second."""
+    along = 1 if "lora_magnitude_vector" in name and len(shape) > 2 else 0
+    return len(shape) > along and shape[along] == out and all(size == 1 for axis, size in enumerate(shape) if axis != along)
 
 
 def _tensors(found: Header) -> Tensors:
@@ -162,41 +174,3 @@ def _tensors(found: Header) -> Tensors:
     except (SafetensorError, ValueError, KeyError) as error:
         raise BadInput(f"{found.file}: not a safetensors file: {str(error).splitlines()[0]}") from None
     return tensors
-
-
-class _Scales:
-    """What the product of each module's factors is multiplied by: by the file's alphas, or by what its configuration says."""
-
-    def __init__(self, found: Header) -> None:
-        self._parts: dict[str, dict[str, Any]] = defaultdict(dict)
-        beside = found.file.parent / _PEFT_CONFIGURATION
-        if found.file.name == "adapter_model.safetensors" and beside.is_file():
-            self._parts["unet"] = read_json(beside)
-        for key, value in _told(found).items():
-            part, _, name = key.partition(".")
-            self._parts[part][name] = value
-
-    def of(self, module: str, rank: int, alpha: float | None) -> float:
-        """The scale of one module of ``rank``, whose own ``alpha`` the file may hold."""
-        if alpha is not None:
-            return alpha / rank
-        part, path = module.split(".", 1)
-        told = self._parts.get(part, {})
-        alphas = {name: value for name, value in (told.get("alpha_pattern") or {}).items() if f".{path}".endswith(f".{name}")}
-        named = next(iter(alphas.values()), told.get("lora_alpha"))
-        if named is None:
-            return 1.0
-        return float(named) / (rank**0.5 if told.get("use_rslora") else rank)
-
-
-def _told(found: Header) -> dict[str, Any]:
-    text = found.metadata.get("lora_adapter_metadata")
-    if text is None:
-        return {}
-    try:
-        told = json.loads(text)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        raise BadInput(f"{found.file}: its lora_adapter_metadata is no JSON object.")
-    return told

@@ -70,7 +70,12 @@ def lines(summary: Summary) -> list[str]:
         *summary.told.items(),
     ]
     width = max(len(name) for name, _ in rows)
-    return [f"{name:{width}}  {value}" for name, value in rows]
+    return [f"{name:{width}}  {_printable(value)}" for name, value in rows]
+
+
+def _printable(value: str) -> str:
+    # What a header says of itself may hold anything, escape sequences of a terminal among it.
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value)
 
 
 def _norm(adapter: Adapter, part: str) -> float:

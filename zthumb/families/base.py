@@ -96,6 +96,10 @@ class Family(ABC):
         """Pictures (B, 3, height, width) in -1 … 1 → scaled latents (B, channels, height / 8, width / 8), float32."""
 
     @abstractmethod
+    def decode_pictures(self, pipeline: Any, latents: Tensor) -> Tensor:
+        """The inverse of ``encode_pictures``: scaled latents → pictures in -1 … 1, float32."""
+
+    @abstractmethod
     def lora_targets(self, part: str) -> Mapping[str, Sequence[str]]:
         """Name of a target set → endings of the modules of ``part`` that get an adapter."""
 

@@ -84,6 +84,14 @@ class SDXL(Family):
         scaled: Tensor = (latents * vae.config.scaling_factor).float()
         return scaled
 
+    def decode_pictures(self, pipeline: Any, latents: Tensor) -> Tensor:
+        import torch
+
+        vae = pipeline.vae.to(torch.float32)
+        with torch.no_grad():
+            pictures: Tensor = vae.decode(latents.float() / vae.config.scaling_factor).sample
+        return pictures.clamp(-1, 1)
+
     def lora_targets(self, part: str) -> Mapping[str, Sequence[str]]:
         return _TARGETS if part == "unet" else _TEXT_TARGETS
 

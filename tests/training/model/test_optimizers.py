@@ -18,3 +18,16 @@ def test_it_goes_downhill(name: str, lr: float) -> None:
         optimizer.zero_grad()
 
     assert float(weight.detach().abs().mean()) < 2.0
+
+
+@pytest.mark.parametrize("name", ["adamw", "adamw_8bit", "adafactor"])
+def test_weights_that_begin_at_zero_move_as_far_as_the_rate_says(name: str) -> None:
+    weight = torch.nn.Parameter(torch.zeros(64, 128))
+    optimizer = optimizers.make(OptimizerRecipe.model_validate({"name": name, "lr": 1e-3, "weight_decay": 0.0}), [weight])
+
+    for _ in range(10):
+        (weight - 1).pow(2).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    assert 3e-3 < float(weight.detach().mean()) < 2e-2

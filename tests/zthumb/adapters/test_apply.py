@@ -1,5 +1,6 @@
 """What an adapter on the base does is what its matrices say, and nothing is left of it afterwards."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.adapters import random_adapter
 from tests.zthumb.adapters.conftest import layer
 from zthumb import families
 from zthumb.adapters import apply
@@ -17,6 +17,8 @@ from zthumb.adapters.skeleton import Skeleton
 pytestmark = pytest.mark.slow
 
 SDXL = families.get("sdxl")
+LINEAR = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+CONVOLUTION = "unet.up_blocks.1.resnets.0.conv1"
 
 
 @pytest.fixture
@@ -67,13 +69,32 @@ def test_taken_off_nothing_is_left(parts: dict[str, Any], adapter: Adapter) -> N
         assert not hasattr(model, "peft_config")
 
 
-def test_a_dora_of_its_own_norms_changes_nothing_and_of_others_it_does(miniature: Path, parts: dict[str, Any]) -> None:
-    given = random_adapter(miniature, strength=0.0, magnitudes=True)
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_a_dora_turns_the_weight_and_gives_it_its_own_norms(parts: dict[str, Any], base: Skeleton, weight: float) -> None:
     before = _weights(parts)
-    apply.put_on(parts, given, "one")
+    layers = {}
+    for path in (LINEAR, CONVOLUTION):
+        norms = torch.rand(base.shapes[path][0], generator=torch.Generator().manual_seed(1)) + 0.5
+        layers[path] = replace(layer(base, path, scale=0.1), magnitude=norms)
+    apply.put_on(parts, Adapter(layers), "one")
+    apply.weigh(parts, {"one": weight})
     apply.work_in(parts)
-    assert all(torch.allclose(value, before[name], atol=1e-5) for name, value in _weights(parts).items())
+    for path, each in layers.items():
+        own = before[f"{path}.weight"]
+        turned = (own + weight * each.change()).flatten(1)
+        assert each.magnitude is not None
+        norms = own.flatten(1).norm(dim=1).lerp(each.magnitude, weight)
+        expected = (norms / turned.norm(dim=1))[:, None] * turned
+        assert torch.allclose(_weights(parts)[f"{path}.weight"].flatten(1), expected, atol=1e-4), path
+        assert (weight == 0) == torch.equal(_weights(parts)[f"{path}.weight"], own)
 
-    apply.put_on(parts, random_adapter(miniature, strength=0.1, magnitudes=True), "two")
+
+def test_only_those_that_are_weighed_count(parts: dict[str, Any], base: Skeleton, adapter: Adapter) -> None:
+    before = _weights(parts)
+    apply.put_on(parts, adapter, "everywhere")
+    apply.put_on(parts, Adapter({LINEAR: layer(base, LINEAR, seed=5)}), "unet alone")
+    apply.weigh(parts, {"everywhere": 1.0, "unet alone": 1.0})
+    apply.weigh(parts, {"unet alone": 1.0})
+    assert not any(parameter.requires_grad for model in parts.values() for parameter in model.parameters())
     apply.work_in(parts)
-    assert any(not torch.allclose(value, before[name], atol=1e-3) for name, value in _weights(parts).items())
+    assert [name for name, value in _weights(parts).items() if not torch.equal(value, before[name])] == [f"{LINEAR}.weight"]

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import MINIATURE
 from tests.zthumb.adapters.conftest import layer
@@ -55,10 +57,8 @@ def test_convert_there_and_back_changes_nothing(saved: Path, base: Skeleton, tmp
     there, back = tmp_path / "there.safetensors", tmp_path / "back.safetensors"
     assert main(["adapters", "convert", str(saved), "--to", "diffusers", "--out", str(there), *BASE]) == 0
     assert main(["adapters", "convert", str(there), "--to", "kohya", "--out", str(back), *BASE]) == 0
-    assert (
-        back.read_bytes() == saved.read_bytes().replace(b"", b"")
-        or difference(reader.load(back, base), reader.load(saved, base)).is_none
-    )
+    for file in (there, back):
+        assert difference(reader.load(file, base), reader.load(saved, base)).is_none
     assert header.read(there).metadata["ss_output_name"] == "a"
     assert header.read(back).shapes == header.read(saved).shapes
 
@@ -102,6 +102,11 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(saved: Path, tmp_path: P
         (["resize", str(saved), "--out", str(tmp_path / "x.safetensors"), *BASE], "say how small"),
         (["inspect", str(tmp_path / "gone.safetensors"), *BASE], "no adapter is there"),
         (["inspect", str(saved), "--base", str(tmp_path)], "no base model is there"),
+        (["merge", f"{saved}:nan", "--out", str(tmp_path / "x.safetensors"), *BASE], "a weight is a number"),
+        (
+            ["merge", str(saved), "--into", str(MINIATURE), "--rank", "3", "--out", str(tmp_path / "x")],
+            "--rank is for an adapter",
+        ),
     ):
         assert main(["adapters", *arguments]) == 2
         told = capsys.readouterr().err
@@ -110,8 +115,53 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(saved: Path, tmp_path: P
     assert not (tmp_path / "x.safetensors").exists()
 
 
+def test_a_folder_of_peft_is_inspected_and_converted(
+    adapter: Adapter, base: Skeleton, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "peft"
+    folder.mkdir()
+    unet = {path: each for path, each in adapter.layers.items() if path.startswith("unet.")}
+    weights = Adapter(unet).peft()
+    tensors = {f"base_model.model.{name.removeprefix('unet.')}": weight for name, weight in weights.items()}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    assert main(["adapters", "inspect", str(folder), *BASE]) == 0
+    assert "PEFT" in capsys.readouterr().out
+    assert main(["adapters", "convert", str(folder), "--out", str(tmp_path / "k.safetensors"), *BASE]) == 0
+    assert difference(reader.load(tmp_path / "k.safetensors", base), Adapter(unet)).is_none
+
+
+def test_another_precision_is_smaller_and_nearly_the_same(saved: Path, base: Skeleton, tmp_path: Path) -> None:
+    out = tmp_path / "half.safetensors"
+    assert main(["adapters", "convert", str(saved), "--dtype", "fp16", "--out", str(out), *BASE]) == 0
+    assert out.stat().st_size < 0.6 * saved.stat().st_size
+    apart = difference(reader.load(out, base), reader.load(saved, base)).apart
+    assert apart is not None
+    assert 0 < apart < 1e-3
+
+
+def test_a_model_of_another_family_beside_the_bases_is_no_hindrance(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models" / "flux").mkdir(parents=True)
+    (tmp_path / "models" / "flux" / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    (tmp_path / "models" / "mini-sdxl").symlink_to(MINIATURE)
+    monkeypatch.chdir(tmp_path)
+    assert main(["adapters", "inspect", str(saved), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fits"] == "mini-sdxl"
+
+
 @pytest.mark.slow
-def test_merge_into_a_base_makes_a_base(saved: Path, tmp_path: Path) -> None:
+def test_merge_into_a_base_makes_a_base_and_replaces_nothing_else(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "fused"
-    assert main(["adapters", "merge", f"{saved}:0.1", "--into", str(MINIATURE), "--out", str(out)]) == 0
-    assert (out / "model_index.json").is_file()
+    merge = ["adapters", "merge", f"{saved}:0.1", "--into", str(MINIATURE), "--out"]
+    assert main([*merge, str(out)]) == 0
+    changed = [load_file(folder / "unet" / "diffusion_pytorch_model.safetensors") for folder in (MINIATURE, out)]
+    assert changed[0].keys() == changed[1].keys()
+    assert {weight.dtype for weight in changed[1].values()} == {torch.float16}
+    assert any(not torch.equal(changed[0][name], changed[1][name]) for name in changed[0])
+    assert main([*merge, str(out), "--force"]) == 0
+    for target, reason in ((tmp_path, "is no base model"), (MINIATURE, "holds what goes into it")):
+        assert main([*merge, str(target), "--force"]) == 2, reason
+        assert reason in capsys.readouterr().err

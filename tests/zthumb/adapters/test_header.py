@@ -1,8 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -17,6 +18,30 @@ def test_bytes_that_are_no_safetensors_are_refused_in_one_line(tmp_path_factory:
     with pytest.raises(BadInput) as error:
         header.read(file)
     assert "\n" not in str(error.value)
+
+
+ENTRY = st.sampled_from(["shape", "dtype", "data_offsets", "x"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ENTRY, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=8), JSON, max_size=4))
+@example({"x": {"shape": [float("inf")], "dtype": "F32", "data_offsets": [0, 4]}})
+@example({"x\x1b[2J": {"shape": [0], "dtype": "F32", "data_offsets": [0, 0]}})
+def test_headers_of_any_json_are_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, told: object) -> None:
+    file = tmp_path_factory.mktemp("json") / "x.safetensors"
+    text = json.dumps(told).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text)
+    refused = ""
+    try:
+        found = header.read(file)
+    except BadInput as refusal:
+        refused = str(refusal)
+    assert "\n" not in refused
+    assert refused or all(isinstance(size, int) for shape in found.shapes.values() for size in shape)
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z_.]{1,20}", fullmatch=True), st.integers(1, 5), min_size=1, max_size=5))

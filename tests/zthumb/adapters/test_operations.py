@@ -1,5 +1,7 @@
 """Merging, resizing and comparing agree with what the whole matrices say."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -101,3 +103,12 @@ def test_another_factorisation_of_the_same_change_is_no_difference(layer: Layer)
     alone = difference(Adapter({"unet.a": layer}), Adapter({}))
     assert alone.only_first == ("unet.a",)
     assert not alone.is_none
+
+
+def test_norms_of_a_dora_that_differ_are_a_difference() -> None:
+    plain = Layer(torch.ones(1, 2), torch.ones(3, 1))
+    dora, other = replace(plain, magnitude=torch.ones(3)), replace(plain, magnitude=torch.full((3,), 1.1))
+    assert difference(Adapter({"unet.a": dora}), Adapter({"unet.a": dora})).is_none
+    for second in (plain, other):
+        assert not difference(Adapter({"unet.a": dora}), Adapter({"unet.a": second})).is_none
+    assert difference(Adapter({"unet.a": dora}), Adapter({"unet.a": other})).both["unet.a"].magnitudes == pytest.approx(0.1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,79 @@ def test_a_folder_of_peft_with_its_configuration(base: Skeleton, adapter: Adapte
         assert each.scale == pytest.approx((12 if path == QUERY else 6) / divisor), path
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_fewer_bits_are_read_as_what_they_hold(base: Skeleton, tmp_path: Path, dtype: torch.dtype) -> None:
+    given = layer(base, QUERY)
+    down, up = given.down.to(dtype), given.up.to(dtype)
+    stem = "lora_unet_" + QUERY.removeprefix("unet.").replace(".", "_")
+    # An alpha of one at a high rank: folded in sixteen bits, small weights would be lost.
+    save_file(
+        {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": torch.tensor(1)},
+        tmp_path / "x.safetensors",
+    )
+    read = reader.load(tmp_path / "x.safetensors", base).layers[QUERY]
+    assert read.scale == pytest.approx(1 / 3)
+    assert torch.allclose(read.change(), up.float() @ down.float() / 3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("told", "scale"),
+    [
+        ({"unet.r": 3, "unet.lora_alpha": 6}, 2.0),
+        ({"r": 3, "lora_alpha": 6}, 2.0),
+        ({"unet.lora_alpha": 6, "unet.alpha_pattern": {QUERY.removeprefix("unet."): 12}}, 4.0),
+        ({"unet.lora_alpha": 6, "unet.alpha_pattern": {"^" + QUERY.removeprefix("unet."): 12}}, 4.0),
+        ({"unet.lora_alpha": 6, "unet.alpha_pattern": {"attn1.to_q": 12, "other": 1}}, 4.0),
+        ({"unet.lora_alpha": 6, "text_encoder.lora_alpha": 99}, 2.0),
+    ],
+)
+def test_scales_told_in_the_header(base: Skeleton, tmp_path: Path, told: dict[str, object], scale: float) -> None:
+    given = layer(base, QUERY)
+    tensors = {f"{QUERY}.lora_A.weight": given.down, f"{QUERY}.lora_B.weight": given.up}
+    save_file(tensors, tmp_path / "x.safetensors", {"lora_adapter_metadata": json.dumps(told)})
+    assert reader.load(tmp_path / "x.safetensors", base).layers[QUERY].scale == pytest.approx(scale)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "[" * 100_000,
+        "7",
+        "{",
+        '{"unet.lora_alpha": "x"}',
+        '{"unet.lora_alpha": Infinity}',
+        '{"unet.alpha_pattern": [1]}',
+        '{"unet.alpha_pattern": {"(a+)+": 1}}',
+    ],
+)
+def test_nonsense_in_the_header_is_refused_in_one_line(base: Skeleton, tmp_path: Path, told: str) -> None:
+    given = layer(base, QUERY)
+    tensors = {f"{QUERY}.lora_A.weight": given.down, f"{QUERY}.lora_B.weight": given.up}
+    save_file(tensors, tmp_path / "x.safetensors", {"lora_adapter_metadata": told})
+    with pytest.raises(BadInput) as refusal:
+        reader.load(tmp_path / "x.safetensors", base)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("path", [QUERY, CONVOLUTION])
+def test_magnitudes_of_linear_modules_and_convolutions_in_both_layouts(base: Skeleton, tmp_path: Path, path: str) -> None:
+    norms = torch.rand(base.shapes[path][0]) + 1
+    given = Adapter({path: replace(layer(base, path), magnitude=norms)})
+    save_kohya(given, tmp_path / "k.safetensors", base.layers_per_block, {})
+    save_diffusers(given, tmp_path / "d.safetensors")
+    for name in ("k", "d"):
+        magnitude = reader.load(tmp_path / f"{name}.safetensors", base).layers[path].magnitude
+        assert magnitude is not None
+        assert torch.equal(magnitude, norms)
+
+
+def test_a_part_that_is_a_dora_only_in_places_is_refused(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
+    mixed = {**adapter.layers, QUERY: replace(layer(base, QUERY), magnitude=torch.ones(base.shapes[QUERY][0]))}
+    save_kohya(Adapter(mixed), tmp_path / "x.safetensors", base.layers_per_block, {})
+    with pytest.raises(BadInput, match="a DoRA in some modules of the unet"):
+        reader.load(tmp_path / "x.safetensors", base)
+
+
 def test_words_packed_beside_the_adapter_are_no_part_of_it(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
     tensors = {**_kohya_with_diffusers_names(adapter), "bundle_emb.zbadge.clip_l": torch.ones(1, 4)}
     save_file(tensors, tmp_path / "x.safetensors")
@@ -137,6 +211,8 @@ def _changed(tensors: Tensors, **changes: Tensor | None) -> Tensors:
         ({".lora_A.weight": torch.ones(3)}, "another base"),
         ({".alpha": torch.ones(3)}, "not one number"),
         ({".dora_scale": torch.ones(1, 128)}, "scales inputs"),
+        ({".lora_down.weight": torch.ones(3, 128)}, "the same weight twice"),
+        ({".alpha": torch.tensor(float("inf"))}, "NaN or infinity"),
         ({".hada_w1_a": torch.ones(2, 2)}, "a LoHa"),
         ({".lokr_w1": torch.ones(2, 2)}, "a LoKr"),
         ({".lora_mid.weight": torch.ones(2, 2)}, "Tucker"),
