@@ -1,16 +1,19 @@
 """A prepared data set beside the miniature, and the arguments of a run of a few steps."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.conftest import MINIATURE
 from training import prepare_dataset
 from training import recipe as recipes
 from training.data.dataset import read_dataset
 from training.encoding.cache import Cache
 from training.encoding.examples import Encoders, Examples
 from training.judging.validation import Interval, Stratum, Validation
+from training.mini_base import concept
 from training.model.base import Base
 from training.recipe import Recipe
 from zthumb import families
@@ -20,14 +23,26 @@ QUICK = ["steps=6", "batch=2", "prior.images=4", "prior.batch=2", "prior.steps=2
 QUICK += ["validation.choose=lowest", "validation.strata=2", "validation.noises=1", "previews.prompts=[]"]
 
 
+@pytest.fixture(scope="session")
+def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set that no test may change."""
+    folder = tmp_path_factory.mktemp("prepared")
+    concept.write("letter-z", "zbadge", folder / "badges")
+    (folder / "models").mkdir()
+    (folder / "models" / "mini-sdxl").symlink_to(MINIATURE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert prepare_dataset.main(["--dataset", "badges"]) == 0
+    return folder / "badges"
+
+
 @pytest.fixture
-def prepared(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: Path) -> Path:
+def prepared(prepared_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: Path) -> Path:
     """A prepared data set in a folder of its own, with the miniature at its usual place."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mini-sdxl").symlink_to(miniature)
     monkeypatch.chdir(tmp_path)
-    assert prepare_dataset.main(["--dataset", str(dataset)]) == 0
-    return dataset
+    return Path(shutil.copytree(prepared_once, tmp_path / "badges"))
 
 
 def quick_arguments(dataset: Path, run: str, *sets: str) -> list[str]:

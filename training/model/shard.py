@@ -19,12 +19,12 @@ def shard(model: nn.Module, device: torch.device) -> None:
             "shard: true divides the base among several processes. Start them with accelerate launch --num_processes 2."
         )
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
-    adapter = {parameter for name, parameter in model.named_parameters() if ".lora_" in name}
+    adapter = [parameter for name, parameter in model.named_parameters() if ".lora_" in name]
     for parameter in adapter:
         distributed.broadcast(parameter.data, src=0)
     blocks = tuple(getattr(model, "_no_split_modules", None) or ())
     # From the inside out: a block keeps what those inside it have not taken.
     for module in reversed(list(model.modules())):
         if type(module).__name__ in blocks:
-            fully_shard(module, mesh=mesh, ignored_params=adapter)
-    fully_shard(model, mesh=mesh, ignored_params=adapter)
+            fully_shard(module, mesh=mesh, ignored_params=set(adapter))
+    fully_shard(model, mesh=mesh, ignored_params=set(adapter))

@@ -1,16 +1,16 @@
 """A base in fewer bits is nearly the base, learns as it does, and its adapter fits the whole one."""
 
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from tests.training.conftest import prepared_base, quick_arguments
 from tests.training.test_train_lora import _adapter
 from training import export_lora, train_lora
 from training.model.quantize import linear_weights
+from training.steps.loop import Loop
 from zthumb import families
 from zthumb.adapters import bases
 
@@ -48,14 +48,18 @@ def test_it_trains_exports_and_resumes_as_any_other(prepared: Path, kind: str) -
     assert max(float(each.change().abs().max()) for each in found.layers.values()) > 1e-3
 
 
-def test_sixteen_bit_floats_are_scaled_and_resumed(prepared: Path) -> None:
-    # A CPU computes in fp16 slowly: two steps, one of them after a checkpoint.
-    quick = ("precision=fp16", "steps=2", "checkpoint_every=1", "data.holdout=0", "prior.weight=0")
-    train_lora.main(quick_arguments(prepared, "a", *quick))
-    train_lora.main(quick_arguments(prepared, "b", *quick))
-    for left in ("checkpoints/step-000002", "manifest.json"):
-        subprocess.run(["rm", "-r", f"outputs/lora/b/{left}"], check=True)
-    train_lora.main(quick_arguments(prepared, "b", *quick))
-    assert _adapter("a", step=2) == _adapter("b", step=2)
-    lines = [json.loads(line) for line in Path("outputs/lora/b/metrics.jsonl").read_text().splitlines()]
-    assert [line["is_left_out"] for line in lines] == [False, False]
+def test_sixteen_bit_floats_are_scaled_and_a_step_that_overflows_is_left_out(prepared: Path) -> None:
+    recipe, base, trained, _ = prepared_base(prepared, "precision=fp16", "batch=1", "prior.weight=0")
+    loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
+    before = loop.adapter()
+    # Far beyond what fp16 holds, so that the first gradients overflow.
+    loop._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+
+    report = loop.step(0)
+
+    assert report.is_left_out
+    assert all(torch.equal(weight, before[name]) for name, weight in loop.adapter().items())
+    assert loop.state()["scaler"]["scale"] == 2.0**39
+    loop._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    assert not loop.step(1).is_left_out
+    assert any(not torch.equal(weight, before[name]) for name, weight in loop.adapter().items())
