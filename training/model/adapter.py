@@ -58,7 +58,8 @@ def weights(parts: Parts) -> dict[str, Tensor]:
 
     With PiSSA this is the trained weights less those they started from, side by side: an ordinary LoRA of twice the rank.
     """
-    return {f"{path}.{name}": value.cpu() for path, layer in _paths(parts) for name, value in _exported(layer).items()}
+    # Copies: the average is in the place of the weights only while they are read.
+    return {f"{path}.{name}": value.cpu().clone() for path, layer in _paths(parts) for name, value in _exported(layer).items()}
 
 
 def state(parts: Parts) -> dict[str, Tensor]:
@@ -67,7 +68,7 @@ def state(parts: Parts) -> dict[str, Tensor]:
     for part, model in parts.items():
         for name, value in model.named_parameters():
             if ".lora_" in name:
-                found[f"{part}.{name}"] = value.detach().cpu()
+                found[f"{part}.{name}"] = value.detach().cpu().clone()
     return found
 
 

@@ -155,3 +155,18 @@ def test_modules_are_named_as_adapter_files_name_them(prepared: Path) -> None:
     _, base, _, _ = prepared_base(prepared, *TEXT)
     known = skeleton.of_folder("mini", find_base("models/mini-sdxl"), families.get("sdxl"))
     assert set(Adapter.of_peft(adapter.weights(base.parts), 1.0).layers) < set(known.shapes)
+
+
+def test_the_average_is_exported_and_training_goes_on_with_the_weights_themselves(prepared: Path) -> None:
+    sets = ("adapter.average=0.9", "optimizer.warm_up=0", "optimizer.lr=1e-2", "prior.weight=0")
+    recipe, base, trained, _ = prepared_base(prepared, *sets)
+    loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
+    for step in range(3):
+        loop.step(step)
+
+    averaged, own = loop.adapter(), adapter.weights(base.parts)
+
+    ups = [name for name in own if name.endswith("lora_B.weight")]
+    # Those of the first modules have moved one way from zero; their average lies behind.
+    assert sum(float(averaged[name].norm()) for name in ups) < 0.99 * sum(float(own[name].norm()) for name in ups)
+    assert all(torch.equal(own[name], value) for name, value in adapter.weights(base.parts).items())
