@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from PIL import Image
 
 from foundation.hashing import hash_file
 from tests.training.conftest import quick_arguments
+from training import prepare_dataset, train_lora
 from training import recipe as recipes
-from training import train_lora
+from training.data.dataset import read_dataset
 from training.steps import checkpoints
 from training.steps.checkpoints import Checkpoint
 from training.steps.run import Run
@@ -158,7 +160,15 @@ def test_out_of_memory_says_which_settings_would_fit(prepared: Path) -> None:
 
 @pytest.mark.parametrize(("text_encoders", "shard"), [("true", "false"), ("false", "true")])
 def test_two_processes_learn_what_one_learns_from_twice_the_batch(prepared: Path, text_encoders: str, shard: str) -> None:
-    settings = (f"adapter.text_encoders={text_encoders}", 'previews.prompts=["a {trigger}"]', "previews.steps=2")
+    settings = (f"adapter.text_encoders={text_encoders}", 'previews.prompts=["a {trigger}"]', "previews.steps=2", "steps=9")
+    # Of two shapes, an odd number of each: once an epoch one process has a shape of its own, and a pass more to make.
+    for path in sorted((prepared / "raw").glob("*.png"))[:7]:
+        with Image.open(path) as picture:
+            picture.crop((0, 0, picture.width, picture.height * 2 // 3)).save(path)
+    assert prepare_dataset.main(["--dataset", str(prepared)]) == 0
+    sizes = Counter(entry.size for entry in read_dataset(prepared).of("train"))
+    assert len(sizes) == 2
+    assert all(count % 2 for count in sizes.values())
     train_lora.main(quick_arguments(prepared, "one", "batch=2", "prior.batch=2", *settings))
     # accelerate's own launcher starts several processes on CPUs through MPI alone.
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "--", "training.train_lora"]
@@ -168,7 +178,7 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batch(prepared: Path
     )
 
     losses = [_losses(run) for run in ("one", "two")]
-    assert len(losses[1]) == 6
+    assert len(losses[1]) == 9
     assert np.allclose(losses[0], losses[1], rtol=1e-3, atol=1e-6)
     looks = [Run(Path("outputs/lora") / run).validations() for run in ("one", "two")]
     assert np.allclose(*([look.loss.mean for look in each] for each in looks), rtol=1e-3)

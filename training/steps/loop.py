@@ -97,6 +97,7 @@ class Loop:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["share"]
         batches = [batch for one_pass in self._sampler.passes(step) for batch in one_pass]
+        missing = self._missing(len(batches))
         sums = torch.zeros(2, device=self._accelerator.device)
         for number, batch in enumerate(batches, start=1):
             # Processes exchange their gradients once, with the last.
@@ -104,11 +105,10 @@ class Loop:
             together = contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._adapted)
             with together:
                 sums += self._learn_from(batch, step)
-        for _ in range(self._missing(len(batches))):
+        for _ in range(missing):
             self._learn_from(batches[-1], step, share=0.0)
         if self._recipe.shard:
-            for parameter in self._parameters:
-                parameter.grad = self._accelerator.reduce(parameter.grad, "mean")
+            self._exchange_gradients()
         self._scaler.unscale_(self._optimizer)
         norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._recipe.optimizer.clip_norm))
         # Scaled gradients overflow now and then until the scale has settled; anything else is a fault.
@@ -124,11 +124,21 @@ class Loop:
         return Report(step + 1, loss, prior, norm if math.isfinite(norm) else 0.0, rate, is_left_out)
 
     def _missing(self, count: int) -> int:
-        """How many passes more another process makes in this step, when all must make the same."""
+        """How many passes more another process makes in this step, when all must make the same.
+
+        Asked before the first pass: in a pass the processes talk as well, and each must hear the others say the same thing.
+        """
         if not self._recipe.shard:
             return 0
         counts = self._accelerator.gather(torch.tensor([count], device=self._accelerator.device))
         return int(counts.max()) - count
+
+    def _exchange_gradients(self) -> None:
+        """Give every process the mean of all gradients, in one message."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        means = self._accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), "mean")
+        for gradient, mean in zip(gradients, means.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     def _learn_from(self, batch: Batch, step: int, share: float = 1.0) -> Tensor:
         """Add ``share`` of the gradients of one batch; its part of the step's losses, the concept's and the prior's (2,)."""
