@@ -2,13 +2,13 @@
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foundation import processes
 from foundation.arguments import run_name
 from foundation.errors import DONE, BadInput, StageFailed, command
 from foundation.files import write_json
@@ -42,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = find_base(recipe.base)  # 2. onto which model
     dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    stage = Stage("train", inputs, {**recipe.model_dump(mode="json"), "processes": processes}, recipe.seed)
+    stage = Stage("train", inputs, {**recipe.model_dump(mode="json"), "processes": processes.count()}, recipe.seed)
     with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
         if not arguments.force and stage.is_up_to_date(run.folder):
             print(f"train: {run.folder} is up to date")
@@ -132,7 +131,7 @@ def _memory_advice(recipe: Recipe, base: Path, has_own_prior: bool) -> Iterator[
     except (RuntimeError, MemoryError) as error:
         from accelerate.utils.memory import should_reduce_batch_size
 
-        if not (isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))):
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
             raise
         import torch
 

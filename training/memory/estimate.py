@@ -4,7 +4,6 @@ The walk counts what the backward pass will have to keep and every multiplicatio
 matrix product on this machine.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from foundation import processes
 from training.model import adapter
 from training.model.base import DTYPES, Adapted, adapted_parts
 from training.model.quantize import BYTES, linear_weights
@@ -69,7 +69,7 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
     trained = sum(parameter.numel() for parameter in adapter.trained(adapted))
     return Estimate(
-        weights=round(frozen - spared) // (_processes() if recipe.shard else 1),
+        weights=round(frozen - spared) // (processes.count() if recipe.shard else 1),
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.average else 0))),
         activations=kept.bytes,
         # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's pictures.
@@ -78,10 +78,6 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
         + 2.5 * attended
         + forward * (pictures - recipe.batch) / pictures,
     )
-
-
-def _processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _spared(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> float:

@@ -3,13 +3,13 @@
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
+from foundation import processes
 from foundation.errors import BadInput
 from foundation.files import read_json, write_text
 from foundation.manifest import NAME as MANIFEST
@@ -38,7 +38,7 @@ class Run:
         Of the processes that train one run together, the first holds it for all.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        if int(os.environ.get("RANK", "0")) > 0:
+        if not processes.is_first():
             yield cls(folder, leads=False)
             return
         with (folder / ".lock").open("w") as lock:

@@ -69,7 +69,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    _check_free(arguments)
+    _check_file(arguments)
     found = _read(arguments.file, arguments)
     _write(found.adapter, found, _told_by(arguments.file), arguments)
     return DONE
@@ -85,7 +85,7 @@ def _merge(arguments: argparse.Namespace) -> int:
         _check_base(arguments, [file for file, _ in files])
         arguments.base = arguments.into
     else:
-        _check_free(arguments)
+        _check_file(arguments)
     found = [_read(file, arguments) for file, _ in files]
     pairs = [(each.adapter, weight) for each, (_, weight) in zip(found, files, strict=True)]
     _check_one_base(found)
@@ -103,7 +103,7 @@ def _resize(arguments: argparse.Namespace) -> int:
 
     if arguments.rank is None and arguments.keep == 1:
         raise BadInput("resize: say how small: --rank 8, or --keep 0.95, or both.")
-    _check_free(arguments)
+    _check_file(arguments)
     found = _read(arguments.file, arguments)
     resized = resize(found.adapter, arguments.rank, arguments.keep)
     _write(resized.adapter, found, _told_by(arguments.file), arguments)
@@ -166,10 +166,14 @@ def _told_by(file: Path) -> dict[str, str]:
     return {key: value for key, value in header.read(file).metadata.items() if key not in _OF_THE_OLD_FILE}
 
 
-def _check_free(arguments: argparse.Namespace) -> None:
-    out: Path = arguments.out
-    if out.exists() and not arguments.force:
+def _check_free(out: Path, force: bool) -> None:
+    if out.exists() and not force:
         raise BadInput(f"{out}: is there already. Choose another --out, or replace it with --force.")
+
+
+def _check_file(arguments: argparse.Namespace) -> None:
+    out: Path = arguments.out
+    _check_free(out, arguments.force)
     if out.suffix != ".safetensors":
         raise BadInput(f"{out}: an adapter's name ends in .safetensors.")
 
@@ -177,10 +181,9 @@ def _check_free(arguments: argparse.Namespace) -> None:
 def _check_base(arguments: argparse.Namespace, files: list[Path]) -> None:
     """A base may take the place of another one, and of nothing that goes into it."""
     out: Path = arguments.out
-    if unused := [name for name in ("rank", "to", "dtype") if getattr(arguments, name)]:
-        raise BadInput(f"--{unused[0]} is for an adapter; with --into a base is written, in the precision of BASE.")
-    if out.exists() and not arguments.force:
-        raise BadInput(f"{out}: is there already. Choose another --out, or replace it with --force.")
+    if unused := [name for name in ("rank", "to", "dtype", "base") if getattr(arguments, name)]:
+        raise BadInput(f"--{unused[0]} is for an adapter; --into writes BASE, in the precision it has.")
+    _check_free(out, arguments.force)
     if out.exists() and not (out / "model_index.json").is_file():
         raise BadInput(f"{out}: is no base model, and is not replaced by one. Choose another --out.")
     if any(each.resolve().is_relative_to(out.resolve()) for each in (arguments.into, *files)):

@@ -107,6 +107,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(saved: Path, tmp_path: P
             ["merge", str(saved), "--into", str(MINIATURE), "--rank", "3", "--out", str(tmp_path / "x")],
             "--rank is for an adapter",
         ),
+        (["merge", str(saved), "--into", str(MINIATURE), *BASE, "--out", str(tmp_path / "x")], "--base is for an adapter"),
     ):
         assert main(["adapters", *arguments]) == 2
         told = capsys.readouterr().err
