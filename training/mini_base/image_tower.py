@@ -25,7 +25,7 @@ from training.mini_base.pictures import example
 from training.mini_base.tokenizer import LENGTH
 from training.mini_base.world import RESOLUTION, Scene, random_scene
 
-SCHEDULE = Schedule(steps=1000, batch=64, rate=1e-3)
+SCHEDULE = Schedule(steps=3000, batch=64, rate=1e-3)
 
 
 @dataclass(frozen=True)
