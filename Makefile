@@ -11,6 +11,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PINS := training/requirements.base.txt training/requirements.cpu.txt training/requirements.dev.txt
+# Several processes of one thread each share the cores better than one process of several threads.
+TEST_PROCESSES ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation scripts tests
 
 .PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_prepare bench_gpu clean
@@ -31,11 +34,11 @@ $(READY): $(PINS) pyproject.toml
 finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
 	@scripts/finetune_z.sh
 
-test: setup ## every test
-	@$(PYTHON) -m pytest
+test: setup ## every test  [TEST_PROCESSES=2]
+	@$(PYTEST)
 
 check: lint ## lint, types and the fast tests
-	@$(PYTHON) -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 lint: setup ## lint and types
 	@$(VENV)/bin/ruff check $(SOURCES)

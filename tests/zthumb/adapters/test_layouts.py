@@ -23,6 +23,8 @@ pytestmark = pytest.mark.slow
 
 SDXL = families.get("sdxl")
 RANK, ALPHA = 4, 6.0
+ROUNDING = 1e-4
+"""A small part of the 1/255 by which two pictures can differ at all."""
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_both_layouts_change_the_picture_and_agree(
     save_diffusers(adapter, diffusers)
     base, first, second = _painted(miniature, None), _painted(miniature, kohya), _painted(miniature, diffusers)
     assert np.abs(first - base).max() > 0.01
-    assert np.abs(first - second).max() < 1e-5
+    assert np.abs(first - second).max() < ROUNDING
     assert "unexpected keys" not in caplog.text
 
 
@@ -110,7 +112,7 @@ def test_text_encoders_travel_in_both_layouts(miniature: Path, base: Skeleton, t
     save_diffusers(adapter, diffusers)
     untouched, first, second = _painted(miniature, None), _painted(miniature, kohya), _painted(miniature, diffusers)
     assert np.abs(first - untouched).max() > 0.01
-    assert np.abs(first - second).max() < 1e-5
+    assert np.abs(first - second).max() < ROUNDING
 
 
 def test_mixed_ranks_are_told_apart_by_diffusers(miniature: Path, base: Skeleton, tmp_path: Path) -> None:
@@ -121,5 +123,5 @@ def test_mixed_ranks_are_told_apart_by_diffusers(miniature: Path, base: Skeleton
     save_diffusers(adapter, diffusers)
     first, second = _painted(miniature, kohya), _painted(miniature, diffusers)
     assert np.abs(first - _painted(miniature, None)).max() > 0.01
-    assert np.abs(first - second).max() < 1e-5
+    assert np.abs(first - second).max() < ROUNDING
     assert {each.scale for each in reader.load(diffusers, base).layers.values()} == {1.0}
