@@ -1,10 +1,10 @@
-"""The one place where pictures are made: the backend, the lock around it, and the adapters a request may name."""
+"""The one place where pictures are made: the backend, the thread it works in, and the adapters a request may name."""
 
 import base64
 import io
 import secrets
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -25,8 +25,10 @@ class Studio:
     def __init__(self, settings: Settings) -> None:
         """Load the base and paint one picture in one step, with the default adapter on it, to know that everything works."""
         self.settings = settings
-        self._lock = threading.Lock()
-        self._backend = backends.get("full")(find_base(settings.model))
+        # The model is loaded and used in one thread alone. Two threads that multiply matrices have twice as many workers as there
+        # are processors, even while one is idle: those then sleep where they would wait, and a small picture takes twice as long.
+        self._painter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="painter")
+        self._backend = self._painter.submit(backends.get("full"), find_base(settings.model)).result()
         self.generate(GenerateRequest(prompt="", steps=1, seed=0))
 
     def generate(self, request: GenerateRequest) -> GenerateAnswer:
@@ -35,17 +37,11 @@ class Studio:
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
         size = self._backend.native_resolution
         width, height = request.width or size, request.height or size
-        with self._lock:
-            started = time.perf_counter()
-            with self._backend.lora_applied(lora) as digest:
-                applied = time.perf_counter()
-                pictures = [
-                    self._backend.generate(
-                        Picture(request.prompt, request.negative_prompt, width, height, seed + turn, request.steps, request.cfg)
-                    )
-                    for turn in range(request.batch)
-                ]
-            finished = time.perf_counter()
+        asked = [
+            Picture(request.prompt, request.negative_prompt, width, height, seed + turn, request.steps, request.cfg)
+            for turn in range(request.batch)
+        ]
+        pictures, digest, timings = self._painter.submit(self._paint, asked, lora).result()
         named = AppliedLora(path=self._name(lora.path), scale=lora.scale, sha256=digest) if lora and digest else None
         return GenerateAnswer(
             images=[
@@ -59,7 +55,7 @@ class Studio:
                 cfg=request.cfg,
                 width=width,
                 height=height,
-                timings={"lora": round(applied - started, 4), "generate": round(finished - applied, 4)},
+                timings=timings,
                 lora=named,
             ),
             warnings=[],
@@ -78,6 +74,15 @@ class Studio:
             lora_path=self.settings.lora_path,
             lora_scale=self.settings.lora_scale,
         )
+
+    def _paint(self, asked: list[Picture], lora: Lora | None) -> tuple[list[Image.Image], str | None, dict[str, float]]:
+        """The pictures, the hash of the adapter that was on for them, and how long both took in seconds."""
+        started = time.perf_counter()
+        with self._backend.lora_applied(lora) as digest:
+            applied = time.perf_counter()
+            pictures = [self._backend.generate(picture) for picture in asked]
+        finished = time.perf_counter()
+        return pictures, digest, {"lora": round(applied - started, 4), "generate": round(finished - applied, 4)}
 
     def _lora(self, request: GenerateRequest) -> Lora | None:
         path = request.lora_path or self.settings.lora_path
