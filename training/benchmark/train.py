@@ -37,6 +37,10 @@ FEW, MANY = 2, 8
 """The two step counts between which the slope is taken, so that what is done once does not count."""
 
 
+FAST = ("precision=bf16", "compile=true")
+"""What a processor that multiplies sixteen-bit floats itself is given besides the recipe."""
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write ``outputs/bench/train.json``; exit code 0 done, 2 bad input."""
@@ -47,55 +51,83 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     stay_offline()
     # Prior preservation is work that the plain loop does not do.
-    recipe = recipes.load(arguments.recipe, ["prior.weight=0"])
-    found = measure(recipe, arguments.dataset, arguments.rounds)
+    shipped, fast = (recipes.load(arguments.recipe, ["prior.weight=0", *more]) for more in ((), FAST))
+    found = measure(shipped, fast, arguments.dataset, arguments.rounds)
     write_json(OUT, found)
     for name in ("seconds_per_step", "plain_seconds_per_step", "speedup", "overhead_share", "cache_seconds", "peak_rss_mb"):
         print(f"{name:24}{found[name]:.4g}")
+    print(f"{'with ' + ', '.join(FAST):40}{found['fast']['speedup']:.4g}")
     print(OUT)
     return DONE
 
 
-def measure(recipe: Recipe, folder: Path, rounds: int) -> dict[str, Any]:
-    """All figures, the three loops taking turns so that what else the machine does falls on each alike."""
-    base, dataset = find_base(recipe.base), read_dataset(folder)
-    family = families.get(family_of(base))
-    pipeline = family.load(base, DTYPES[recipe.precision], torch.device("cpu"))
-    with tempfile.TemporaryDirectory() as empty:
-        started = time.perf_counter()
-        encoders = Encoders(family, pipeline, base, Cache(Path(empty), 2**30), pipeline.device)
-        examples = encoders.encode(dataset.of("train"), folder)
-        cache_seconds = time.perf_counter() - started
-    adapted = Base.of(pipeline, family, recipe, pipeline.device)
-    loop = Loop(recipe, adapted, Accelerator(cpu=True), examples, None)
-    _seconds_per_step(loop.step)
+def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[str, Any]:
+    """All figures, the loops taking turns so that what else the machine does falls on each alike."""
+    ours = _Ours(shipped, folder)
+    _seconds_per_step(ours.loop.step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    plain = PlainLoop(recipe, family, family.load(base, torch.float32, torch.device("cpu")), dataset, folder)
-    batch = Sampler(recipe, examples, None, len(adapted.levels)).passes(0)[0][0]
-
-    def model_alone(_: int) -> None:
-        adapted.predict(batch.latents, batch.timesteps, batch.conditioning).sum().backward()  # type: ignore[no-untyped-call]
-
-    contenders: dict[str, Callable[[int], object]] = {"ours": loop.step, "model": model_alone, "plain": plain.step}
+    faster, plain = _Ours(fast, folder), PlainLoop(shipped, ours.family, ours.load(), ours.dataset, folder)
+    contenders: dict[str, Callable[[int], object]] = {
+        "ours": ours.loop.step,
+        "model": ours.model_alone,
+        "fast": faster.loop.step,
+        "fast model": faster.model_alone,
+        "plain": plain.step,
+    }
+    for step in contenders.values():
+        step(0)  # what is compiled is compiled now
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in trange(rounds, desc="bench", unit="round"):
         for name, step in contenders.items():
             times[name].append(_seconds_per_step(step))
-    ours, model, slow = (statistics.median(times[name]) for name in contenders)
     return {
-        "seconds_per_step": ours,
-        "plain_seconds_per_step": slow,
-        "speedup": statistics.median(b / a for a, b in zip(times["ours"], times["plain"], strict=True)),
-        "model_seconds_per_step": model,
-        "overhead_share": statistics.median(1 - b / a for a, b in zip(times["ours"], times["model"], strict=True)),
-        "cache_seconds": cache_seconds,
+        **_compared(times["ours"], times["model"], times["plain"]),
+        "plain_seconds_per_step": statistics.median(times["plain"]),
+        "fast": {"settings": FAST, **_compared(times["fast"], times["fast model"], times["plain"])},
+        "cache_seconds": ours.cache_seconds,
         "peak_rss_mb": peak,
-        "adapter_bytes": _adapter_bytes(loop, recipe),
-        "batch": recipe.batch,
+        "adapter_bytes": _adapter_bytes(ours.loop, shipped),
+        "batch": shipped.batch,
         "rounds": rounds,
         "threads": torch.get_num_threads(),
         "platform": platform_facts(),
         "packages": package_versions(),
+    }
+
+
+class _Ours:
+    """A step of this trainer with one recipe, and the passes of its model alone."""
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self._base = find_base(recipe.base)
+        self.family, self.dataset = families.get(family_of(self._base)), read_dataset(folder)
+        pipeline = self.load(DTYPES[recipe.precision])
+        with tempfile.TemporaryDirectory() as empty:
+            started = time.perf_counter()
+            encoders = Encoders(self.family, pipeline, self._base, Cache(Path(empty), 2**30), pipeline.device)
+            examples = encoders.encode(self.dataset.of("train"), folder)
+            self.cache_seconds = time.perf_counter() - started
+        self._adapted = Base.of(pipeline, self.family, recipe, pipeline.device)
+        self.loop = Loop(recipe, self._adapted, Accelerator(cpu=True), examples, None)
+        self._batch = Sampler(recipe, examples, None, len(self._adapted.levels)).passes(0)[0][0]
+
+    def load(self, dtype: torch.dtype = torch.float32) -> Any:
+        """The base anew."""
+        return self.family.load(self._base, dtype, torch.device("cpu"))
+
+    def model_alone(self, _: int) -> None:
+        """One pass forward and one backward."""
+        batch = self._batch
+        predicted = self._adapted.predict(batch.latents, batch.timesteps, batch.conditioning)
+        predicted.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _compared(ours: list[float], model: list[float], plain: list[float]) -> dict[str, float]:
+    return {
+        "seconds_per_step": statistics.median(ours),
+        "model_seconds_per_step": statistics.median(model),
+        "speedup": statistics.median(slow / quick for quick, slow in zip(ours, plain, strict=True)),
+        "overhead_share": statistics.median(1 - alone / whole for whole, alone in zip(ours, model, strict=True)),
     }
 
 

@@ -19,6 +19,7 @@ from training.encoding.examples import Encoders
 from training.judging.previews import Previews
 from training.judging.validator import Validator
 from training.model.base import DTYPES, Base
+from training.model.compilation import check_compiler
 from training.recipe import Recipe
 from training.steps.course import Course
 from training.steps.loop import Loop
@@ -37,6 +38,8 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     accelerator = _accelerator(run, recipe)
     if recipe.deterministic and accelerator.device.type == "cuda":
         _make_deterministic()
+    if recipe.compile:
+        check_compiler(accelerator.device)
     family = families.get(family_of(base))
     pipeline = family.load(base, DTYPES[recipe.precision], torch.device("cpu"))
     cache = Cache(CACHE, CACHE_LIMIT)
