@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_PART = ".part"
+_PART, _ASIDE = ".part", ".old"
 
 
 @contextlib.contextmanager
@@ -68,7 +68,7 @@ def read_json(path: Path) -> Any:
 def replace_folder(temporary: Path, target: Path) -> None:
     """Put a finished folder into the place of ``target``, which lies beside it."""
     # A folder cannot be renamed over a filled one: the old one steps aside first and goes last.
-    aside = temporary.with_name(temporary.name + ".old")
+    aside = temporary.with_name(temporary.name + _ASIDE)
     if target.exists():
         target.replace(aside)
     temporary.replace(target)
@@ -80,7 +80,8 @@ def _swept(target: Path) -> Path:
     """The folder of ``target``, made if need be and rid of what writers of ``target`` left that were killed on this machine."""
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"{glob.escape(_mark(target))}*{_PART}"):
+    marked = glob.escape(_mark(target))
+    for left in (*folder.glob(f"{marked}*{_PART}"), *folder.glob(f"{marked}*{_PART}{_ASIDE}")):
         writer = left.name.removeprefix(_mark(target)).split(".")[0]
         if writer.isdecimal() and not _runs(int(writer)):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)

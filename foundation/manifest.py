@@ -42,9 +42,10 @@ class Stage:
     def is_up_to_date(self, folder: Path, manifest: str = NAME) -> bool:
         """Whether ``folder`` holds the whole, unchanged output of this very stage."""
         path = folder / manifest
-        if not path.exists():
+        try:
+            written = read_json(path)
+        except FileNotFoundError:
             return False
-        written = read_json(path)
         outputs = written["outputs"]
         return bool(written["fingerprint"] == self.fingerprint) and all(
             (folder / name).is_file() and hash_file(folder / name) == digest for name, digest in outputs.items()

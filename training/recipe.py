@@ -13,7 +13,7 @@ from foundation.plugins import suggestion
 
 FOLDER = Path(__file__).parent / "recipes"
 
-_SHOWN = ("trackers", "previews", "keep_checkpoints")
+_SHOWN = ("trackers", "previews", "keep_checkpoints", "checkpoint_every", "deterministic")
 _DIVIDED = ("gradient_checkpointing", "compile", "shard")
 
 
@@ -185,6 +185,8 @@ class Recipe(Strict):
         A run goes on from a checkpoint where these are the same, whatever it shows on the way and however its steps are divided.
         """
         values = self.model_dump(mode="json", exclude={*_SHOWN, *_DIVIDED, "batch", "accumulate"})
+        # Looks at other noise cannot be compared; which of them is chosen is decided at the end.
+        values["validation"] = {"strata": self.validation.strata, "noises": self.validation.noises}
         values["prior"] = {**values["prior"], "batch": self.prior.batch * self.accumulate * processes}
         return {**values, "pictures_per_step": self.batch * self.accumulate * processes}
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
     if arguments.estimate:
-        _print_estimate(recipe)
+        _print_estimate(recipe, _has_own_prior(arguments.dataset))
         return DONE
     base = find_base(recipe.base)  # 2. onto which model
     dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
@@ -93,10 +93,16 @@ def _dataset(folder: Path, recipe: Recipe) -> Dataset:
             f"{folder}: prepared at {dataset.resolution} px, but the recipe trains at {recipe.resolution}. "
             "Run `python -m training.prepare_dataset` with the same recipe."
         )
+    if recipe.prior.weight == 0 and (unused := dataset.of("regularization")):
+        print(f"train: note: {len(unused)} regularization pictures are not used, for prior.weight is 0")
     return dataset
 
 
-def _print_estimate(recipe: Recipe) -> None:
+def _has_own_prior(folder: Path | None) -> bool:
+    return folder is not None and bool(read_dataset(folder).of("regularization"))
+
+
+def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     import torch
 
     from training.memory.estimate import EFFICIENCY, estimate, operations_per_second
@@ -108,7 +114,7 @@ def _print_estimate(recipe: Recipe) -> None:
     is_there = (Path(recipe.base) / "model_index.json").is_file()
     base = find_base(recipe.base) if is_there else references.get(Path(recipe.base).name) or find_base(recipe.base)
     family = families.get(family_of(base))
-    needed = estimate(recipe, family, base, device)
+    needed = estimate(recipe, family, base, device, has_own_prior)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
     for name, size in (("weights", needed.weights), ("adapter", needed.adapter), ("activations", needed.activations)):
         print(f"estimate: {name} {size / 2**30:.2f} GiB")
@@ -157,12 +163,14 @@ def _walk(course: "Course") -> int:
         course.run.log(values)
         course.accelerator.log(values, step=report.step)
 
-    with bar:
-        last = course.finish(show)
-    # Together: a process that leaves while another still talks to it waits for ever.
-    course.accelerator.wait_for_everyone()
-    course.loop.release()
-    course.accelerator.end_training()
+    try:
+        with bar:
+            last = course.finish(show)
+        # Together: a process that leaves while another still talks to it waits for ever.
+        course.accelerator.wait_for_everyone()
+    finally:
+        course.loop.release()
+        course.accelerator.end_training()
     return last
 
 

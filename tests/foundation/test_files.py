@@ -51,6 +51,26 @@ with {writer}(Path({str(tmp_path / "kept")!r})):
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+def test_a_folder_that_stepped_aside_when_its_writer_was_killed_is_removed_too(tmp_path: Path) -> None:
+    killed = f"""
+import os, shutil, signal
+from pathlib import Path
+from foundation.files import whole_folder
+shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+for _ in range(2):
+    with whole_folder(Path({str(tmp_path / "kept")!r})):
+        pass
+"""
+    (tmp_path / "kept").mkdir()
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+
+    with whole_folder(tmp_path / "kept"):
+        pass
+
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
 def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"x": 1, "y": "ü"})
     write_json(tmp_path / "b", {"y": "ü", "x": 1})

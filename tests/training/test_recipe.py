@@ -27,6 +27,24 @@ def test_values_are_overridden_on_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "is_another_lesson"),
+    [
+        ("checkpoint_every=7", False),
+        ("keep_checkpoints=9", False),
+        ("validation.choose=lowest", False),
+        ("validation.patience=2", False),
+        ("trackers=[tensorboard]", False),
+        ("deterministic=true", False),
+        ("validation.noises=9", True),
+        ("optimizer.lr=1e-5", True),
+        ("steps=7", True),
+    ],
+)
+def test_a_checkpoint_outlives_a_change_of_what_is_not_learned(override: str, is_another_lesson: bool) -> None:
+    assert (recipes.load("mini", [override]).lessons(1) != recipes.load("mini").lessons(1)) == is_another_lesson
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("optimizr.lr=1", "unknown key 'optimizr'. Did you mean 'optimizer'"),

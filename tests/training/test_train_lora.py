@@ -215,7 +215,7 @@ def test_a_tracker_is_sent_what_is_logged(prepared: Path) -> None:
     assert train_lora.main(quick_arguments(prepared, "a", "trackers=[tensorboard]")) == 0
     (events,) = Path("outputs/lora/a/tracked").glob("events.*")
     written = events.read_bytes()
-    assert all(name in written for name in (b"loss", b"prior", b"gradient_norm", b"rate"))
+    assert all(name in written for name in (b"loss", b"prior", b"gradient_norm", b"rate", b"held_out_loss", b"gap"))
     assert Path("outputs/lora/a/metrics.jsonl").exists()
 
 

@@ -53,7 +53,9 @@ def open_picture(path: Path, least: int = 1, background: str = "white") -> Opene
         raise BadPicture(path, "not a picture, whatever its name says.") from None
     except Image.DecompressionBombError:
         raise BadPicture(path, "more pixels than a picture has in good faith.") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (BadPicture, MemoryError):
+        raise
+    except Exception as error:  # each format's decoder has exceptions of its own
         raise BadPicture(path, f"cannot be read whole ({error}).") from None
 
 

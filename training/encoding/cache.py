@@ -4,6 +4,7 @@ A key is the hash of everything an entry depends on, so that nothing stale is ev
 Several processes may share a cache; an entry is whole or not there, and two that make the same one make the same bytes.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,12 +36,16 @@ class Cache:
             found: Tensors = load_file(path)
         except (FileNotFoundError, SafetensorError):
             return self._put(path, make())
-        os.utime(path)
+        with contextlib.suppress(FileNotFoundError):  # another run may have trimmed it since
+            os.utime(path)
         return found
 
     def trim(self) -> None:
         """Remove what was used longest ago until the rest is within the limit."""
-        entries = [(path.stat(), path) for path in self._folder.rglob("*.safetensors")]
+        entries = []
+        for path in self._folder.rglob("*.safetensors"):
+            with contextlib.suppress(FileNotFoundError):  # another run trims as well
+                entries.append((path.stat(), path))
         total = sum(stat.st_size for stat, _ in entries)
         for stat, path in sorted(entries, key=lambda entry: (entry[0].st_mtime_ns, entry[1])):
             if total <= self._limit:

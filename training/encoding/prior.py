@@ -26,7 +26,7 @@ def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, enc
         return None
     found = []
     if recipe.prior.prompts:
-        found.append(_paint(recipe.prior, recipe.resolution, recipe.seed, base_sha256, encoders))
+        found.append(_paint(recipe, base_sha256, encoders))
     if own := dataset.of("regularization"):
         found.append(encoders.encode(own, folder))
     if not found:
@@ -37,13 +37,15 @@ def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, enc
     return reduce(joined, found)
 
 
-def _paint(recipe: PriorRecipe, resolution: int, seed: int, base_sha256: str, encoders: Encoders) -> Examples:
+def _paint(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
     """The prompts' pictures as latents, painted once for a base, a recipe and a seed."""
+    recipe, resolution, seed = whole.prior, whole.resolution, whole.seed
     prompts = [recipe.prompts[turn % len(recipe.prompts)] for turn in range(recipe.images)]
     depends_on = {
         "prior": recipe.model_dump(mode="json"),
         "resolution": resolution,
         "seed": seed,
+        "prediction": whole.objective.prediction,
         "base": base_sha256,
         **encoders.where,
     }

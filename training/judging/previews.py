@@ -22,9 +22,6 @@ class Previews:
     def __init__(self, recipe: Recipe, base: Base, pipeline: Any, trigger: str) -> None:
         self._recipe, self._base, self._pipeline = recipe, base, pipeline
         self._prompts = [prompt.replace("{trigger}", trigger) for prompt in recipe.previews.prompts]
-        # Painted by what the denoiser is trained to predict, should the recipe say other than the base.
-        scheduler = type(pipeline.scheduler)
-        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, prediction_type=base.prediction)
 
     def paint(self, step: int, folder: Path | None) -> None:
         """Paint every prompt after ``step`` steps, and put all that were painted so far onto one sheet in ``folder``.

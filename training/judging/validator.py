@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from foundation.errors import StageFailed
 from foundation.seeds import derive
 from training.encoding.examples import Examples
 from training.judging.validation import Interval, Stratum, Validation
@@ -65,7 +66,13 @@ class Validator:
         """The weighted errors (pictures, strata), each the mean over several noises."""
         examples = self._sides[side]
         rows = [self._picture(examples, place, side) for place in range(len(examples))]
-        return torch.stack(rows)
+        errors = torch.stack(rows)
+        for place, stratum in (~errors.isfinite()).nonzero().tolist():
+            raise StageFailed(
+                f"the loss of {examples.names[place]}, {side}, is not finite at timestep {self.timesteps[stratum]}. The last "
+                "checkpoint is as it was. Lower optimizer.lr, or use precision: fp32."
+            )
+        return errors
 
     def _picture(self, examples: Examples, place: int, side: str) -> Tensor:
         """One picture's errors (strata,)."""

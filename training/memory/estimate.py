@@ -73,10 +73,8 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.average else 0))),
         activations=kept.bytes,
         # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's pictures.
-        operations=operations.get_total_flops()
-        + fused.operations
-        + 2.5 * attended
-        + forward * (pictures - recipe.batch) / pictures,
+        operations=recipe.accumulate
+        * (operations.get_total_flops() + fused.operations + 2.5 * attended + forward * (pictures - recipe.batch) / pictures),
     )
 
 

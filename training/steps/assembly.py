@@ -42,12 +42,18 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
         check_compiler(accelerator.device)
     family = families.get(family_of(base))
     pipeline = family.load(base, DTYPES[recipe.precision], torch.device("cpu"))
+    if recipe.objective.prediction != "base":
+        # What is painted is painted by what the denoiser predicts, should the recipe say other than the base.
+        scheduler = type(pipeline.scheduler)
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, prediction_type=recipe.objective.prediction)
     cache = Cache(CACHE, CACHE_LIMIT)
     encoders = Encoders(family, pipeline, base, cache, accelerator.device)
     with accelerator.main_process_first():
         trained = encoders.encode(dataset.of("train"), folder)
         held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
         kept = prior.gather(recipe, dataset, folder, stage.inputs[recipe.base], encoders)
+    # Not before the others have read what they need.
+    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         cache.trim()
     adapted = Base.of(pipeline, family, recipe, accelerator.device)

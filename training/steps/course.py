@@ -85,6 +85,8 @@ class Course:
                     found = self.validator.look(done)
                     if writes:
                         self.run.log_validation(found)
+                        held_out = {"held_out_loss": found.loss.mean, "held_out_change": found.change.mean, "gap": found.gap}
+                        self.accelerator.log(held_out, step=done)
                 self.previews.paint(done, self.run.previews if writes else None)
         self.accelerator.wait_for_everyone()
 
@@ -92,6 +94,11 @@ class Course:
         if self.accelerator.is_main_process:
             folder, best = self.run.checkpoints, selection.lowest(self.run.validations())
             adapter, state = self.loop.adapter(), self.loop.state()
+            if not all(weight.isfinite().all() for weight in adapter.values()):
+                raise StageFailed(
+                    f"step {done}: a weight of the adapter is not finite. The last checkpoint is as it was. Lower optimizer.lr, "
+                    "or use precision: fp32."
+                )
             try:
                 checkpoints.save(folder, done, self.fingerprint, adapter, state, self.recipe.seed)
             # torch and safetensors tell of a full disk in exceptions of their own.

@@ -136,6 +136,23 @@ def test_the_usual_formats_open(tmp_path: Path, ending: str) -> None:
     assert np.allclose(_pixel(tmp_path / f"a.{ending}", (16, 16)), RED, atol=6)
 
 
+@pytest.mark.parametrize("ending", ["webp", "avif", "tiff", "jpg", "png"])
+def test_a_picture_damaged_inside_opens_or_is_named(tmp_path: Path, ending: str) -> None:
+    """Each decoder has exceptions of its own; none of them may reach the user without the file's name."""
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / f"a.{ending}")
+    whole = (tmp_path / f"a.{ending}").read_bytes()
+    told = []
+    for _ in range(200):
+        start, count = int(rng.integers(16, len(whole) - 400)), int(rng.integers(1, 400))
+        (tmp_path / f"a.{ending}").write_bytes(whole[:start] + rng.bytes(count) + whole[start + count :])
+        try:
+            open_picture(tmp_path / f"a.{ending}")
+        except BadInput as error:
+            told.append(str(error))
+    assert all(f"a.{ending}: " in each for each in told)
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     Image.new("1", (100, 100)).save(tmp_path / "a.png")

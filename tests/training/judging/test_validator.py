@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from foundation.errors import StageFailed
 from tests.training.conftest import prepared_base
 from training.encoding.examples import Examples
 from training.judging.validator import Validator
@@ -33,6 +34,13 @@ def test_an_untrained_adapter_is_the_base(validator: Validator) -> None:
     assert (found.change.mean, found.gap) == (0, 0)
     assert [stratum.timestep for stratum in found.strata] == [125, 375, 625, 875]
     assert found.pictures == 2
+
+
+def test_a_loss_that_is_not_finite_is_named_with_picture_and_timestep(validator: Validator) -> None:
+    next(each for each in validator.base.adapted.parameters() if each.requires_grad).data.fill_(torch.inf)
+
+    with pytest.raises(StageFailed, match=r"the loss of .+\.png, held out, is not finite at timestep 125"):
+        validator.look(1)
 
 
 def test_a_change_is_measured_at_every_timestep_with_its_interval(validator: Validator) -> None:

@@ -45,6 +45,13 @@ def test_twice_the_batch_is_twice_the_work_and_a_rank_has_its_price() -> None:
     assert wide.adapter == 8 * one.adapter
 
 
+def test_accumulated_passes_take_their_time_and_no_memory() -> None:
+    one, four = _sdxl(), _sdxl(accumulate=4)
+
+    assert four.operations == 4 * one.operations
+    assert four.peak == one.peak
+
+
 def test_adapted_text_encoders_cost_their_weights_and_their_adapter() -> None:
     alone, with_text = _sdxl(), _sdxl(adapter={"text_encoders": True})
 
