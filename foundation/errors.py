@@ -1,9 +1,12 @@
 """Errors a person can act on, and the exit codes of every command: 0 done, 1 failed, 2 bad input."""
 
+import contextlib
 import errno
 import functools
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
@@ -38,7 +41,8 @@ def command(main: Command) -> Command:
     @functools.wraps(main)
     def guarded(argv: Sequence[str] | None = None) -> int:
         try:
-            return main(argv)
+            with _stopped_as_by_hand():
+                return main(argv)
         except BadInput as error:
             print(f"error: {error}", file=sys.stderr)
             return BAD_INPUT
@@ -59,3 +63,16 @@ def command(main: Command) -> Command:
             return INTERRUPTED
 
     return guarded
+
+
+@contextlib.contextmanager
+def _stopped_as_by_hand() -> Iterator[None]:
+    """SIGTERM ends what is under way as Ctrl+C does: with everything put in order and a word to the user."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,9 +1,11 @@
 import errno
+import os
+import signal
 from collections.abc import Sequence
 
 import pytest
 
-from foundation.errors import BAD_INPUT, DONE, FAILED, BadInput, StageFailed, command
+from foundation.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, BadInput, StageFailed, command
 
 
 @pytest.mark.parametrize(("error", "code"), [(None, DONE), (BadInput("what, where"), BAD_INPUT), (StageFailed("what"), FAILED)])
@@ -42,3 +44,21 @@ def test_a_bug_keeps_its_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         main([])
+
+
+def test_asked_to_stop_it_says_so_and_puts_everything_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    in_order = []
+
+    @command
+    def long_work(argv: Sequence[str] | None = None) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 0
+        finally:
+            in_order.append(argv)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert long_work([]) == INTERRUPTED
+    assert in_order
+    assert "interrupted; the same command goes on from here" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -52,3 +52,13 @@ def test_the_card_shows_base_and_adapter_side_by_side(prepared: Path) -> None:
 def test_a_run_that_is_not_finished_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export_lora.main(["--run", "gone", "--dataset", str(prepared)]) == 2
     assert "no finished training run" in capsys.readouterr().err
+
+
+def test_a_chosen_checkpoint_that_was_damaged_since_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_lora.main(quick_arguments(prepared, "a", "steps=2"))
+    (adapter,) = Path("outputs/lora/a/checkpoints").glob("step-*/adapter.safetensors")
+    adapter.write_bytes(adapter.read_bytes()[:-1])
+
+    assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 2
+    assert "is gone or damaged" in capsys.readouterr().err
+    assert not Path("models/lora/a").exists()

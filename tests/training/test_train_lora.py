@@ -104,12 +104,13 @@ def test_a_run_asked_to_stop_keeps_the_step_it_is_at_and_goes_on_from_there(prep
     assert _adapter("stopped", 16) == _adapter("whole", 16)
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(prepared: Path) -> None:
+@pytest.mark.parametrize("damaged", ["training.pt", "state.json"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(prepared: Path, damaged: str) -> None:
     train_lora.main(quick_arguments(prepared, "a"))
     adapter = _adapter("a")
     Path("outputs/lora/a/manifest.json").unlink()
     last = checkpoints.found(Path("outputs/lora/a/checkpoints"))[-1]
-    (last.folder / "training.pt").write_bytes(b"half")
+    (last.folder / damaged).write_bytes(b"half")
 
     assert train_lora.main(quick_arguments(prepared, "a")) == 0
 

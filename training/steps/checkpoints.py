@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,8 +89,12 @@ def forget_others(folder: Path, fingerprint: str) -> list[int]:
 
 
 def found(folder: Path) -> list[Checkpoint]:
-    """The finished checkpoints below ``folder``, the latest last."""
-    return [_read(path.parent) for path in sorted(folder.glob(f"step-*/{_STATE}"))]
+    """The finished checkpoints below ``folder``, the latest last; one whose state cannot be read is none."""
+    there = []
+    for path in sorted(folder.glob(f"step-*/{_STATE}")):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            there.append(_read(path.parent))
+    return there
 
 
 def _read(folder: Path) -> Checkpoint:

@@ -88,9 +88,12 @@ class Run:
         return [Validation.model_validate_json(line) for line in lines]
 
     def chosen(self) -> Checkpoint:
-        """The checkpoint that was chosen at the end."""
+        """The checkpoint that was chosen at the end; ``BadInput`` when it is gone or damaged."""
         step = read_json(self.folder / CHOSEN)["step"]
-        return next(each for each in checkpoints.found(self.checkpoints) if each.step == step)
+        for each in checkpoints.found(self.checkpoints):
+            if each.step == step and each.is_sound:
+                return each
+        raise BadInput(f"{self.folder}: the chosen checkpoint, of step {step}, is gone or damaged. Train again with --force.")
 
     def _append(self, name: str, line: str) -> None:
         with (self.folder / name).open("a", encoding="utf-8") as file:
