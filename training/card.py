@@ -10,6 +10,7 @@ import yaml
 
 from training.data.dataset import Dataset
 from training.recipe import Recipe
+from zthumb.sources.catalogue import published_as
 
 _PROGRAM = "zthumb"
 _HUB_LICENCES: Mapping[str, str] = MappingProxyType(
@@ -67,7 +68,7 @@ def text(recipe: Recipe, dataset: Dataset, name: str, steps: int, sha256: str, p
     """The card, with the front matter that the hub reads; ``pictures`` are shown on top."""
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     matter = {
-        "base_model": recipe.base,
+        "base_model": published_as(recipe.base),
         "instance_prompt": dataset.trigger,
         "library_name": "diffusers",
         **licence_matter(licence),
@@ -80,7 +81,7 @@ def text(recipe: Recipe, dataset: Dataset, name: str, steps: int, sha256: str, p
 
 # {name}
 
-A LoRA for `{recipe.base}`. Write **{dataset.trigger}** in the prompt to call it up.
+A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the prompt to call it up.
 
 {_table(pictures)}| | |
 |---|---|

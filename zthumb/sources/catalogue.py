@@ -16,8 +16,16 @@ def entries() -> dict[str, dict[str, Any]]:
 
 def licence_of(reference: str) -> str:
     """The licence of the base that ``reference`` names, by its path or its repository's name; "unknown" for others."""
+    found = _entry(reference)
+    return str(found["licence"]) if found else "unknown"
+
+
+def published_as(reference: str) -> str:
+    """Where anybody finds the base that ``reference`` names, as a repository of the hub; ``reference`` itself for others."""
+    found = _entry(reference)
+    return str(found["reference"]) if found else reference
+
+
+def _entry(reference: str) -> dict[str, Any] | None:
     name = Path(reference).name
-    for entry in entries().values():
-        if Path(entry["reference"]).name == name:
-            return str(entry["licence"])
-    return "unknown"
+    return next((entry for entry in entries().values() if Path(entry["reference"]).name == name), None)

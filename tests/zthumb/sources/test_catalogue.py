@@ -6,6 +6,7 @@ import yaml
 
 from foundation.hashing import hash_files
 from tests.conftest import ROOT
+from zthumb.sources.catalogue import licence_of, published_as
 
 CATALOGUE = yaml.safe_load((ROOT / "zthumb" / "sources" / "catalogue.yaml").read_text(encoding="utf-8"))
 
@@ -26,3 +27,9 @@ def test_the_committed_weights_are_those_of_the_catalogue_and_of_their_card(name
 
 def test_the_embedded_base_is_small(miniature: Path) -> None:
     assert sum(path.stat().st_size for path in miniature.rglob("*") if path.is_file()) <= 30_000_000
+
+
+def test_a_base_is_known_by_its_folder_s_name() -> None:
+    assert published_as("models/stable-diffusion-xl-base-1.0") == "stabilityai/stable-diffusion-xl-base-1.0"
+    assert licence_of("models/stable-diffusion-xl-base-1.0") == "CreativeML Open RAIL++-M"
+    assert (published_as("models/mine"), licence_of("models/mine")) == ("models/mine", "unknown")
