@@ -13,8 +13,8 @@ from foundation.plugins import suggestion
 
 FOLDER = Path(__file__).parent / "recipes"
 
-_SHOWN = ("trackers", "previews", "keep_checkpoints", "checkpoint_every", "deterministic")
-_DIVIDED = ("gradient_checkpointing", "compile", "shard")
+_KEPT_OR_SHOWN = ("trackers", "previews", "keep_checkpoints", "checkpoint_every")
+_CARRIED_OUT = ("gradient_checkpointing", "compile", "shard", "deterministic")
 
 
 _Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -182,9 +182,10 @@ class Recipe(Strict):
     def lessons(self, processes: int) -> dict[str, Any]:
         """The values that decide what ``processes`` learn together, to rounding.
 
-        A run goes on from a checkpoint where these are the same, whatever it shows on the way and however its steps are divided.
+        A run goes on from a checkpoint where these are the same, whatever is kept and shown on the way and however its steps are
+        carried out.
         """
-        values = self.model_dump(mode="json", exclude={*_SHOWN, *_DIVIDED, "batch", "accumulate"})
+        values = self.model_dump(mode="json", exclude={*_KEPT_OR_SHOWN, *_CARRIED_OUT, "batch", "accumulate"})
         # Looks at other noise cannot be compared; which of them is chosen is decided at the end.
         values["validation"] = {"strata": self.validation.strata, "noises": self.validation.noises}
         values["prior"] = {**values["prior"], "batch": self.prior.batch * self.accumulate * processes}
