@@ -48,7 +48,6 @@ def open_picture(path: Path, least: int = 1, background: str = "white") -> Opene
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             notes = (f"animated: the first of its {frames} frames is used",) if frames > 1 else ()
-            return _in_srgb(upright, background, notes)
     except UnidentifiedImageError:
         raise BadPicture(path, "not a picture, whatever its name says.") from None
     except Image.DecompressionBombError:
@@ -57,6 +56,7 @@ def open_picture(path: Path, least: int = 1, background: str = "white") -> Opene
         raise
     except Exception as error:  # each format's decoder has exceptions of its own
         raise BadPicture(path, f"cannot be read whole ({error}).") from None
+    return _in_srgb(upright, background, notes)
 
 
 def _check(picture: Image.Image, path: Path, least: int) -> None:

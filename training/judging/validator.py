@@ -11,12 +11,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from foundation.errors import StageFailed
 from foundation.seeds import derive
 from training.encoding.examples import Examples
 from training.judging.validation import Interval, Stratum, Validation
 from training.model.base import Base
-from training.model.objective import add_noise, draw_noise, loss_weights, squared_errors, target
+from training.model.objective import add_noise, draw_noise, loss_weights, not_finite, squared_errors, target
 from training.recipe import Recipe
 
 CONFIDENCE = 0.95
@@ -67,11 +66,9 @@ class Validator:
         examples = self._sides[side]
         rows = [self._picture(examples, place, side) for place in range(len(examples))]
         errors = torch.stack(rows)
-        for place, stratum in (~errors.isfinite()).nonzero().tolist():
-            raise StageFailed(
-                f"the loss of {examples.names[place]}, {side}, is not finite at timestep {self.timesteps[stratum]}. The last "
-                "checkpoint is as it was. Lower optimizer.lr, or use precision: fp32."
-            )
+        if wrong := (~errors.isfinite()).nonzero().tolist():
+            place, stratum = wrong[0]
+            raise not_finite(f"the loss of {examples.names[place]}, {side}, is not finite at timestep {self.timesteps[stratum]}")
         return errors
 
     def _picture(self, examples: Examples, place: int, side: str) -> Tensor:

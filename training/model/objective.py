@@ -3,8 +3,14 @@
 import torch
 from torch import Tensor
 
+from foundation.errors import StageFailed
 from training.recipe import ObjectiveRecipe
 from zthumb.families.base import Prediction
+
+
+def not_finite(what: str) -> StageFailed:
+    """The end of a run whose numbers have gone wrong; ``what`` is a clause that says which and where."""
+    return StageFailed(f"{what}. The last checkpoint is as it was. Lower optimizer.lr, or use precision: fp32.")
 
 
 def add_noise(latents: Tensor, noise: Tensor, levels: Tensor, timesteps: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from foundation.errors import Interrupted, StageFailed
 from training.judging import selection
 from training.judging.previews import Previews
 from training.judging.validator import Validator
+from training.model.objective import not_finite
 from training.recipe import Recipe
 from training.steps import checkpoints
 from training.steps.checkpoints import Checkpoint
@@ -95,10 +96,7 @@ class Course:
             folder, best = self.run.checkpoints, selection.lowest(self.run.validations())
             adapter, state = self.loop.adapter(), self.loop.state()
             if not all(weight.isfinite().all() for weight in adapter.values()):
-                raise StageFailed(
-                    f"step {done}: a weight of the adapter is not finite. The last checkpoint is as it was. Lower optimizer.lr, "
-                    "or use precision: fp32."
-                )
+                raise not_finite(f"step {done}: a weight of the adapter is not finite")
             try:
                 checkpoints.save(folder, done, self.fingerprint, adapter, state, self.recipe.seed)
             # torch and safetensors tell of a full disk in exceptions of their own.

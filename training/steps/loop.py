@@ -19,7 +19,7 @@ from training.encoding.examples import Examples
 from training.model import adapter, optimizers
 from training.model.average import Average
 from training.model.base import Base
-from training.model.objective import add_noise, loss_weights, squared_errors, target
+from training.model.objective import add_noise, loss_weights, not_finite, squared_errors, target
 from training.model.rate import rate_at
 from training.recipe import Recipe
 from training.steps.batches import Batch, Sampler
@@ -176,10 +176,7 @@ class Loop:
             if errors is None or not errors[place].isfinite()
         ]
         what = "gradient" if errors is None else "loss"
-        return StageFailed(
-            f"step {step + 1}: the {what} is not finite ({', '.join(seen)}). The last checkpoint is as it was. "
-            "Lower optimizer.lr, or use precision: fp32."
-        )
+        return not_finite(f"step {step + 1}: the {what} is not finite ({', '.join(seen)})")
 
 
 def _groups(base: Base, whole: Recipe) -> list[dict[str, Any]]:
