@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.training.conftest import quick_arguments
 from training import prepare_dataset, train_lora
@@ -52,3 +53,11 @@ def test_other_prior_prompts_are_painted_anew(prepared: Path) -> None:
     train_lora.main(quick_arguments(prepared, "after", "prior.guidance_scale=2"))
 
     assert _entries() == {**made, "prior": made["prior"] + 1}
+
+
+def test_the_prior_is_painted_by_what_the_recipe_says_the_base_predicts(prepared: Path) -> None:
+    for name, prediction in (("noise", "epsilon"), ("velocity", "v_prediction")):
+        train_lora.main(quick_arguments(prepared, name, "steps=1", f"objective.prediction={prediction}"))
+
+    noise, velocity = (load_file(path)["latents"] for path in Path("outputs/cache/prior").rglob("*.safetensors"))
+    assert (noise - velocity).abs().mean() > 0.1
