@@ -41,11 +41,11 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
         "ss_sd_model_name": recipe.base,
         "ss_sd_model_hash": base_sha256,
         "ss_v2": "False",
-        "ss_network_module": "networks.lora",
+        "ss_network_module": "lycoris.kohya" if recipe.adapter.magnitudes else "networks.lora",
         "ss_network_dim": rank,
         # Alpha is folded into the weights on export.
         "ss_network_alpha": rank,
-        "ss_network_args": "{}",
+        "ss_network_args": json.dumps(_network_arguments(recipe, rank)),
         "ss_network_train_unet_only": str(not recipe.adapter.text_encoders),
         "ss_output_name": name,
         "ss_steps": str(steps),
@@ -64,8 +64,22 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
     }
 
 
-def text(recipe: Recipe, dataset: Dataset, name: str, steps: int, sha256: str, pictures: Sequence[Shown], licence: str) -> str:
-    """The card, with the front matter that the hub reads; ``pictures`` are shown on top."""
+def _network_arguments(recipe: Recipe, rank: str) -> dict[str, str]:
+    """What kohya's trainer would have been told besides, to make such a network."""
+    told = {"algo": "lora", "dora_wd": "True"} if recipe.adapter.magnitudes else {}
+    return told | ({"conv_dim": rank, "conv_alpha": rank} if "convolution" in recipe.adapter.targets else {})
+
+
+def text(
+    recipe: Recipe,
+    dataset: Dataset,
+    name: str,
+    steps: int,
+    hashes: Mapping[str, str],
+    pictures: Sequence[Shown],
+    licence: str,
+) -> str:
+    """The card, with the front matter that the hub reads; ``pictures`` are shown on top. ``hashes``: what → its SHA-256."""
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     matter = {
         "base_model": published_as(recipe.base),
@@ -90,7 +104,7 @@ A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the pro
 | adapter | rank {recipe.adapter.rank}, {_adapted(recipe)}; alpha is folded in |
 | learning rate | {recipe.optimizer.lr:g} |
 | licence | that of the base: {licence} |
-| SHA-256 of `{name}.safetensors` | `{sha256}` |
+{_rows(hashes)}
 
 `{name}.safetensors` is in the kohya layout, `pytorch_lora_weights.safetensors` in the diffusers layout: one adapter twice.
 
@@ -100,6 +114,10 @@ Captions it was trained on, for instance:
 
 Made by {_PROGRAM}; `manifest.json` names every input.
 """
+
+
+def _rows(hashes: Mapping[str, str]) -> str:
+    return "\n".join(f"| SHA-256 of {what} | `{digest}` |" for what, digest in hashes.items())
 
 
 def licence_matter(licence: str) -> dict[str, str]:

@@ -36,13 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint = _chosen(run)  # 1. which weights
     recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
     dataset = _trained_on(run, arguments.dataset)  # 3. from which pictures
-    stage = Stage("export", _inputs(run, checkpoint, arguments.dataset), {"run": arguments.run}, recipe.seed)
+    base = _trained_from(run, recipe)  # 4. onto which model
+    stage = Stage("export", _inputs(run, checkpoint, arguments.dataset, recipe), {"run": arguments.run}, recipe.seed)
     target = ADAPTERS / arguments.run
     if not arguments.force and stage.is_up_to_date(target):
         print(f"export: {target} is up to date")
         return DONE
-    with whole_folder(target) as folder:  # 4. both files, the card, the manifest
-        _export(checkpoint, recipe, dataset, arguments.run, folder)
+    with whole_folder(target) as folder:  # 5. both files, the card, the manifest
+        _export(checkpoint, recipe, dataset, base, stage, folder)
         stage.write_manifest(folder, hash_files(folder))
     print(f"export: {target}: {arguments.run}.safetensors (kohya layout), {DIFFUSERS_FILE} (diffusers layout)")
     return DONE
@@ -77,28 +78,41 @@ def _trained_on(run: Path, folder: Path) -> Dataset:
     return dataset
 
 
-def _inputs(run: Path, checkpoint: Checkpoint, folder: Path) -> dict[str, str]:
+def _trained_from(run: Path, recipe: Recipe) -> Path:
+    base = find_base(recipe.base)
+    if read_json(run / MANIFEST)["inputs"][recipe.base] != hash_base(base):
+        raise BadInput(f"{base}: not the base that {run} was trained from, or changed since. Put that one back, or train again.")
+    return base
+
+
+def _inputs(run: Path, checkpoint: Checkpoint, folder: Path, recipe: Recipe) -> dict[str, str]:
     files = {"adapter": checkpoint.adapter_file, RECIPE: run / RECIPE, DATASET: folder / DATASET}
-    return {name: hash_file(path) for name, path in files.items()}
+    base = read_json(run / MANIFEST)["inputs"][recipe.base]
+    return {recipe.base: base, **{name: hash_file(path) for name, path in files.items()}}
 
 
-def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, name: str, folder: Path) -> None:
+def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, folder: Path) -> None:
     from zthumb import families
     from zthumb.adapters.adapter import Adapter
     from zthumb.adapters.layouts import save_diffusers, save_kohya
 
-    base = find_base(recipe.base)
+    name = str(stage.settings["run"])
     family = families.get(family_of(base))
     adapter = Adapter.of_peft(checkpoint.adapter(), recipe.adapter.scale)
     layers_per_block = family.configuration(base, family.denoiser_part)["layers_per_block"]
     named = recipe.objective.prediction
     prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
-    metadata = card.header(recipe, dataset, name, hash_base(base), checkpoint.step, prediction)
+    metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, prediction)
     save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
     save_diffusers(adapter, folder / DIFFUSERS_FILE)
-    digest = hash_file(folder / f"{name}.safetensors")
+    hashes = {
+        f"`{name}.safetensors`": hash_file(folder / f"{name}.safetensors"),
+        f"`{DIFFUSERS_FILE}`": hash_file(folder / DIFFUSERS_FILE),
+        "the base": stage.inputs[recipe.base],
+        "the data set": stage.inputs[DATASET],
+    }
     shown = _pictures(checkpoint, recipe, dataset, folder)
-    words = card.text(recipe, dataset, name, checkpoint.step, digest, shown, licence_of(recipe.base))
+    words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base))
     (folder / "README.md").write_text(words, encoding="utf-8")
 
 

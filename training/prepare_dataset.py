@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         **recipe.data.model_dump(),
         "skip_bad": arguments.skip_bad,
         **concept.model_dump(),
+        "unused": [str(path.relative_to(folder)) for path, _ in raw.unused(folder)],
     }
     stage = Stage("prepare", _inputs(folder, pictures), settings)
     if not arguments.force and stage.is_up_to_date(folder):
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = _with_what_is_not_read(pictures, recipe.base)
     dataset = prepare(pictures, folder, recipe, concept, arguments.skip_bad)  # 4. fit and look at each
     _write(stage, dataset, folder)
-    for line in summary.lines(dataset):  # 5. say what was found
+    for line in [*summary.lines(dataset), *(f"not used: {path}: {why}" for path, why in raw.unused(folder))]:  # 5. say it
         print(f"prepare: {line}")
     return DONE
 
@@ -120,7 +121,7 @@ def _write(stage: Stage, dataset: Dataset, folder: Path) -> None:
     write_json(folder / NAME, dataset.model_dump(mode="json"))
     with whole_file(folder / PREVIEW) as path:
         contact_sheet(folder, dataset.entries).save(path, "png")
-    write_json(folder / COUNTS, dataset.counts())
+    write_json(folder / COUNTS, {**dataset.counts(), "not used": len(raw.unused(folder))})
     outputs = {name: digest for entry in dataset.entries for name, digest in entry.files().items()}
     outputs |= {name: hash_file(folder / name) for name in (NAME, PREVIEW, COUNTS)}
     stage.write_manifest(folder, outputs)

@@ -136,11 +136,15 @@ class ValidationRecipe(Strict):
 
 
 class PreviewRecipe(Strict):
-    """Pictures painted with every checkpoint; ``{trigger}`` in ``prompts`` stands for the trigger word. None without prompts."""
+    """Pictures painted with every checkpoint; ``{trigger}`` in ``prompts`` stands for the trigger word. None without prompts.
+
+    Larger ones than ``tile`` pixels are decoded in overlapping tiles of that edge: less memory, colours shifted a little.
+    """
 
     prompts: tuple[str, ...] = ()
     steps: int = Field(default=20, ge=1)
     guidance_scale: float = Field(default=5.0, ge=0)
+    tile: int | None = Field(default=None, ge=64, multiple_of=8)
 
 
 class Recipe(Strict):

@@ -43,15 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
     stage = Stage("train", inputs, {**recipe.model_dump(mode="json"), "processes": processes.count()}, recipe.seed)
+    lesson = Stage("train", inputs, recipe.lessons(processes.count()), recipe.seed)
     with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
         if not arguments.force and stage.is_up_to_date(run.folder):
             print(f"train: {run.folder} is up to date")
             return DONE
         if arguments.force:
             run.clear()
+        elif told := run.set_aside(lesson):
+            print(f"train: {told}")
         run.begin(recipe)
         with _memory_advice(recipe, base, bool(dataset.of("regularization"))):
-            course = _assembled(run, recipe, base, dataset, arguments.dataset, stage)
+            course = _assembled(run, recipe, base, dataset, arguments.dataset, lesson)
             last = _walk(course)  # 5. the work
         if course.accelerator.is_main_process:
             _conclude(run, recipe, last)  # 6. what came of it
@@ -116,17 +119,18 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     family = families.get(family_of(base))
     needed = estimate(recipe, family, base, device, has_own_prior)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
-    for name, size in (("weights", needed.weights), ("adapter", needed.adapter), ("activations", needed.activations)):
-        print(f"estimate: {name} {size / 2**30:.2f} GiB")
+    for name in ("weights", "adapter", "activations", "previews", "prior"):
+        if size := getattr(needed, name):
+            print(f"estimate: {name} {size / 2**30:.2f} GiB")
     print(f"estimate: at the peak about {needed.peak / 2**30:.2f} GiB on {device.type}, beside the program itself")
     print(f"estimate: {needed.operations / 1e12:.2f} tera-operations a step, about {needed.operations / speed:.2f} s")
 
 
-def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, stage: Stage) -> "Course":
+def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, lesson: Stage) -> "Course":
     stay_offline()
     from training.steps.assembly import assemble
 
-    return assemble(run, recipe, base, dataset, folder, stage)
+    return assemble(run, recipe, base, dataset, folder, lesson)
 
 
 @contextlib.contextmanager
@@ -141,11 +145,12 @@ def _memory_advice(recipe: Recipe, base: Path, has_own_prior: bool) -> Iterator[
             raise
         import torch
 
-        from training.memory.advice import advice
+        from training.memory.advice import advice, available
         from zthumb import families
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        raise StageFailed(advice(recipe, families.get(family_of(base)), base, device, has_own_prior)) from None
+        family = families.get(family_of(base))
+        raise StageFailed(advice(recipe, family, base, device, available(device), has_own_prior)) from None
 
 
 def _walk(course: "Course") -> int:

@@ -14,7 +14,7 @@ from training.encoding.cache import Cache
 from training.encoding.examples import Encoders, Examples
 from training.judging.validation import Interval, Stratum, Validation
 from training.mini_base import concept
-from training.model.base import Base
+from training.model.base import Base, load
 from training.recipe import Recipe
 from zthumb import families
 from zthumb.sources.local import find_base
@@ -61,7 +61,7 @@ def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, Base, Examples, Ex
     """The quick recipe, the miniature with an adapter on it, and the trained and held-out pictures, encoded."""
     recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1", *sets])
     found, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
-    pipeline = family.load(found, torch.float32, device)
+    pipeline = load(recipe, family, found, device)
     encoders = Encoders(family, pipeline, found, Cache(Path("outputs/cache"), 2**30), device)
     entries = read_dataset(dataset)
     base = Base.of(pipeline, family, recipe, device)

@@ -1,12 +1,18 @@
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from foundation.hashing import hash_file
 from tests.training.conftest import quick_arguments
-from training import export_lora, train_lora
+from training import card, export_lora, train_lora
+from training import recipe as recipes
+from training.data.dataset import read_dataset
 from zthumb.adapters import header
+from zthumb.sources.local import hash_base
 
 pytestmark = pytest.mark.slow
 
@@ -62,3 +68,50 @@ def test_a_chosen_checkpoint_that_was_damaged_since_is_refused(prepared: Path, c
     assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 2
     assert "is gone or damaged" in capsys.readouterr().err
     assert not Path("models/lora/a").exists()
+
+
+def test_the_card_names_the_hashes_of_all_it_was_made_from_and_of_what_it_is(prepared: Path) -> None:
+    train_lora.main(quick_arguments(prepared, "a", "steps=2"))
+    export_lora.main(["--run", "a", "--dataset", str(prepared)])
+    folder = Path("models/lora/a")
+    rows = dict(re.findall(r"\| SHA-256 of (.+) \| `(\w{64})` \|", (folder / "README.md").read_text()))
+    assert rows == {
+        "`a.safetensors`": hash_file(folder / "a.safetensors"),
+        "`pytorch_lora_weights.safetensors`": hash_file(folder / "pytorch_lora_weights.safetensors"),
+        "the base": hash_base(Path("models/mini-sdxl")),
+        "the data set": hash_file(prepared / "dataset.json"),
+    }
+
+
+def test_another_base_than_it_was_trained_from_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_lora.main(quick_arguments(prepared, "a", "steps=2"))
+    base = Path("models/mini-sdxl")
+    here = base.resolve()
+    base.unlink()
+    shutil.copytree(here, base)
+    settings = base / "scheduler" / "scheduler_config.json"
+    settings.write_text(settings.read_text().replace("0.012", "0.013"))
+
+    assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 2
+    assert "models/mini-sdxl: not the base that outputs/lora/a was trained from" in capsys.readouterr().err
+    assert not Path("models/lora/a").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "module", "told"),
+    [
+        ((), "networks.lora", {}),
+        (
+            ("adapter.targets=attention+feed-forward+convolution",),
+            "networks.lora",
+            {"conv_dim": "32", "conv_alpha": "32"},
+        ),
+        (("adapter.magnitudes=true",), "lycoris.kohya", {"algo": "lora", "dora_wd": "True"}),
+    ],
+)
+def test_the_header_says_which_network_it_is(
+    prepared: Path, settings: tuple[str, ...], module: str, told: dict[str, str]
+) -> None:
+    recipe = recipes.load("mini", settings)
+    found = card.header(recipe, read_dataset(prepared), "a", "0" * 64, steps=2, prediction="epsilon")
+    assert (found["ss_network_module"], json.loads(found["ss_network_args"])) == (module, told)

@@ -319,3 +319,36 @@ def test_versions_of_one_picture_and_blurred_ones_are_told_and_kept(dataset: Pat
     prepared = read_dataset(dataset)
     assert len(prepared.entries) == 22
     assert ("raw/copy.jpg", "raw/zbadge_01.png") in prepared.alike
+
+
+def test_what_lies_among_the_pictures_and_is_not_used_is_told_and_counted(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _prepare(dataset)
+    before = (dataset / "dataset.json").read_bytes()
+    raw = dataset / "raw"
+    (raw / "more").mkdir()
+    for name in ("notes.md", "gone.txt", ".hidden", "zbadge_01.TXT"):
+        (raw / name).write_text("a zbadge")
+    capsys.readouterr()
+
+    assert _prepare(dataset) == 0
+
+    told = [line for line in capsys.readouterr().out.splitlines() if "not used" in line]
+    assert [(line.split(": ")[2], line.split(": ")[3].split(";")[0]) for line in told] == [
+        (str(raw / "gone.txt"), "a caption without a picture of its name"),
+        (str(raw / "more"), "a folder"),
+        (str(raw / "notes.md"), "no picture by its ending (.png, .jpg, .jpeg, .webp, .avif, .bmp, .tif, .tiff, .gif)"),
+        (str(raw / "zbadge_01.TXT"), "a caption without a picture of its name"),
+    ]
+    assert json.loads((dataset / "counts.json").read_text())["not used"] == 4
+    # Nothing that training reads has changed.
+    assert (dataset / "dataset.json").read_bytes() == before
+
+
+def test_a_mask_that_leaves_nothing_is_told(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "masks").mkdir()
+    Image.new("L", (128, 128), 0).save(dataset / "masks" / "zbadge_03.png")
+
+    assert _prepare(dataset) == 0
+    assert "raw/zbadge_03.png: its mask is black throughout: nothing of it is learned" in capsys.readouterr().out

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from foundation.hashing import hash_file
+from foundation.manifest import Stage
 from tests.training.conftest import quick_arguments
 from training import prepare_dataset, train_lora
 from training import recipe as recipes
@@ -209,7 +210,9 @@ def _zero(checkpoint: Checkpoint) -> None:
     """Set the trained weights of a checkpoint to zero, as its own."""
     state = checkpoint.training()
     state["weights"] = {name: weight * 0 for name, weight in state["weights"].items()}
-    checkpoints.save(checkpoint.folder.parent, checkpoint.step, checkpoint.fingerprint, checkpoint.adapter(), state, seed=0)
+    lesson = Stage("train", checkpoint.inputs, checkpoint.settings, seed=0)
+    assert lesson.fingerprint == checkpoint.fingerprint
+    checkpoints.save(checkpoint.folder.parent, checkpoint.step, lesson, checkpoint.adapter(), state)
 
 
 def test_a_tracker_is_sent_what_is_logged(prepared: Path) -> None:
@@ -238,11 +241,19 @@ def test_what_goes_wrong_is_named(
     assert not Path("outputs/lora/bad/manifest.json").exists()
 
 
-def test_a_changed_recipe_starts_over_and_leaves_nothing_of_the_old_one(prepared: Path) -> None:
+def test_a_changed_recipe_starts_over_and_the_old_run_is_kept_under_another_name(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train_lora.main(quick_arguments(prepared, "a"))
+    adapter = _adapter("a")
+    capsys.readouterr()
     assert train_lora.main(quick_arguments(prepared, "a", "steps=4")) == 0
+    assert "outputs/lora/a: steps: 6 → 4, so it starts over" in capsys.readouterr().out
     assert {path.name for path in Path("outputs/lora/a/checkpoints").iterdir()} <= {"step-000002", "step-000004"}
     assert len(Path("outputs/lora/a/metrics.jsonl").read_text().splitlines()) == 4
+    assert _adapter("a-earlier-1") == adapter
+    assert train_lora.main(quick_arguments(prepared, "a-earlier-1")) == 0
+    assert "outputs/lora/a-earlier-1 is up to date" in capsys.readouterr().out
 
 
 def test_a_data_set_prepared_for_another_resolution_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,30 +3,31 @@
 import argparse
 import gc
 import itertools
+import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from accelerate import Accelerator
 
 from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions
-from training.memory.estimate import Estimate, estimate, operations_per_second
+from training.encoding.examples import Examples
+from training.memory.estimate import estimate, operations_per_second
 from training.model import adapter
-from training.model.base import Adapted, Base
-from training.model.objective import squared_errors
+from training.model.base import DTYPES, Adapted, Base
 from training.recipe import Recipe
+from training.steps.loop import Loop
 from zthumb import families
-from zthumb.families.base import Conditioning, Family
+from zthumb.families.base import Family
 
 OUT = Path("outputs/bench/gpu.json")
 BATCHES, WARM_UP, STEPS = (1, 4), 3, 12
-NOISE_LEVELS = 1000
+PICTURES, NOISE_LEVELS = 8, 1000
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     out: Path = parser.parse_args(argv).out
     if not torch.cuda.is_available():
         raise BadInput("no NVIDIA GPU is here. `make bench_train` measures on the CPU.")
-    device = torch.device("cuda")
+    device, family = torch.device("cuda"), families.get("sdxl")
     peak = operations_per_second(device, torch.bfloat16)
     rows = []
     for batch, checkpointing, compiled in itertools.product(BATCHES, (False, True), (False, True)):
-        rows.append(measure(batch, checkpointing, compiled, peak, device))
+        rows.append(measure(_recipe(batch, checkpointing, compiled), family, family.reference, device, peak))
         print(rows[-1], flush=True)
         # After each, so that a run that is cut off leaves what it measured.
         found = {"device": torch.cuda.get_device_name(), "peak_operations_per_second": peak}
@@ -62,13 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def measure(batch: int, checkpointing: bool, compiled: bool, peak: float, device: torch.device) -> Row:
-    """One setting, with a fresh UNet."""
-    gc.collect()
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    family = families.get("sdxl")
-    recipe = Recipe.model_validate(
+def _recipe(batch: int, checkpointing: bool, compiled: bool) -> Recipe:
+    return Recipe.model_validate(
         {
             "base": "random weights",
             "resolution": 1024,
@@ -79,49 +75,56 @@ def measure(batch: int, checkpointing: bool, compiled: bool, peak: float, device
             "prior": {"weight": 0},
         }
     )
-    seconds = _seconds_per_step(recipe, family, device)
-    needed: Estimate = estimate(recipe, family, family.reference, device)
+
+
+def measure(recipe: Recipe, family: Family, folder: Path, device: torch.device, peak: float, steps: int = STEPS) -> Row:
+    """One setting, with a fresh denoiser of the configuration in ``folder``; ``peak`` is in operations a second."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    loop = _loop(recipe, family, folder, device)
+    for step in range(WARM_UP):
+        loop.step(step)
+    started = time.perf_counter()
+    for step in range(WARM_UP, WARM_UP + steps):
+        # Each ends with reading its loss, which waits for the device.
+        loop.step(step)
+    seconds = (time.perf_counter() - started) / steps
+    needed = estimate(recipe, family, folder, device)
     return Row(
-        batch=batch,
-        gradient_checkpointing=checkpointing,
-        compile=compiled,
-        pictures_per_second=round(batch / seconds, 3),
+        batch=recipe.batch,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        compile=recipe.compile,
+        pictures_per_second=round(recipe.batch / seconds, 3),
         share_of_peak=round(needed.operations / seconds / peak, 4),
-        peak_bytes=torch.cuda.max_memory_allocated(),
+        peak_bytes=_peak_bytes(device),
         estimated_peak_bytes=needed.peak,
     )
 
 
-def _seconds_per_step(recipe: Recipe, family: Family, device: torch.device) -> float:
+def _loop(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> Loop:
+    """The trainer's own loop over pictures of noise."""
+    configuration = family.configuration(folder, family.denoiser_part)
     with device:
         torch.manual_seed(0)
-        denoiser = family.empty_part(family.denoiser_part, _configuration(family)).to(torch.bfloat16)
+        denoiser = family.empty_part(family.denoiser_part, configuration).to(DTYPES[recipe.precision])
         denoiser.requires_grad_(False)
-        adapter.attach({family.denoiser_part: denoiser}, recipe, family)
-        noisy, told = family.empty_inputs(_configuration(family), recipe.batch, recipe.resolution)
-    adapted = Adapted(family, {family.denoiser_part: denoiser})
-    base = Base(family, adapted, torch.linspace(0.999, 0.005, NOISE_LEVELS, device=device), "epsilon", torch.bfloat16)
-    optimizer = torch.optim.AdamW(adapter.trained(denoiser), lr=1e-4, fused=True)
-    for number in range(WARM_UP + STEPS):
-        if number == WARM_UP:
-            torch.cuda.synchronize()
-            started = time.perf_counter()
-        _step(base, optimizer, noisy, told)
-    torch.cuda.synchronize()
-    return (time.perf_counter() - started) / STEPS
+        latents, told = family.empty_inputs(configuration, PICTURES, recipe.resolution)
+    parts = {family.denoiser_part: denoiser}
+    adapter.attach(parts, recipe, family)
+    levels = torch.linspace(0.999, 0.005, NOISE_LEVELS, device=device)
+    base = Base(family, Adapted(family, parts), levels, "epsilon", DTYPES[recipe.precision])
+    examples = Examples(
+        tuple(torch.randn_like(latents)), told, (None,) * PICTURES, tuple(f"noise {number}" for number in range(PICTURES))
+    )
+    return Loop(recipe, base, Accelerator(cpu=device.type == "cpu"), examples, None)
 
 
-def _configuration(family: Family) -> Mapping[str, Any]:
-    return family.configuration(family.reference, family.denoiser_part)
-
-
-def _step(base: Base, optimizer: torch.optim.Optimizer, noisy: Tensor, told: Conditioning) -> None:
-    noise = torch.randn_like(noisy)
-    timesteps = torch.randint(NOISE_LEVELS, (len(noisy),), device=noisy.device)
-    loss = squared_errors(base.predict(noise, timesteps, told), noise).mean()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

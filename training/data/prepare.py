@@ -75,7 +75,7 @@ def _prepare_one(picture: RawPicture, target: Path, recipe: Recipe, background: 
         crop=fitted.crop,
         mask=f"{PREPARED}/{mask_name}" if mask_name else None,
         mask_sha256=_save(fitted.mask, target / mask_name) if fitted.mask and mask_name else None,
-        notes=picture.notes + opened.notes + flags(fitted.picture),
+        notes=picture.notes + opened.notes + flags(fitted.picture) + _mask_notes(fitted.mask),
     )
     return _Prepared(entry, fingerprint(fitted.picture))
 
@@ -85,6 +85,10 @@ def _open_mask(path: Path, size: tuple[int, int]) -> Image.Image:
     if mask.size != size:
         raise BadPicture(path, f"{mask.width} × {mask.height} pixels, but its picture has {size[0]} × {size[1]}.")
     return mask
+
+
+def _mask_notes(mask: Image.Image | None) -> tuple[str, ...]:
+    return ("its mask is black throughout: nothing of it is learned",) if mask and not mask.getbbox() else ()
 
 
 def _size(picture: Image.Image, recipe: Recipe) -> Size:

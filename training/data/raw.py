@@ -1,5 +1,6 @@
 """Raw pictures with their captions and masks: found and paired."""
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,28 @@ def find(dataset: Path) -> list[RawPicture]:
         left = min(masks.values())
         raise BadInput(f"{left}: there is no picture of that name in {folder}. Name a mask as its picture, or remove it.")
     return found + [RawPicture(path, read_caption(path.with_suffix(".txt"))) for path in _pictures_in(dataset / REGULARIZATION)]
+
+
+def unused(dataset: Path) -> list[tuple[Path, str]]:
+    """What lies among the pictures and is not used, each with the reason; hidden files are not spoken of."""
+    found = []
+    for folder in (dataset / RAW, dataset / MASKS, dataset / REGULARIZATION):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if not path.name.startswith(".") and not _is_picture(path) and (reason := _reason(path, folder.name)):
+                found.append((path, reason))
+    return found
+
+
+def _reason(path: Path, folder: str) -> str | None:
+    """Why what is no picture is not used; None for a picture's caption."""
+    if path.is_dir():
+        return f"a folder; pictures are looked for in {folder} itself"
+    if path.suffix.lower() != ".txt":
+        return f"no picture by its ending ({', '.join(SUFFIXES)})"
+    if folder == MASKS:
+        return "a caption beside a mask; captions belong beside the picture"
+    is_read = path.suffix == ".txt" and any(_is_picture(each) for each in path.parent.glob(f"{glob.escape(path.stem)}.*"))
+    return None if is_read else "a caption without a picture of its name"
 
 
 def _pictures_in(folder: Path) -> list[Path]:

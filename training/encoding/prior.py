@@ -46,6 +46,7 @@ def _paint(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
         "resolution": resolution,
         "seed": seed,
         "prediction": whole.objective.prediction,
+        "quantize": whole.quantize,
         "base": base_sha256,
         **encoders.where,
     }

@@ -52,7 +52,7 @@ class Previews:
                 output_type="latent",
             ).images
         # Outside autocast: SDXL's autoencoder overflows in fp16.
-        decoded = self._base.family.decode_pictures(self._pipeline, latents)[0]
+        decoded = self._base.family.decode_pictures(self._pipeline, latents, settings.tile)[0]
         values = ((decoded + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
         return Image.fromarray(values.cpu().numpy())
 

@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,6 +14,8 @@ from zthumb.families.base import Family
 USABLE = 0.9
 """Share of the memory that a run can count on; the rest goes to the program itself and to fragments."""
 
+_TILE = 512
+
 
 def available(device: torch.device) -> int:
     """Bytes that the device has, or that this process may take."""
@@ -24,53 +26,62 @@ def available(device: torch.device) -> int:
     return physical if limit == resource.RLIM_INFINITY else min(physical, limit)
 
 
-def advice(recipe: Recipe, family: Family, base: Path, device: torch.device, has_own_prior: bool = False) -> str:
-    """Which changes would fit, those that change nothing about what is learned first: with these a run goes on.
+def advice(recipe: Recipe, family: Family, base: Path, device: torch.device, room: int, has_own_prior: bool = False) -> str:
+    """Which changes would fit into ``room`` bytes, those first that change nothing about what is learned: a run goes on.
 
     ``has_own_prior``: the data set brings pictures for prior preservation itself.
     """
-    room = available(device)
     needed = estimate(recipe, family, base, device, has_own_prior).peak
     told = f"out of memory: {room / 2**30:.1f} GiB are there, about {needed / 2**30:.1f} are needed by estimate"
-    smallest = needed
-    for settings, smaller in _smaller(recipe):
-        smallest = estimate(smaller, family, base, device, has_own_prior).peak
+    smallest, settings = needed, dict[str, object]()
+    for change in _changes(recipe):
+        tried = {**settings, **change}
+        smaller = _with(recipe, tried)
+        peak = estimate(smaller, family, base, device, has_own_prior).peak
+        if peak >= smallest:
+            continue
+        smallest, settings = peak, tried
         if smallest < USABLE * room:
-            changes = " ".join(f"--set {setting}" for setting in settings)
+            changes = " ".join(f"--set {_told(key, value)}" for key, value in settings.items())
             keeps = smaller.lessons(1) == recipe.lessons(1)
             after = (
-                "and the run goes on from its last checkpoint" if keeps else "in a run of another name, for it learns differently"
+                "and the run goes on from its last checkpoint" if keeps else "and the run starts over, for it learns differently"
             )
             return f"{told}. With {changes} about {smallest / 2**30:.1f} would do, {after}."
     return f"{told}, and still {smallest / 2**30:.1f} with every setting that saves memory. Lower the resolution, or the rank."
 
 
-def _smaller(recipe: Recipe) -> Iterator[tuple[list[str], Recipe]]:
-    """Recipes that need less and less, each with what is set besides."""
-    settings: dict[str, object] = {}
-
-    def with_(**changes: object) -> tuple[list[str], Recipe]:
-        settings.update(changes)
-        values = recipe.model_dump(mode="json")
-        for key, value in settings.items():
-            section, _, name = key.rpartition("__")
-            (values[section] if section else values)[name] = value
-        told = [f"{key.replace('__', '.')}={str(value).lower()}" for key, value in settings.items()]
-        return told, Recipe.model_validate(values)
-
+def _changes(recipe: Recipe) -> Iterator[dict[str, object]]:
+    """What may be set to need less, by the keys of the recipe, in the order in which it is tried."""
     if not recipe.gradient_checkpointing:
-        yield with_(gradient_checkpointing=True)
+        yield {"gradient_checkpointing": True}
     batch, accumulate = recipe.batch, recipe.accumulate
     while batch > 1:
         # The same pictures in each step, fewer at a time.
         batch, accumulate = (batch // 2, accumulate * 2) if batch % 2 == 0 else (1, accumulate * batch)
         prior = max(1, recipe.prior.batch * batch // recipe.batch)
-        yield with_(batch=batch, accumulate=accumulate, **({"prior__batch": prior} if recipe.prior.weight else {}))
+        yield {"batch": batch, "accumulate": accumulate, **({"prior.batch": prior} if recipe.prior.weight else {})}
+    if recipe.previews.prompts:
+        if recipe.resolution > _TILE and recipe.previews.tile is None:
+            yield {"previews.tile": _TILE}
+        yield {"previews.prompts": []}
     if recipe.precision == "fp32" and torch.cuda.is_available():
-        yield with_(precision="bf16")
+        yield {"precision": "bf16"}
     if recipe.optimizer.name == "adamw":
-        yield with_(optimizer__name="adafactor")
-    if recipe.quantize == "none" and recipe.adapter.initialization != "pissa" and not recipe.shard:
-        yield with_(quantize="nf4")
+        yield {"optimizer.name": "adafactor"}
+    if recipe.quantize != "nf4" and recipe.adapter.initialization != "pissa" and not recipe.shard:
+        yield {"quantize": "nf4"}
     if recipe.adapter.text_encoders:
-        yield with_(adapter__text_encoders=False)
+        yield {"adapter.text_encoders": False}
+
+
+def _with(recipe: Recipe, settings: Mapping[str, object]) -> Recipe:
+    values = recipe.model_dump(mode="json")
+    for key, value in settings.items():
+        section, _, name = key.rpartition(".")
+        (values[section] if section else values)[name] = value
+    return Recipe.model_validate(values)
+
+
+def _told(key: str, value: object) -> str:
+    return f"{key}={str(value).lower()}"

@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from foundation import processes
+from training.memory.live import Live
 from training.model import adapter
 from training.model.base import DTYPES, Adapted, adapted_parts
 from training.model.quantize import BYTES, linear_weights
 from training.recipe import Recipe
-from zthumb.families.base import Family
+from zthumb.families.base import Conditioning, Family
 
 EFFICIENCY = 0.4
 """Share of a large matrix product's speed that a whole step reaches; the rest goes to small operations and memory."""
@@ -31,17 +32,23 @@ _OPTIMIZER_STATES: Mapping[str, float] = {"adamw": 8, "adamw_8bit": 2, "prodigy"
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on the device by what they are for, and the floating-point operations of a step."""
+    """Bytes on the device by what they are for, and the floating-point operations of a step.
+
+    ``weights`` are the frozen ones of the adapted parts, ``adapter`` its weights with all that trains them. Beside these come a
+    step's ``activations``, or what painting ``previews`` takes; beside the weights alone, what painting the ``prior`` takes.
+    """
 
     weights: int
     adapter: int
     activations: int
+    previews: int
+    prior: int
     operations: float
 
     @property
     def peak(self) -> int:
-        """All of it at once, in bytes."""
-        return self.weights + self.adapter + self.activations
+        """The most that is there at once, in bytes."""
+        return self.weights + max(self.adapter + self.activations, self.adapter + self.previews, self.prior)
 
 
 def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device, has_own_prior: bool = False) -> Estimate:
@@ -49,21 +56,20 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
 
     ``has_own_prior``: the data set brings pictures for prior preservation itself.
     """
-    dtype, fused = DTYPES[recipe.precision], _FusedAttention()
+    dtype, attention = DTYPES[recipe.precision], _attention(device)
     pictures = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0)
     with torch.device("meta"):
         adapted = _adapted(recipe, family, folder, dtype)
         denoiser: Any = adapted.parts[family.denoiser_part]
-        denoiser.set_attn_processor(fused if device.type == "cuda" else AttnProcessor())
+        denoiser.set_attn_processor(attention)
         configuration = family.configuration(folder, family.denoiser_part)
         spared = _spared(recipe, family, folder, dtype)
-        noisy, told = family.empty_inputs(configuration, pictures, recipe.resolution)
-        told = replace(told, states=told.states.to(dtype), pooled=told.pooled.to(dtype), time_ids=told.time_ids.to(dtype))
+        noisy, told = _inputs(family, configuration, pictures, recipe)
         kept = _Kept(adapted)
         with FlopCounterMode(display=False) as operations:
             with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-                loss: Tensor = adapted(noisy.to(dtype), torch.zeros(pictures), told).sum()
-            attended = fused.operations
+                loss: Tensor = adapted(noisy, torch.zeros(pictures), told).sum()
+            attended = _attended(attention)
             forward = operations.get_total_flops() + attended
             loss.backward()  # type: ignore[no-untyped-call]
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
@@ -72,10 +78,63 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
         weights=round(frozen - spared) // (processes.count() if recipe.shard else 1),
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.average else 0))),
         activations=kept.bytes,
+        previews=_previews(recipe, family, folder, device) if recipe.previews.prompts else 0,
+        prior=_prior(recipe, family, folder, device) if recipe.prior.weight > 0 and recipe.prior.prompts else 0,
         # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's pictures.
         operations=recipe.accumulate
-        * (operations.get_total_flops() + fused.operations + 2.5 * attended + forward * (pictures - recipe.batch) / pictures),
+        * (operations.get_total_flops() + _attended(attention) + 2.5 * attended + forward * (pictures - recipe.batch) / pictures),
     )
+
+
+def _previews(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> int:
+    """Painting one preview: encoders and autoencoder beside the denoiser, and the more thirsty of the two that paint."""
+    dtype = DTYPES[recipe.precision]
+    size = min(recipe.resolution, recipe.previews.tile or recipe.resolution)
+    with torch.device("meta"), torch.no_grad():
+        text = 0 if recipe.adapter.text_encoders else _text_encoders(family, folder, dtype)
+        autoencoder = family.empty_part("vae", family.configuration(folder, "vae"))
+        with Live() as decoding:
+            family.decode_empty(autoencoder, 1, size)
+    # The autoencoder decodes in fp32 whatever the rest is in.
+    weights = sum(parameter.nbytes for parameter in autoencoder.parameters())
+    painting = max(int(decoding.peak), _denoising(recipe, family, folder, device, pictures=1))
+    return text + int(weights) + painting
+
+
+def _prior(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> int:
+    """Painting the prior's pictures, before there is an adapter."""
+    encoders = _text_encoders(family, folder, DTYPES[recipe.precision])
+    return encoders + _denoising(recipe, family, folder, device, recipe.prior.batch)
+
+
+def _text_encoders(family: Family, folder: Path, dtype: torch.dtype) -> int:
+    names = [name for name in family.adapted_parts if name != family.denoiser_part]
+    with torch.device("meta"):
+        parts = [family.empty_part(name, family.configuration(folder, name)) for name in names]
+    return sum(parameter.numel() * dtype.itemsize for part in parts for parameter in part.parameters())
+
+
+def _denoising(recipe: Recipe, family: Family, folder: Path, device: torch.device, pictures: int) -> int:
+    """What the denoiser takes beside its weights to predict ``pictures``, each with its prompt and without."""
+    dtype, configuration = DTYPES[recipe.precision], family.configuration(folder, family.denoiser_part)
+    with torch.device("meta"), torch.no_grad():
+        denoiser = family.empty_part(family.denoiser_part, configuration).to(dtype)
+        denoiser.set_attn_processor(_attention(device))
+        noisy, told = _inputs(family, configuration, 2 * pictures, recipe)
+        with Live() as live:
+            family.predict(denoiser, noisy, torch.zeros(2 * pictures), told)
+    return int(live.peak)
+
+
+def _inputs(family: Family, configuration: Mapping[str, Any], pictures: int, recipe: Recipe) -> tuple[Tensor, Conditioning]:
+    dtype = DTYPES[recipe.precision]
+    noisy, told = family.empty_inputs(configuration, pictures, recipe.resolution)
+    told = replace(told, states=told.states.to(dtype), pooled=told.pooled.to(dtype), time_ids=told.time_ids.to(dtype))
+    return noisy.to(dtype), told
+
+
+def _attention(device: torch.device) -> Any:
+    return _FusedAttention() if device.type == "cuda" else AttnProcessor()
 
 
 def _spared(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> float:
@@ -141,6 +200,11 @@ class _FusedAttention:
         mixed = _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
         out: Tensor = attention.to_out[0](mixed)
         return out
+
+
+def _attended(attention: Any) -> float:
+    """The operations of fused attention; others are counted with the rest."""
+    return attention.operations if isinstance(attention, _FusedAttention) else 0.0
 
 
 class _Attention(torch.autograd.Function):

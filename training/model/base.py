@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,21 @@ from training.recipe import Recipe
 from zthumb.families.base import Conditioning, Family, Prediction
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> Any:
+    """The pipeline of the base in ``folder`` as ``recipe`` computes with it, on the CPU until its parts are asked for.
+
+    A denoiser in fewer bits is on ``device`` already: whatever it is asked first, it is never there whole.
+    """
+    pipeline = family.load(folder, DTYPES[recipe.precision], torch.device("cpu"))
+    if recipe.quantize != "none":
+        quantize(family.denoiser(pipeline), recipe.quantize, DTYPES[recipe.precision], device)
+    if recipe.objective.prediction != "base":
+        # What is painted is painted by what the denoiser predicts, should the recipe say other than the base.
+        scheduler = type(pipeline.scheduler)
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, prediction_type=recipe.objective.prediction)
+    return pipeline
 
 
 def adapted_parts(recipe: Recipe, family: Family) -> Sequence[str]:
@@ -64,21 +80,18 @@ class Base:
 
     @classmethod
     def of(cls, pipeline: Any, family: Family, recipe: Recipe, device: torch.device) -> "Base":
-        """The base in a loaded pipeline, with an adapter on the parts that the recipe adapts, those on ``device``."""
+        """The base in a pipeline of ``load``, with an adapter on the parts that the recipe adapts, those on ``device``."""
         parts = {name: getattr(pipeline, name) for name in adapted_parts(recipe, family)}
-        if recipe.quantize != "none":
-            quantize(parts[family.denoiser_part], recipe.quantize, DTYPES[recipe.precision], device)
         for part in parts.values():
             part.to(device)
         adapter.attach(parts, recipe, family)
         if recipe.shard:
             shard(parts[family.denoiser_part], device)
-        named = recipe.objective.prediction
         return cls(
             family=family,
             adapted=Adapted(family, parts),
             levels=family.noise_levels(pipeline).to(device),
-            prediction=family.prediction(pipeline) if named == "base" else named,
+            prediction=family.prediction(pipeline),
             precision=DTYPES[recipe.precision],
         )
 

@@ -18,7 +18,7 @@ from training.encoding.cache import Cache
 from training.encoding.examples import Encoders
 from training.judging.previews import Previews
 from training.judging.validator import Validator
-from training.model.base import DTYPES, Base
+from training.model.base import Base, load
 from training.model.compilation import check_compiler
 from training.recipe import Recipe
 from training.steps.course import Course
@@ -33,25 +33,24 @@ CACHE_LIMIT = 20 * 2**30
 """Bytes of encoded pictures, captions and prior pictures that are kept for later runs."""
 
 
-def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, stage: Stage) -> Course:
-    """Load the base, encode everything that is looked at more than once, and attach the adapter."""
+def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, lesson: Stage) -> Course:
+    """Load the base, encode everything that is looked at more than once, and attach the adapter.
+
+    ``lesson`` is what is learned, from what: a run goes on from the checkpoints of the same one.
+    """
     accelerator = _accelerator(run, recipe)
     if recipe.deterministic and accelerator.device.type == "cuda":
         _make_deterministic()
     if recipe.compile:
         check_compiler(accelerator.device)
     family = families.get(family_of(base))
-    pipeline = family.load(base, DTYPES[recipe.precision], torch.device("cpu"))
-    if recipe.objective.prediction != "base":
-        # What is painted is painted by what the denoiser predicts, should the recipe say other than the base.
-        scheduler = type(pipeline.scheduler)
-        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, prediction_type=recipe.objective.prediction)
+    pipeline = load(recipe, family, base, accelerator.device)
     cache = Cache(CACHE, CACHE_LIMIT)
     encoders = Encoders(family, pipeline, base, cache, accelerator.device)
     with accelerator.main_process_first():
         trained = encoders.encode(dataset.of("train"), folder)
         held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
-        kept = prior.gather(recipe, dataset, folder, stage.inputs[recipe.base], encoders)
+        kept = prior.gather(recipe, dataset, folder, lesson.inputs[recipe.base], encoders)
     # Not before the others have read what they need.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -60,7 +59,7 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     return Course(
         recipe=recipe,
         run=run,
-        fingerprint=Stage(stage.name, stage.inputs, recipe.lessons(accelerator.num_processes), recipe.seed).fingerprint,
+        lesson=lesson,
         accelerator=accelerator,
         loop=Loop(recipe, adapted, accelerator, trained, kept),
         validator=Validator(recipe, adapted, trained, held_out) if held_out else None,

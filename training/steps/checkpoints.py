@@ -15,17 +15,25 @@ from foundation.hashing import hash_files
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from foundation.manifest import Stage
+
 ADAPTER = "adapter.safetensors"
 _TRAINING, _STATE = "training.pt", "state.json"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A finished checkpoint: ``step`` steps are done. ``fingerprint`` tells of which inputs and recipe, ``files`` its hashes."""
+    """A finished checkpoint: ``step`` steps are done.
+
+    ``inputs`` are the hashes of what was learned from, ``settings`` the recipe's values that decide what is learned,
+    ``fingerprint`` one hash of both; ``files`` are the hashes of its own files.
+    """
 
     folder: Path
     step: int
     fingerprint: str
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any]
     files: Mapping[str, str]
 
     @property
@@ -54,10 +62,8 @@ class Checkpoint:
         return state
 
 
-def save(
-    folder: Path, step: int, fingerprint: str, adapter: dict[str, Tensor], training: dict[str, Any], seed: int
-) -> Checkpoint:
-    """Write the checkpoint of ``step`` below ``folder``.
+def save(folder: Path, step: int, lesson: Stage, adapter: dict[str, Tensor], training: dict[str, Any]) -> Checkpoint:
+    """Write the checkpoint of ``step`` below ``folder``; ``lesson`` is what is learned, from what.
 
     Of randomness it holds the seed alone: every stream is drawn from it, the step and the picture's place in the step.
     """
@@ -68,7 +74,14 @@ def save(
     with whole_folder(target) as temporary:
         save_file({name: weight.contiguous() for name, weight in sorted(adapter.items())}, temporary / ADAPTER)
         torch.save(training, temporary / _TRAINING)
-        state = {"step": step, "fingerprint": fingerprint, "seed": seed, "files": hash_files(temporary)}
+        state = {
+            "step": step,
+            "fingerprint": lesson.fingerprint,
+            "inputs": dict(lesson.inputs),
+            "settings": dict(lesson.settings),
+            "seed": lesson.seed,
+            "files": hash_files(temporary),
+        }
         write_json(temporary / _STATE, state)
     return _read(target)
 
@@ -78,14 +91,6 @@ def keep(folder: Path, latest: int, also: int | None) -> None:
     for old in found(folder)[:-latest]:
         if old.step != also:
             _remove(old)
-
-
-def forget_others(folder: Path, fingerprint: str) -> list[int]:
-    """Remove the checkpoints of other inputs or another recipe, which this run was started with before; their steps."""
-    others = [checkpoint for checkpoint in found(folder) if checkpoint.fingerprint != fingerprint]
-    for checkpoint in others:
-        _remove(checkpoint)
-    return [checkpoint.step for checkpoint in others]
 
 
 def found(folder: Path) -> list[Checkpoint]:
@@ -99,7 +104,7 @@ def found(folder: Path) -> list[Checkpoint]:
 
 def _read(folder: Path) -> Checkpoint:
     state = read_json(folder / _STATE)
-    return Checkpoint(folder, state["step"], state["fingerprint"], state["files"])
+    return Checkpoint(folder, *(state[name] for name in ("step", "fingerprint", "inputs", "settings", "files")))
 
 
 def _remove(checkpoint: Checkpoint) -> None:

@@ -8,6 +8,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from foundation.errors import Interrupted, StageFailed
+from foundation.manifest import Stage
 from training.judging import selection
 from training.judging.previews import Previews
 from training.judging.validator import Validator
@@ -26,7 +27,7 @@ class Course:
 
     recipe: Recipe
     run: Run
-    fingerprint: str
+    lesson: Stage
     accelerator: Accelerator
     loop: Loop
     validator: Validator | None
@@ -59,10 +60,6 @@ class Course:
         return done
 
     def _restore(self) -> int:
-        if self.accelerator.is_main_process:
-            for step in checkpoints.forget_others(self.run.checkpoints, self.fingerprint):
-                print(f"train: the recipe or the pictures are not those of the checkpoint of step {step}, which is removed")
-        self.accelerator.wait_for_everyone()
         sound = [each for each in checkpoints.found(self.run.checkpoints) if each.is_sound]
         last: Checkpoint | None = sound[-1] if sound else None
         if last:
@@ -98,7 +95,7 @@ class Course:
             if not all(weight.isfinite().all() for weight in adapter.values()):
                 raise not_finite(f"step {done}: a weight of the adapter is not finite")
             try:
-                checkpoints.save(folder, done, self.fingerprint, adapter, state, self.recipe.seed)
+                checkpoints.save(folder, done, self.lesson, adapter, state)
             # torch and safetensors tell of a full disk in exceptions of their own.
             except (OSError, RuntimeError, SafetensorError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]

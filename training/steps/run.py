@@ -2,10 +2,12 @@
 
 import contextlib
 import fcntl
+import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,6 +15,7 @@ from foundation import processes
 from foundation.errors import BadInput
 from foundation.files import read_json, write_text
 from foundation.manifest import NAME as MANIFEST
+from foundation.manifest import Stage
 from training.judging.validation import Validation
 from training.recipe import Recipe
 from training.steps import checkpoints
@@ -20,6 +23,7 @@ from training.steps.checkpoints import Checkpoint
 
 METRICS, VALIDATION, RECIPE, CHOSEN = "metrics.jsonl", "validation.jsonl", "recipe.yaml", "chosen.json"
 PREVIEWS = "previews"
+_LONGEST_TOLD = 40
 
 
 class Run:
@@ -41,12 +45,32 @@ class Run:
         if not processes.is_first():
             yield cls(folder, leads=False)
             return
-        with (folder / ".lock").open("w") as lock:
+        # Beside the folder, which may be renamed while it is held.
+        with (folder.parent / f".{folder.name}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise BadInput(f"{folder}: another process is training this run. Wait for it, or choose another --run.") from None
             yield cls(folder)
+
+    def set_aside(self, lesson: Stage) -> str | None:
+        """Where this run has checkpoints of something else than ``lesson``, rename it; a sentence that says what and where.
+
+        What was learned before is a run like any other then, and nothing of it is lost.
+        """
+        others = [each for each in checkpoints.found(self.checkpoints) if each.fingerprint != lesson.fingerprint]
+        if not self._leads or not others:
+            return None
+        numbers = itertools.count(1)
+        aside = next(path for number in numbers if not (path := self._earlier(number)).exists())
+        self.folder.rename(aside)
+        self.folder.mkdir()
+        last = others[-1]
+        changed = _changes(last.inputs, lesson.inputs) + _changes(last.settings, lesson.settings)
+        return f"{self.folder}: {', '.join(changed)}, so it starts over; what it held, {last.step} steps, is now {aside}"
+
+    def _earlier(self, number: int) -> Path:
+        return self.folder.with_name(f"{self.folder.name}-earlier-{number}")
 
     def clear(self) -> None:
         """Forget what was done so far."""
@@ -98,6 +122,19 @@ class Run:
     def _append(self, name: str, line: str) -> None:
         with (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[str]:
+    """Which values differ, each as ``key: before → now``; of hashes only that they do."""
+    told = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new, name = before.get(key), now.get(key), f"{above}{key}"
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            told += _changes(old, new, f"{name}.")
+        elif old != new:
+            is_long = max(len(str(old)), len(str(new))) > _LONGEST_TOLD
+            told.append(f"{name} has changed" if is_long else f"{name}: {old} → {new}")
+    return told
 
 
 def _step(line: str) -> float:

@@ -85,19 +85,27 @@ class Family(ABC):
 
     @abstractmethod
     def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
-        """An untrained ``part`` of that configuration, one of ``adapted_parts``, made on torch's default device."""
+        """An untrained ``part`` with weights, of that configuration, made on torch's default device."""
 
     @abstractmethod
     def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
         """Noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` pictures."""
 
     @abstractmethod
+    def decode_empty(self, autoencoder: Any, count: int, size: int) -> None:
+        """Decode latents of ``count`` pictures of ``size`` × ``size`` pixels, for the memory it takes."""
+
+    @abstractmethod
     def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, height, width) in -1 … 1 → scaled latents (B, channels, height / 8, width / 8), float32."""
 
     @abstractmethod
-    def decode_pictures(self, pipeline: Any, latents: Tensor) -> Tensor:
-        """The inverse of ``encode_pictures``: scaled latents → pictures in -1 … 1, float32."""
+    def decode_pictures(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
+        """The inverse of ``encode_pictures``: scaled latents → pictures in -1 … 1, float32.
+
+        Larger pictures than ``tile`` pixels are decoded in overlapping tiles of that edge, which takes less memory and shifts
+        colours a little.
+        """
 
     @abstractmethod
     def lora_targets(self, part: str) -> Mapping[str, Sequence[str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
@@ -56,11 +57,13 @@ class SDXL(Family):
         return pipeline.to(device)
 
     def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
-        from diffusers import UNet2DConditionModel
+        from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
         if part == "unet":
             return UNet2DConditionModel.from_config(dict(configuration))
+        if part == "vae":
+            return AutoencoderKL.from_config(dict(configuration))
         kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
         return kind(CLIPTextConfig(**configuration))
 
@@ -74,6 +77,12 @@ class SDXL(Family):
         tokens = torch.zeros(count, 2, _TOKENS, dtype=torch.int64)
         return noisy, Conditioning(states, torch.zeros(count, pooled), torch.zeros(count, _TIME_IDS), tokens)
 
+    def decode_empty(self, autoencoder: Any, count: int, size: int) -> None:
+        import torch
+
+        side = size // _FACTOR
+        autoencoder.decode(torch.zeros(count, autoencoder.config.latent_channels, side, side))
+
     def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
         import torch
 
@@ -84,11 +93,11 @@ class SDXL(Family):
         scaled: Tensor = (latents * vae.config.scaling_factor).float()
         return scaled
 
-    def decode_pictures(self, pipeline: Any, latents: Tensor) -> Tensor:
+    def decode_pictures(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
         import torch
 
         vae = pipeline.vae.to(torch.float32)
-        with torch.no_grad():
+        with torch.no_grad(), _tiled(vae, tile):
             pictures: Tensor = vae.decode(latents.float() / vae.config.scaling_factor).sample
         return pictures.clamp(-1, 1)
 
@@ -147,6 +156,20 @@ class SDXL(Family):
         added = {"text_embeds": conditioning.pooled, "time_ids": conditioning.time_ids}
         predicted: Tensor = denoiser(noisy, timesteps, conditioning.states, added_cond_kwargs=added).sample
         return predicted
+
+
+@contextlib.contextmanager
+def _tiled(vae: Any, tile: int | None) -> Iterator[None]:
+    """The autoencoder decoding in tiles for the length of the block, if there is an edge for them."""
+    if tile is None:
+        yield
+        return
+    before = vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size
+    vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = True, tile, tile // _FACTOR
+    try:
+        yield
+    finally:
+        vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = before
 
 
 FAMILY = SDXL()

@@ -60,21 +60,25 @@ def test_over_its_limit_it_forgets_what_was_used_longest_ago(tmp_path: Path) -> 
     assert cache.made == made + 1
 
 
-def _use(folder: Path) -> None:
-    cache = Cache(folder, 10**6)
+def _use(folder: Path, limit: int = 10**6) -> None:
+    cache = Cache(folder, limit)
     for number in range(50):
         found = cache.get("latents", {"picture": number}, lambda number=number: _number(number))
         assert torch.equal(found["x"], torch.full((64,), float(number)))
+        if number % 5 == 0:
+            cache.trim()
 
 
-def test_several_processes_share_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("limit", "left"), [(10**6, 50), (2000, 5)])
+def test_several_processes_share_it_and_trim_it(tmp_path: Path, limit: int, left: int) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_use, args=(tmp_path,)) for _ in range(3)]
+    processes = [context.Process(target=_use, args=(tmp_path, limit)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
 
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 50
+    Cache(tmp_path, limit).trim()
+    assert 0 < len(list(tmp_path.rglob("*.safetensors"))) <= left
     assert not list(tmp_path.rglob("*.part"))

@@ -1,13 +1,16 @@
 """What a run will need is told beforehand, for SDXL too, which is not here."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from training import train_lora
+from training import prepare_dataset, train_lora
+from training import recipe as recipes
 from training.memory.estimate import Estimate, estimate
 from training.recipe import Recipe
 from zthumb import families
@@ -81,3 +84,33 @@ def test_the_miniatures_recipe_fits_a_laptop(miniature: Path) -> None:
     needed = estimate(recipe, families.get("sdxl"), miniature, torch.device("cpu"))
 
     assert needed.peak < 2**30
+
+
+def test_previews_count_and_tiles_make_them_cheaper() -> None:
+    none, whole, tiled = _sdxl(), _sdxl(previews={"prompts": ["x"]}), _sdxl(previews={"prompts": ["x"], "tile": 512})
+
+    assert none.previews == 0
+    # The autoencoder's last blocks alone have a few layers of 1024 × 1024 × 256 numbers of four bytes.
+    assert 2 * 2**30 < whole.previews - tiled.previews < 3 * 2**30
+
+
+@pytest.mark.parametrize(("name", "card"), [("sdxl_8gb", 8), ("sdxl_12gb", 12)])
+def test_a_recipe_named_after_a_card_fits_it_with_a_fifth_to_spare(name: str, card: int) -> None:
+    sdxl = families.get("sdxl")
+
+    needed = estimate(recipes.load(name), sdxl, sdxl.reference, torch.device("cuda"), has_own_prior=True)
+
+    assert needed.peak < 0.8 * card * 2**30
+
+
+def test_regularization_pictures_of_the_data_set_are_reckoned_with(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (prepared / "regularization").mkdir()
+    Image.new("RGB", (128, 128), "red").save(prepared / "regularization" / "red.png")
+    arguments = ["--estimate", "--set", "prior.prompts=[]", "--set", "previews.prompts=[]"]
+    found = []
+    for more in ([], ["--dataset", str(prepared)]):
+        assert prepare_dataset.main(["--dataset", str(prepared)]) == 0
+        capsys.readouterr()
+        assert train_lora.main([*arguments, *more]) == 0
+        found.append(re.findall(r"activations (\S+) GiB", capsys.readouterr().out)[0])
+    assert float(found[1]) > 1.5 * float(found[0])

@@ -2,11 +2,14 @@ from pathlib import Path
 
 import torch
 
+from foundation.manifest import Stage
 from training.steps import checkpoints
 
+LESSON = Stage("train", {"base": "b" * 64}, {"steps": 1000}, seed=0)
 
-def _save(folder: Path, step: int, fingerprint: str = "f") -> None:
-    checkpoints.save(folder, step, fingerprint, {"a": torch.full((2,), float(step))}, {"optimizer": {}}, seed=0)
+
+def _save(folder: Path, step: int) -> None:
+    checkpoints.save(folder, step, LESSON, {"a": torch.full((2,), float(step))}, {"optimizer": {}})
 
 
 def test_the_latest_and_the_best_are_kept_in_the_order_of_their_steps(tmp_path: Path) -> None:
@@ -34,7 +37,8 @@ def test_half_a_checkpoint_is_none(tmp_path: Path) -> None:
     assert [checkpoint.step for checkpoint in checkpoints.found(tmp_path)] == [50]
 
 
-def test_checkpoints_of_another_recipe_are_forgotten(tmp_path: Path) -> None:
-    _save(tmp_path, 50, "old")
-    checkpoints.forget_others(tmp_path, "new")
-    assert checkpoints.found(tmp_path) == []
+def test_a_checkpoint_tells_what_was_learned_from_what(tmp_path: Path) -> None:
+    _save(tmp_path, 50)
+    (found,) = checkpoints.found(tmp_path)
+    assert found.fingerprint == LESSON.fingerprint
+    assert (found.inputs, found.settings) == (LESSON.inputs, LESSON.settings)

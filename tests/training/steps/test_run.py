@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from foundation.errors import BadInput
+from foundation.manifest import Stage
 from tests.training.conftest import validation
+from training.steps import checkpoints
 from training.steps.run import Run
 
 
@@ -28,3 +31,27 @@ def test_what_will_be_made_again_is_dropped(tmp_path: Path) -> None:
         assert len(lines) == 3
         assert [look.step for look in run.validations()] == [0, 2]
         assert sorted(path.name for path in run.previews.iterdir()) == ["step-000000", "step-000002"]
+
+
+def _lesson(steps: int, pictures: str = "p" * 64) -> Stage:
+    return Stage("train", {"dataset.json": pictures}, {"steps": steps, "optimizer": {"lr": 0.1}}, seed=0)
+
+
+def test_a_run_that_learns_something_else_steps_aside_whole(tmp_path: Path) -> None:
+    with Run.hold(tmp_path / "run") as run:
+        for again in (1, 2):
+            checkpoints.save(run.checkpoints, again, _lesson(again), {"a": torch.zeros(1)}, {})
+            run.log({"step": again})
+            assert run.set_aside(_lesson(again)) is None
+
+            told = run.set_aside(_lesson(again + 1, "q" * 64))
+
+            aside = tmp_path / f"run-earlier-{again}"
+            assert told is not None
+            assert told.endswith(f"what it held, {again} steps, is now {aside}")
+            assert f"dataset.json has changed, steps: {again} → {again + 1}, so it starts over" in told
+            assert list(run.folder.iterdir()) == []
+            assert [each.step for each in checkpoints.found(aside / "checkpoints") if each.is_sound] == [again]
+            assert (aside / "metrics.jsonl").read_text() == f'{{"step": {again}}}\n'
+        with pytest.raises(BadInput, match="another process"), Run.hold(tmp_path / "run"):
+            pass

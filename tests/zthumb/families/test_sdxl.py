@@ -34,3 +34,13 @@ def test_tokens_are_encoded_with_a_gradient_where_an_encoder_has_one(pipeline: A
     (states.sum() + pooled.sum()).backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None
     assert float(weight.grad.abs().sum()) > 0
+
+
+def test_tiles_decode_nearly_the_same_and_leave_the_autoencoder_as_it_was(pipeline: Any) -> None:
+    latents = SDXL.encode_pictures(pipeline, torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    whole = SDXL.decode_pictures(pipeline, latents)
+    tiled = SDXL.decode_pictures(pipeline, latents, tile=64)
+
+    assert not torch.equal(tiled, whole)
+    assert float((tiled - whole).abs().mean()) < 0.1
+    assert torch.equal(SDXL.decode_pictures(pipeline, latents), whole)

@@ -1,0 +1,71 @@
+"""What is exported is what was trained: every variant, read back from both files, predicts what the trained model predicts."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from tests.training.conftest import prepared_base
+from training.steps.loop import Loop
+from zthumb import families
+from zthumb.adapters import apply, bases
+from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.layouts import save_diffusers, save_kohya
+from zthumb.families.base import Conditioning
+
+pytestmark = pytest.mark.slow
+
+SDXL, CAPTION = families.get("sdxl"), "a photo of a red zbadge"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("adapter.rank=6", "adapter.alpha=3", "adapter.rank_stabilized=true"),
+        ("adapter.targets=attention+feed-forward+convolution",),
+        ("adapter.magnitudes=true", "adapter.targets=attention"),
+        ("adapter.initialization=pissa",),
+        ("adapter.text_encoders=true",),
+        ("quantize=int8",),
+    ],
+    ids=str,
+)
+def test_the_files_predict_what_the_trained_model_predicts(
+    prepared: Path, tmp_path: Path, miniature: Path, settings: tuple[str, ...]
+) -> None:
+    sets = ("prior.weight=0", "optimizer.warm_up=0", "optimizer.lr=1e-2", *settings)
+    recipe, base, trained, _ = prepared_base(prepared, *sets)
+    loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
+    for step in range(3):
+        loop.step(step)
+    told = trained.conditioning[[0]]
+    with torch.no_grad():
+        noisy, timesteps = torch.stack(trained.latents[:1]), torch.tensor([600])
+        expected = base.predict(noisy, timesteps, told)
+        with base.alone():
+            untrained = base.predict(noisy, timesteps, told)
+    adapter = Adapter.of_peft(loop.adapter(), recipe.adapter.scale)
+    files = [tmp_path / "x.safetensors", tmp_path / "pytorch_lora_weights.safetensors"]
+    save_kohya(adapter, files[0], layers_per_block=1, metadata={})
+    save_diffusers(adapter, files[1])
+
+    # Read back onto the whole base, even where a quantized one was trained.
+    apart = float((expected - untrained).norm())
+    for file in files:
+        found = _predicted(miniature, file, noisy, timesteps, told, trained.names[0], prepared)
+        assert float((found - expected).norm()) < (0.5 if "quantize=int8" in settings else 0.01) * apart, file
+
+
+def _predicted(
+    miniature: Path, file: Path, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning, name: str, prepared: Path
+) -> torch.Tensor:
+    pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
+    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    apply.put_on(parts, bases.recognise(file, miniature).adapter, "trained")
+    apply.weigh(parts, {"trained": 1.0})
+    caption = (prepared / name).with_suffix(".txt").read_text().strip()
+    states, pooled = SDXL.encode_prompts(pipeline, [caption])
+    with torch.no_grad():
+        return SDXL.predict(pipeline.unet, noisy, timesteps, Conditioning(states, pooled, told.time_ids))
