@@ -22,6 +22,6 @@ COPY --chown=zthumb foundation /app/foundation
 COPY --chown=zthumb zthumb /app/zthumb
 EXPOSE 8000
 HEALTHCHECK --interval=10s --start-period=120s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=5)"]
 ENV ZTHUMB_HOST=0.0.0.0
 ENTRYPOINT ["python", "-m", "zthumb.server.main"]

@@ -33,7 +33,7 @@ class Client:
         """The base the server serves and the adapter it means by ``lora_path``; ``BadInput`` when it cannot use that."""
         served = self._answer("GET", "/models", None)
         _, meta = self.generate({"prompt": "", "seed": 0, "steps": 1, "lora_path": lora_path, "lora_scale": 0})
-        return Subject(served["base"], served["base_sha256"], meta["lora"]["sha256"])
+        return Subject(served["base"], served["base_sha256"], meta["loras"][0]["sha256"])
 
     def generate(self, fields: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
         """One picture as an encoded file, and the meta data of the answer.

@@ -88,7 +88,7 @@ def _one(
         image=name,
         sha256=hashlib.sha256(data).hexdigest(),
         distance=_distance(folder, data, sample, base),
-        adapter_sha256=meta["lora"]["sha256"],
+        adapter_sha256=meta["loras"][0]["sha256"],
         seconds=meta["timings"]["generate"],
     )
 
@@ -113,6 +113,8 @@ def _request(protocol: Protocol, sample: Sample, lora_path: str) -> dict[str, An
         "cfg": protocol.cfg,
         "lora_path": lora_path,
         "lora_scale": sample.lora_scale,
+        # To the last bit, whatever else the server is asked for meanwhile.
+        "deterministic": True,
     }
 
 

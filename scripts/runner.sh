@@ -51,7 +51,12 @@ serve() {
   fi
   SERVER_PID=$!
   while [ "$SECONDS" -lt "$deadline" ]; do
-    if healthy "$SERVER"; then return; fi
+    healthy "$SERVER" || code=$?
+    case $code in
+      0) return ;;
+      3) exit 1 ;;
+    esac
+    code=0
     if ! kill -0 "$SERVER_PID" 2>/dev/null; then wait "$SERVER_PID" || code=$?; exit "$code"; fi
     sleep 0.5
   done
@@ -59,8 +64,20 @@ serve() {
   exit 1
 }
 
+# healthy SERVER: 0 when it is ready, 3 when it never will be, which is then told, 1 while it may become so.
 healthy() {
-  "$PYTHON" -c 'import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1] + "/health", timeout=2)' "$1" 2>/dev/null
+  "$PYTHON" - "$1" <<'PYTHON'
+import json, sys, urllib.error, urllib.request
+try:
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sys.argv[1] + "/health/ready", timeout=2)
+except urllib.error.HTTPError as answer:
+    found = json.load(answer)
+    if found["failed"]:
+        sys.exit(print(f"failed: the server is not ready: {found['reason']}", file=sys.stderr) or 3)
+    sys.exit(1)
+except OSError:
+    sys.exit(1)
+PYTHON
 }
 
 stop_server() {

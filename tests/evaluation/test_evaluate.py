@@ -42,11 +42,11 @@ def server(room: Path) -> Iterator[str]:
     try:
         for _ in range(240):
             try:
-                requests.get(f"http://127.0.0.1:{port}/health", timeout=1)
-                break
+                if requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=1).ok:
+                    break
             except requests.RequestException:
                 assert process.poll() is None, "the server ended"
-                time.sleep(0.25)
+            time.sleep(0.25)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

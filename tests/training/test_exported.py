@@ -64,7 +64,7 @@ def _predicted(
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
     parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
     apply.put_on(parts, bases.recognise(file, miniature).adapter, "trained")
-    apply.weigh(parts, {"trained": 1.0})
+    apply.weigh(apply.adapted_modules(parts), {"trained": 1.0})
     caption = (prepared / name).with_suffix(".txt").read_text().strip()
     states, pooled = SDXL.encode_prompts(pipeline, [caption])
     with torch.no_grad():

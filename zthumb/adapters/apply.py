@@ -6,8 +6,9 @@ of modules whose rank is not the usual one and knows no DoRA or text projection 
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -30,21 +31,41 @@ def put_on(parts: Parts, adapter: Adapter, name: str) -> None:
         _inject(model, {_path_in(model, path): layer for path, layer in adapter.of(part).items()}, name)
 
 
-def weigh(parts: Parts, weights: Mapping[str, float]) -> None:
-    """Let the named adapters count with these weights, and no other at all. A weight of 0 is the base.
+def adapted_modules(parts: Parts) -> list[Any]:
+    """The modules that have an adapter on; it changes when one is put on or taken off."""
+    return [module for model in parts.values() for module in _adapted(model)]
+
+
+def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
+    """Let the named adapters count with these weights in all ``adapted_modules``, and no other at all. A weight of 0 is the base.
 
     Between 0 and 1 a DoRA's norms go evenly from the base's to its own.
     """
     counting = {name: weight for name, weight in weights.items() if weight != 0}
-    for model in parts.values():
-        for module in _adapted(model):
-            there = [name for name in counting if name in module.lora_A]
+    for module in modules:
+        there = [name for name in counting if name in module.lora_A]
+        if module.active_adapters != there:
             module.set_adapter(there, inference_mode=True)
-            for name in there:
-                module.set_scale(name, counting[name])
-                if name in module.lora_magnitude_vector:
-                    norms = module.lora_magnitude_vector[name]
-                    norms.weight.data.copy_(getattr(norms, _UNTOUCHED).lerp(getattr(norms, _TRAINED), counting[name]))
+        for name in there:
+            module.set_scale(name, counting[name])
+            if name in module.lora_magnitude_vector:
+                norms = module.lora_magnitude_vector[name]
+                norms.weight.data.copy_(getattr(norms, _UNTOUCHED).lerp(getattr(norms, _TRAINED), counting[name]))
+
+
+def remove(parts: Parts, name: str) -> None:
+    """Remove the adapter called ``name`` alone; with the last one goes all that held them."""
+    for model in parts.values():
+        others = set()
+        for module in _adapted(model):
+            if name in module.lora_A:
+                # PEFT would let another one count in its place.
+                module.set_adapter([each for each in module.active_adapters if each != name], inference_mode=True)
+                module.delete_adapter(name)
+            others |= set(module.lora_A)
+        getattr(model, "peft_config", {}).pop(name, None)
+        if not others:
+            take_off({"model": model})
 
 
 def take_off(parts: Parts) -> None:
@@ -60,10 +81,9 @@ def take_off(parts: Parts) -> None:
 
 def work_in(parts: Parts) -> None:
     """Add the adapters, as they are weighed, to the base's weights, and take them off."""
-    for model in parts.values():
-        for module in _adapted(model):
-            if module.active_adapters:
-                module.merge()
+    for module in adapted_modules(parts):
+        if module.active_adapters:
+            module.merge()
     take_off(parts)
 
 
@@ -81,7 +101,10 @@ def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
         target_modules=sorted(ranks),
         use_dora=any(layer.magnitude is not None for layer in layers.values()),
     )
-    inject_adapter_in_model(config, model, adapter_name=name)
+    with warnings.catch_warnings():
+        # That there is another adapter already is what is wanted.
+        warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
+        inject_adapter_in_model(config, model, adapter_name=name)
     added = [module for module in _adapted(model) if name in module.lora_A]
     for module in added:
         if name in module.lora_magnitude_vector:

@@ -33,7 +33,7 @@ def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) ->
     names = [f"adapter-{number}" for number in range(len(weighted))]
     for name, (adapter, _) in zip(names, weighted, strict=True):
         apply.put_on(parts, adapter, name)
-    apply.weigh(parts, {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
+    apply.weigh(apply.adapted_modules(parts), {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
     apply.work_in(parts)
     for part in (*parts, *others):
         getattr(pipeline, part).to(_precision(base / part))

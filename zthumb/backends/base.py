@@ -3,70 +3,75 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from zthumb.adapters.loaded import Lora
+    from zthumb.painting.painter import Picture, Watch
 
-@dataclass(frozen=True)
-class Picture:
-    """What one picture is made from. Width and height in pixels, both multiples of 8."""
-
-    prompt: str
-    negative_prompt: str | None
-    width: int
-    height: int
-    seed: int
-    steps: int
-    guidance_scale: float
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
-class Lora:
-    """An adapter to apply and how strongly; a scale of 0 is the base, 1 the adapter as trained."""
+class Options:
+    """How a backend runs its base.
 
-    path: Path
-    scale: float
+    ``precision`` auto is bf16 on a GPU and fp32 on a CPU. Pictures larger than ``tile`` pixels are decoded in tiles.
+    ``channels_last`` lays weights out as convolutions on GPUs like them, ``compile`` compiles the denoiser's repeated blocks.
+    Adapters that lie ready take at most ``adapter_bytes``.
+    """
+
+    precision: Precision = "auto"
+    tile: int | None = None
+    channels_last: bool = False
+    compile: bool = False
+    adapter_bytes: int = 2**30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a backend can be asked for: the fewest and most steps, the range of the guidance scale, and both's defaults."""
+
+    steps: tuple[int, int]
+    default_steps: int
+    guidance_scale: tuple[float, float]
+    default_guidance_scale: float
 
 
 class BaseBackend(ABC):
-    """A loaded base model that paints pictures, with at most one adapter on it at a time."""
+    """A loaded base model that paints pictures, with the adapters that a request names and no other."""
 
     name: str
+    limits: Limits
     family: str
     base_sha256: str
     native_resolution: int
     """Width and height in pixels that the base was trained at."""
 
     @abstractmethod
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Options) -> None:
         """Load the base in ``folder``."""
 
     @abstractmethod
-    def generate(self, picture: Picture) -> Image.Image:
-        """Paint one picture. The same ``Picture`` and adapter give the same pixels, whatever was painted before."""
+    def scheduler_name(self, asked: str | None) -> str:
+        """The name of the scheduler that a picture with ``asked`` is painted with."""
 
     @abstractmethod
-    def apply_lora(self, lora: Lora) -> str:
-        """Put an adapter onto the base and return the file's SHA-256; ``BadInput`` when it does not fit."""
+    def paint(self, pictures: Sequence[Picture], watch: Watch) -> list[Image.Image]:
+        """Paint pictures that differ in prompts and seeds alone.
+
+        The same ``Picture`` alone under the same adapters gives the same pixels, whatever was painted before.
+        """
 
     @abstractmethod
-    def remove_lora(self) -> None:
-        """The inverse of ``apply_lora``: afterwards the base is bit-identical to one never touched."""
+    def under(self, loras: Sequence[Lora]) -> AbstractContextManager[list[str]]:
+        """These adapters, and no others, count inside the block; yields their SHA-256.
 
-    @contextmanager
-    def lora_applied(self, lora: Lora | None) -> Iterator[str | None]:
-        """The adapter applied inside the block and gone after it, whatever happens in between; yields its SHA-256."""
-        if lora is None:
-            yield None
-            return
-        digest = self.apply_lora(lora)
-        try:
-            yield digest
-        finally:
-            self.remove_lora()
+        ``BadInput`` when one does not fit. Outside, the base is bit-identical to one never touched.
+        """

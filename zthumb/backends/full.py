@@ -1,62 +1,57 @@
-"""The whole model in full precision, any number of steps, with guidance."""
+"""The whole model, any number of steps, with guidance."""
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from zthumb import families
-from zthumb.adapters import apply, reader, skeleton
-from zthumb.backends.base import BaseBackend, Lora, Picture
+from zthumb.adapters import skeleton
+from zthumb.adapters.loaded import LoadedAdapters, Lora
+from zthumb.backends.base import BaseBackend, Limits, Options
+from zthumb.painting.painter import Painter, Picture, Watch
 from zthumb.sources.local import family_of, hash_base
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_ADAPTER = "request"
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Backend(BaseBackend):
-    """A diffusers pipeline: bf16 on a GPU, fp32 on a CPU."""
+    """A diffusers pipeline."""
 
     name = "full"
+    limits = Limits(steps=(1, 150), default_steps=25, guidance_scale=(0.0, 30.0), default_guidance_scale=5.0)
+    spacing: str | None = None
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Options) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        self.family = family_of(folder)
-        self.base_sha256 = hash_base(folder)
+        self.family, self.base_sha256 = family_of(folder), hash_base(folder)
         family = families.get(self.family)
-        self._pipeline = family.load(folder, dtype, device)
-        self._parts = {part: getattr(self._pipeline, part) for part in family.adapted_parts}
-        self._skeleton = skeleton.of_parts(folder.name, self._parts)
-        self.native_resolution = self._pipeline.unet.config.sample_size * self._pipeline.vae_scale_factor
+        pipeline = family.load(folder, _dtype(options, device), device)
+        denoiser, parts = family.denoiser(pipeline), {part: getattr(pipeline, part) for part in family.adapted_parts}
+        if options.channels_last:
+            denoiser.to(memory_format=torch.channels_last)
+        self._adapters = LoadedAdapters(parts, skeleton.of_parts(folder.name, parts), options.adapter_bytes)
+        if options.compile:
+            denoiser.compile_repeated_blocks()
+        self._painter = Painter(pipeline, family, options.tile, self.spacing)
+        self.native_resolution = denoiser.config.sample_size * pipeline.vae_scale_factor
 
-    def generate(self, picture: Picture) -> "Image.Image":
-        # A scheduler keeps its place in the schedule: each picture gets a fresh one.
-        self._pipeline.scheduler = type(self._pipeline.scheduler).from_config(self._pipeline.scheduler.config)
-        made: Image.Image = self._pipeline(
-            prompt=picture.prompt,
-            negative_prompt=picture.negative_prompt,
-            width=picture.width,
-            height=picture.height,
-            num_inference_steps=picture.steps,
-            guidance_scale=picture.guidance_scale,
-            generator=torch.Generator().manual_seed(picture.seed),
-        ).images[0]
-        return made
+    def scheduler_name(self, asked: str | None) -> str:
+        return self._painter.scheduler_name(asked)
 
-    def apply_lora(self, lora: Lora) -> str:
-        adapter = reader.load(lora.path, self._skeleton)
-        digest = reader.hash_of(lora.path)
-        try:
-            apply.put_on(self._parts, adapter, _ADAPTER)
-            apply.weigh(self._parts, {_ADAPTER: lora.scale})
-        except BaseException:
-            # Part of the adapter may be on already.
-            self.remove_lora()
-            raise
-        return digest
+    def paint(self, pictures: Sequence[Picture], watch: Watch) -> list["Image.Image"]:
+        return self._painter.paint(pictures, watch)
 
-    def remove_lora(self) -> None:
-        apply.take_off(self._parts)
+    def under(self, loras: Sequence[Lora]) -> AbstractContextManager[list[str]]:
+        return self._adapters.counting(loras)
+
+
+def _dtype(options: Options, device: torch.device) -> torch.dtype:
+    if options.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return _DTYPES[options.precision]

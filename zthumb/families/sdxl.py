@@ -86,8 +86,7 @@ class SDXL(Family):
     def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
         import torch
 
-        # SDXL's autoencoder overflows in fp16.
-        vae = pipeline.vae.to(torch.float32)
+        vae = _in_full_precision(pipeline.vae)
         with torch.no_grad():
             latents = vae.encode(pictures.to(vae.device, vae.dtype)).latent_dist.mean
         scaled: Tensor = (latents * vae.config.scaling_factor).float()
@@ -96,7 +95,7 @@ class SDXL(Family):
     def decode_pictures(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
         import torch
 
-        vae = pipeline.vae.to(torch.float32)
+        vae = _in_full_precision(pipeline.vae)
         with torch.no_grad(), _tiled(vae, tile):
             pictures: Tensor = vae.decode(latents.float() / vae.config.scaling_factor).sample
         return pictures.clamp(-1, 1)
@@ -156,6 +155,13 @@ class SDXL(Family):
         added = {"text_embeds": conditioning.pooled, "time_ids": conditioning.time_ids}
         predicted: Tensor = denoiser(noisy, timesteps, conditioning.states, added_cond_kwargs=added).sample
         return predicted
+
+
+def _in_full_precision(vae: Any) -> Any:
+    """SDXL's autoencoder in fp32, for it overflows in fp16."""
+    import torch
+
+    return vae if vae.dtype == torch.float32 else vae.to(torch.float32)
 
 
 @contextlib.contextmanager

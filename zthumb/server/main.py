@@ -13,7 +13,9 @@ from foundation.errors import DONE, BadInput, command
 from zthumb.server.settings import Settings
 from zthumb.sources.offline import stay_offline
 
-DESCRIPTION = "Serve a base model and its adapters: POST /generate, GET /models, GET /health; the API is described at /docs."
+DESCRIPTION = (
+    "Serve a base model and its adapters: POST /generate, GET /models, GET /health/ready; the API is described at /docs."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +41,7 @@ def serve(arguments: argparse.Namespace) -> int:
         import uvicorn
 
         from zthumb.server.app import create_app
-        from zthumb.sources.local import find_base
 
-        find_base(settings.model)
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
         print(f"zthumb serves {settings.model} at http://{settings.host}:{listener.getsockname()[1]}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):

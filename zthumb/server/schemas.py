@@ -1,10 +1,32 @@
 """What the API takes and answers. Unknown fields are refused."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from zthumb.painting.schedulers import SchedulerName
 
 MAX_SEED = 2**63 - 1
+MAX_BATCH = 16
+MAX_LORAS = 8
+Variant = Literal["auto", "full", "turbo"]
+OutputFormat = Literal["png", "jpeg", "webp"]
+
+
+class LoraRequest(BaseModel):
+    """An adapter, by the id of its folder in models/lora or by its path in the models folder, and how strongly it counts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str | None = Field(default=None, max_length=200, description="a folder of models/lora")
+    path: str | None = Field(default=None, max_length=1000, description="a file or folder inside the models folder")
+    weight: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")
+
+    @model_validator(mode="after")
+    def _is_named_once(self) -> Self:
+        if (self.id is None) == (self.path is None):
+            raise ValueError("name an adapter by either its id or its path")
+        return self
 
 
 class GenerateRequest(BaseModel):
@@ -12,7 +34,13 @@ class GenerateRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"prompt": "a photo of a red star on a blue background", "seed": 7}]},
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a photo of a red star on a blue background", "seed": 7},
+                {"prompt": "a photo of a red zbadge", "loras": [{"id": "demo", "weight": 0.8}], "scheduler": "dpmpp_2m_karras"},
+                {"prompt": "a photo of a red star", "variant": "turbo", "steps": 2},
+            ]
+        },
     )
 
     prompt: str = Field(max_length=10_000)
@@ -20,13 +48,24 @@ class GenerateRequest(BaseModel):
     width: int | None = Field(default=None, ge=64, le=2048, multiple_of=8, description="pixels; default: the base's own")
     height: int | None = Field(default=None, ge=64, le=2048, multiple_of=8, description="pixels; default: the base's own")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="of the first picture; drawn and reported if missing")
-    steps: int = Field(default=25, ge=1, le=150)
-    cfg: float = Field(default=5.0, ge=0, le=30, description="guidance scale")
-    batch: int = Field(default=1, ge=1, le=16, description="number of pictures; their seeds count up from the first")
-    variant: Literal["auto", "full"] = "auto"
-    output_format: Literal["png", "jpeg", "webp"] = "png"
+    steps: int | None = Field(default=None, ge=1, le=150, description="default: the variant's own")
+    cfg: float | None = Field(default=None, ge=0, le=30, description="guidance scale; default: the variant's own")
+    scheduler: SchedulerName | None = Field(default=None, description="default: the base's own")
+    batch: int = Field(default=1, ge=1, le=MAX_BATCH, description="number of pictures; their seeds count up from the first")
+    deterministic: bool = Field(
+        default=False, description="paint each picture alone, so that it is the same to the last bit whatever else is asked for"
+    )
+    variant: Variant = Field(default="auto", description="auto takes the first that is here and fits: full, then turbo")
+    output_format: OutputFormat = "png"
     lora_path: str | None = Field(default=None, max_length=1000, description="an adapter inside the models folder")
     lora_scale: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")
+    loras: list[LoraRequest] = Field(default=[], max_length=MAX_LORAS, description="several adapters at once")
+
+    @model_validator(mode="after")
+    def _names_adapters_in_one_way(self) -> Self:
+        if self.loras and (self.lora_path is not None or self.lora_scale is not None):
+            raise ValueError("name adapters either in loras or by lora_path and lora_scale")
+        return self
 
 
 class GeneratedImage(BaseModel):
@@ -37,24 +76,36 @@ class GeneratedImage(BaseModel):
 
 
 class AppliedLora(BaseModel):
-    """The adapter the pictures were made with."""
+    """An adapter the pictures were made with."""
 
     path: str
-    scale: float
+    weight: float
     sha256: str
 
 
+class Timings(BaseModel):
+    """Seconds: waiting for others, putting adapters on, painting (with those of other requests it was painted with)."""
+
+    queue: float
+    lora: float
+    generate: float
+
+
 class Meta(BaseModel):
-    """How the pictures were made."""
+    """How the pictures were made. ``together`` is the number of pictures that were painted at once."""
 
     backend: str
     variant: str
+    why: str = Field(description="why this backend")
+    scheduler: str
     steps: int
     cfg: float
     width: int
     height: int
-    timings: dict[str, float] = Field(description="seconds")
-    lora: AppliedLora | None
+    together: int
+    timings: Timings
+    peak_memory_mb: float
+    loras: list[AppliedLora]
 
 
 class GenerateAnswer(BaseModel):
@@ -74,13 +125,43 @@ class ModelsAnswer(BaseModel):
     backends: list[str]
     resolution: int
     loras: list[str] = Field(description="adapters in the models folder, as lora_path takes them")
+    lora_ids: list[str] = Field(description="the same by the folders of models/lora they are in")
     lora_loaded: bool
     lora_path: str | None
     lora_scale: float
 
 
-class HealthAnswer(BaseModel):
-    """``ready`` is true once a real picture was made."""
+class BackendCapabilities(BaseModel):
+    """What one variant can be asked for."""
+
+    base: str
+    is_loaded: bool
+    steps: tuple[int, int]
+    default_steps: int
+    cfg: tuple[float, float]
+    default_cfg: float
+
+
+class CapabilitiesAnswer(BaseModel):
+    """What this server can do, and the limits of a request."""
+
+    variants: dict[str, BackendCapabilities]
+    schedulers: list[str]
+    output_formats: list[str]
+    max_batch: int
+    max_loras: int
+    size: tuple[int, int] = Field(description="smallest and largest edge in pixels, in multiples of 8")
+
+
+class LiveAnswer(BaseModel):
+    """The process answers."""
 
     status: Literal["ok"]
+
+
+class ReadyAnswer(BaseModel):
+    """``ready`` is true once a real picture was made; if it never can be, ``failed`` is true and ``reason`` says why."""
+
     ready: bool
+    failed: bool
+    reason: str | None

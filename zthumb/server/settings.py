@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zthumb.backends.base import Options, Precision
+
 
 class Settings(BaseSettings):
     """Settings of one server. Each is read from the environment; the command line may override host, port and model."""
@@ -12,7 +14,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ZTHUMB_", env_ignore_empty=True, frozen=True, populate_by_name=True)
 
     model: str = Field(default="models/mini-sdxl", validation_alias="MODEL", description="the base model")
-    models_folder: Path = Field(default=Path("models"), description="the folder that every lora_path must lie in")
+    turbo_model: str | None = Field(
+        default=None, description="the base of variant turbo; by default the folder called as MODEL with -turbo after it"
+    )
+    models_folder: Path = Field(default=Path("models"), description="the folder that every adapter must lie in")
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
     lora_path: str | None = Field(
@@ -27,3 +32,20 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("Z_LORA_SCALE", "ZTHUMB_LORA_SCALE"),
         description="the scale of requests that give none",
     )
+    precision: Precision = Field(default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU and fp32 on a CPU")
+    tile: int | None = Field(
+        default=None, ge=64, multiple_of=8, description="decode pictures larger than so many pixels in tiles: less memory"
+    )
+    channels_last: bool = Field(default=False, description="lay weights out channels-last, which GPUs like")
+    compile: bool = Field(default=False, description="compile the denoiser's repeated blocks: slow to start, faster after")
+    adapter_memory_mb: int = Field(default=1024, ge=1, description="room for adapters that lie ready, in MiB")
+    queue_room: int = Field(
+        default=4000, ge=1, description="the most that may wait, in steps of one picture of the base's own size; beyond it 429"
+    )
+    together: int = Field(default=8, ge=1, le=64, description="how many pictures of like requests are painted at once")
+    timeout_s: float = Field(default=600, gt=0, description="a request that takes longer, waiting included, is given up")
+
+    @property
+    def options(self) -> Options:
+        """How backends run their bases."""
+        return Options(self.precision, self.tile, self.channels_last, self.compile, self.adapter_memory_mb * 2**20)

@@ -1,121 +1,128 @@
-"""The one place where pictures are made: the backend, the thread it works in, and the adapters a request may name."""
+"""The one place where pictures are made: the backends there are, which of them an order goes to, and how tickets are painted."""
 
-import base64
-import io
-import secrets
+import resource
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image
+import torch
 
 from foundation.errors import BadInput
 from zthumb import backends
-from zthumb.backends.base import Lora, Picture
-from zthumb.server.schemas import AppliedLora, GenerateAnswer, GeneratedImage, GenerateRequest, Meta, ModelsAnswer
+from zthumb.backends.base import BaseBackend, Limits
+from zthumb.memory import room
+from zthumb.painting.painter import Picture
+from zthumb.server.dispatcher import Cancelled, Painted, Ticket
+from zthumb.server.orders import installed
 from zthumb.server.settings import Settings
 from zthumb.sources.local import find_base
 
-_SEEDS = 2**32
+if TYPE_CHECKING:
+    from PIL import Image
+
+_HEADROOM = 1.3
+"""What painting takes, as a multiple of the weights, for the choice of a variant."""
 
 
 class Studio:
-    """A loaded backend that answers one request at a time."""
+    """Backends, loaded when they are first asked for. All but ``choose`` and what tells of them is for the painter's thread."""
 
     def __init__(self, settings: Settings) -> None:
-        """Load the base and paint one picture in one step, with the default adapter on it, to know that everything works."""
         self.settings = settings
-        # The model is loaded and used in one thread alone. Two threads that multiply matrices have twice as many workers as there
-        # are processors, even while one is idle: those then sleep where they would wait, and a small picture takes twice as long.
-        self._painter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="painter")
-        self._backend = self._painter.submit(backends.get("full"), find_base(settings.model)).result()
-        self.generate(GenerateRequest(prompt="", steps=1, seed=0))
+        self.installed: Mapping[str, Path] = installed(settings)
+        if not self.installed:
+            find_base(settings.model)  # says how to get it
+        self._loaded: dict[str, BaseBackend] = {}
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def generate(self, request: GenerateRequest) -> GenerateAnswer:
-        """Make the pictures of one request. ``BadInput`` when the adapter it names cannot be used."""
-        lora = self._lora(request)
-        seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
-        size = self._backend.native_resolution
-        width, height = request.width or size, request.height or size
-        asked = [
-            Picture(request.prompt, request.negative_prompt, width, height, seed + turn, request.steps, request.cfg)
-            for turn in range(request.batch)
-        ]
-        pictures, digest, timings = self._painter.submit(self._paint, asked, lora).result()
-        named = AppliedLora(path=self._name(lora.path), scale=lora.scale, sha256=digest) if lora and digest else None
-        return GenerateAnswer(
-            images=[
-                GeneratedImage(seed=seed + turn, b64_json=_encode(picture, request.output_format))
-                for turn, picture in enumerate(pictures)
-            ],
-            meta=Meta(
-                backend=self._backend.name,
-                variant=self._backend.name,
-                steps=request.steps,
-                cfg=request.cfg,
-                width=width,
-                height=height,
-                timings=timings,
-                lora=named,
-            ),
-            warnings=[],
-        )
+    def choose(self, asked: str) -> tuple[str, str]:
+        """The variant for a request that ``asked`` for one, and why; ``BadInput`` when it is not here."""
+        if asked != "auto":
+            if asked not in self.installed:
+                raise BadInput(f"variant: no base for {asked} is here; there are {', '.join(self.installed)}.")
+            return asked, "it was asked for"
+        free, told = room.free(self._device), list[str]()
+        for name, folder in self.installed.items():
+            needed = 0 if name in self._loaded else room.weights(folder, self._element) * _HEADROOM
+            if needed <= free:
+                how = "is loaded" if name in self._loaded else f"needs {_gib(needed)} of {_gib(free)} that are free"
+                return name, "; ".join([*told, f"{name} {how}"])
+            told.append(f"{name} would need {_gib(needed)} of {_gib(free)} that are free")
+        last = next(iter(self.installed))
+        return last, "; ".join([*told, f"{last} is tried all the same"])
 
-    def models(self) -> ModelsAnswer:
-        """What is served."""
-        return ModelsAnswer(
-            base=self.settings.model,
-            base_sha256=self._backend.base_sha256,
-            family=self._backend.family,
-            backends=backends.names(),
-            resolution=self._backend.native_resolution,
-            loras=self._loras(),
-            lora_loaded=self.settings.lora_path is not None,
-            lora_path=self.settings.lora_path,
-            lora_scale=self.settings.lora_scale,
-        )
+    def limits(self, name: str) -> Limits:
+        """What the variant called ``name`` can be asked for."""
+        return backends.get(name).limits
 
-    def _paint(self, asked: list[Picture], lora: Lora | None) -> tuple[list[Image.Image], str | None, dict[str, float]]:
-        """The pictures, the hash of the adapter that was on for them, and how long both took in seconds."""
-        started = time.perf_counter()
-        with self._backend.lora_applied(lora) as digest:
-            applied = time.perf_counter()
-            pictures = [self._backend.generate(picture) for picture in asked]
-        finished = time.perf_counter()
-        return pictures, digest, {"lora": round(applied - started, 4), "generate": round(finished - applied, 4)}
+    def loaded(self, name: str) -> BaseBackend | None:
+        """The backend called ``name``, if it was asked for before."""
+        return self._loaded.get(name)
 
-    def _lora(self, request: GenerateRequest) -> Lora | None:
-        path = request.lora_path or self.settings.lora_path
-        if path is None:
-            if request.lora_scale is not None:
-                raise BadInput("lora_scale: given without lora_path, and this server has no adapter of its own.")
-            return None
-        scale = self.settings.lora_scale if request.lora_scale is None else request.lora_scale
-        return Lora(self._inside(path), scale)
+    def backend(self, name: str) -> BaseBackend:
+        """The backend called ``name``, loaded now if need be."""
+        if name not in self._loaded:
+            self._loaded[name] = backends.get(name)(find_base(str(self.installed[name])), self.settings.options)
+        return self._loaded[name]
 
-    def _inside(self, path: str) -> Path:
-        """The file or folder a request means: inside the models folder even after every link on the way is followed."""
-        root = self.settings.models_folder.resolve()
-        try:
-            candidates = [(start / path).resolve() for start in (Path.cwd(), root)]
-            inside = [candidate for candidate in candidates if candidate.is_relative_to(root)]
-            there = [candidate for candidate in inside if candidate.exists()]
-        except (OSError, ValueError):
-            raise BadInput(f"lora_path: {path!r} is no path.") from None
-        if not inside:
-            raise BadInput(f"lora_path: {path!r} lies outside the models folder; give a path inside it.")
-        if not there:
-            raise BadInput(f"lora_path: nothing is at {path!r}; GET /models lists the adapters there are.")
-        return there[0]
+    def paint(self, tickets: Sequence[Ticket]) -> None:
+        """Paint tickets that go together, and set what each is done with."""
+        order, began = tickets[0].order, time.monotonic()
+        backend = self.backend(order.backend)
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        loaded = time.monotonic()
+        with backend.under(order.loras) as sha256:
+            applied = time.monotonic()
+            made = _painted(backend, tickets, self.settings.together)
+        finished = time.monotonic()
+        images = iter(made)
+        for ticket in tickets:
+            ticket.done.set_result(
+                Painted(
+                    images=tuple(next(images) for _ in ticket.order.pictures),
+                    sha256=tuple(sha256),
+                    queue_s=began - ticket.came,
+                    lora_s=applied - loaded,
+                    generate_s=finished - applied,
+                    together=1 if ticket.order.deterministic else min(len(made), self.settings.together),
+                    peak_bytes=self._peak_bytes(),
+                )
+            )
 
-    def _loras(self) -> list[str]:
-        return sorted(self._name(path) for path in self.settings.models_folder.resolve().glob("lora/*/*.safetensors"))
+    @property
+    def _element(self) -> int:
+        asked = self.settings.precision
+        return 4 if asked == "fp32" or (asked == "auto" and self._device.type == "cpu") else 2
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.settings.models_folder.resolve()).as_posix()
+    def _peak_bytes(self) -> int:
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _encode(picture: Image.Image, output_format: str) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format=output_format, **({} if output_format == "png" else {"quality": 95}))
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+def _painted(backend: BaseBackend, tickets: Sequence[Ticket], together: int) -> list["Image.Image"]:
+    """The pictures of all tickets, so many at once or, where they must be the same to the last bit, one after the other."""
+    pictures = [picture for ticket in tickets for picture in ticket.order.pictures]
+    groups = list(_groups(pictures, 1 if tickets[0].order.deterministic else together))
+    done, made = 0, list["Image.Image"]()
+
+    def watch(step: int) -> None:
+        if all(ticket.is_cancelled for ticket in tickets):
+            raise Cancelled
+        for ticket in tickets:
+            ticket.progress = (done + step) / (len(groups) * pictures[0].steps)
+
+    for group in groups:
+        made += backend.paint(group, watch)
+        done += pictures[0].steps
+    return made
+
+
+def _groups(pictures: Sequence[Picture], together: int) -> Iterator[Sequence[Picture]]:
+    return (pictures[start : start + together] for start in range(0, len(pictures), together))
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"

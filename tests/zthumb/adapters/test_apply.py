@@ -40,7 +40,7 @@ def test_weights_change_by_the_weighted_sum_of_both_adapters(parts: dict[str, An
     other = Adapter({path: layer(base, path, rank=2, scale=0.3, seed=99) for path in list(adapter.layers)[::2]})
     apply.put_on(parts, adapter, "one")
     apply.put_on(parts, other, "other")
-    apply.weigh(parts, {"one": 0.5, "other": -1.0})
+    apply.weigh(apply.adapted_modules(parts), {"one": 0.5, "other": -1.0})
     apply.work_in(parts)
     after = _weights(parts)
     assert after.keys() == before.keys()
@@ -61,7 +61,7 @@ def test_weights_change_by_the_weighted_sum_of_both_adapters(parts: dict[str, An
 def test_taken_off_nothing_is_left(parts: dict[str, Any], adapter: Adapter) -> None:
     before, modules = _weights(parts), {part: dict(model.named_modules()) for part, model in parts.items()}
     apply.put_on(parts, adapter, "one")
-    apply.weigh(parts, {"one": 0.7})
+    apply.weigh(apply.adapted_modules(parts), {"one": 0.7})
     apply.take_off(parts)
     assert all(torch.equal(value, before[name]) for name, value in _weights(parts).items())
     for part, model in parts.items():
@@ -77,7 +77,7 @@ def test_a_dora_turns_the_weight_and_gives_it_its_own_norms(parts: dict[str, Any
         norms = torch.rand(base.shapes[path][0], generator=torch.Generator().manual_seed(1)) + 0.5
         layers[path] = replace(layer(base, path, scale=0.1), magnitude=norms)
     apply.put_on(parts, Adapter(layers), "one")
-    apply.weigh(parts, {"one": weight})
+    apply.weigh(apply.adapted_modules(parts), {"one": weight})
     apply.work_in(parts)
     for path, each in layers.items():
         own = before[f"{path}.weight"]
@@ -93,8 +93,8 @@ def test_only_those_that_are_weighed_count(parts: dict[str, Any], base: Skeleton
     before = _weights(parts)
     apply.put_on(parts, adapter, "everywhere")
     apply.put_on(parts, Adapter({LINEAR: layer(base, LINEAR, seed=5)}), "unet alone")
-    apply.weigh(parts, {"everywhere": 1.0, "unet alone": 1.0})
-    apply.weigh(parts, {"unet alone": 1.0})
+    apply.weigh(apply.adapted_modules(parts), {"everywhere": 1.0, "unet alone": 1.0})
+    apply.weigh(apply.adapted_modules(parts), {"unet alone": 1.0})
     assert not any(parameter.requires_grad for model in parts.values() for parameter in model.parameters())
     apply.work_in(parts)
     assert [name for name, value in _weights(parts).items() if not torch.equal(value, before[name])] == [f"{LINEAR}.weight"]

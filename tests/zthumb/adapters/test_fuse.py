@@ -24,7 +24,7 @@ def _painted(base: Path, weighted: list[tuple[Adapter, float]]) -> NDArray[np.fl
     parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
     for number, (adapter, _) in enumerate(weighted):
         apply.put_on(parts, adapter, str(number))
-    apply.weigh(parts, {str(number): weight for number, (_, weight) in enumerate(weighted)})
+    apply.weigh(apply.adapted_modules(parts), {str(number): weight for number, (_, weight) in enumerate(weighted)})
     made = pipeline("a red star", num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="np")
     image: NDArray[np.float32] = made.images[0]
     return image

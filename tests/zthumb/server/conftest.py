@@ -1,0 +1,59 @@
+"""A models folder and a server of the miniature, driven over HTTP."""
+
+import base64
+import contextlib
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.adapters import random_adapter
+from tests.conftest import MINIATURE
+from zthumb.adapters.layouts import save_diffusers, save_kohya
+from zthumb.server.app import create_app
+from zthumb.server.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with the miniature and one strong adapter in both layouts."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "mini-sdxl").symlink_to(MINIATURE)
+    adapter = random_adapter(MINIATURE)
+    (folder / "lora" / "strong").mkdir(parents=True)
+    save_kohya(adapter, folder / "lora" / "strong" / "strong.safetensors", 1, {"ss_v2": "False"})
+    save_diffusers(adapter, folder / "lora" / "strong" / "pytorch_lora_weights.safetensors")
+    return folder
+
+
+@contextlib.contextmanager
+def started(settings: Settings) -> Iterator[TestClient]:
+    """A client of a server that has made its first picture."""
+    with TestClient(create_app(settings)) as client:
+        for _ in range(1200):
+            answer = client.get("/health/ready").json()
+            assert not answer["failed"], answer["reason"]
+            if answer["ready"]:
+                break
+            time.sleep(0.05)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(models: Path) -> Iterator[TestClient]:
+    with started(Settings(model=str(models / "mini-sdxl"), models_folder=models)) as client:
+        yield client
+
+
+def pixels(answer: Any, place: int = 0) -> NDArray[np.uint8]:
+    """A picture of an answer."""
+    assert answer.status_code == 200, answer.text
+    data = base64.b64decode(answer.json()["images"][place]["b64_json"])
+    return np.asarray(Image.open(io.BytesIO(data)))

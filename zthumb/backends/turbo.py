@@ -1,0 +1,12 @@
+"""A model distilled to paint in one to four steps without guidance, as SDXL-Turbo (arXiv 2311.17042) does."""
+
+from zthumb.backends import full
+from zthumb.backends.base import Limits
+
+
+class Backend(full.Backend):
+    """The same pipeline, begun at pure noise: with so few steps the first must not lie anywhere else (arXiv 2305.08891)."""
+
+    name = "turbo"
+    limits = Limits(steps=(1, 4), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
+    spacing = "trailing"

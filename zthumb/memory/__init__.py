@@ -1,0 +1,1 @@
+"""How much memory a base takes and how much there is."""

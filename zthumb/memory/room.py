@@ -1,0 +1,45 @@
+"""How much memory a base's weights take, told by their headers, and how much this machine has free."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foundation.files import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+_MEMORY_INFO = Path("/proc/meminfo")
+
+
+def weights(folder: Path, element: int) -> int:
+    """Bytes of the weights of the base in ``folder`` with ``element`` bytes for each number; nothing of them is read."""
+    parts = [folder / name for name in read_json(folder / "model_index.json") if (folder / name).is_dir()]
+    return element * sum(_numbers(path) for part in parts for path in _files(part))
+
+
+def free(device: torch.device) -> int:
+    """Bytes that nobody uses on ``device``; for a CPU, in this machine's memory."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    lines = _MEMORY_INFO.read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+def _files(part: Path) -> Iterator[Path]:
+    """The weights of one part, of its several precisions the plain one."""
+    return (path for path in sorted(part.glob("*.safetensors")) if ".fp16." not in path.name)
+
+
+def _numbers(path: Path) -> int:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return sum(prod(told["shape"]) for name, told in header.items() if name != "__metadata__")

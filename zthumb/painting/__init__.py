@@ -1,0 +1,1 @@
+"""What every backend paints with: a pipeline, its schedulers, its adapters."""

@@ -1,0 +1,200 @@
+"""The queue in front of the painter: bounded by cost, first come first served, like requests painted together."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from zthumb.server.orders import Order
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class Cancelled(Exception):
+    """Nobody waits for these pictures any more."""
+
+
+class QueueFull(Exception):
+    """There is more to do than the server takes on; ``retry_after`` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"the queue is full; try again in about {retry_after:.0f} s")
+        self.retry_after = retry_after
+
+
+class Draining(Exception):
+    """The server ends and takes no more orders."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """The pictures of an order and how they came about: the adapters' hashes, seconds, pictures at once, peak bytes."""
+
+    images: tuple["Image.Image", ...]
+    sha256: tuple[str, ...]
+    queue_s: float
+    lora_s: float
+    generate_s: float
+    together: int
+    peak_bytes: int
+
+
+@dataclass
+class Ticket:
+    """An order in the queue or at the painter, its ``progress`` from 0 to 1.
+
+    ``done`` holds its pictures in the end, or why there are none.
+    """
+
+    order: Order
+    done: "Future[Painted]" = field(default_factory=Future)
+    progress: float = 0.0
+    is_cancelled: bool = False
+    came: float = field(default_factory=time.monotonic)
+    began: float | None = None
+
+    def cancel(self) -> None:
+        """Give it up: before it begins, or at its next step."""
+        self.is_cancelled = True
+
+
+Result = TypeVar("Result")
+
+Paint = Callable[[Sequence[Ticket]], None]
+"""Paints tickets that go together and sets what each is done with; what it raises is what all of them are done with."""
+
+
+class Dispatcher:
+    """Takes orders from any thread and has them painted in one, the only one that ever touches a model.
+
+    Two threads that multiply matrices have twice as many workers as there are processors, even while one is idle: those then
+    sleep where they would wait, and a small picture takes twice as long.
+    """
+
+    def __init__(self, paint: Paint, room: float, together: int) -> None:
+        self._paint, self._room, self._together = paint, room, together
+        self._waiting: deque[Ticket] = deque()
+        self._at_work: list[Ticket] = []
+        self._calls: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._seconds_per_cost = 0.1
+        self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
+        self._thread.start()
+
+    def submit(self, order: Order) -> Ticket:
+        """Put an order at the end of the queue; ``QueueFull`` when there is no room, ``Draining`` when the server ends."""
+        with self._changed:
+            if self._is_closed:
+                raise Draining
+            if self._waiting and self._cost(self._waiting) + order.cost > self._room:
+                raise QueueFull(max(1.0, self.seconds_for(order.cost)))
+            ticket = Ticket(order)
+            self._waiting.append(ticket)
+            self._changed.notify_all()
+            return ticket
+
+    def call(self, work: Callable[[], Result]) -> "Future[Result]":
+        """Have something else done in the painter's thread, before all orders."""
+        called: Future[Result] = Future()
+
+        def do() -> None:
+            try:
+                called.set_result(work())
+            except BaseException as error:
+                called.set_exception(error)
+
+        with self._changed:
+            self._calls.append(do)
+            self._changed.notify_all()
+        return called
+
+    def position(self, ticket: Ticket) -> int:
+        """How many tickets are before it; 0 for the next one and for one that is being painted."""
+        with self._changed:
+            return self._waiting.index(ticket) if ticket in self._waiting else 0
+
+    def seconds_for(self, cost: float) -> float:
+        """About how long work of ``cost`` takes here."""
+        return cost * self._seconds_per_cost
+
+    def seconds_left(self, ticket: Ticket) -> float:
+        """About how long until it is done, from what the last ones took."""
+        with self._changed:
+            before = list(self._waiting)[: self._waiting.index(ticket)] if ticket in self._waiting else []
+            busy = [each for each in self._at_work if each is not ticket]
+            return self.seconds_for(self._cost(before) + sum(_left(each) for each in busy) + _left(ticket))
+
+    @property
+    def depth(self) -> int:
+        """How many tickets wait."""
+        return len(self._waiting)
+
+    def close(self, timeout: float) -> None:
+        """Take no more orders, finish those there are within ``timeout`` seconds, give up the rest."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        for ticket in [*self._waiting, *self._at_work]:
+            ticket.cancel()
+        self._thread.join(timeout=10)
+
+    def _work(self) -> None:
+        while (tickets := self._next()) is not None:
+            while self._calls:
+                self._calls.popleft()()
+            if not tickets:
+                continue
+            started = time.monotonic()
+            for ticket in tickets:
+                ticket.began = started
+            try:
+                self._paint(tickets)
+            except BaseException as error:
+                for ticket in tickets:
+                    if not ticket.done.done():
+                        ticket.done.set_exception(error)
+            else:
+                took = (time.monotonic() - started) / self._cost(tickets)
+                self._seconds_per_cost = 0.7 * self._seconds_per_cost + 0.3 * took
+            with self._changed:
+                self._at_work = []
+
+    def _next(self) -> list[Ticket] | None:
+        """The first ticket and those that go with it, or none where there is something else to do; None at the end."""
+        with self._changed:
+            while True:
+                for ticket in [each for each in self._waiting if each.is_cancelled]:
+                    self._waiting.remove(ticket)
+                    ticket.done.set_exception(Cancelled())
+                if self._calls or self._waiting:
+                    break
+                if self._is_closed:
+                    return None
+                # Now and then looked at without a call: a ticket in the queue is cancelled without one.
+                self._changed.wait(timeout=1)
+            if self._calls:
+                return []
+            first = self._waiting.popleft()
+            chosen, count = [first], len(first.order.pictures)
+            for other in list(self._waiting):
+                more = len(other.order.pictures)
+                if first.order.goes_with(other.order) and count + more <= self._together:
+                    self._waiting.remove(other)
+                    chosen.append(other)
+                    count += more
+            self._at_work = chosen
+            return chosen
+
+    @staticmethod
+    def _cost(tickets: Sequence[Ticket] | deque[Ticket]) -> float:
+        return sum(ticket.order.cost for ticket in tickets)
+
+
+def _left(ticket: Ticket) -> float:
+    return ticket.order.cost * (1 - ticket.progress)

@@ -1,0 +1,34 @@
+"""What this server is, what it can do, and how it is."""
+
+from fastapi import APIRouter, Response
+
+from zthumb.server.routes.asking import Asked
+from zthumb.server.schemas import CapabilitiesAnswer, LiveAnswer, ModelsAnswer, ReadyAnswer
+
+router = APIRouter(tags=["about"])
+
+
+@router.get("/models")
+def models(service: Asked) -> ModelsAnswer:
+    """What this server serves."""
+    return service.models()
+
+
+@router.get("/capabilities")
+def capabilities(service: Asked) -> CapabilitiesAnswer:
+    """What can be asked for, and within which limits."""
+    return service.capabilities()
+
+
+@router.get("/health/live")
+def live() -> LiveAnswer:
+    """Answers as long as the process does."""
+    return LiveAnswer(status="ok")
+
+
+@router.get("/health/ready", responses={503: {"model": ReadyAnswer}})
+def ready(service: Asked, response: Response) -> ReadyAnswer:
+    """200 once the base is loaded and has made a picture, 503 before that or when it never will."""
+    found = service.ready()
+    response.status_code = 200 if found.ready else 503
+    return found

@@ -1,0 +1,195 @@
+"""What the routes ask: orders taken, waited for and answered, and whether the server is ready."""
+
+import asyncio
+import base64
+import io
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from foundation.errors import BadInput
+from zthumb import backends
+from zthumb.server.dispatcher import Dispatcher, Painted, Ticket
+from zthumb.server.orders import Order, Orders
+from zthumb.server.schemas import (
+    MAX_BATCH,
+    MAX_LORAS,
+    AppliedLora,
+    BackendCapabilities,
+    CapabilitiesAnswer,
+    GenerateAnswer,
+    GeneratedImage,
+    GenerateRequest,
+    Meta,
+    ModelsAnswer,
+    OutputFormat,
+    ReadyAnswer,
+    Timings,
+)
+from zthumb.server.settings import Settings
+from zthumb.server.studio import Studio
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_LOG = logging.getLogger("zthumb")
+_LOOK_S = 0.1
+"""How often a waiting request looks whether its client is still there."""
+
+
+class NotReady(Exception):
+    """The base is not loaded yet, or cannot be; the message says which."""
+
+
+class TookTooLong(Exception):
+    """A request was given up after the time it is allowed."""
+
+
+class Service:
+    """One server: a studio behind a dispatcher. It is ready once it has made a real picture."""
+
+    def __init__(self, settings: Settings) -> None:
+        """``BadInput`` when there is no base."""
+        self.settings = settings
+        self.studio = Studio(settings)
+        self.dispatcher: Dispatcher | None = None
+        self._orders: Orders | None = None
+        self._failure: str | None = None
+
+    async def start(self) -> None:
+        """Load the base in the painter's thread and make a picture, with the default adapter on it, before any request's."""
+        self.dispatcher = Dispatcher(self.studio.paint, self.settings.queue_room, self.settings.together)
+        try:
+            name, _ = self.studio.choose("auto")
+            backend = await asyncio.wrap_future(self.dispatcher.call(lambda: self.studio.backend(name)))
+            orders = Orders(self.settings, backend.native_resolution)
+            first = GenerateRequest(prompt="", steps=1, seed=0)
+            await asyncio.wrap_future(self.dispatcher.submit(orders.of(first, name, "", backend.limits)).done)
+            self._orders = orders
+        except Exception as error:
+            # Whatever it is, the server stays to say so.
+            told = isinstance(error, BadInput)
+            self._failure = str(error) if told else f"the base cannot be loaded ({type(error).__name__})"
+            _LOG.error("zthumb is not ready: %s", self._failure, exc_info=not told)
+
+    async def stop(self, timeout: float) -> None:
+        """Finish what was begun and end."""
+        if self.dispatcher is not None:
+            await asyncio.to_thread(self.dispatcher.close, timeout)
+
+    def ready(self) -> ReadyAnswer:
+        """Whether a real picture was made."""
+        return ReadyAnswer(ready=self._orders is not None, failed=self._failure is not None, reason=self._failure)
+
+    @property
+    def orders(self) -> Orders:
+        """Makes orders out of requests; ``NotReady`` before the first picture."""
+        if self._orders is None:
+            raise NotReady(self._failure or "the base is being loaded; GET /health/ready tells when it is")
+        return self._orders
+
+    def order(self, request: GenerateRequest) -> Order:
+        """What ``request`` means; ``BadInput`` says what of it cannot be."""
+        orders = self.orders
+        name, why = self.studio.choose(request.variant)
+        return orders.of(request, name, why, self.studio.limits(name))
+
+    async def generate(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerateAnswer:
+        """Make the pictures of one request; they are given up when the client ``is_gone`` or it takes too long."""
+        order = self.order(request)
+        assert self.dispatcher is not None
+        ticket = self.dispatcher.submit(order)
+        painted = await self._wait(ticket, is_gone)
+        return await asyncio.to_thread(self._answer, order, painted, request.output_format)
+
+    async def _wait(self, ticket: Ticket, is_gone: Callable[[], Awaitable[bool]]) -> Painted:
+        waiting = asyncio.wrap_future(ticket.done)
+        deadline = asyncio.get_running_loop().time() + self.settings.timeout_s
+        while not waiting.done():
+            await asyncio.wait([waiting], timeout=_LOOK_S)
+            is_late = asyncio.get_running_loop().time() > deadline
+            if not waiting.done() and (is_late or await is_gone()):
+                ticket.cancel()
+                if is_late:
+                    raise TookTooLong(f"given up after {self.settings.timeout_s:g} s")
+                break
+        return await waiting
+
+    def _answer(self, order: Order, painted: Painted, output_format: OutputFormat) -> GenerateAnswer:
+        first = order.pictures[0]
+        backend = self.studio.backend(order.backend)
+        pairs = zip(order.pictures, painted.images, strict=True)
+        return GenerateAnswer(
+            images=[GeneratedImage(seed=picture.seed, b64_json=_encoded(image, output_format)) for picture, image in pairs],
+            meta=Meta(
+                backend=order.backend,
+                variant=order.backend,
+                why=order.why,
+                scheduler=backend.scheduler_name(first.scheduler),
+                steps=first.steps,
+                cfg=first.guidance_scale,
+                width=first.width,
+                height=first.height,
+                together=painted.together,
+                timings=Timings(
+                    queue=round(painted.queue_s, 4), lora=round(painted.lora_s, 4), generate=round(painted.generate_s, 4)
+                ),
+                peak_memory_mb=round(painted.peak_bytes / 2**20, 1),
+                loras=[
+                    AppliedLora(path=self.orders.named(lora.path), weight=lora.weight, sha256=sha256)
+                    for lora, sha256 in zip(order.loras, painted.sha256, strict=True)
+                ],
+            ),
+            warnings=list(order.warnings),
+        )
+
+    def models(self) -> ModelsAnswer:
+        """What is served."""
+        orders = self.orders
+        name, _ = self.studio.choose("auto")
+        backend = self.studio.loaded(name)
+        assert backend is not None
+        return ModelsAnswer(
+            base=self.settings.model,
+            base_sha256=backend.base_sha256,
+            family=backend.family,
+            backends=list(self.studio.installed),
+            resolution=backend.native_resolution,
+            loras=orders.files(),
+            lora_ids=orders.ids(),
+            lora_loaded=self.settings.lora_path is not None,
+            lora_path=self.settings.lora_path,
+            lora_scale=self.settings.lora_scale,
+        )
+
+    def capabilities(self) -> CapabilitiesAnswer:
+        """What can be asked for."""
+        from typing import get_args
+
+        from zthumb.painting.schedulers import NAMES
+
+        variants = {}
+        for name, folder in self.studio.installed.items():
+            limits = backends.get(name).limits
+            variants[name] = BackendCapabilities(
+                base=folder.name,
+                is_loaded=self.studio.loaded(name) is not None,
+                steps=limits.steps,
+                default_steps=limits.default_steps,
+                cfg=limits.guidance_scale,
+                default_cfg=limits.default_guidance_scale,
+            )
+        return CapabilitiesAnswer(
+            variants=variants,
+            schedulers=list(NAMES),
+            output_formats=list(get_args(OutputFormat)),
+            max_batch=MAX_BATCH,
+            max_loras=MAX_LORAS,
+            size=(64, 2048),
+        )
+
+
+def _encoded(picture: "Image.Image", output_format: OutputFormat) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=output_format, **({} if output_format == "png" else {"quality": 95}))
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
