@@ -42,9 +42,11 @@ serve() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
   # What the user has set for a server of his own is not for this one.
-  unset Z_LORA_PATH ZTHUMB_LORA_PATH Z_LORA_SCALE ZTHUMB_LORA_SCALE ZTHUMB_HOST ZTHUMB_PORT ZTHUMB_MODELS_FOLDER MODEL
+  unset MODEL Z_LORA_PATH Z_LORA_SCALE "${!ZTHUMB_@}"
+  SERVER_DATA=$(mktemp -d)
+  export ZTHUMB_DATA_FOLDER=$SERVER_DATA
   if [ "$RUNNER" = docker ]; then
-    docker run --rm --init --gpus all --network host --volume "$PWD/models:/app/models:ro" --workdir /app \
+    docker run --rm --init --gpus all --network host --volume "$PWD/models:/app/models:ro" --workdir /app --env ZTHUMB_DATA_FOLDER=/tmp/server \
       zthumb-server --host 127.0.0.1 --port "$port" --model "$1" &
   else
     "$PYTHON" -m zthumb.server.main --host 127.0.0.1 --port "$port" --model "$1" &
@@ -82,4 +84,5 @@ PYTHON
 
 stop_server() {
   if [ -n "${SERVER_PID:-}" ]; then kill "$SERVER_PID" 2>/dev/null || true; wait "$SERVER_PID" 2>/dev/null || true; fi
+  if [ -n "${SERVER_DATA:-}" ]; then rm -rf "$SERVER_DATA"; fi
 }

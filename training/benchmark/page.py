@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def page(figures: Path) -> str:
     """The page; what was not measured says so."""
-    sections = [_train, _prepare, _gpu]
-    names = ["train", "prepare", "gpu"]
+    sections = [_train, _prepare, _serve, _gpu]
+    names = ["train", "prepare", "serve", "gpu"]
     read = [_read(figures / f"{name}.json") for name in names]
     texts = [section(found) for section, found in zip(sections, read, strict=True)]
     return "\n\n".join([_HEAD.strip(), *(text.strip() for text in texts)]) + "\n"
@@ -87,6 +87,26 @@ def _prepare(found: Figures | None) -> str:
 | peak memory of the process | {found["peak_rss_mb"]:.0f} MB |
 | of its largest worker | {found["peak_worker_rss_mb"]:.0f} MB |
 | on | {_where(found)} |"""
+
+
+def _serve(found: Figures | None) -> str:
+    title = "## The server\n\n    make bench_serve"
+    if found is None:
+        return f"{title}\n\nNot measured."
+    return f"""{title}
+
+The miniature at {found["steps"]} steps over HTTP, {found["rounds"]} rounds. Overhead is what a request takes beside the
+painting itself.
+
+| | measured | wanted |
+|---|---|---|
+| overhead of a request | {found["overhead_ms"]:.1f} ms | under 10 |
+| change to another adapter that lies ready | {found["adapter_switch_ms"]:.1f} ms | under 50 |
+| change of an adapter's scale | {found["scale_change_ms"]:.2f} ms | under 1 |
+| {found["clients"]} clients at once against one after the other | {found["throughput_gain"]:.2f}× | at least 1.5 |
+| from start to the first picture | {found["ready_s"]:.1f} s | |
+
+Measured on {_where(found)}."""
 
 
 def _gpu(found: Figures | None) -> str:

@@ -25,17 +25,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.mini_base", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    build = commands.add_parser("build", help="train models/mini-sdxl and models/mini-clip from a seed; resumable")
+    build = commands.add_parser("build", help="train models/mini-sdxl, -clip and -sdxl-turbo from a seed; resumable")
     build.add_argument("--models", type=Path, default=MODELS, help="where the models go (default: models)")
     build.add_argument("--work", type=Path, default=WORK, help="what a resumed build goes on from (default: outputs/mini_base)")
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--share", type=float, default=1.0, help="share of the full number of pictures and steps, for a trial")
     build.set_defaults(run_command=_build)
-    grade = commands.add_parser("grade", help="grade the base by geometry over 200 prompts, and mini-clip by retrieval")
-    grade.add_argument("--models", type=Path, default=MODELS, help="where both models are (default: models)")
-    grade.add_argument(
-        "--out", type=Path, default=GRADES, help="where mini-sdxl.json and mini-clip.json go (default: outputs/grade)"
-    )
+    distil = commands.add_parser("distil", help="make models/mini-sdxl-turbo from models/mini-sdxl; resumable")
+    distil.add_argument("--models", type=Path, default=MODELS, help="where both are (default: models)")
+    distil.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
+    distil.add_argument("--seed", type=int, default=0)
+    distil.set_defaults(run_command=_distil)
+    grade = commands.add_parser("grade", help="grade both bases by geometry over 200 prompts, and mini-clip by retrieval")
+    grade.add_argument("--models", type=Path, default=MODELS, help="where the models are (default: models)")
+    grade.add_argument("--out", type=Path, default=GRADES, help="where the figures go, a file for each (default: outputs/grade)")
     grade.add_argument("--seed", type=int, default=0)
     grade.set_defaults(run_command=_grade)
     card = commands.add_parser("card", help="write the models' cards and catalogue entries from their grades")
@@ -60,7 +63,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
     plan = Plan() if arguments.share == 1 else Plan().shortened(arguments.share)
     build(arguments.models, arguments.work, arguments.seed, plan)
-    print(f"{arguments.models}/mini-sdxl and {arguments.models}/mini-clip are made; `make grade_mini` grades them")
+    print(f"mini-sdxl, mini-clip and mini-sdxl-turbo are made in {arguments.models}; `make grade_mini` grades them")
     return DONE
 
 
@@ -70,14 +73,24 @@ def _grade(arguments: argparse.Namespace) -> int:
     from training.mini_base.card import GRADED, weights
     from zthumb.sources.local import find_base
 
-    base = find_base(str(arguments.models / "mini-sdxl"))
-    reached = grade.grade(base, arguments.seed, arguments.out / "mini-sdxl.json")
-    print(grade.table(reached))
+    is_reached = True
+    for name, bar in grade.BARS.items():
+        reached = grade.grade(find_base(str(arguments.models / name)), bar, arguments.seed, arguments.out / f"{name}.json")
+        print(f"{name}, {bar.steps} steps, guidance {bar.guidance_scale:g}\n{grade.table(reached, bar)}")
+        is_reached &= not reached.missed(bar)
     retrieval = image_tower.grade(arguments.models / "mini-clip", arguments.seed, arguments.out / "mini-clip.json")
     print(f"mini-clip: {retrieval.among_100:.1%} found among 100, {retrieval.swapped_colours:.1%} prefer their own colours")
     write_json(arguments.out / GRADED, weights(arguments.models))
     print(f"{arguments.out}: figures and contact sheet")
-    return FAILED if reached.missed() else DONE
+    return DONE if is_reached else FAILED
+
+
+def _distil(arguments: argparse.Namespace) -> int:
+    from training.mini_base.build import distil
+
+    distil(arguments.models, arguments.work, arguments.seed)
+    print(f"{arguments.models}/mini-sdxl-turbo is made; `make grade_mini` grades it")
+    return DONE
 
 
 def _card(arguments: argparse.Namespace) -> int:

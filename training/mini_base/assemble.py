@@ -1,15 +1,24 @@
-"""The trained parts saved as the two models that are committed, in fp16 safetensors."""
+"""The trained parts saved as the models that are committed, in fp16 safetensors."""
 
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
+from diffusers import (
+    AutoencoderKL,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from foundation.files import read_json, whole_folder, write_json
 from training.mini_base import tokenizer as tokenizers
 from training.mini_base.denoiser import NOISE_SCHEDULE, Denoiser
 from training.mini_base.world import RESOLUTION
+
+_SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
+"""What the few-step model has in common with its base: links instead of 7 MB twice."""
 
 
 def pipeline(autoencoder: AutoencoderKL, denoiser: Denoiser, tokenizer: CLIPTokenizer) -> StableDiffusionXLPipeline:
@@ -40,6 +49,22 @@ def save_pipeline(made: StableDiffusionXLPipeline, folder: Path) -> None:
             tokenizers.save(getattr(made, name), temporary / name)
         for name in ("text_encoder", "text_encoder_2"):
             _load_in_full_precision(temporary / name / "config.json")
+
+
+def save_few_step(student: UNet2DConditionModel, base: Path, folder: Path) -> None:
+    """Write ``models/mini-sdxl-turbo``: the student's UNet and SDXL-Turbo's scheduler, all else being ``base``'s beside it."""
+    scheduler = EulerAncestralDiscreteScheduler(**NOISE_SCHEDULE, timestep_spacing="trailing", prediction_type="epsilon")
+    index = read_json(base / "model_index.json")
+    with whole_folder(folder) as temporary:
+        student.to(torch.float16).save_pretrained(temporary / "unet", safe_serialization=True)
+        # Where the base it began as was read from is not the same on every machine.
+        configuration = temporary / "unet" / "config.json"
+        told = read_json(configuration)
+        write_json(configuration, {key: value for key, value in told.items() if key != "_name_or_path"})
+        scheduler.save_pretrained(temporary / "scheduler")
+        write_json(temporary / "model_index.json", {**index, "scheduler": ["diffusers", type(scheduler).__name__]})
+        for name in _SHARED:
+            (temporary / name).symlink_to(Path("..") / base.name / name)
 
 
 def _load_in_full_precision(config: Path) -> None:

@@ -1,13 +1,16 @@
-"""The whole way from a seed to ``models/mini-sdxl`` and ``models/mini-clip``, resumable at every step of it."""
+"""The whole way from a seed to the models that are committed, resumable at every step of it."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
 
 from foundation.hashing import hash_value
-from training.mini_base import assemble, autoencoder, denoiser, image_tower, pictures, tokenizer
+from training.mini_base import assemble, autoencoder, denoiser, distillation, image_tower, pictures, tokenizer
 from training.mini_base.loop import Schedule
+from zthumb.sources.local import hash_base
 
 SEED = 0
 
@@ -23,6 +26,7 @@ class Plan:
     finish: Schedule = denoiser.FINISH
     denoiser: Schedule = denoiser.SCHEDULE
     image_tower: Schedule = image_tower.SCHEDULE
+    distillation: Schedule = distillation.SCHEDULE
 
     def shortened(self, share: float) -> "Plan":
         """The same plan with ``share`` of the pictures and steps, for a trial of the way and not of the weights."""
@@ -37,11 +41,12 @@ class Plan:
             refinement=fewer(self.refinement),
             finish=fewer(self.finish),
             image_tower=fewer(self.image_tower),
+            distillation=fewer(self.distillation),
         )
 
 
 def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
-    """Train every part and save both models below ``models``.
+    """Train every part and save ``mini-sdxl``, ``mini-clip`` and ``mini-sdxl-turbo`` below ``models``.
 
     ``work`` holds what a resumed build goes on from: each part's folder lies in that of the part it was made from and is named by
     how it was made, so that nothing of another seed or plan is ever taken up.
@@ -65,6 +70,21 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     tower = image_tower.fit(drawn, trained.text_encoder_2, words, seed, seeing, device, plan.image_tower)  # 5. the extractor
     assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 6. what is committed
     assemble.save_clip(tower, words, models / "mini-clip")
+    distil(models, work, seed, plan)  # 7. the same in four steps
+
+
+def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
+    """Teach the UNet of ``models/mini-sdxl`` to paint in a few steps and save ``models/mini-sdxl-turbo``."""
+    plan, base = plan or Plan(), models / "mini-sdxl"
+    world = work / f"seed-{seed}-pictures-{plan.pictures}"
+    drawn = pictures.draw_all(seed, world, plan.pictures)
+    folder = _below(world / f"base-{hash_base(base)[:8]}", "distillation", plan.distillation)
+    packer = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
+    latents = autoencoder.encode_all(packer, drawn, folder.parent)
+    words = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    student = distillation.distil(base, latents, words, seed, folder, device, plan.distillation)
+    assemble.save_few_step(student, base, models / "mini-sdxl-turbo")
 
 
 def _below(folder: Path, name: str, schedule: Schedule) -> Path:

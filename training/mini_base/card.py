@@ -1,6 +1,8 @@
 """The cards of the committed models, and their hashes in the catalogue: written from the grades, never by hand."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -10,7 +12,7 @@ from foundation.files import read_json, whole_file, write_text
 from foundation.hashing import hash_files
 from foundation.manifest import package_versions
 from training.mini_base import grade
-from training.mini_base.grade import REQUIRED
+from training.mini_base.grade import BARS, Bar
 
 CATALOGUE = Path("zthumb/sources/catalogue.yaml")
 SHEET = "contact-sheet.png"
@@ -19,27 +21,28 @@ GRADED = "weights.json"
 
 
 def write(models: Path, grades: Path, seed: int, catalogue: Path = CATALOGUE) -> None:
-    """Write both cards, the contact sheet and the catalogue's entries.
+    """Write the cards, the contact sheets and the catalogue's entries.
 
     Raises ``BadInput`` when the models were not graded, or are below the bar: such weights are not to be committed.
     """
-    base, clip = _read(grades / "mini-sdxl.json"), _read(grades / "mini-clip.json")
-    missed = grade.Grade(**base).missed()
-    if missed:
-        raise BadInput(f"{grades / 'mini-sdxl.json'}: below the bar: {missed}. Train on before committing the weights.")
+    clip, reached = _read(grades / "mini-clip.json"), {name: _read(grades / f"{name}.json") for name in BARS}
+    for name, bar in BARS.items():
+        if missed := grade.Grade(**reached[name]).missed(bar):
+            raise BadInput(f"{grades / name}.json: below the bar: {missed}. Train on before committing the weights.")
     hashes = weights(models)
     if _read(grades / GRADED) != hashes:
         raise BadInput(f"{grades}: grades of other weights than those in {models}. Run `make grade_mini` again.")
-    write_text(models / "mini-sdxl" / "README.md", _base_card(base, hashes["mini-sdxl"], seed))
     write_text(models / "mini-clip" / "README.md", _clip_card(clip, hashes["mini-clip"], seed))
-    with whole_file(models / "mini-sdxl" / SHEET) as path:
-        path.write_bytes((grades / "mini-sdxl.png").read_bytes())
+    for name, bar in BARS.items():
+        write_text(models / name / "README.md", _base_card(name, reached[name], bar, hashes[name], seed))
+        with whole_file(models / name / SHEET) as path:
+            path.write_bytes((grades / f"{name}.png").read_bytes())
     _catalogue(hashes, catalogue)
 
 
 def weights(models: Path) -> dict[str, dict[str, str]]:
-    """SHA-256 of every weights file of both models."""
-    return {name: hash_files(models / name, "*.safetensors") for name in ("mini-sdxl", "mini-clip")}
+    """SHA-256 of every weights file of the models that are committed."""
+    return {name: hash_files(models / name, "*.safetensors") for name in (*BARS, "mini-clip")}
 
 
 def _read(path: Path) -> Any:
@@ -52,13 +55,24 @@ def _catalogue(hashes: dict[str, dict[str, str]], path: Path) -> None:
     comment, entries = path.read_text(encoding="utf-8").split("\n", 1)
     values = yaml.safe_load(entries)
     for name, files in hashes.items():
-        family = {"family": "sdxl"} if name == "mini-sdxl" else {}
+        family = {"family": "sdxl"} if name in BARS else {}
         values[name] = {**family, "reference": f"models/{name}", "licence": "MIT", "files": files}
     write_text(path, comment + "\n" + yaml.safe_dump(values, sort_keys=False))
 
 
-def _base_card(reached: dict[str, float], hashes: dict[str, str], seed: int) -> str:
-    figures = "\n".join(f"| {name} | {value:.1%} | {REQUIRED[name]:.0%} |" for name, value in reached.items())
+_ABOUT: Mapping[str, str] = MappingProxyType(
+    {
+        "mini-sdxl": """SDXL in small: the real classes, some ten million parameters, 128 px, a world of coloured shapes on
+coloured grounds. It follows prompts, so a LoRA can truly teach it something, on a laptop, with nothing to download.""",
+        "mini-sdxl-turbo": """mini-sdxl in one to four steps and without guidance, as SDXL-Turbo is of SDXL: its UNet was
+distilled from mini-sdxl's (latent consistency distillation, arXiv 2310.04378). All other parts are links to mini-sdxl's.""",
+    }
+)
+
+
+def _base_card(name: str, reached: dict[str, float], bar: Bar, hashes: dict[str, str], seed: int) -> str:
+    required = {figure: f"{bar.required[figure]:.0%}" if figure in bar.required else "" for figure in reached}
+    figures = "\n".join(f"| {figure} | {value:.1%} | {required[figure]} |" for figure, value in reached.items())
     return f"""---
 license: mit
 library_name: diffusers
@@ -66,18 +80,18 @@ pipeline_tag: text-to-image
 tags: [stable-diffusion-xl]
 ---
 
-# mini-sdxl
+# {name}
 
-SDXL in small: the real classes, some ten million parameters, 128 px, a world of coloured shapes on coloured grounds. It follows
-prompts, so a LoRA can truly teach it something, on a laptop, with nothing to download. `make mini_base` makes it again from seed
-{seed}; docs/miniature.md tells how.
+{_ABOUT[name]}
+
+`make mini_base` makes it again from seed {seed}; docs/miniature.md tells how.
 
 ![Pictures for the first prompts of the grade]({SHEET})
 
 ## Grade
 
-Share of {grade.PROMPTS} prompts whose picture shows what was asked for, at {grade.STEPS} steps and guidance
-{grade.GUIDANCE_SCALE:g}, read off the pixels by geometry (`make grade_mini`).
+Share of {grade.PROMPTS} prompts whose picture shows what was asked for, at {bar.steps} steps and guidance
+{bar.guidance_scale:g}, read off the pixels by geometry (`make grade_mini`).
 
 | | reached | required |
 |---|---:|---:|

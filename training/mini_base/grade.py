@@ -1,9 +1,10 @@
 """The grade of the miniature: does a picture show what its prompt asked for, read off the pixels by geometry?"""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -19,11 +20,25 @@ from training.mini_base.drawing import Picture
 from training.mini_base.world import Scene, random_scene
 
 PROMPTS = 200
-STEPS = 25
-GUIDANCE_SCALE = 5.0
 BATCH = 10
-REQUIRED = {"background": 0.97, "object": 0.95, "position": 0.95, "shape": 0.90}
-"""What the committed weights must reach: share of prompts, 0 … 1."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a model must reach, as shares of prompts, when it paints in ``steps`` steps with ``guidance_scale``."""
+
+    steps: int
+    guidance_scale: float
+    required: Mapping[str, float]
+
+
+BARS: Mapping[str, Bar] = MappingProxyType(
+    {
+        "mini-sdxl": Bar(25, 5.0, {"background": 0.97, "object": 0.95, "position": 0.95, "shape": 0.90}),
+        "mini-sdxl-turbo": Bar(4, 0.0, {"background": 0.95, "shape": 0.80}),
+    }
+)
+"""By the names of the models that are committed."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +50,9 @@ class Grade:
     position: float
     shape: float
 
-    def missed(self) -> dict[str, float]:
+    def missed(self, bar: Bar) -> dict[str, float]:
         """The figures below the bar."""
-        return {name: value for name, value in asdict(self).items() if value < REQUIRED[name]}
+        return {name: value for name, value in asdict(self).items() if value < bar.required.get(name, 0.0)}
 
 
 def scenes(seed: int, count: int = PROMPTS) -> list[Scene]:
@@ -45,7 +60,9 @@ def scenes(seed: int, count: int = PROMPTS) -> list[Scene]:
     return [random_scene(random.Random(derive(seed, "grade", index))) for index in range(count)]
 
 
-def paint(pipeline: StableDiffusionXLPipeline, wanted: list[Scene], seed: int, steps: int = STEPS) -> list[Picture]:
+def paint(
+    pipeline: StableDiffusionXLPipeline, wanted: list[Scene], seed: int, steps: int, guidance_scale: float
+) -> list[Picture]:
     """One picture for each scene, each from a CPU generator of its own."""
     pictures: list[Picture] = []
     pipeline.set_progress_bar_config(disable=True)
@@ -55,7 +72,7 @@ def paint(pipeline: StableDiffusionXLPipeline, wanted: list[Scene], seed: int, s
         made = pipeline(
             [full(scene) for scene in chunk],
             num_inference_steps=steps,
-            guidance_scale=GUIDANCE_SCALE,
+            guidance_scale=guidance_scale,
             generator=generators,
             output_type="np",
         )
@@ -85,22 +102,23 @@ def contact_sheet(pictures: list[Picture], columns: int = 12, rows: int = 4) -> 
     return sheet
 
 
-def grade(model: Path, seed: int, out: Path, count: int = PROMPTS, steps: int = STEPS) -> Grade:
-    """Grade the weights in ``model`` and write ``out`` (JSON) with a contact sheet beside it."""
+def grade(model: Path, bar: Bar, seed: int, out: Path, count: int = PROMPTS) -> Grade:
+    """Grade the weights in ``model`` as ``bar`` says and write ``out`` (JSON) with a contact sheet beside it."""
     pipeline = StableDiffusionXLPipeline.from_pretrained(model, dtype=torch.float32, local_files_only=True)
     wanted = scenes(seed, count)
-    pictures = paint(pipeline, wanted, seed, steps)
+    pictures = paint(pipeline, wanted, seed, bar.steps, bar.guidance_scale)
     reached = judge(wanted, pictures)
     write_json(out, asdict(reached))
     contact_sheet(pictures).save(out.with_suffix(".png"))
     return reached
 
 
-def table(reached: Grade) -> str:
+def table(reached: Grade, bar: Bar) -> str:
     """The grade as lines for a terminal."""
-    lines = [f"{'':12}reached  required"]
+    lines, missed = [f"{'':12}reached  required"], reached.missed(bar)
     for name, value in asdict(reached).items():
-        lines.append(f"{name:12}{value:7.1%}  {REQUIRED[name]:8.0%}{'' if value >= REQUIRED[name] else '   missed'}")
+        required = f"{bar.required[name]:8.0%}" if name in bar.required else f"{'—':>8}"
+        lines.append(f"{name:12}{value:7.1%}  {required}{'   missed' if name in missed else ''}")
     return "\n".join(lines)
 
 

@@ -130,7 +130,7 @@ class LoadedAdapters:
 
 
 def _version(path: Path) -> _Version:
-    file = header.read(path).file
+    file = path if path.is_file() else header.read(path).file
     state = file.stat()
     return _Version(file, state.st_size, state.st_mtime_ns)
 

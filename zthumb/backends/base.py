@@ -63,11 +63,15 @@ class BaseBackend(ABC):
         """The name of the scheduler that a picture with ``asked`` is painted with."""
 
     @abstractmethod
-    def paint(self, pictures: Sequence[Picture], watch: Watch) -> list[Image.Image]:
-        """Paint pictures that differ in prompts and seeds alone.
+    def paint(self, pictures: Sequence[Picture], watch: Watch, tile: int | None = None) -> list[Image.Image]:
+        """Paint pictures that differ in prompts and seeds alone, decoded in tiles of ``tile`` pixels if that is given.
 
         The same ``Picture`` alone under the same adapters gives the same pixels, whatever was painted before.
         """
+
+    @abstractmethod
+    def spare(self) -> None:
+        """Give back the memory that can be done without: adapters that lie ready."""
 
     @abstractmethod
     def under(self, loras: Sequence[Lora]) -> AbstractContextManager[list[str]]:

@@ -44,8 +44,11 @@ class Backend(BaseBackend):
     def scheduler_name(self, asked: str | None) -> str:
         return self._painter.scheduler_name(asked)
 
-    def paint(self, pictures: Sequence[Picture], watch: Watch) -> list["Image.Image"]:
-        return self._painter.paint(pictures, watch)
+    def paint(self, pictures: Sequence[Picture], watch: Watch, tile: int | None = None) -> list["Image.Image"]:
+        return self._painter.paint(pictures, watch, tile)
+
+    def spare(self) -> None:
+        self._adapters.clear()
 
     def under(self, loras: Sequence[Lora]) -> AbstractContextManager[list[str]]:
         return self._adapters.counting(loras)

@@ -33,6 +33,13 @@ def free(device: torch.device) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
+def is_short(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whichever device."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, MemoryError) or (isinstance(error, Exception) and bool(should_reduce_batch_size(error)))
+
+
 def _files(part: Path) -> Iterator[Path]:
     """The weights of one part, of its several precisions the plain one."""
     return (path for path in sorted(part.glob("*.safetensors")) if ".fp16." not in path.name)

@@ -49,8 +49,8 @@ class Painter:
         """The name of the scheduler that a picture with ``asked`` is painted with."""
         return asked or schedulers.name_of(self._scheduler)
 
-    def paint(self, pictures: Sequence[Picture], watch: Watch = lambda _: None) -> list[Image.Image]:
-        """Paint ``pictures``, which differ in prompts and seeds alone.
+    def paint(self, pictures: Sequence[Picture], watch: Watch = lambda _: None, tile: int | None = None) -> list[Image.Image]:
+        """Paint ``pictures``, which differ in prompts and seeds alone; another ``tile`` than usual may be given.
 
         Raises ``StageFailed`` where the numbers of a picture are not finite, in fp32 too: a black picture is none.
         """
@@ -60,7 +60,8 @@ class Painter:
         if not latents.isfinite().all():
             raise StageFailed("the picture's numbers are not finite, in fp32 too: a weight of an adapter is far too high.")
         # One at a time: as much memory as for one, and the same bits as alone.
-        return [self._decode(latents[place : place + 1]) for place in range(len(latents))]
+        edge = tile or self._tile
+        return [self._decode(latents[place : place + 1], edge) for place in range(len(latents))]
 
     @property
     def _is_half(self) -> bool:
@@ -100,8 +101,8 @@ class Painter:
         ).images
         return latents
 
-    def _decode(self, latents: Tensor) -> Image.Image:
-        decoded = self._family.decode_pictures(self._pipeline, latents, self._tile)
+    def _decode(self, latents: Tensor, tile: int | None) -> Image.Image:
+        decoded = self._family.decode_pictures(self._pipeline, latents, tile)
         made: Image.Image = self._pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
         return made
 

@@ -1,69 +1,110 @@
 """The application: routes around a service. It keeps no state outside the app object."""
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
 from foundation.errors import BadInput, StageFailed
 from zthumb.server.dispatcher import Cancelled, Draining, QueueFull
-from zthumb.server.routes import about, generate
+from zthumb.server.jobs import Jobs, NotKnown
+from zthumb.server.routes import about, generate, jobs, openai
+from zthumb.server.security import Door
 from zthumb.server.service import NotReady, Service, TookTooLong
 from zthumb.server.settings import Settings
+from zthumb.server.store import Store
+from zthumb.server.studio import NoMemory
 
 _LOG = logging.getLogger("zthumb")
 _STATUS: dict[type[Exception], int] = {
     BadInput: 422,
+    NotKnown: 404,
     Cancelled: 499,
     StageFailed: 500,
     NotReady: 503,
     Draining: 503,
     TookTooLong: 504,
+    NoMemory: 507,
 }
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An app that loads its base when it is started; ``BadInput`` when there is none."""
-    service = Service(settings)
+    """An app that loads its base when it is started; ``BadInput`` when there is none, or its data folder is another's."""
+    service, store = Service(settings), Store(settings.data_folder)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        import asyncio
-
-        starting = asyncio.create_task(service.start())
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.jobs = Jobs(service, store)
+        starting = asyncio.create_task(_start(service, app.state.jobs))
         yield
         await starting
+        app.state.jobs.leave()
         await service.stop(settings.timeout_s)
+        await asyncio.to_thread(app.state.jobs.close)
+        store.close()
 
     app = FastAPI(title="zthumb", summary="SDXL pictures with adapters that never leak", lifespan=lifespan)
-    app.state.service = service
-    for module in (generate, about):
+    app.state.service, app.state.store = service, store
+    app.add_middleware(Door, settings=settings)
+    if settings.allowed_origins:
+        # Around the door: a page asks without a key whether it may ask with one, and must be told why it was turned away.
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
+        )
+    for module in (generate, jobs, openai, about):
         app.include_router(module.router)
-    # Where on its disk a server has its models is nobody's business.
-    hidden = f"{settings.models_folder.resolve()}/"
     for kind, status in _STATUS.items():
-        app.add_exception_handler(kind, _told(status, hidden))
+        app.add_exception_handler(kind, _told(status, service))
     app.add_exception_handler(QueueFull, _full)
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _bug)
     return app
 
 
-def _told(status: int, hidden: str) -> Callable[[Request, Exception], JSONResponse]:
-    def tell(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": str(error).replace(hidden, "") or type(error).__name__}, status_code=status)
+async def _start(service: Service, waiting: Jobs) -> None:
+    await service.start()
+    if service.ready().ready:
+        await asyncio.to_thread(waiting.take_up)
+
+
+def _told(status: int, service: Service) -> Callable[[Request, Exception], JSONResponse]:
+    def tell(request: Request, error: Exception) -> JSONResponse:
+        return _answer(request, service.public(str(error)) or type(error).__name__, status)
 
     return tell
 
 
-def _full(_: Request, error: Exception) -> JSONResponse:
+def _full(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, QueueFull)
-    return JSONResponse({"detail": str(error)}, status_code=429, headers={"Retry-After": str(math.ceil(error.retry_after))})
+    return _answer(request, str(error), 429, {"Retry-After": str(math.ceil(error.retry_after))})
 
 
-def _bug(_: Request, error: Exception) -> JSONResponse:
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """What of a request is not as the schema has it: where, and why."""
+    assert isinstance(error, RequestValidationError)
+    places = [(".".join(str(part) for part in each["loc"][1:]), each["msg"]) for each in error.errors()]
+    return _answer(request, "; ".join(f"{place}: {why}" if place else why for place, why in places), 422)
+
+
+def _bug(request: Request, error: Exception) -> JSONResponse:
     """Whatever was not foreseen is told in the log alone."""
     _LOG.error("a request failed", exc_info=error)
-    return JSONResponse({"detail": "an error of the server; its log says which"}, status_code=500)
+    return _answer(request, "an error of the server; its log says which", 500)
+
+
+def _answer(request: Request, told: str, status: int, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error, in the form that OpenAI's clients read where they asked."""
+    request.app.state.service.metrics.refused(status)
+    if request.url.path.startswith("/v1/"):
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        content: dict[str, Any] = {"error": {"message": told, "type": kind, "param": None, "code": None}}
+    else:
+        content = {"detail": told}
+    return JSONResponse(content, status_code=status, headers=headers)

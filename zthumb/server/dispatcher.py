@@ -2,6 +2,7 @@
 
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -32,7 +33,10 @@ class Draining(Exception):
 
 @dataclass(frozen=True)
 class Painted:
-    """The pictures of an order and how they came about: the adapters' hashes, seconds, pictures at once, peak bytes."""
+    """The pictures of an order and how they came about: the adapters' hashes, seconds, pictures at once, peak bytes.
+
+    ``tile`` is the edge of the tiles they were decoded in because memory had run out, None where it had not.
+    """
 
     images: tuple["Image.Image", ...]
     sha256: tuple[str, ...]
@@ -41,6 +45,7 @@ class Painted:
     generate_s: float
     together: int
     peak_bytes: int
+    tile: int | None = None
 
 
 @dataclass
@@ -75,8 +80,11 @@ class Dispatcher:
     sleep where they would wait, and a small picture takes twice as long.
     """
 
-    def __init__(self, paint: Paint, room: float, together: int) -> None:
-        self._paint, self._room, self._together = paint, room, together
+    def __init__(
+        self, paint: Paint, room: float, together: int, tell: Callable[[Order, Painted], None] = lambda _, __: None
+    ) -> None:
+        """``tell`` hears of every order that was painted."""
+        self._paint, self._room, self._together, self._tell = paint, room, together, tell
         self._waiting: deque[Ticket] = deque()
         self._at_work: list[Ticket] = []
         self._calls: deque[Callable[[], None]] = deque()
@@ -86,14 +94,21 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
         self._thread.start()
 
-    def submit(self, order: Order) -> Ticket:
-        """Put an order at the end of the queue; ``QueueFull`` when there is no room, ``Draining`` when the server ends."""
+    def submit(self, order: Order, is_accepted: bool = False) -> Ticket:
+        """Put an order at the end of the queue; ``QueueFull`` when there is no room, ``Draining`` when the server ends.
+
+        One that ``is_accepted`` already finds room in any case.
+        """
         with self._changed:
             if self._is_closed:
                 raise Draining
-            if self._waiting and self._cost(self._waiting) + order.cost > self._room:
+            self._forget_cancelled()
+            is_full = bool(self._waiting) and self._cost(self._waiting) + order.cost > self._room
+            if is_full and not is_accepted:
                 raise QueueFull(max(1.0, self.seconds_for(order.cost)))
             ticket = Ticket(order)
+            # Whoever waits for it may go away; the pictures are then made for nobody, and the painter goes on.
+            ticket.done.set_running_or_notify_cancel()
             self._waiting.append(ticket)
             self._changed.notify_all()
             return ticket
@@ -140,8 +155,10 @@ class Dispatcher:
             self._is_closed = True
             self._changed.notify_all()
         self._thread.join(timeout)
-        for ticket in [*self._waiting, *self._at_work]:
-            ticket.cancel()
+        with self._changed:
+            for ticket in [*self._waiting, *self._at_work]:
+                ticket.cancel()
+            self._changed.notify_all()
         self._thread.join(timeout=10)
 
     def _work(self) -> None:
@@ -156,10 +173,14 @@ class Dispatcher:
             try:
                 self._paint(tickets)
             except BaseException as error:
+                # Kept with the tickets, it would keep every tensor of what it came out of.
+                traceback.clear_frames(error.__traceback__)
                 for ticket in tickets:
                     if not ticket.done.done():
                         ticket.done.set_exception(error)
             else:
+                for ticket in tickets:
+                    self._tell(ticket.order, ticket.done.result())
                 took = (time.monotonic() - started) / self._cost(tickets)
                 self._seconds_per_cost = 0.7 * self._seconds_per_cost + 0.3 * took
             with self._changed:
@@ -169,15 +190,12 @@ class Dispatcher:
         """The first ticket and those that go with it, or none where there is something else to do; None at the end."""
         with self._changed:
             while True:
-                for ticket in [each for each in self._waiting if each.is_cancelled]:
-                    self._waiting.remove(ticket)
-                    ticket.done.set_exception(Cancelled())
+                self._forget_cancelled()
                 if self._calls or self._waiting:
                     break
                 if self._is_closed:
                     return None
-                # Now and then looked at without a call: a ticket in the queue is cancelled without one.
-                self._changed.wait(timeout=1)
+                self._changed.wait()
             if self._calls:
                 return []
             first = self._waiting.popleft()
@@ -190,6 +208,12 @@ class Dispatcher:
                     count += more
             self._at_work = chosen
             return chosen
+
+    def _forget_cancelled(self) -> None:
+        """Take those out of the queue that nobody waits for any more. The lock is held."""
+        for ticket in [each for each in self._waiting if each.is_cancelled]:
+            self._waiting.remove(ticket)
+            ticket.done.set_exception(Cancelled())
 
     @staticmethod
     def _cost(tickets: Sequence[Ticket] | deque[Ticket]) -> float:

@@ -13,6 +13,9 @@ from foundation.errors import DONE, BadInput, command
 from zthumb.server.settings import Settings
 from zthumb.sources.offline import stay_offline
 
+_PATIENCE_S = 60
+"""How long open connections may take to end when the server is told to."""
+
 DESCRIPTION = (
     "Serve a base model and its adapters: POST /generate, GET /models, GET /health/ready; the API is described at /docs."
 )
@@ -42,7 +45,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
         from zthumb.server.app import create_app
 
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=_PATIENCE_S))
         print(f"zthumb serves {settings.model} at http://{settings.host}:{listener.getsockname()[1]}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])  # 4. until told to stop

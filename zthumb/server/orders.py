@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import BadInput
+from zthumb.adapters import header
 from zthumb.adapters.loaded import Lora
 from zthumb.backends.base import Limits
 from zthumb.painting.painter import Picture
@@ -121,7 +122,11 @@ class Orders:
             raise BadInput(f"{field}: {path!r} lies outside the models folder; give a path inside it.")
         if not there:
             raise BadInput(f"{field}: nothing is at {path!r}; GET /models lists the adapters there are.")
-        return there[0]
+        # Of a folder the file in it, which may be a link of its own.
+        file = header.read(there[0]).file.resolve()
+        if not file.is_relative_to(self._root):
+            raise BadInput(f"{field}: {path!r} leads out of the models folder; give a path inside it.")
+        return file
 
 
 def _within(limits: tuple[float, float], asked: float | None, default: float, field: str, backend: str) -> float:

@@ -1,6 +1,6 @@
 """What the API takes and answers. Unknown fields are refused."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -151,6 +151,34 @@ class CapabilitiesAnswer(BaseModel):
     max_batch: int
     max_loras: int
     size: tuple[int, int] = Field(description="smallest and largest edge in pixels, in multiples of 8")
+
+
+class JobImage(BaseModel):
+    """A picture of a job."""
+
+    id: str
+    seed: int
+    url: str
+
+
+class JobAnswer(BaseModel):
+    """How a job is. ``position`` counts those before it in the queue; ``progress`` runs from 0 to 1."""
+
+    id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    position: int | None
+    progress: float
+    eta_s: float | None = Field(description="about how many seconds are left, from what the last ones took")
+    images: list[JobImage]
+    meta: Meta | None
+    warnings: list[str]
+    error: str | None
+
+
+class InspectAnswer(BaseModel):
+    """What a picture was made from, as it says itself."""
+
+    parameters: dict[str, Any]
 
 
 class LiveAnswer(BaseModel):

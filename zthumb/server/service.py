@@ -2,14 +2,19 @@
 
 import asyncio
 import base64
-import io
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import Any, get_args
 
 from foundation.errors import BadInput
 from zthumb import backends
+from zthumb.backends.base import BaseBackend
+from zthumb.painting.painter import Picture
+from zthumb.painting.schedulers import NAMES
 from zthumb.server.dispatcher import Dispatcher, Painted, Ticket
+from zthumb.server.files import encoded
+from zthumb.server.metrics import Metrics
 from zthumb.server.orders import Order, Orders
 from zthumb.server.schemas import (
     MAX_BATCH,
@@ -28,9 +33,6 @@ from zthumb.server.schemas import (
 )
 from zthumb.server.settings import Settings
 from zthumb.server.studio import Studio
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _LOG = logging.getLogger("zthumb")
 _LOOK_S = 0.1
@@ -53,23 +55,25 @@ class Service:
         self.settings = settings
         self.studio = Studio(settings)
         self.dispatcher: Dispatcher | None = None
+        self.metrics = Metrics(lambda: self.dispatcher.depth if self.dispatcher else 0, lambda: float(self._orders is not None))
         self._orders: Orders | None = None
         self._failure: str | None = None
+        self._first = ""
 
     async def start(self) -> None:
         """Load the base in the painter's thread and make a picture, with the default adapter on it, before any request's."""
-        self.dispatcher = Dispatcher(self.studio.paint, self.settings.queue_room, self.settings.together)
+        self.dispatcher = Dispatcher(self.studio.paint, self.settings.queue_room, self.settings.together, self.metrics.painted)
         try:
             name, _ = self.studio.choose("auto")
             backend = await asyncio.wrap_future(self.dispatcher.call(lambda: self.studio.backend(name)))
             orders = Orders(self.settings, backend.native_resolution)
             first = GenerateRequest(prompt="", steps=1, seed=0)
             await asyncio.wrap_future(self.dispatcher.submit(orders.of(first, name, "", backend.limits)).done)
-            self._orders = orders
+            self._first, self._orders = name, orders
         except Exception as error:
             # Whatever it is, the server stays to say so.
             told = isinstance(error, BadInput)
-            self._failure = str(error) if told else f"the base cannot be loaded ({type(error).__name__})"
+            self._failure = self.public(str(error)) if told else f"the base cannot be loaded ({type(error).__name__})"
             _LOG.error("zthumb is not ready: %s", self._failure, exc_info=not told)
 
     async def stop(self, timeout: float) -> None:
@@ -96,7 +100,7 @@ class Service:
 
     async def generate(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerateAnswer:
         """Make the pictures of one request; they are given up when the client ``is_gone`` or it takes too long."""
-        order = self.order(request)
+        order = await asyncio.to_thread(self.order, request)
         assert self.dispatcher is not None
         ticket = self.dispatcher.submit(order)
         painted = await self._wait(ticket, is_gone)
@@ -116,39 +120,65 @@ class Service:
         return await waiting
 
     def _answer(self, order: Order, painted: Painted, output_format: OutputFormat) -> GenerateAnswer:
+        meta = self.meta(order, painted)
+        files = [
+            GeneratedImage(seed=picture.seed, b64_json=_base64(encoded(image, output_format, self.parameters(picture, meta))))
+            for picture, image in zip(order.pictures, painted.images, strict=True)
+        ]
+        return GenerateAnswer(images=files, meta=meta, warnings=self.warnings(order, painted))
+
+    def warnings(self, order: Order, painted: Painted) -> list[str]:
+        """What should be known of the pictures of an order."""
+        if painted.tile is None:
+            return list(order.warnings)
+        return [*order.warnings, f"memory was short: decoded in tiles of {painted.tile} pixels, which shifts colours a little."]
+
+    def meta(self, order: Order, painted: Painted) -> Meta:
+        """How the pictures of an order were made."""
         first = order.pictures[0]
-        backend = self.studio.backend(order.backend)
-        pairs = zip(order.pictures, painted.images, strict=True)
-        return GenerateAnswer(
-            images=[GeneratedImage(seed=picture.seed, b64_json=_encoded(image, output_format)) for picture, image in pairs],
-            meta=Meta(
-                backend=order.backend,
-                variant=order.backend,
-                why=order.why,
-                scheduler=backend.scheduler_name(first.scheduler),
-                steps=first.steps,
-                cfg=first.guidance_scale,
-                width=first.width,
-                height=first.height,
-                together=painted.together,
-                timings=Timings(
-                    queue=round(painted.queue_s, 4), lora=round(painted.lora_s, 4), generate=round(painted.generate_s, 4)
-                ),
-                peak_memory_mb=round(painted.peak_bytes / 2**20, 1),
-                loras=[
-                    AppliedLora(path=self.orders.named(lora.path), weight=lora.weight, sha256=sha256)
-                    for lora, sha256 in zip(order.loras, painted.sha256, strict=True)
-                ],
+        return Meta(
+            backend=order.backend,
+            variant=order.backend,
+            why=order.why,
+            scheduler=self._backend(order.backend).scheduler_name(first.scheduler),
+            steps=first.steps,
+            cfg=first.guidance_scale,
+            width=first.width,
+            height=first.height,
+            together=painted.together,
+            timings=Timings(
+                queue=round(painted.queue_s, 4), lora=round(painted.lora_s, 4), generate=round(painted.generate_s, 4)
             ),
-            warnings=list(order.warnings),
+            peak_memory_mb=round(painted.peak_bytes / 2**20, 1),
+            loras=[
+                AppliedLora(path=self.orders.named(lora.path), weight=lora.weight, sha256=sha256)
+                for lora, sha256 in zip(order.loras, painted.sha256, strict=True)
+            ],
         )
+
+    def parameters(self, picture: Picture, meta: Meta) -> dict[str, Any]:
+        """What makes a picture again, and nothing of when or how fast it was made: the same picture is the same file."""
+        return {
+            **asdict(picture),
+            "scheduler": meta.scheduler,
+            "variant": meta.variant,
+            "loras": [lora.model_dump() for lora in meta.loras],
+            "base_sha256": self._backend(meta.backend).base_sha256,
+        }
+
+    def public(self, told: str) -> str:
+        """A message without where on this server's disk its models are."""
+        root = self.settings.models_folder.resolve()
+        return told.replace(f"{root}/", "").replace(f"{root}", "models")
+
+    def _backend(self, name: str) -> BaseBackend:
+        backend = self.studio.loaded(name)
+        assert backend is not None, "something was painted with it"
+        return backend
 
     def models(self) -> ModelsAnswer:
         """What is served."""
-        orders = self.orders
-        name, _ = self.studio.choose("auto")
-        backend = self.studio.loaded(name)
-        assert backend is not None
+        orders, backend = self.orders, self._backend(self._first)
         return ModelsAnswer(
             base=self.settings.model,
             base_sha256=backend.base_sha256,
@@ -164,10 +194,6 @@ class Service:
 
     def capabilities(self) -> CapabilitiesAnswer:
         """What can be asked for."""
-        from typing import get_args
-
-        from zthumb.painting.schedulers import NAMES
-
         variants = {}
         for name, folder in self.studio.installed.items():
             limits = backends.get(name).limits
@@ -189,7 +215,5 @@ class Service:
         )
 
 
-def _encoded(picture: "Image.Image", output_format: OutputFormat) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format=output_format, **({} if output_format == "png" else {"quality": 95}))
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zthumb.backends.base import Options, Precision
@@ -18,6 +18,7 @@ class Settings(BaseSettings):
         default=None, description="the base of variant turbo; by default the folder called as MODEL with -turbo after it"
     )
     models_folder: Path = Field(default=Path("models"), description="the folder that every adapter must lie in")
+    data_folder: Path = Field(default=Path("outputs/server"), description="where jobs and their pictures are kept")
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
     lora_path: str | None = Field(
@@ -43,9 +44,27 @@ class Settings(BaseSettings):
         default=4000, ge=1, description="the most that may wait, in steps of one picture of the base's own size; beyond it 429"
     )
     together: int = Field(default=8, ge=1, le=64, description="how many pictures of like requests are painted at once")
+    api_keys: SecretStr = Field(default=SecretStr(""), description="keys that may ask, with commas between; none: everybody may")
+    origins: str = Field(default="", description="origins whose pages may ask, with commas between, as https://example.org")
+    body_limit_mb: int = Field(default=32, ge=1, description="the largest request, in MiB")
+    requests_per_minute: int | None = Field(default=None, ge=1, description="how often one client may ask; beyond it 429")
     timeout_s: float = Field(default=600, gt=0, description="a request that takes longer, waiting included, is given up")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The API keys."""
+        return _parts(self.api_keys.get_secret_value())
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may ask."""
+        return _parts(self.origins)
 
     @property
     def options(self) -> Options:
         """How backends run their bases."""
         return Options(self.precision, self.tile, self.channels_last, self.compile, self.adapter_memory_mb * 2**20)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,8 +1,10 @@
 """The one place where pictures are made: the backends there are, which of them an order goes to, and how tickets are painted."""
 
+import gc
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +23,13 @@ from zthumb.sources.local import find_base
 if TYPE_CHECKING:
     from PIL import Image
 
+_SMALL_TILE = 512
 _HEADROOM = 1.3
 """What painting takes, as a multiple of the weights, for the choice of a variant."""
+
+
+class NoMemory(Exception):
+    """There was not enough memory, with the least that can be done either."""
 
 
 class Studio:
@@ -68,28 +75,48 @@ class Studio:
 
     def paint(self, tickets: Sequence[Ticket]) -> None:
         """Paint tickets that go together, and set what each is done with."""
-        order, began = tickets[0].order, time.monotonic()
-        backend = self.backend(order.backend)
+        began = time.monotonic()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        loaded = time.monotonic()
-        with backend.under(order.loras) as sha256:
-            applied = time.monotonic()
-            made = _painted(backend, tickets, self.settings.together)
-        finished = time.monotonic()
-        images = iter(made)
+        # Once more with less: one picture at a time, decoded in tiles, after all that can be done without is given back.
+        done = self._attempt(tickets, self.settings.together) or self._attempt(tickets, together=1, tile=_SMALL_TILE)
+        if done is None:
+            raise NoMemory(
+                "there is not enough memory for this request, one picture at a time and decoded in tiles too. Ask for smaller "
+                "pictures or fewer adapters."
+            )
+        images = iter(done.images)
         for ticket in tickets:
             ticket.done.set_result(
                 Painted(
                     images=tuple(next(images) for _ in ticket.order.pictures),
-                    sha256=tuple(sha256),
+                    sha256=done.sha256,
                     queue_s=began - ticket.came,
-                    lora_s=applied - loaded,
-                    generate_s=finished - applied,
-                    together=1 if ticket.order.deterministic else min(len(made), self.settings.together),
+                    lora_s=done.lora_s,
+                    generate_s=done.generate_s,
+                    together=done.together,
+                    tile=done.tile,
                     peak_bytes=self._peak_bytes(),
                 )
             )
+
+    def _attempt(self, tickets: Sequence[Ticket], together: int, tile: int | None = None) -> "_Done | None":
+        """The pictures of all tickets; None where memory ran out, of which all that can be is given back then."""
+        try:
+            return _under_adapters(self.backend(tickets[0].order.backend), tickets, together, tile)
+        except Exception as error:
+            if not room.is_short(error):
+                raise
+        # After the exception is gone: it holds on to every tensor of what it came out of.
+        self._give_back()
+        return None
+
+    def _give_back(self) -> None:
+        for backend in self._loaded.values():
+            backend.spare()
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     @property
     def _element(self) -> int:
@@ -102,10 +129,30 @@ class Studio:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _painted(backend: BaseBackend, tickets: Sequence[Ticket], together: int) -> list["Image.Image"]:
-    """The pictures of all tickets, so many at once or, where they must be the same to the last bit, one after the other."""
+@dataclass(frozen=True)
+class _Done:
+    images: list["Image.Image"]
+    sha256: tuple[str, ...]
+    lora_s: float
+    generate_s: float
+    together: int
+    tile: int | None
+
+
+def _under_adapters(backend: BaseBackend, tickets: Sequence[Ticket], together: int, tile: int | None = None) -> _Done:
+    """The pictures of all tickets under the adapters that they share."""
+    together = 1 if tickets[0].order.deterministic else together
+    started = time.monotonic()
+    with backend.under(tickets[0].order.loras) as sha256:
+        applied = time.monotonic()
+        images = _painted(backend, tickets, together, tile)
+    return _Done(images, tuple(sha256), applied - started, time.monotonic() - applied, min(len(images), together), tile)
+
+
+def _painted(backend: BaseBackend, tickets: Sequence[Ticket], together: int, tile: int | None) -> list["Image.Image"]:
+    """The pictures of all tickets, so many at once."""
     pictures = [picture for ticket in tickets for picture in ticket.order.pictures]
-    groups = list(_groups(pictures, 1 if tickets[0].order.deterministic else together))
+    groups = list(_groups(pictures, together))
     done, made = 0, list["Image.Image"]()
 
     def watch(step: int) -> None:
@@ -115,7 +162,7 @@ def _painted(backend: BaseBackend, tickets: Sequence[Ticket], together: int) -> 
             ticket.progress = (done + step) / (len(groups) * pictures[0].steps)
 
     for group in groups:
-        made += backend.paint(group, watch)
+        made += backend.paint(group, watch, tile)
         done += pictures[0].steps
     return made
 

@@ -19,6 +19,7 @@ TINY = Plan(
     refinement=Schedule(steps=2, batch=4, rate=1e-3, save_every=2),
     finish=Schedule(steps=2, batch=4, rate=1e-3, save_every=2),
     image_tower=Schedule(steps=3, batch=8, rate=1e-3, save_every=2),
+    distillation=Schedule(steps=3, batch=4, rate=1e-3, save_every=2),
 )
 
 
@@ -31,9 +32,14 @@ def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_pa
     size = sum(path.stat().st_size for path in (tmp_path / "models" / "mini-sdxl").rglob("*") if path.is_file())
     assert size < 30_000_000
 
+    turbo = StableDiffusionXLPipeline.from_pretrained(tmp_path / "models" / "mini-sdxl-turbo", local_files_only=True)
+    assert turbo("a red star", num_inference_steps=1, guidance_scale=0.0).images[0].size == (128, 128)
+    assert turbo.scheduler.config.timestep_spacing == "trailing"
+    assert (tmp_path / "models" / "mini-sdxl-turbo" / "vae").is_symlink()
+
     first = hash_files(tmp_path / "models")
     # A part that is lost is trained again, from the others' checkpoints; it must come to the same weights.
-    for name in ("denoiser.pt", "refinement.pt", "finish.pt"):
+    for name in ("denoiser.pt", "refinement.pt", "finish.pt", "distillation.pt"):
         next((tmp_path / "work").rglob(name)).unlink()
     build(tmp_path / "models", tmp_path / "work", plan=TINY)
     assert hash_files(tmp_path / "models") == first

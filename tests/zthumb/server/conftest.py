@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def started(settings: Settings) -> Iterator[TestClient]:
     """A client of a server that has made its first picture."""
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
         for _ in range(1200):
             answer = client.get("/health/ready").json()
             assert not answer["failed"], answer["reason"]
@@ -46,9 +47,15 @@ def started(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
+def settings(models: Path, **values: Any) -> Settings:
+    """Those of a server of the miniature that keeps its jobs in a folder of its own."""
+    data = Path(tempfile.mkdtemp(dir=models.parent))
+    return Settings(**{"model": str(models / "mini-sdxl"), "models_folder": models, "data_folder": data, **values})
+
+
 @pytest.fixture(scope="module")
 def client(models: Path) -> Iterator[TestClient]:
-    with started(Settings(model=str(models / "mini-sdxl"), models_folder=models)) as client:
+    with started(settings(models)) as client:
         yield client
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 from safetensors.torch import load_file
 
-from tests.zthumb.server.conftest import pixels, started
+from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb.adapters import apply, safetensors_file
 from zthumb.painting.painter import Painter
-from zthumb.server.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +101,7 @@ def test_the_picture_comes_in_the_format_asked_for(client: TestClient, kind: str
         ({"lora_path": "mini-sdxl/unet/diffusion_pytorch_model.safetensors"}, "outside the models folder"),
         ({"lora_path": "a\0b"}, "is no path"),
         ({"lora_path": "x" * 300}, "lora_path"),
+        ({"lora_path": "."}, "no adapter is there"),
         ({"lora_scale": 0.5}, "without lora_path"),
         ({"scheduler": "euler_b"}, "scheduler"),
         ({"loras": [{"id": "gone"}]}, "no adapter is called 'gone'"),
@@ -115,6 +116,7 @@ def test_what_cannot_be_done_is_refused_and_says_why(client: TestClient, fields:
     assert answer.status_code == 422
     assert named in answer.text
     assert "Traceback" not in answer.text
+    assert "/tmp" not in answer.text
 
 
 def test_a_refused_adapter_leaves_no_trace(client: TestClient, models: Path) -> None:
@@ -127,9 +129,7 @@ def test_a_refused_adapter_leaves_no_trace(client: TestClient, models: Path) -> 
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 
-def test_an_adapter_that_fails_while_it_is_put_on_leaves_no_trace(
-    client: TestClient, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_adapter_that_fails_while_it_is_put_on_leaves_no_trace(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     before = pixels(client.post("/generate", json=BASE))
     with monkeypatch.context() as patch:
 
@@ -137,8 +137,7 @@ def test_an_adapter_that_fails_while_it_is_put_on_leaves_no_trace(
             raise MemoryError
 
         patch.setattr(apply, "weigh", fail)
-        with pytest.raises(MemoryError):
-            client.post("/generate", json={**BASE, "lora_path": "lora/strong"})
+        assert client.post("/generate", json={**BASE, "lora_path": "lora/strong"}).status_code == 507
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 
@@ -151,16 +150,44 @@ def test_settings_of_other_programs_in_the_header_do_no_harm(client: TestClient,
     assert np.array_equal(*map(pixels, answers))
 
 
-def test_a_picture_that_fails_under_an_adapter_leaves_no_trace(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_tried_once_more_with_less_and_then_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapted = {**BASE, "lora_path": "lora/strong", "batch": 2}
+    before, expected = (
+        pixels(client.post("/generate", json=BASE)),
+        client.post("/generate", json={**adapted, "deterministic": True}),
+    )
+    paint, asked = Painter.paint, list[int]()
+
+    def short_of_memory(painter: Painter, pictures: Any, watch: Any, tile: int | None = None) -> Any:
+        asked.append(len(pictures))
+        if len(pictures) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return paint(painter, pictures, watch, tile)
+
+    monkeypatch.setattr(Painter, "paint", short_of_memory)
+    most = 1
+    answer = client.post("/generate", json=adapted)
+    assert (asked, answer.json()["meta"]["together"]) == ([2, 1, 1], 1)
+    assert np.array_equal(pixels(answer, 1), pixels(expected, 1))
+    most = 0
+    refused = client.post("/generate", json=adapted)
+    assert (refused.status_code, "Ask for smaller" in refused.json()["detail"]) == (507, True)
+    most = 2
+    assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
+
+
+def test_a_bug_is_told_in_the_log_alone_and_leaves_no_trace(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     before = pixels(client.post("/generate", json=BASE))
     with monkeypatch.context() as patch:
 
-        def fail(*_: object) -> None:
-            raise MemoryError
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("secret")
 
         patch.setattr(Painter, "paint", fail)
-        with pytest.raises(MemoryError):
-            client.post("/generate", json={**BASE, "lora_path": "lora/strong"})
+        answer = TestClient(client.app, client.base_url, raise_server_exceptions=False).post(
+            "/generate", json={**BASE, "lora_path": "lora/strong"}
+        )
+    assert (answer.status_code, answer.json()) == (500, {"detail": "an error of the server; its log says which"})
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 
@@ -190,9 +217,47 @@ def test_an_adapter_from_the_environment_serves_requests_that_name_none(
 ) -> None:
     monkeypatch.setenv(f"{prefix}_PATH", "lora/strong/strong.safetensors")
     monkeypatch.setenv(f"{prefix}_SCALE", "0.5")
-    with started(Settings(model=str(models / "mini-sdxl"), models_folder=models)) as other:
+    with started(settings(models)) as other:
         body = other.get("/models").json()
         assert (body["lora_loaded"], body["lora_path"], body["lora_scale"]) == (True, "lora/strong/strong.safetensors", 0.5)
         by_default = pixels(other.post("/generate", json=BASE))
     named = {**BASE, "lora_path": "lora/strong/strong.safetensors", "lora_scale": 0.5}
     assert np.array_equal(by_default, pixels(client.post("/generate", json=named)))
+
+
+def _figures(client: TestClient) -> dict[str, float]:
+    lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def test_prometheus_reads_what_was_made_and_what_was_refused(client: TestClient) -> None:
+    before = _figures(client)
+    client.post("/generate", json={**BASE, "steps": 1, "batch": 2})
+    client.post("/generate", json={**BASE, "steps": 0})
+    after = _figures(client)
+    pictures, refused = 'zthumb_pictures_total{variant="full"}', 'zthumb_refused_total{status="422"}'
+    assert after[pictures] == before[pictures] + 2
+    assert after[refused] == before.get(refused, 0) + 1
+    assert after['zthumb_painting_seconds_count{variant="full"}'] == before['zthumb_painting_seconds_count{variant="full"}'] + 1
+    assert (after["zthumb_ready"], after["zthumb_queue_depth"]) == (1, 0)
+
+
+def test_a_folder_whose_file_leads_out_of_the_models_folder_is_refused(client: TestClient, models: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "pytorch_lora_weights.safetensors"
+    outside.write_bytes((models / "lora" / "strong" / "pytorch_lora_weights.safetensors").read_bytes())
+    (models / "lora" / "link").mkdir()
+    (models / "lora" / "link" / "pytorch_lora_weights.safetensors").symlink_to(outside)
+    answer = client.post("/generate", json={**BASE, "lora_path": "lora/link"})
+    assert (answer.status_code, "leads out of the models folder" in answer.text) == (422, True)
+
+
+def test_pages_of_an_allowed_origin_may_ask_with_a_key(models: Path) -> None:
+    origin = "https://mine.example"
+    with started(settings(models, api_keys="one", origins=origin)) as client:
+        asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+        allowed = client.options("/generate", headers=asked)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, origin)
+        refused = client.post("/generate", json=BASE, headers={"origin": origin})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, origin)
+        headers = {"origin": origin, "authorization": "Bearer one"}
+        assert client.post("/generate", json={**BASE, "steps": 1}, headers=headers).status_code == 200

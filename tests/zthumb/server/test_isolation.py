@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
-from tests.zthumb.server.conftest import pixels, started
+from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb.adapters.layouts import save_kohya
 from zthumb.server.app import create_app
 from zthumb.server.settings import Settings
@@ -49,7 +49,7 @@ def test_every_answer_is_what_its_own_adapters_make(models: Path, several: list[
     mixes = [_mix(rng, several) for _ in range(20)]
     asked = [rng.choice(mixes) for _ in range(REQUESTS)]
     # Room for some of them alone, so that they come and go.
-    with started(Settings(model=str(models / "mini-sdxl"), models_folder=models, adapter_memory_mb=2)) as client:
+    with started(settings(models, adapter_memory_mb=2)) as client:
         base = pixels(client.post("/generate", json=SMALL))
         alone = {mix: pixels(client.post("/generate", json=_fields(mix))) for mix in set(asked)}
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -75,7 +75,10 @@ def test_a_base_that_cannot_be_loaded_is_told_and_requests_are_turned_away(tmp_p
     broken = tmp_path / "mini-sdxl"
     shutil.copytree(MINIATURE, broken)
     (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"broken")
-    with TestClient(create_app(Settings(model=str(broken), models_folder=tmp_path))) as client:
+    with TestClient(
+        create_app(Settings(model=str(broken), models_folder=tmp_path, data_folder=tmp_path / "server")),
+        base_url="http://127.0.0.1",
+    ) as client:
         for _ in range(600):
             answer = client.get("/health/ready")
             assert answer.status_code == 503

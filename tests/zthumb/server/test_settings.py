@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from pydantic import SecretStr
 
 from tests.conftest import ROOT
 from zthumb.server.settings import Settings
@@ -36,4 +37,5 @@ def test_what_the_example_sets_is_the_default(monkeypatch: pytest.MonkeyPatch) -
 def test_what_the_example_leaves_out_can_be_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (value,) = (value for _, each, value in LINES if each == name)
     monkeypatch.setenv(name, value)
-    assert value in {str(each) for each in Settings().model_dump().values()}
+    found = Settings().model_dump().values()
+    assert value in {each.get_secret_value() if isinstance(each, SecretStr) else str(each) for each in found}

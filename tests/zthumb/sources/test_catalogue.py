@@ -16,7 +16,7 @@ def test_every_hash_is_a_hash() -> None:
         assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in entry["files"].values())
 
 
-@pytest.mark.parametrize("name", ["mini-sdxl", "mini-clip"])
+@pytest.mark.parametrize("name", ["mini-sdxl", "mini-sdxl-turbo", "mini-clip"])
 def test_the_committed_weights_are_those_of_the_catalogue_and_of_their_card(name: str) -> None:
     folder = ROOT / "models" / name
     hashes = hash_files(folder, "*.safetensors")

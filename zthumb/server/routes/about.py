@@ -1,6 +1,8 @@
 """What this server is, what it can do, and how it is."""
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from zthumb.server.routes.asking import Asked
 from zthumb.server.schemas import CapabilitiesAnswer, LiveAnswer, ModelsAnswer, ReadyAnswer
@@ -18,6 +20,12 @@ def models(service: Asked) -> ModelsAnswer:
 def capabilities(service: Asked) -> CapabilitiesAnswer:
     """What can be asked for, and within which limits."""
     return service.capabilities()
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(service: Asked) -> Response:
+    """What Prometheus reads."""
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/health/live")

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from zthumb.server.jobs import Jobs
 from zthumb.server.service import Service
+from zthumb.server.store import Store
 
 
 def _service(request: Request) -> Service:
@@ -13,4 +15,18 @@ def _service(request: Request) -> Service:
     return service
 
 
+def _jobs(request: Request) -> Jobs:
+    jobs = request.app.state.jobs
+    assert isinstance(jobs, Jobs)
+    return jobs
+
+
+def _gallery(request: Request) -> Store:
+    store = request.app.state.store
+    assert isinstance(store, Store)
+    return store
+
+
+AskedJobs = Annotated[Jobs, Depends(_jobs)]
+AskedGallery = Annotated[Store, Depends(_gallery)]
 Asked = Annotated[Service, Depends(_service)]

@@ -1,0 +1,110 @@
+"""Who may ask, from where, how much and how often; nothing of a model is needed to be turned away."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from zthumb.server.security import Door
+from zthumb.server.settings import Settings
+
+HERE = "http://127.0.0.1:8000"
+
+
+async def _echo(request: Request) -> JSONResponse:
+    return JSONResponse({"bytes": len(await request.body())})
+
+
+def _client(**values: Any) -> TestClient:
+    app = Starlette(routes=[Route(path, _echo, methods=["GET", "POST"]) for path in ("/x", "/health/live")])
+    return TestClient(Door(app, Settings(**values)), base_url=HERE)
+
+
+def test_what_is_as_it_should_be_comes_in_and_answers_are_hardened() -> None:
+    answer = _client().post("/x", content=b"1234")
+    assert answer.json() == {"bytes": 4}
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer two"}, {"x-api-key": "on"}, {"authorization": "Basic one"}])
+def test_without_one_of_the_keys_nothing_but_health_is_told(headers: dict[str, str]) -> None:
+    client = _client(api_keys="one, 2")
+    refused = client.get("/x", headers=headers)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert client.get("/health/live", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{"authorization": "Bearer one"}, {"authorization": "bearer 2"}, {"x-api-key": "one"}])
+def test_with_a_key_one_comes_in(headers: dict[str, str]) -> None:
+    assert _client(api_keys="one, 2").get("/x", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200),
+        (HERE, 200),
+        ("https://mine.example", 200),
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://[", 403),
+    ],
+)
+def test_pages_of_other_origins_may_not_ask(origin: str | None, status: int) -> None:
+    headers = {} if origin is None else {"origin": origin}
+    assert _client(origins="https://mine.example").post("/x", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("localhost:8000", 200), ("[::1]:8000", 200), ("evil.example:8000", 421), ("", 421), ("[::1", 421)]
+)
+def test_a_server_of_this_machine_alone_answers_to_no_other_name(host: str, status: int) -> None:
+    assert _client().get("/x", headers={"host": host}).status_code == status
+
+
+def test_a_server_for_others_answers_to_any_name() -> None:
+    assert _client(host="0.0.0.0").get("/x", headers={"host": "pictures.example"}).status_code == 200
+
+
+def _unannounced(size: int) -> Iterator[bytes]:
+    """A body whose length is not told beforehand."""
+    for _ in range(size // 2**16):
+        yield b"x" * 2**16
+
+
+def test_a_body_beyond_its_limit_is_refused_told_or_not() -> None:
+    client = _client(body_limit_mb=1)
+    assert client.post("/x", content=b"x" * 2**20).status_code == 200
+    assert client.post("/x", content=b"x" * (2**20 + 1)).status_code == 413
+    assert client.post("/x", content=_unannounced(2**20)).status_code == 200
+    assert client.post("/x", content=_unannounced(2**21)).status_code == 413
+
+
+def test_one_client_may_ask_so_often_and_others_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    client = _client(requests_per_minute=3, api_keys="one,other")
+    asked = [client.get("/x", headers={"x-api-key": "one"}).status_code for _ in range(4)]
+    assert asked == [200, 200, 200, 429]
+    assert client.get("/x", headers={"x-api-key": "one"}).headers["retry-after"] == "20"
+    assert client.get("/x", headers={"x-api-key": "other"}).status_code == 200
+    now += 20
+    assert [client.get("/x", headers={"x-api-key": "one"}).status_code for _ in range(2)] == [200, 429]
+
+
+def test_keys_are_not_shown(tmp_path: Path) -> None:
+    settings = Settings(api_keys="secret-one", data_folder=tmp_path)  # type: ignore[arg-type]
+    assert "secret-one" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_a_key_that_nobody_asked_for_is_no_other_client() -> None:
+    client = _client(requests_per_minute=1)
+    asked = [client.get("/x", headers={"x-api-key": str(number)}).status_code for number in range(3)]
+    assert asked == [200, 429, 429]

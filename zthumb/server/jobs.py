@@ -1,0 +1,165 @@
+"""Jobs: orders that nobody waits for in line, kept in the store until somebody asks."""
+
+import asyncio
+import logging
+import secrets
+import uuid
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from foundation.errors import BadInput, StageFailed
+from foundation.files import whole_file
+from zthumb.server.dispatcher import Cancelled, Draining, Painted, QueueFull, Ticket
+from zthumb.server.files import encoded
+from zthumb.server.orders import Order
+from zthumb.server.schemas import GenerateRequest, JobAnswer, JobImage
+from zthumb.server.service import Service
+from zthumb.server.store import OPEN, ImageRow, State, Store
+from zthumb.server.studio import NoMemory
+
+_LOG = logging.getLogger("zthumb")
+_SEEDS = 2**32
+_LOOK_S = 0.1
+
+
+class NotKnown(Exception):
+    """There is nothing of that id."""
+
+
+class Jobs:
+    """The jobs of one server. What was accepted is run or marked, whatever happens in between."""
+
+    def __init__(self, service: Service, store: Store) -> None:
+        self._service, self._store = service, store
+        self._tickets: dict[str, Ticket] = {}
+        self._is_leaving = False
+        # Before any request can add one.
+        self._left = [row.id for row in store.open_jobs()]
+        # Files and rows are written beside the painter, not by it.
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+
+    def take_up(self) -> None:
+        """Queue again what was accepted before the server was started."""
+        for job in self._left:
+            row = self._store.job(job)
+            if row is None or row.state not in OPEN:  # stopped meanwhile
+                continue
+            try:
+                request = GenerateRequest.model_validate(row.request)
+                self._submit(job, request, self._service.order(request), is_accepted=True)
+            except Exception as error:
+                _LOG.warning("job %s cannot be taken up again", job, exc_info=error)
+                self._store.end(job, "failed", self._service.public(f"after a restart of the server: {error}"))
+
+    def add(self, request: GenerateRequest) -> JobAnswer:
+        """Accept a job; ``BadInput`` or ``QueueFull`` if that cannot be."""
+        # Drawn now, so that a job that is run again after a crash is the same.
+        seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
+        request = request.model_copy(update={"seed": seed})
+        order, job = self._service.order(request), uuid.uuid4().hex
+        # Kept before it is queued: what a client was told of is never lost.
+        self._store.add(job, request.model_dump(mode="json"))
+        try:
+            self._submit(job, request, order)
+        except (QueueFull, Draining) as error:
+            self._store.end(job, "failed", str(error))
+            raise
+        return self.look(job)
+
+    def look(self, job: str) -> JobAnswer:
+        """How a job is; ``NotKnown`` when there is none of that id."""
+        # The ticket first: it goes only after the row has changed.
+        ticket, dispatcher = self._tickets.get(job), self._service.dispatcher
+        row = self._store.job(job)
+        if row is None:
+            raise NotKnown(f"no job {job!r} is known here.")
+        state: State = row.state  # type: ignore[assignment]
+        if state in OPEN and ticket is not None and ticket.began is not None:
+            state = "running"
+        waits = ticket if state in OPEN else None
+        return JobAnswer(
+            id=job,
+            state=state,
+            position=dispatcher.position(waits) if waits and dispatcher else None,
+            progress=1.0 if state == "done" else waits.progress if waits else 0.0,
+            eta_s=round(dispatcher.seconds_left(waits), 2) if waits and dispatcher else None,
+            images=[JobImage(id=each.id, seed=int(each.seed), url=f"/images/{each.id}") for each in self._store.images(job)],
+            meta=row.meta,
+            warnings=row.warnings or [],
+            error=row.error,
+        )
+
+    def cancel(self, job: str) -> JobAnswer:
+        """Stop a job before it begins or at its next step; one that has ended stays as it is."""
+        if self.look(job).state in OPEN:
+            # Kept at once: what was stopped is not run again should the server die now.
+            self._store.end(job, "cancelled")
+            if ticket := self._tickets.get(job):
+                ticket.cancel()
+        return self.look(job)
+
+    async def events(self, job: str) -> AsyncIterator[JobAnswer]:
+        """How a job is, whenever that changes, until it or the server has ended."""
+        before = None
+        while True:
+            now = await asyncio.to_thread(self.look, job)
+            seen = (now.state, now.position, round(now.progress, 3))
+            if seen != before:
+                before = seen
+                yield now
+            if now.state not in OPEN or self._is_leaving:
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    def leave(self) -> None:
+        """Let what has not begun wait for the next start of the server, and nobody follow it any more."""
+        self._is_leaving = True
+        for ticket in list(self._tickets.values()):
+            if ticket.began is None:
+                ticket.cancel()
+
+    def close(self) -> None:
+        """Write what there still is to write."""
+        self._writer.shutdown(wait=True)
+
+    def _submit(self, job: str, request: GenerateRequest, order: Order, is_accepted: bool = False) -> None:
+        assert self._service.dispatcher is not None
+        ticket = self._service.dispatcher.submit(order, is_accepted)
+        self._tickets[job] = ticket
+        # Without the ticket in it: a callback that held it would hold its pictures.
+        ticket.done.add_done_callback(lambda _: self._writer.submit(self._end, job, request, order))
+
+    def _end(self, job: str, request: GenerateRequest, order: Order) -> None:
+        """Keep what came of a job."""
+        ticket = self._tickets[job]
+        try:
+            painted = ticket.done.result()
+            if not ticket.is_cancelled:
+                self._keep(job, request, order, painted)
+        except Cancelled:
+            # By its owner's wish, which is kept already, or because the server ends: then it is run when that starts again.
+            pass
+        except (BadInput, StageFailed, NoMemory) as error:
+            self._store.end(job, "failed", self._service.public(str(error)))
+        except Exception as error:
+            # Also where it cannot be written: then it is still open, and run when the server starts again.
+            _LOG.error("job %s failed", job, exc_info=error)
+            self._store.end(job, "failed", "an error of the server; its log says which")
+        finally:
+            self._tickets.pop(job, None)
+
+    def _keep(self, job: str, request: GenerateRequest, order: Order, painted: Painted) -> None:
+        meta = self._service.meta(order, painted)
+        rows = []
+        for place, (picture, image) in enumerate(zip(order.pictures, painted.images, strict=True)):
+            name = uuid.uuid4().hex
+            path = self._folder(name) / f"{name}.{request.output_format}"
+            with whole_file(path) as temporary:
+                temporary.write_bytes(encoded(image, request.output_format, self._service.parameters(picture, meta)))
+            file = path.relative_to(self._store.folder).as_posix()
+            rows.append(ImageRow(id=name, job=job, place=place, seed=str(picture.seed), file=file))
+        self._store.finish(job, meta.model_dump(mode="json"), self._service.warnings(order, painted), rows)
+
+    def _folder(self, name: str) -> Path:
+        return self._store.folder / "images" / name[:2]
