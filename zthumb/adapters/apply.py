@@ -44,8 +44,8 @@ def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
     counting = {name: weight for name, weight in weights.items() if weight != 0}
     for module in modules:
         there = [name for name in counting if name in module.lora_A]
-        if module.active_adapters != there:
-            module.set_adapter(there, inference_mode=True)
+        # PEFT's set_adapter also walks over every weight, to say whether it is trained: none is, and that is ten times the work.
+        module._active_adapter = there
         for name in there:
             module.set_scale(name, counting[name])
             if name in module.lora_magnitude_vector:
@@ -117,6 +117,7 @@ def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
         if name in module.lora_magnitude_vector:
             norms = module.lora_magnitude_vector[name]
             norms.register_buffer(_TRAINED, norms.weight.detach().clone(), persistent=False)
+        module.requires_grad_(False)
         module.to(next(model.parameters()).dtype)
 
 
