@@ -92,7 +92,8 @@ def _previews(recipe: Recipe, family: Family, folder: Path, device: torch.device
     size = min(recipe.resolution, recipe.previews.tile or recipe.resolution)
     with torch.device("meta"), torch.no_grad():
         text = 0 if recipe.adapter.text_encoders else _text_encoders(family, folder, dtype)
-        autoencoder = family.empty_part("vae", family.configuration(folder, "vae"))
+        (part,) = family.picture_parts
+        autoencoder = family.empty_part(part, family.configuration(folder, part))
         with Live() as decoding:
             family.decode_empty(autoencoder, 1, size)
     # The autoencoder decodes in fp32 whatever the rest is in.

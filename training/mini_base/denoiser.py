@@ -64,10 +64,14 @@ class Denoiser(nn.Module):
             tower.set_attn_implementation("eager")
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, 77) → both towers' penultimate states (B, 77, 256) and the pooled embedding (B, 128), as SDXL does."""
-        first = self.text_encoder(tokens, output_hidden_states=True)
-        second = self.text_encoder_2(tokens, output_hidden_states=True)
-        return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
+        """Tokens (B, 77) → text states (B, 77, 256) and the pooled embedding (B, 128)."""
+        return encode_text(self.text_encoder, self.text_encoder_2, tokens)
+
+
+def encode_text(first: CLIPTextModel, second: CLIPTextModelWithProjection, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (B, 77) → both towers' penultimate states (B, 77, 256) and the pooled embedding (B, 128), as SDXL does."""
+    one, other = first(tokens, output_hidden_states=True), second(tokens, output_hidden_states=True)
+    return torch.cat([one.hidden_states[-2], other.hidden_states[-2]], dim=-1), other.text_embeds
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from training.mini_base.denoiser import NOISE_SCHEDULE, TIMESTEPS, Batch, draw_batch
+from training.mini_base.denoiser import NOISE_SCHEDULE, TIMESTEPS, Batch, draw_batch, encode_text
 from training.mini_base.loop import Schedule, train
 from training.model.objective import add_noise, squared_errors
 
@@ -51,10 +51,8 @@ class Distillation(nn.Module):
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, 77) → both towers' penultimate states (B, 77, 256) and the pooled embedding (B, 128)."""
-        first = self.text_encoder(tokens, output_hidden_states=True)
-        second = self.text_encoder_2(tokens, output_hidden_states=True)
-        return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
+        """Tokens (B, 77) → text states (B, 77, 256) and the pooled embedding (B, 128), without a gradient."""
+        return encode_text(self.text_encoder, self.text_encoder_2, tokens)
 
 
 def distil(

@@ -44,7 +44,7 @@ def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
     counting = {name: weight for name, weight in weights.items() if weight != 0}
     for module in modules:
         there = [name for name in counting if name in module.lora_A]
-        # PEFT's set_adapter also walks over every weight, to say whether it is trained: none is, and that is ten times the work.
+        # PEFT's set_adapter also walks over every weight, to say whether it is trained: none is.
         module._active_adapter = there
         for name in there:
             module.set_scale(name, counting[name])

@@ -101,7 +101,7 @@ class LoadedAdapters:
         adapter, sha256 = reader.load(version.file, self._base), reader.hash_of(version.file)
         if not any(bool(layer.up.any()) for layer in adapter.layers.values()) and not adapter.has_magnitudes:
             raise BadInput(f"{version.file}: changes nothing: all its up weights are zero, as before training.")
-        size = _bytes(adapter, next(self._parts["unet"].parameters()).element_size())
+        size = _bytes(adapter, next(next(iter(self._parts.values())).parameters()).element_size())
         self._make_room(size, keep, version)
         self._numbers += 1
         name = f"adapter {self._numbers}"

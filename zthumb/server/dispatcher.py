@@ -172,6 +172,8 @@ class Dispatcher:
                 ticket.began = started
             try:
                 self._paint(tickets)
+                for ticket in tickets:
+                    self._tell(ticket.order, ticket.done.result())
             except BaseException as error:
                 # Kept with the tickets, it would keep every tensor of what it came out of.
                 traceback.clear_frames(error.__traceback__)
@@ -179,8 +181,6 @@ class Dispatcher:
                     if not ticket.done.done():
                         ticket.done.set_exception(error)
             else:
-                for ticket in tickets:
-                    self._tell(ticket.order, ticket.done.result())
                 took = (time.monotonic() - started) / self._cost(tickets)
                 self._seconds_per_cost = 0.7 * self._seconds_per_cost + 0.3 * took
             with self._changed:

@@ -46,7 +46,8 @@ def serve(arguments: argparse.Namespace) -> int:
         from zthumb.server.app import create_app
 
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=_PATIENCE_S))
-        print(f"zthumb serves {settings.model} at http://{settings.host}:{listener.getsockname()[1]}", flush=True)
+        address = f"http://{settings.host}:{listener.getsockname()[1]}"
+        print(f"zthumb serves {settings.model} at {address}, once it is loaded: {address}/health/ready tells", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])  # 4. until told to stop
     return DONE
