@@ -1,0 +1,43 @@
+"""Which variant a request goes to, and what is said of it; nothing is loaded for that."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from foundation.errors import BadInput
+from tests.conftest import MINIATURE
+from zthumb.memory import room
+from zthumb.server.settings import Settings
+from zthumb.server.studio import Studio
+
+
+@pytest.fixture
+def studio() -> Studio:
+    return Studio(Settings(model=str(MINIATURE)))
+
+
+@pytest.mark.parametrize(
+    ("free", "why"),
+    [
+        (2**40, "full needs 0.1 GiB of 1024.0 GiB that are free"),
+        (1, "full would need 0.1 GiB of 0.0 GiB that are free; turbo would need 0.1 GiB of 0.0 GiB that are free; full is tried"),
+    ],
+)
+def test_auto_takes_the_first_that_fits_and_says_why(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, free: int, why: str
+) -> None:
+    def told(_: torch.device) -> int:
+        return free
+
+    monkeypatch.setattr(room, "free", told)
+    name, reason = studio.choose("auto")
+    assert name == "full"
+    assert reason.startswith(why)
+
+
+def test_where_only_the_few_step_base_is_here_auto_takes_that(tmp_path: Path) -> None:
+    studio = Studio(Settings(model=str(tmp_path / "gone"), turbo_model=f"{MINIATURE}-turbo"))
+    assert studio.choose("auto")[0] == "turbo"
+    with pytest.raises(BadInput, match="no base for full is here; there are turbo"):
+        studio.choose("full")
