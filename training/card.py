@@ -10,6 +10,7 @@ import yaml
 
 from training.data.dataset import Dataset
 from training.recipe import Recipe
+from zthumb.adapters.words import ENDING
 from zthumb.sources.catalogue import published_as
 
 _PROGRAM = "zthumb"
@@ -107,12 +108,23 @@ A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the pro
 {_rows(hashes)}
 
 `{name}.safetensors` is in the kohya layout, `pytorch_lora_weights.safetensors` in the diffusers layout: one adapter twice.
-
+{_embedding(recipe, dataset, name)}
 Captions it was trained on, for instance:
 
 {captions}
 
 Made by {_PROGRAM}; `manifest.json` names every input.
+"""
+
+
+def _embedding(recipe: Recipe, dataset: Dataset, name: str) -> str:
+    """How a learned word is used elsewhere; nothing where there is none."""
+    if not recipe.adapter.tokens:
+        return ""
+    return f"""
+**{dataset.trigger}** is a word of its own: `{name}{ENDING}` holds what the text encoders read in its place. This server takes it
+from beside the adapter. ComfyUI and A1111 take it as an embedding: put it into their folder and write its file's name in the
+prompt. diffusers takes its tensors by `load_textual_inversion`, `clip_l` for the first text encoder and `clip_g` for the second.
 """
 
 
@@ -127,7 +139,8 @@ def licence_matter(licence: str) -> dict[str, str]:
 
 
 def _adapted(recipe: Recipe) -> str:
-    return recipe.adapter.targets + (", text encoders too" if recipe.adapter.text_encoders else "")
+    learned = f", the word learned as {recipe.adapter.tokens} tokens" if recipe.adapter.tokens else ""
+    return recipe.adapter.targets + (", text encoders too" if recipe.adapter.text_encoders else "") + learned
 
 
 def _table(pictures: Sequence[Shown]) -> str:

@@ -1,10 +1,13 @@
 """Entry point 3: the trained adapter → ``models/lora/<run>`` in both layouts, with its card."""
 
+from __future__ import annotations
+
 import argparse
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foundation.arguments import run_name
 from foundation.errors import DONE, BadInput, command
@@ -23,6 +26,10 @@ from training.train_lora import RUNS
 from zthumb.adapters.layouts import DIFFUSERS_FILE
 from zthumb.sources.catalogue import licence_of
 from zthumb.sources.local import family_of, find_base, hash_base
+
+if TYPE_CHECKING:
+    from zthumb.adapters.adapter import Adapter
+    from zthumb.families.base import Family
 
 ADAPTERS = Path("models/lora")
 IMAGES = "images"
@@ -93,27 +100,40 @@ def _inputs(run: Path, checkpoint: Checkpoint, folder: Path, recipe: Recipe) -> 
 
 def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, folder: Path) -> None:
     from zthumb import families
-    from zthumb.adapters.adapter import Adapter
     from zthumb.adapters.layouts import save_diffusers, save_kohya
+    from zthumb.adapters.words import ENDING, save
 
     name = str(stage.settings["run"])
     family = families.get(family_of(base))
-    adapter = Adapter.of_peft(checkpoint.adapter(), recipe.adapter.scale)
+    adapter = _adapter(checkpoint, recipe, dataset, family)
     layers_per_block = family.configuration(base, family.denoiser_part)["layers_per_block"]
     named = recipe.objective.prediction
     prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
     metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, prediction)
     save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
     save_diffusers(adapter, folder / DIFFUSERS_FILE)
+    for word in adapter.words:
+        save(word, folder / f"{name}{ENDING}")
+    files = [f"{name}.safetensors", DIFFUSERS_FILE, *(f"{name}{ENDING}" for _ in adapter.words)]
     hashes = {
-        f"`{name}.safetensors`": hash_file(folder / f"{name}.safetensors"),
-        f"`{DIFFUSERS_FILE}`": hash_file(folder / DIFFUSERS_FILE),
+        **{f"`{file}`": hash_file(folder / file) for file in files},
         "the base": stage.inputs[recipe.base],
         "the data set": stage.inputs[DATASET],
     }
     shown = _pictures(checkpoint, recipe, dataset, folder)
     words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base))
     (folder / "README.md").write_text(words, encoding="utf-8")
+
+
+def _adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, family: Family) -> Adapter:
+    """The adapter as it was trained, with the trigger word if that was learned."""
+    from training.model.word import NAME
+    from zthumb.adapters.adapter import Adapter
+    from zthumb.adapters.words import Word
+
+    trained = checkpoint.adapter()
+    vectors = {part: trained[f"{part}.{NAME}"] for part in family.adapted_parts if f"{part}.{NAME}" in trained}
+    return Adapter.of_peft(trained, recipe.adapter.scale, (Word(dataset.trigger, vectors),) if vectors else ())
 
 
 def _pictures(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, folder: Path) -> list[card.Shown]:

@@ -29,6 +29,10 @@ class AdapterRecipe(Strict):
     ``text_encoders`` the prompt's readers are adapted too. The weights start at random and zero (``kaiming``), or with the base's
     own largest components (``pissa``, arXiv 2404.02948), which learns faster, takes no weight decay, since that would unlearn the
     base, and is exported at twice the rank.
+
+    With ``tokens`` above zero the trigger word is read as so many new tokens, which are learned beside the adapter (textual
+    inversion, arXiv 2208.01618, then called pivotal tuning). They begin as what the base reads the word as, and are exported in a
+    file of their own.
     """
 
     rank: int = Field(default=16, ge=1, le=256)
@@ -39,6 +43,7 @@ class AdapterRecipe(Strict):
     average: float = Field(default=0.0, ge=0, lt=1)
     text_encoders: bool = False
     initialization: Literal["kaiming", "pissa"] = "kaiming"
+    tokens: int = Field(default=0, ge=0, le=32)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -56,12 +61,14 @@ class OptimizerRecipe(Strict):
     """What moves the weights: AdamW, AdamW with a state of 8 bits, Prodigy (with an ``lr`` of 1 it finds its own) or Adafactor.
 
     The rate rises to ``lr`` over ``warm_up`` steps and then follows ``schedule`` to the run's end; that of the text encoders, if
-    they are adapted, may be another, ``text_encoder_lr``. Gradients longer than ``clip_norm`` are shortened to it.
+    they are adapted, may be another, ``text_encoder_lr``, and that of the trigger word's new tokens too, ``token_lr``. Gradients
+    longer than ``clip_norm`` are shortened to it.
     """
 
     name: Literal["adamw", "adamw_8bit", "prodigy", "adafactor"] = "adamw"
     lr: float = Field(default=1e-4, gt=0)
     text_encoder_lr: float | None = Field(default=None, gt=0)
+    token_lr: float | None = Field(default=None, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[_Beta, _Beta] = (0.9, 0.99)
@@ -70,8 +77,9 @@ class OptimizerRecipe(Strict):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        if self.name == "prodigy" and self.text_encoder_lr is not None:
-            raise ValueError("prodigy finds one rate for all weights: leave text_encoder_lr out")
+        for name in ("text_encoder_lr", "token_lr"):
+            if self.name == "prodigy" and getattr(self, name) is not None:
+                raise ValueError(f"prodigy finds one rate for all weights: leave {name} out")
         return self
 
 
@@ -199,6 +207,8 @@ class Recipe(Strict):
     def _is_possible(self) -> Self:
         if self.optimizer.text_encoder_lr is not None and not self.adapter.text_encoders:
             raise ValueError("optimizer.text_encoder_lr is for text encoders that are adapted: set adapter.text_encoders=true")
+        if self.optimizer.token_lr is not None and not self.adapter.tokens:
+            raise ValueError("optimizer.token_lr is for new tokens of the trigger word: set adapter.tokens to how many")
         if self.quantize != "none" and self.adapter.initialization == "pissa":
             raise ValueError("initialization: pissa starts from weights that quantize does not keep")
         if self.quantize != "none" and self.shard:

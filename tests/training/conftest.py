@@ -62,7 +62,8 @@ def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, Base, Examples, Ex
     recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1", *sets])
     found, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
     pipeline = load(recipe, family, found, device)
-    encoders = Encoders(family, pipeline, found, Cache(Path("outputs/cache"), 2**30), device)
     entries = read_dataset(dataset)
-    base = Base.of(pipeline, family, recipe, device)
-    return recipe, base, encoders.encode(entries.of("train"), dataset), encoders.encode(entries.of("holdout"), dataset)
+    words = {entries.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
+    encoders = Encoders(family, pipeline, found, Cache(Path("outputs/cache"), 2**30), device, words)
+    examples = encoders.encode(entries.of("train"), dataset), encoders.encode(entries.of("holdout"), dataset)
+    return recipe, Base.of(pipeline, family, recipe, device, entries.trigger), *examples

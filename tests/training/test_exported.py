@@ -9,9 +9,11 @@ from accelerate import Accelerator
 from tests.training.conftest import prepared_base
 from training.steps.loop import Loop
 from zthumb import families
-from zthumb.adapters import apply, bases
+from zthumb.adapters import apply, bases, words
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_diffusers, save_kohya
+from zthumb.adapters.vocabulary import knowing
+from zthumb.adapters.words import Word
 from zthumb.families.base import Conditioning
 
 pytestmark = pytest.mark.slow
@@ -28,6 +30,8 @@ SDXL, CAPTION = families.get("sdxl"), "a photo of a red zbadge"
         ("adapter.magnitudes=true", "adapter.targets=attention"),
         ("adapter.initialization=pissa",),
         ("adapter.text_encoders=true",),
+        ("adapter.tokens=3", "optimizer.token_lr=0.1"),
+        ("adapter.tokens=2", "adapter.text_encoders=true"),
         ("quantize=int8",),
     ],
     ids=str,
@@ -46,7 +50,11 @@ def test_the_files_predict_what_the_trained_model_predicts(
         expected = base.predict(noisy, timesteps, told)
         with base.alone():
             untrained = base.predict(noisy, timesteps, told)
-    adapter = Adapter.of_peft(loop.adapter(), recipe.adapter.scale)
+    weights = loop.adapter()
+    vectors = {part: weights[f"{part}.word"] for part in SDXL.adapted_parts if f"{part}.word" in weights}
+    adapter = Adapter.of_peft(weights, recipe.adapter.scale)
+    if vectors:
+        words.save(Word("zbadge", vectors), tmp_path / "x_emb.safetensors")
     files = [tmp_path / "x.safetensors", tmp_path / "pytorch_lora_weights.safetensors"]
     save_kohya(adapter, files[0], layers_per_block=1, metadata={})
     save_diffusers(adapter, files[1])
@@ -63,9 +71,11 @@ def _predicted(
 ) -> torch.Tensor:
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
     parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
-    apply.put_on(parts, bases.recognise(file, miniature).adapter, "trained")
+    adapter = bases.recognise(file, miniature).adapter
+    apply.put_on(parts, adapter, "trained")
     apply.weigh(apply.adapted_modules(parts), {"trained": 1.0})
     caption = (prepared / name).with_suffix(".txt").read_text().strip()
-    states, pooled = SDXL.encode_prompts(pipeline, [caption])
+    with knowing(parts, adapter.words) as known:
+        states, pooled = SDXL.encode_prompts(pipeline, [caption], known)
     with torch.no_grad():
         return SDXL.predict(pipeline.unet, noisy, timesteps, Conditioning(states, pooled, told.time_ids))

@@ -160,9 +160,19 @@ def test_out_of_memory_says_which_settings_would_fit(prepared: Path) -> None:
     assert "Traceback" not in limited.stderr
 
 
-@pytest.mark.parametrize(("text_encoders", "shard"), [("true", "false"), ("false", "true")])
-def test_two_processes_learn_what_one_learns_from_twice_the_batch(prepared: Path, text_encoders: str, shard: str) -> None:
-    settings = (f"adapter.text_encoders={text_encoders}", 'previews.prompts=["a {trigger}"]', "previews.steps=2", "steps=9")
+@pytest.mark.parametrize(
+    ("text_encoders", "tokens", "shard"), [("true", "2", "false"), ("false", "0", "true")], ids=["text encoders", "shard"]
+)
+def test_two_processes_learn_what_one_learns_from_twice_the_batch(
+    prepared: Path, text_encoders: str, tokens: str, shard: str
+) -> None:
+    settings = (
+        f"adapter.text_encoders={text_encoders}",
+        f"adapter.tokens={tokens}",
+        'previews.prompts=["a {trigger}"]',
+        "previews.steps=2",
+        "steps=9",
+    )
     # Of two shapes, an odd number of each: once an epoch one process has a shape of its own, and a pass more to make.
     for path in sorted((prepared / "raw").glob("*.png"))[:7]:
         with Image.open(path) as picture:

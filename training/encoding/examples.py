@@ -1,9 +1,10 @@
 """Pictures and captions as the denoiser takes them: latents and conditioning, encoded once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,20 @@ class Examples:
 class Encoders:
     """A base's encoders, asked once for every picture and caption, and on ``device`` only while they are asked.
 
-    Each is encoded alone, so that an entry is the same whatever was encoded beside it.
+    Each is encoded alone, so that an entry is the same whatever was encoded beside it. States and embeddings are those of the
+    base; ``words`` that training teaches it, with the tokens that stand for each, are read as such in the tokens alone.
     """
 
-    def __init__(self, family: Family, pipeline: Any, base: Path, cache: Cache, device: torch.device) -> None:
+    def __init__(
+        self,
+        family: Family,
+        pipeline: Any,
+        base: Path,
+        cache: Cache,
+        device: torch.device,
+        words: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self._words = words
         self.family, self.pipeline, self.cache, self.device = family, pipeline, cache, device
         self.where = {"device": device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
         self._pictures = {"encoder": hash_parts(base, family.picture_parts), **self.where}
@@ -89,7 +100,7 @@ class Encoders:
                 for caption in captions
             ]
         states, pooled = (torch.cat([each[name] for each in found]).to(self.device) for name in ("states", "pooled"))
-        return states, pooled, self.family.tokens(self.pipeline, captions).to(self.device)
+        return states, pooled, self.family.tokens(self.pipeline, captions, self._words).to(self.device)
 
     def _latents(self, entry: Entry, folder: Path) -> Tensor:
         depends_on = {"picture": entry.sha256, "size": entry.size, "crop": entry.crop, **self._pictures}

@@ -1,5 +1,6 @@
 """Pictures painted while training goes on: the same prompts and noise at every checkpoint, the base's own above them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,21 @@ class Previews:
             return
         with placed(self._pipeline, self._base.family.parts, self._base.levels.device):
             for number, prompt in enumerate(self._prompts, start=1):
-                painted = self._picture(prompt, number)
+                # The first is the base's own, which knows no new word.
+                painted = self._picture(prompt, number, self._base.words if step else {})
                 if folder is not None:
                     with whole_file(folder / f"step-{step:06d}" / f"{number:02d}.png") as path:
                         painted.save(path, "png")
         if folder is not None:
             _sheet(folder)
 
-    def _picture(self, prompt: str, number: int) -> Image.Image:
+    def _picture(self, prompt: str, number: int, words: Mapping[str, int]) -> Image.Image:
         settings, size = self._recipe.previews, self._recipe.resolution
         with torch.no_grad(), torch.autocast(self._pipeline.device.type, self._base.precision, enabled=self._is_mixed):
+            states, pooled = self._base.family.encode_prompts(self._pipeline, [prompt], words)
             latents = self._pipeline(
-                prompt,
+                prompt_embeds=states.to(self._pipeline.dtype),
+                pooled_prompt_embeds=pooled.to(self._pipeline.dtype),
                 width=size,
                 height=size,
                 num_inference_steps=settings.steps,

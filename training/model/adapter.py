@@ -10,6 +10,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from foundation.seeds import derive
+from training.model import word
 from training.recipe import Recipe
 from zthumb.adapters.skeleton import as_in_files
 from zthumb.families.base import Family
@@ -25,15 +26,11 @@ def attach(parts: Parts, whole: Recipe, family: Family) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(whole.seed, "adapter"))
         for part, model in parts.items():
-            modules = family.lora_modules(part, model, whole.adapter.targets)
-            inject_adapter_in_model(_configuration(whole, modules), model, adapter_name=_TRAINED)
-            if whole.adapter.initialization == "pissa":
-                _begin_with_principal_components(model, _configuration(whole, modules))
-            for name, parameter in model.named_parameters():
-                if ".lora_" in name:
-                    parameter.data = parameter.data.float()
-            for layer in _layers(model).values() if whole.adapter.magnitudes else ():
-                _measure_norms_again(layer)
+            is_denoiser = part == family.denoiser_part
+            if is_denoiser or whole.adapter.text_encoders:
+                _put_on(model, family.lora_modules(part, model, whole.adapter.targets), whole)
+            if whole.adapter.tokens and not is_denoiser:
+                word.add(model, whole.adapter.tokens)
             _speed_up(model, whole)
 
 
@@ -54,12 +51,14 @@ def enable(parts: Parts, enabled: bool) -> None:
 
 
 def weights(parts: Parts) -> dict[str, Tensor]:
-    """What is exported, by PEFT name below each part's, on the CPU; a scale is still to be applied.
+    """What is exported, by PEFT name below each part's, on the CPU; a scale is still to be applied. A word is ``<part>.word``.
 
     With PiSSA this is the trained weights less those they started from, side by side: an ordinary LoRA of twice the rank.
     """
     # Copies: the average is in the place of the weights only while they are read.
-    return {f"{path}.{name}": value.cpu().clone() for path, layer in _paths(parts) for name, value in _exported(layer).items()}
+    found = {f"{path}.{name}": value.cpu().clone() for path, layer in _paths(parts) for name, value in _exported(layer).items()}
+    learned = {part: word.of(model) for part, model in parts.items()}
+    return found | {f"{part}.{word.NAME}": rows.detach().cpu().clone() for part, rows in learned.items() if rows is not None}
 
 
 def state(parts: Parts) -> dict[str, Tensor]:
@@ -67,7 +66,7 @@ def state(parts: Parts) -> dict[str, Tensor]:
     found = {}
     for part, model in parts.items():
         for name, value in model.named_parameters():
-            if ".lora_" in name:
+            if _is_kept(name, value):
                 found[f"{part}.{name}"] = value.detach().cpu().clone()
     return found
 
@@ -77,8 +76,24 @@ def load(parts: Parts, found: Mapping[str, Tensor]) -> None:
     """Put what ``state`` gave in place of the present weights."""
     for part, model in parts.items():
         for name, value in model.named_parameters():
-            if ".lora_" in name:
+            if _is_kept(name, value):
                 value.copy_(found[f"{part}.{name}"])
+
+
+def _is_kept(name: str, parameter: nn.Parameter) -> bool:
+    # What PiSSA starts from is not trained, and yet not in the base.
+    return ".lora_" in name or parameter.requires_grad
+
+
+def _put_on(model: Any, modules: list[str], whole: Recipe) -> None:
+    inject_adapter_in_model(_configuration(whole, modules), model, adapter_name=_TRAINED)
+    if whole.adapter.initialization == "pissa":
+        _begin_with_principal_components(model, _configuration(whole, modules))
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name:
+            parameter.data = parameter.data.float()
+    for layer in _layers(model).values() if whole.adapter.magnitudes else ():
+        _measure_norms_again(layer)
 
 
 def _configuration(whole: Recipe, modules: list[str]) -> LoraConfig:

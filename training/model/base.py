@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from training.model import adapter
+from training.model import adapter, word
 from training.model.quantize import quantize
 from training.model.shard import shard
 from training.recipe import Recipe
@@ -35,7 +35,8 @@ def load(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> 
 
 def adapted_parts(recipe: Recipe, family: Family) -> Sequence[str]:
     """The parts of the pipeline that ``recipe`` adapts."""
-    return family.adapted_parts if recipe.adapter.text_encoders else (family.denoiser_part,)
+    reads_anew = recipe.adapter.text_encoders or recipe.adapter.tokens
+    return family.adapted_parts if reads_anew else (family.denoiser_part,)
 
 
 class Adapted(nn.Module):
@@ -48,7 +49,7 @@ class Adapted(nn.Module):
 
     @property
     def text_parts(self) -> dict[str, nn.Module]:
-        """Those that read the prompt; none unless the recipe adapts them."""
+        """Those that read the prompt; none unless the recipe adapts them or teaches them a word."""
         return {part: model for part, model in self.parts.items() if part != self.family.denoiser_part}
 
     def forward(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
@@ -69,7 +70,8 @@ class Adapted(nn.Module):
 class Base:
     """A base's adapted parts.
 
-    ``levels`` (timesteps,) are the cumulated alphas of its noise schedule, ``precision`` the dtype its products are made in.
+    ``levels`` (timesteps,) are the cumulated alphas of its noise schedule, ``precision`` the dtype its products are made in,
+    ``words`` those that its text encoders are taught, with the tokens that stand for each.
     """
 
     family: Family
@@ -77,14 +79,21 @@ class Base:
     levels: Tensor
     prediction: Prediction
     precision: torch.dtype
+    words: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, pipeline: Any, family: Family, recipe: Recipe, device: torch.device) -> "Base":
-        """The base in a pipeline of ``load``, with an adapter on the parts that the recipe adapts, those on ``device``."""
+    def of(cls, pipeline: Any, family: Family, recipe: Recipe, device: torch.device, trigger: str = "") -> "Base":
+        """The base in a pipeline of ``load``, with an adapter on the parts that the recipe adapts, those on ``device``.
+
+        ``trigger`` is the word that new tokens stand for, if the recipe wants some.
+        """
         parts = {name: getattr(pipeline, name) for name in adapted_parts(recipe, family)}
         for part in parts.values():
             part.to(device)
+        began = family.vectors(pipeline, trigger) if recipe.adapter.tokens else {}
         adapter.attach(parts, recipe, family)
+        for part, vectors in began.items():
+            word.begin(parts[part], vectors)
         if recipe.shard:
             shard(parts[family.denoiser_part], device)
         return cls(
@@ -92,6 +101,7 @@ class Base:
             adapted=Adapted(family, parts),
             levels=family.noise_levels(pipeline).to(device),
             prediction=family.prediction(pipeline),
+            words={trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {},
             precision=DTYPES[recipe.precision],
         )
 

@@ -1,8 +1,10 @@
 """Everything a run needs, loaded and put together."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +27,7 @@ from training.steps.course import Course
 from training.steps.loop import Loop
 from training.steps.run import Run
 from zthumb import families
+from zthumb.families.base import Family
 from zthumb.sources.local import family_of
 
 CACHE = Path("outputs/cache")
@@ -46,7 +49,9 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     family = families.get(family_of(base))
     pipeline = load(recipe, family, base, accelerator.device)
     cache = Cache(CACHE, CACHE_LIMIT)
-    encoders = Encoders(family, pipeline, base, cache, accelerator.device)
+    words = {dataset.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
+    encoders = Encoders(family, pipeline, base, cache, accelerator.device, words)
+    _check_words(words, family, pipeline, dataset)
     with accelerator.main_process_first():
         trained = encoders.encode(dataset.of("train"), folder)
         held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
@@ -55,7 +60,7 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         cache.trim()
-    adapted = Base.of(pipeline, family, recipe, accelerator.device)
+    adapted = Base.of(pipeline, family, recipe, accelerator.device, dataset.trigger)
     return Course(
         recipe=recipe,
         run=run,
@@ -65,6 +70,15 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
         validator=Validator(recipe, adapted, trained, held_out) if held_out else None,
         previews=Previews(recipe, adapted, pipeline, dataset.trigger),
     )
+
+
+def _check_words(words: Mapping[str, int], family: Family, pipeline: Any, dataset: Dataset) -> None:
+    captions = [entry.caption for entry in dataset.of("train")]
+    if words and bool((family.tokens(pipeline, captions, words) == family.tokens(pipeline, captions)).all()):
+        raise BadInput(
+            f"adapter.tokens: the trigger word {dataset.trigger!r} is in no caption, so that nothing could be learned of it. "
+            "Write it into the captions and prepare the data set again, or set adapter.tokens=0."
+        )
 
 
 def _make_deterministic() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from foundation.errors import StageFailed
 from training.encoding.examples import Examples
-from training.model import adapter, optimizers
+from training.model import adapter, optimizers, word
 from training.model.average import Average
 from training.model.base import Base
 from training.model.objective import add_noise, loss_weights, not_finite, squared_errors, target
@@ -180,11 +180,15 @@ class Loop:
 
 
 def _groups(base: Base, whole: Recipe) -> list[dict[str, Any]]:
-    """The trained weights as the optimizer takes them: those of the text encoders may learn at a rate of their own."""
-    recipe = whole.optimizer
-    text = [parameter for part in base.adapted.text_parts.values() for parameter in adapter.trained(part)]
-    own = [{"params": adapter.trained(base.parts[base.family.denoiser_part]), "share": 1.0}]
-    share = 1.0 if recipe.text_encoder_lr is None else recipe.text_encoder_lr / recipe.lr
-    groups: list[dict[str, Any]] = own + ([{"params": text, "share": share}] if text else [])
-    # Of weights that begin as the base's own, decay would take the base away.
-    return [{**group, "weight_decay": 0.0} for group in groups] if whole.adapter.initialization == "pissa" else groups
+    """The trained weights as the optimizer takes them: text encoders and new tokens may learn at rates of their own."""
+    recipe, text_parts = whole.optimizer, base.adapted.text_parts.values()
+    tokens = [rows for part in text_parts if (rows := word.of(part)) is not None]
+    text = [each for part in text_parts for each in adapter.trained(part) if not any(each is rows for rows in tokens)]
+    # Of weights that begin as the base's own, decay would take the base away; of vectors, what makes them words.
+    kept = {"weight_decay": 0.0}
+    groups = [
+        {"params": adapter.trained(base.parts[base.family.denoiser_part]), "share": 1.0},
+        {"params": text, "share": (recipe.text_encoder_lr or recipe.lr) / recipe.lr},
+        {"params": tokens, "share": (recipe.token_lr or recipe.lr) / recipe.lr, **kept},
+    ]
+    return [{**group, **(kept if whole.adapter.initialization == "pissa" else {})} for group in groups if group["params"]]

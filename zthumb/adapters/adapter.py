@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from zthumb.adapters.words import Word
+
 _DOWN, _UP, _MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 
 
@@ -58,19 +60,24 @@ class Layer:
 
 @dataclass(frozen=True)
 class Adapter:
-    """Layers by the path of their module, which begins with the part of the pipeline: ``unet.``, ``text_encoder_2.`` …"""
+    """Layers by the path of their module, which begins with the part of the pipeline: ``unet.``, ``text_encoder_2.`` …
+
+    ``words`` are those that it teaches the text encoders to read.
+    """
 
     layers: Mapping[str, Layer]
+    words: tuple[Word, ...] = ()
 
     @classmethod
-    def of_peft(cls, weights: Mapping[str, Tensor], scale: float) -> Adapter:
-        """From PEFT's names, ``<path>.lora_A.weight`` and ``<path>.lora_B.weight``, all of one scale."""
+    def of_peft(cls, weights: Mapping[str, Tensor], scale: float, words: tuple[Word, ...] = ()) -> Adapter:
+        """From PEFT's names, ``<path>.lora_A.weight`` and ``<path>.lora_B.weight``, all of one scale; others are left alone."""
         paths = sorted(name.removesuffix(_DOWN) for name in weights if name.endswith(_DOWN))
         return cls(
             {
                 path: Layer(weights[path + _DOWN], weights[path + _UP], scale, _flat(weights.get(path + _MAGNITUDE)))
                 for path in paths
-            }
+            },
+            words,
         )
 
     def peft(self) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import DONE, FAILED, BadInput
 from foundation.files import whole_file
+from zthumb.adapters.words import ENDING, save
 
 if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
@@ -92,6 +93,8 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.into:
         fuse(arguments.into, pairs, arguments.out)
         print(f"{arguments.out}: {arguments.into} with {len(pairs)} adapters in its weights")
+        for word in (word for adapter, _ in pairs for word in adapter.words):
+            print(f"{arguments.out}: without the word {word.text!r}: weights have no place for it, its file is still needed")
         return DONE
     merged = merge(pairs)
     _write(resize(merged, arguments.rank).adapter if arguments.rank else merged, found[0], {}, arguments)
@@ -128,6 +131,8 @@ def _diff(arguments: argparse.Namespace) -> int:
     print(f"{len(found.both)} modules in both; {apart}, cosine {found.cosine:.4f}")
     if unlike := [path for path, each in found.both.items() if each.magnitudes is None or each.magnitudes > 1e-5]:
         print(f"the norms of a DoRA differ in {len(unlike)} modules, as {unlike[0]}")
+    if not found.same_words:
+        print("the words they bring are not the same")
     if found.is_none:
         print("they change the model alike")
         return DONE
@@ -151,12 +156,26 @@ def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], argumen
     layout = arguments.to or "kohya"
     ranks = {layer.rank for layer in adapter.layers.values()}
     told = {**told, **({"ss_network_dim": str(max(ranks)), "ss_network_alpha": str(max(ranks))})}
+    _write_words(adapter, arguments.out)
     with whole_file(arguments.out) as path:
         if layout == "kohya":
             save_kohya(adapter, path, found.base.layers_per_block, told)
         else:
             save_diffusers(adapter, path, told)
     print(f"{arguments.out}: {len(adapter.layers)} modules, rank {max(ranks)} at most, {layout} layout")
+
+
+def _write_words(adapter: Adapter, out: Path) -> None:
+    """The word that the adapter brings, in a file of its own beside it; none of another adapter stays there."""
+    file = out.with_name(f"{out.stem}{ENDING}")
+    if len(adapter.words) > 1:
+        told = ", ".join(repr(word.text) for word in adapter.words)
+        raise BadInput(f"{out}: the words {told} cannot be in one file: leave out all adapters but one that bring a word.")
+    file.unlink(missing_ok=True)
+    for word in adapter.words:
+        with whole_file(file) as path:
+            save(word, path)
+        print(f"{file}: the word {word.text!r}, {word.tokens} tokens")
 
 
 def _told_by(file: Path) -> dict[str, str]:
@@ -174,8 +193,9 @@ def _check_free(out: Path, force: bool) -> None:
 def _check_file(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     _check_free(out, arguments.force)
-    if out.suffix != ".safetensors":
-        raise BadInput(f"{out}: an adapter's name ends in .safetensors.")
+    if out.suffix != ".safetensors" or out.name.endswith(ENDING):
+        raise BadInput(f"{out}: an adapter's name ends in .safetensors, and not in {ENDING}.")
+    _check_free(out.with_name(f"{out.stem}{ENDING}"), arguments.force)
 
 
 def _check_base(arguments: argparse.Namespace, files: list[Path]) -> None:
@@ -207,7 +227,7 @@ def _in(adapter: Adapter, dtype: str | None) -> Adapter:
     layers = {path: layer.folded().to(wanted) for path, layer in adapter.layers.items()}
     if not all(layer.up.isfinite().all() and layer.down.isfinite().all() for layer in layers.values()):
         raise BadInput(f"--dtype {dtype}: some of the adapter's numbers are too large for it. Take bf16.")
-    return Adapter(layers)
+    return Adapter(layers, adapter.words)
 
 
 def _weighted(text: str) -> tuple[Path, float]:

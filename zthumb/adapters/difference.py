@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.words import Word
 
 _ROUNDING = 1e-5
 
@@ -37,12 +39,14 @@ class Difference:
     both: dict[str, ModuleDifference]
     apart: float | None
     cosine: float
+    same_words: bool = True
 
     @property
     def is_none(self) -> bool:
         """Whether both change the model alike, to rounding."""
         relative = [self.apart, *(each.magnitudes for each in self.both.values())]
-        return not self.only_first and not self.only_second and all(each is not None and each < _ROUNDING for each in relative)
+        is_alike = all(each is not None and each < _ROUNDING for each in relative)
+        return not self.only_first and not self.only_second and is_alike and self.same_words
 
 
 def difference(first: Adapter, second: Adapter) -> Difference:
@@ -63,12 +67,23 @@ def difference(first: Adapter, second: Adapter) -> Difference:
         },
         apart=whole.apart / whole.first if whole.first else None if whole.apart else 0.0,
         cosine=whole.cosine,
+        same_words=_are_same(first.words, second.words),
     )
 
 
 def norm(layer: Layer) -> float:
     """The Frobenius norm of a layer's change."""
     return math.sqrt(max(0.0, _inner(layer, layer)))
+
+
+def _are_same(first: Sequence[Word], second: Sequence[Word]) -> bool:
+    """Whether the same words are read alike."""
+    ours, theirs = ({word.text: word.vectors for word in words} for words in (first, second))
+    return ours.keys() == theirs.keys() and all(
+        vectors.shape == theirs[text][part].shape and bool((vectors == theirs[text][part]).all())
+        for text, parts in ours.items()
+        for part, vectors in parts.items()
+    )
 
 
 def _compared(first: float, second: float, inner: float) -> ModuleDifference:

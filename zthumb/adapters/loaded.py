@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
-from zthumb.adapters import apply, header, reader
+from zthumb.adapters import apply, header, reader, words
 from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from zthumb.adapters.adapter import Adapter
     from zthumb.adapters.apply import Parts
+    from zthumb.adapters.words import Word
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,10 @@ class Lora:
 
 @dataclass(frozen=True)
 class _Version:
-    """One content of one file: a file that was written anew is another."""
+    """One content of one file, and of that of its words: a file that was written anew is another."""
 
     file: Path
-    size: int
-    changed_ns: int
+    states: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,15 @@ class _Ready:
     name: str
     sha256: str
     bytes: int
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The adapters that count: the SHA-256 of each, and how many tokens stand for each of the words they bring."""
+
+    sha256: tuple[str, ...] = ()
+    words: Mapping[str, int] = field(default_factory=dict)
 
 
 class LoadedAdapters:
@@ -67,16 +76,21 @@ class LoadedAdapters:
         return len(self._ready)
 
     @contextlib.contextmanager
-    def counting(self, wanted: Sequence[Lora]) -> Iterator[list[str]]:
-        """The ``wanted`` adapters count inside the block and no other; none after it, whatever happens. Yields their SHA-256.
+    def counting(self, wanted: Sequence[Lora]) -> Iterator[Applied]:
+        """The ``wanted`` adapters count inside the block and no other; none after it, whatever happens.
 
-        Raises ``BadInput`` for one that cannot be used, or all of which together find no room.
+        A word is known while its adapter's weight is not 0. Raises ``BadInput`` for one that cannot be used, or all of which
+        together find no room.
         """
+        from zthumb.adapters.vocabulary import knowing
+
         versions = [_version(lora.path) for lora in wanted]
         try:
             ready = [self._load(version, keep=versions) for version in versions]
             apply.weigh(self._modules, {each.name: lora.weight for each, lora in zip(ready, wanted, strict=True)})
-            yield [each.sha256 for each in ready]
+            brought = [word for each, lora in zip(ready, wanted, strict=True) if lora.weight != 0 for word in each.words]
+            with knowing(self._parts, brought) as known:
+                yield Applied(tuple(each.sha256 for each in ready), known)
         finally:
             self._forget()
 
@@ -113,7 +127,7 @@ class LoadedAdapters:
             raise
         finally:
             self._modules = apply.adapted_modules(self._parts)
-        self._ready[version] = _Ready(name, sha256, size)
+        self._ready[version] = _Ready(name, sha256, size, adapter.words)
         return self._ready[version]
 
     def _make_room(self, size: int, keep: Sequence[_Version], version: _Version) -> None:
@@ -131,8 +145,8 @@ class LoadedAdapters:
 
 def _version(path: Path) -> _Version:
     file = path if path.is_file() else header.read(path).file
-    state = file.stat()
-    return _Version(file, state.st_size, state.st_mtime_ns)
+    states = [each.stat() for each in (file, words.beside(file)) if each is not None]
+    return _Version(file, tuple((state.st_size, state.st_mtime_ns) for state in states))
 
 
 def _bytes(adapter: Adapter, element: int) -> int:

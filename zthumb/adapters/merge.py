@@ -16,7 +16,8 @@ def merge(weighted: Sequence[tuple[Adapter, float]]) -> Adapter:
     if any(adapter.has_magnitudes for adapter, _ in weighted):
         raise BadInput("a DoRA cannot be merged with another adapter: what it changes depends on the weights below it.")
     paths = sorted({path for adapter, _ in weighted for path in adapter.layers})
-    return Adapter({path: _sum([(a.layers[path], weight) for a, weight in weighted if path in a.layers]) for path in paths})
+    layers = {path: _sum([(a.layers[path], weight) for a, weight in weighted if path in a.layers]) for path in paths}
+    return Adapter(layers, tuple(word for adapter, _ in weighted for word in adapter.words))
 
 
 def _sum(weighted: Sequence[tuple[Layer, float]]) -> Layer:

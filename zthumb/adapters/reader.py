@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
 from foundation.hashing import hash_file
-from zthumb.adapters import header, scales
+from zthumb.adapters import header, scales, words
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.header import Header
 from zthumb.adapters.scales import Scales
@@ -40,8 +40,6 @@ _UNSUPPORTED = (
     ("a full difference of weights", re.compile(r"\.diff(_b)?$")),
     ("a LoRA with biases", re.compile(r"\.lora_B(\.\w+)?\.bias$")),
 )
-# Trained words that some programs pack into the same file; they are no part of the adapter.
-_EMBEDDINGS = ("bundle_emb.", "emb_params")
 _PARTS = ("unet.", "text_encoder.", "text_encoder_2.")
 _PEFT = "base_model.model."
 _COMFY = "diffusion_model."
@@ -68,7 +66,8 @@ def load(path: Path, base: Skeleton) -> Adapter:
     if not layers:
         raise BadInput(f"{found.file}: no LoRA weights are in it.")
     tensors = _tensors(found)
-    adapter = Adapter({module: _layer(found, module, roles, tensors, told, base) for module, roles in sorted(layers.items())})
+    read = {module: _layer(found, module, roles, tensors, told, base) for module, roles in sorted(layers.items())}
+    adapter = Adapter(read, words.read(found, base))
     for part in adapter.parts:
         if len({layer.magnitude is None for layer in adapter.of(part).values()}) > 1:
             raise BadInput(f"{found.file}: a DoRA in some modules of the {part} and a LoRA in others, which is not supported.")
@@ -84,7 +83,7 @@ def _grouped(found: Header) -> dict[str, dict[str, str]]:
     """Module's name in the file → role → name of the tensor."""
     grouped: dict[str, dict[str, str]] = defaultdict(dict)
     for name in sorted(found.shapes):
-        if name.startswith(_EMBEDDINGS):
+        if name.startswith(words.BUNDLED):
             continue
         for kind, pattern in _UNSUPPORTED:
             if pattern.search(name):

@@ -24,7 +24,7 @@ def resize(adapter: Adapter, rank: int | None = None, keep: float = 1.0) -> Resi
     layers, kept = {}, {}
     for path, layer in adapter.layers.items():
         layers[path], kept[path] = _smaller(layer, rank or layer.rank, keep)
-    return Resized(Adapter(layers), kept)
+    return Resized(Adapter(layers, adapter.words), kept)
 
 
 def _smaller(layer: Layer, rank: int, keep: float) -> tuple[Layer, float]:

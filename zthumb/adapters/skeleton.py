@@ -30,6 +30,10 @@ class Skeleton:
     shapes: Mapping[str, tuple[int, ...]]
     layers_per_block: int
 
+    def text_width(self, part: str) -> int:
+        """How long a token's vector is that the text encoder called ``part`` reads."""
+        return next(shape[1] for path, shape in self.shapes.items() if path.startswith(f"{part}.") and path.endswith("q_proj"))
+
     @cached_property
     def kohya_names(self) -> Mapping[str, str]:
         """Kohya's name → path, for the original block names and for diffusers' own, which some programs write."""

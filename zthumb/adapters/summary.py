@@ -21,7 +21,8 @@ class Summary:
     """One adapter: what it is, what it fits, how strong it is.
 
     ``ranks`` counts modules by rank, ``scales`` by scale; ``norms`` are of the change of each part of the model (Frobenius).
-    ``told`` is what the header says of itself and cannot be checked.
+    ``words`` are those it teaches the text encoders, each with its number of tokens. ``told`` is what the header says of itself
+    and cannot be checked.
     """
 
     file: str
@@ -35,6 +36,7 @@ class Summary:
     scales: dict[str, int]
     norms: dict[str, float]
     dtypes: dict[str, int]
+    words: dict[str, int]
     told: dict[str, str]
 
 
@@ -53,6 +55,7 @@ def summarise(path: Path, recognised: Recognised) -> Summary:
         scales=_counted([f"{layer.scale:g}" for layer in adapter.layers.values()]),
         norms={part: _norm(adapter, part) for part in adapter.parts},
         dtypes=_counted(list(found.dtypes.values())),
+        words={word.text: word.tokens for word in adapter.words},
         told={key: found.metadata[key] for key in _WORDS if key in found.metadata},
     )
 
@@ -67,6 +70,7 @@ def lines(summary: Summary) -> list[str]:
         ("fits", summary.fits),
         *((part, f"{count} modules, norm {summary.norms[part]:.3g}") for part, count in summary.modules.items()),
         *((name, ", ".join(f"{value} ({count}×)" for value, count in counts.items())) for name, counts in counted.items()),
+        *(("word", f"{text} ({count} tokens)") for text, count in summary.words.items()),
         *summary.told.items(),
     ]
     width = max(len(name) for name, _ in rows)

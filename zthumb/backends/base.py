@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from PIL import Image
 
-    from zthumb.adapters.loaded import Lora
+    from zthumb.adapters.loaded import Applied, Lora
     from zthumb.painting.painter import Picture, Watch
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -63,10 +63,13 @@ class BaseBackend(ABC):
         """The name of the scheduler that a picture with ``asked`` is painted with."""
 
     @abstractmethod
-    def paint(self, pictures: Sequence[Picture], watch: Watch, tile: int | None = None) -> list[Image.Image]:
+    def paint(
+        self, pictures: Sequence[Picture], watch: Watch, words: Mapping[str, int], tile: int | None = None
+    ) -> list[Image.Image]:
         """Paint pictures that differ in prompts and seeds alone, decoded in tiles of ``tile`` pixels if that is given.
 
-        The same ``Picture`` alone under the same adapters gives the same pixels, whatever was painted before.
+        ``words`` are those that the adapters which count bring, as ``under`` tells them. The same ``Picture`` alone under the
+        same adapters gives the same pixels, whatever was painted before.
         """
 
     @abstractmethod
@@ -74,8 +77,8 @@ class BaseBackend(ABC):
         """Give back the memory that can be done without: adapters that lie ready."""
 
     @abstractmethod
-    def under(self, loras: Sequence[Lora]) -> AbstractContextManager[list[str]]:
-        """These adapters, and no others, count inside the block; yields their SHA-256.
+    def under(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:
+        """These adapters, and no others, count inside the block.
 
         ``BadInput`` when one does not fit. Outside, the base is bit-identical to one never touched.
         """

@@ -1,6 +1,6 @@
 """The whole model, any number of steps, with guidance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ import torch
 
 from zthumb import families
 from zthumb.adapters import skeleton
-from zthumb.adapters.loaded import LoadedAdapters, Lora
+from zthumb.adapters.loaded import Applied, LoadedAdapters, Lora
 from zthumb.backends.base import BaseBackend, Limits, Options
 from zthumb.painting.painter import Painter, Picture, Watch
 from zthumb.sources.local import family_of, hash_base
@@ -44,13 +44,15 @@ class Backend(BaseBackend):
     def scheduler_name(self, asked: str | None) -> str:
         return self._painter.scheduler_name(asked)
 
-    def paint(self, pictures: Sequence[Picture], watch: Watch, tile: int | None = None) -> list["Image.Image"]:
-        return self._painter.paint(pictures, watch, tile)
+    def paint(
+        self, pictures: Sequence[Picture], watch: Watch, words: Mapping[str, int], tile: int | None = None
+    ) -> list["Image.Image"]:
+        return self._painter.paint(pictures, watch, words, tile)
 
     def spare(self) -> None:
         self._adapters.clear()
 
-    def under(self, loras: Sequence[Lora]) -> AbstractContextManager[list[str]]:
+    def under(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:
         return self._adapters.counting(loras)
 
 

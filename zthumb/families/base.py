@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from foundation.files import read_json
@@ -13,6 +14,8 @@ from foundation.files import read_json
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+NO_WORDS: Mapping[str, int] = MappingProxyType({})
 
 Prediction = Literal["epsilon", "v_prediction"]
 """What a denoiser predicts: the noise, or the velocity between noise and latents (arXiv 2202.00512)."""
@@ -123,20 +126,28 @@ class Family(ABC):
         return [name for name in names if not name.startswith(unread)] if unread else names
 
     @abstractmethod
-    def tokens(self, pipeline: Any, prompts: Sequence[str]) -> Tensor:
-        """Prompts → the tokens that each text encoder reads, int64 (B, encoders, tokens)."""
+    def tokens(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> Tensor:
+        """Prompts → the tokens that each text encoder reads, int64 (B, encoders, tokens).
+
+        ``words`` are those that the encoders know besides their own and the number of tokens that stand for each; these are
+        numbered from the size of the encoder's own vocabulary on.
+        """
+
+    @abstractmethod
+    def vectors(self, pipeline: Any, text: str) -> dict[str, Tensor]:
+        """By text encoder, what it reads ``text`` as: a vector for each of its tokens (tokens, width), float32."""
 
     @abstractmethod
     def encode_tokens(self, parts: Mapping[str, Any], tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens → text states (B, tokens, width) and pooled embeddings (B, width), by the text encoders among ``parts``."""
 
-    def encode_prompts(self, pipeline: Any, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32."""
+    def encode_prompts(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> tuple[Tensor, Tensor]:
+        """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32; ``words`` as for ``tokens``."""
         import torch
 
         parts = {part: getattr(pipeline, part) for part in self.text_parts}
         with torch.no_grad():
-            states, pooled = self.encode_tokens(parts, self.tokens(pipeline, prompts))
+            states, pooled = self.encode_tokens(parts, self.tokens(pipeline, prompts, words))
         return states.float(), pooled.float()
 
     @abstractmethod

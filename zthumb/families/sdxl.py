@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from foundation.errors import BadInput
-from zthumb.families.base import Conditioning, Family, Prediction
+from zthumb.families.base import NO_WORDS, Conditioning, Family, Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -110,14 +112,30 @@ class SDXL(Family):
         last = f"encoder.layers.{model.config.num_hidden_layers - 1}."
         return (last, f"text_model.{last}")
 
-    def tokens(self, pipeline: Any, prompts: Sequence[str]) -> Tensor:
+    def tokens(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> Tensor:
         import torch
 
         read = [
-            tokenizer(list(prompts), padding="max_length", max_length=_TOKENS, truncation=True, return_tensors="pt").input_ids
-            for tokenizer in (pipeline.tokenizer, pipeline.tokenizer_2)
+            [_read(prompt, tokenizer, encoder.config.vocab_size, words) for prompt in prompts]
+            for tokenizer, encoder in self._readers(pipeline).values()
         ]
-        return torch.stack(read, dim=1)
+        return torch.tensor(read).transpose(0, 1)
+
+    def vectors(self, pipeline: Any, text: str) -> dict[str, Tensor]:
+        import torch
+
+        found = {}
+        for part, (tokenizer, encoder) in self._readers(pipeline).items():
+            rows = encoder.get_input_embeddings().weight
+            found[part] = rows[torch.tensor(_plain(text, tokenizer), device=rows.device)].detach().float()
+        return found
+
+    def _readers(self, pipeline: Any) -> dict[str, tuple[Any, Any]]:
+        """By text encoder, the tokenizer and the encoder."""
+        return {
+            "text_encoder": (pipeline.tokenizer, pipeline.text_encoder),
+            "text_encoder_2": (pipeline.tokenizer_2, pipeline.text_encoder_2),
+        }
 
     def encode_tokens(self, parts: Mapping[str, Any], tokens: Tensor) -> tuple[Tensor, Tensor]:
         import torch
@@ -126,7 +144,7 @@ class SDXL(Family):
         pairs = zip(encoders, tokens.unbind(1), strict=True)
         first, second = (encoder(read.to(encoder.device), output_hidden_states=True) for encoder, read in pairs)
         # SDXL reads the last layer but one of each, and the second one's projection of the whole prompt.
-        return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), second.text_embeds
+        return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), _pooled(encoders[1], second, tokens[:, 1])
 
     def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:
         room = _TOKENS - 2  # between the marks of start and end
@@ -155,6 +173,41 @@ class SDXL(Family):
         added = {"text_embeds": conditioning.pooled, "time_ids": conditioning.time_ids}
         predicted: Tensor = denoiser(noisy, timesteps, conditioning.states, added_cond_kwargs=added).sample
         return predicted
+
+
+def _plain(text: str, tokenizer: Any) -> list[int]:
+    found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    return found
+
+
+def _read(prompt: str, tokenizer: Any, size: int, words: Mapping[str, int]) -> list[int]:
+    """A prompt as tokens, between the marks of start and end and filled up; ``words`` are numbered from ``size`` on."""
+    read, place = list[int](), 0
+    ends = accumulate(words.values(), initial=size)
+    numbers = {text.lower(): list(range(start, end)) for text, (start, end) in zip(words, pairwise(ends), strict=True)}
+    for found in _standing_alone(words).finditer(prompt) if words else ():
+        read += _plain(prompt[place : found.start()], tokenizer) + numbers[found[0].lower()]
+        place = found.end()
+    read = [tokenizer.bos_token_id, *(read + _plain(prompt[place:], tokenizer))[: _TOKENS - 2], tokenizer.eos_token_id]
+    return read + [tokenizer.pad_token_id] * (_TOKENS - len(read))
+
+
+def _standing_alone(words: Iterable[str]) -> re.Pattern[str]:
+    """Finds any of ``words`` where it is no part of another, the longest first, capitals or not."""
+    longest = sorted(words, key=len, reverse=True)
+    return re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in longest), re.IGNORECASE)
+
+
+def _pooled(encoder: Any, read: Any, tokens: Tensor) -> Tensor:
+    """What the encoder makes of the whole prompt: its last state at the mark of the end.
+
+    That mark is the last token of its own vocabulary. transformers looks for the highest number there is in models as old as
+    SDXL's, which a word learned besides would have.
+    """
+    size = encoder.config.vocab_size
+    ends = tokens.where(tokens < size, 0).argmax(dim=-1).to(read.last_hidden_state.device)
+    pooled: Tensor = encoder.text_projection(read.last_hidden_state[range(len(ends)), ends])
+    return pooled
 
 
 def _in_full_precision(vae: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,14 +50,21 @@ class Painter:
         """The name of the scheduler that a picture with ``asked`` is painted with."""
         return asked or schedulers.name_of(self._scheduler)
 
-    def paint(self, pictures: Sequence[Picture], watch: Watch = lambda _: None, tile: int | None = None) -> list[Image.Image]:
+    def paint(
+        self,
+        pictures: Sequence[Picture],
+        watch: Watch = lambda _: None,
+        words: Mapping[str, int] = MappingProxyType({}),
+        tile: int | None = None,
+    ) -> list[Image.Image]:
         """Paint ``pictures``, which differ in prompts and seeds alone; another ``tile`` than usual may be given.
 
-        Raises ``StageFailed`` where the numbers of a picture are not finite, in fp32 too: a black picture is none.
+        ``words`` are those that the text encoders know besides their own, with the tokens that stand for each. Raises
+        ``StageFailed`` where the numbers of a picture are not finite, in fp32 too: a black picture is none.
         """
-        latents = self._denoise(pictures, watch)
+        latents = self._denoise(pictures, watch, words)
         if not latents.isfinite().all() and self._is_half:
-            latents = self._denoised_in_full_precision(pictures, watch)
+            latents = self._denoised_in_full_precision(pictures, watch, words)
         if not latents.isfinite().all():
             raise StageFailed("the picture's numbers are not finite, in fp32 too: a weight of an adapter is far too high.")
         # One at a time: as much memory as for one, and the same bits as alone.
@@ -67,19 +75,19 @@ class Painter:
     def _is_half(self) -> bool:
         return bool(next(self._family.denoiser(self._pipeline).parameters()).dtype in (torch.float16, torch.bfloat16))
 
-    def _denoised_in_full_precision(self, pictures: Sequence[Picture], watch: Watch) -> Tensor:
+    def _denoised_in_full_precision(self, pictures: Sequence[Picture], watch: Watch, words: Mapping[str, int]) -> Tensor:
         models = [getattr(self._pipeline, part) for part in self._family.adapted_parts]
         before = [next(model.parameters()).dtype for model in models]
         try:
             for model in models:
                 model.to(torch.float32)
-            return self._denoise(pictures, watch)
+            return self._denoise(pictures, watch, words)
         finally:
             # Back and forth changes no bit: every half-precision number is one of fp32 too.
             for model, dtype in zip(models, before, strict=True):
                 model.to(dtype)
 
-    def _denoise(self, pictures: Sequence[Picture], watch: Watch) -> Tensor:
+    def _denoise(self, pictures: Sequence[Picture], watch: Watch, words: Mapping[str, int]) -> Tensor:
         first = pictures[0]
         # A scheduler keeps its place in the schedule: each picture gets a fresh one.
         self._pipeline.scheduler = schedulers.make(first.scheduler, self._scheduler, self._spacing)
@@ -89,8 +97,7 @@ class Painter:
             return values
 
         latents: Tensor = self._pipeline(
-            prompt=[picture.prompt for picture in pictures],
-            negative_prompt=_negative_prompts(pictures),
+            **self._told(pictures, words),
             width=first.width,
             height=first.height,
             num_inference_steps=first.steps,
@@ -101,14 +108,21 @@ class Painter:
         ).images
         return latents
 
+    def _told(self, pictures: Sequence[Picture], words: Mapping[str, int]) -> dict[str, Tensor]:
+        """What the denoiser is told of ``pictures``, by the pipeline's names."""
+        states, pooled = self._encoded([picture.prompt for picture in pictures], words)
+        told = {"prompt_embeds": states, "pooled_prompt_embeds": pooled}
+        # Without any the pipeline tells the denoiser zeros, which is not the same as an empty prompt.
+        if pictures[0].guidance_scale > 1 and any(picture.negative_prompt is not None for picture in pictures):
+            states, pooled = self._encoded([picture.negative_prompt or "" for picture in pictures], words)
+            told |= {"negative_prompt_embeds": states, "negative_pooled_prompt_embeds": pooled}
+        return told
+
+    def _encoded(self, prompts: Sequence[str], words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+        states, pooled = self._family.encode_prompts(self._pipeline, prompts, words)
+        return states.to(self._pipeline.dtype), pooled.to(self._pipeline.dtype)
+
     def _decode(self, latents: Tensor, tile: int | None) -> Image.Image:
         decoded = self._family.decode_pictures(self._pipeline, latents, tile)
         made: Image.Image = self._pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
         return made
-
-
-def _negative_prompts(pictures: Sequence[Picture]) -> list[str] | None:
-    # Without any the pipeline tells the denoiser zeros, which is not the same as an empty prompt.
-    if all(picture.negative_prompt is None for picture in pictures):
-        return None
-    return [picture.negative_prompt or "" for picture in pictures]

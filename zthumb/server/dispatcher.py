@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from zthumb.adapters.loaded import Applied
 from zthumb.server.orders import Order
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ class Draining(Exception):
 
 @dataclass(frozen=True)
 class Painted:
-    """The pictures of an order and how they came about: the adapters' hashes, seconds, pictures at once, peak bytes.
+    """The pictures of an order and how they came about: the adapters, seconds, pictures at once, peak bytes.
 
     ``tile`` is the edge of the tiles they were decoded in because memory had run out, None where it had not.
     """
 
     images: tuple["Image.Image", ...]
-    sha256: tuple[str, ...]
+    applied: Applied
     queue_s: float
     lora_s: float
     generate_s: float

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import BadInput
-from zthumb.adapters import header
+from zthumb.adapters import header, words
 from zthumb.adapters.loaded import Lora
+from zthumb.adapters.words import ENDING
 from zthumb.backends.base import Limits
 from zthumb.painting.painter import Picture
 from zthumb.server.schemas import GenerateRequest, LoraRequest
@@ -75,7 +76,7 @@ class Orders:
 
     def files(self) -> list[str]:
         """Every adapter in the models folder."""
-        return sorted(self.named(path) for path in self._root.glob("lora/*/*.safetensors"))
+        return sorted(self.named(path) for path in self._root.glob("lora/*/*.safetensors") if not path.name.endswith(ENDING))
 
     def ids(self) -> list[str]:
         """The folders of models/lora that have an adapter in them."""
@@ -122,9 +123,10 @@ class Orders:
             raise BadInput(f"{field}: {path!r} lies outside the models folder; give a path inside it.")
         if not there:
             raise BadInput(f"{field}: nothing is at {path!r}; GET /models lists the adapters there are.")
-        # Of a folder the file in it, which may be a link of its own.
+        # Of a folder the file in it, which may be a link of its own, and so may that of its words.
         file = header.read(there[0]).file.resolve()
-        if not file.is_relative_to(self._root):
+        told = words.beside(file)
+        if not all(each.resolve().is_relative_to(self._root) for each in (file, told) if each is not None):
             raise BadInput(f"{field}: {path!r} leads out of the models folder; give a path inside it.")
         return file
 

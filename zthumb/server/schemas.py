@@ -106,6 +106,7 @@ class Meta(BaseModel):
     timings: Timings
     peak_memory_mb: float
     loras: list[AppliedLora]
+    words: list[str] = Field(description="words that the adapters brought, which are read as they learned them")
 
 
 class GenerateAnswer(BaseModel):

@@ -150,9 +150,10 @@ class Service:
                 queue=round(painted.queue_s, 4), lora=round(painted.lora_s, 4), generate=round(painted.generate_s, 4)
             ),
             peak_memory_mb=round(painted.peak_bytes / 2**20, 1),
+            words=list(painted.applied.words),
             loras=[
                 AppliedLora(path=self.orders.named(lora.path), weight=lora.weight, sha256=sha256)
-                for lora, sha256 in zip(order.loras, painted.sha256, strict=True)
+                for lora, sha256 in zip(order.loras, painted.applied.sha256, strict=True)
             ],
         )
 

@@ -12,6 +12,7 @@ import torch
 
 from foundation.errors import BadInput
 from zthumb import backends
+from zthumb.adapters.loaded import Applied
 from zthumb.backends.base import BaseBackend, Limits
 from zthumb.memory import room
 from zthumb.painting.painter import Picture
@@ -90,7 +91,7 @@ class Studio:
             ticket.done.set_result(
                 Painted(
                     images=tuple(next(images) for _ in ticket.order.pictures),
-                    sha256=done.sha256,
+                    applied=done.applied,
                     queue_s=began - ticket.came,
                     lora_s=done.lora_s,
                     generate_s=done.generate_s,
@@ -132,7 +133,7 @@ class Studio:
 @dataclass(frozen=True)
 class _Done:
     images: list["Image.Image"]
-    sha256: tuple[str, ...]
+    applied: Applied
     lora_s: float
     generate_s: float
     together: int
@@ -143,13 +144,15 @@ def _under_adapters(backend: BaseBackend, tickets: Sequence[Ticket], together: i
     """The pictures of all tickets under the adapters that they share."""
     together = 1 if tickets[0].order.deterministic else together
     started = time.monotonic()
-    with backend.under(tickets[0].order.loras) as sha256:
-        applied = time.monotonic()
-        images = _painted(backend, tickets, together, tile)
-    return _Done(images, tuple(sha256), applied - started, time.monotonic() - applied, min(len(images), together), tile)
+    with backend.under(tickets[0].order.loras) as applied:
+        ready = time.monotonic()
+        images = _painted(backend, tickets, applied.words, together, tile)
+    return _Done(images, applied, ready - started, time.monotonic() - ready, min(len(images), together), tile)
 
 
-def _painted(backend: BaseBackend, tickets: Sequence[Ticket], together: int, tile: int | None) -> list["Image.Image"]:
+def _painted(
+    backend: BaseBackend, tickets: Sequence[Ticket], words: Mapping[str, int], together: int, tile: int | None
+) -> list["Image.Image"]:
     """The pictures of all tickets, so many at once."""
     pictures = [picture for ticket in tickets for picture in ticket.order.pictures]
     groups = list(_groups(pictures, together))
@@ -162,7 +165,7 @@ def _painted(backend: BaseBackend, tickets: Sequence[Ticket], together: int, til
             ticket.progress = (done + step) / (len(groups) * pictures[0].steps)
 
     for group in groups:
-        made += backend.paint(group, watch, tile)
+        made += backend.paint(group, watch, words, tile)
         done += pictures[0].steps
     return made
 

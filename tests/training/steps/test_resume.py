@@ -26,6 +26,7 @@ RUN = Path("outputs/lora/a")
     [
         ("adapter.average=0.9",),
         ("adapter.magnitudes=true",),
+        ("adapter.tokens=2", "adapter.average=0.9", "optimizer.token_lr=1e-2"),
         ("adapter.targets=attention+feed-forward+convolution", "adapter.rank_stabilized=true"),
         ("optimizer.name=adamw_8bit",),
         ("optimizer.name=prodigy", "optimizer.lr=1"),

@@ -9,11 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import MINIATURE
 from tests.zthumb.adapters.conftest import layer
-from zthumb.adapters import header, reader
+from zthumb.adapters import header, reader, words
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.difference import difference
 from zthumb.adapters.layouts import save_kohya
 from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.words import Word
 from zthumb.cli import main
 
 BASE = ["--base", str(MINIATURE)]
@@ -79,6 +80,29 @@ def test_resize_says_what_is_kept(saved: Path, base: Skeleton, tmp_path: Path, c
     assert {each.rank for each in reader.load(out, base).layers.values()} == {1}
     assert out.stat().st_size < saved.stat().st_size
     assert header.read(out).metadata["ss_network_dim"] == "1"
+
+
+def test_a_word_goes_with_its_adapter(saved: Path, base: Skeleton, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {part: torch.full((2, 128), value) for part, value in (("text_encoder", 0.5), ("text_encoder_2", 0.25))}
+    words.save(Word("zbadge", rows), saved.with_name("a_emb.safetensors"))
+    small, merged, plain = (tmp_path / f"{name}.safetensors" for name in ("small", "merged", "plain"))
+    assert main(["adapters", "resize", str(saved), "--rank", "1", "--out", str(small), *BASE]) == 0
+    assert main(["adapters", "merge", str(small), str(saved), "--out", str(merged), *BASE]) == 2
+    assert "leave out all adapters but one that bring a word" in capsys.readouterr().err
+    assert not merged.exists()
+    words.beside(small).unlink()  # type: ignore[union-attr]
+    assert main(["adapters", "merge", str(small), str(saved), "--out", str(merged), *BASE]) == 0
+    (read,) = reader.load(merged, base).words
+    assert torch.equal(read.vectors["text_encoder_2"], rows["text_encoder_2"])
+
+    assert main(["adapters", "inspect", str(merged), *BASE]) == 0
+    assert "zbadge (2 tokens)" in capsys.readouterr().out
+    plain.write_bytes(merged.read_bytes())
+    assert main(["adapters", "diff", str(merged), str(plain), *BASE]) == 1
+    assert "the words they bring are not the same" in capsys.readouterr().out
+    # What takes an adapter's place takes its word's as well, and only if it may.
+    assert main(["adapters", "convert", str(plain), "--out", str(merged), "--force", *BASE]) == 0
+    assert words.beside(merged) is None
 
 
 def test_diff_tells_by_its_exit_code_whether_they_differ(

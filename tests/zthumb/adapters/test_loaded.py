@@ -51,9 +51,9 @@ def test_it_counts_inside_and_is_bit_for_bit_gone_outside(parts: dict[str, Any],
     loaded, base = _loaded(parts), _predicted(parts)
     seen = []
     for wanted in ([Lora(one, 1.0)], [Lora(other, 0.5)], [Lora(one, 1.0), Lora(other, 0.5)], [Lora(one, 1.0)]):
-        with loaded.counting(wanted) as hashes:
+        with loaded.counting(wanted) as applied:
             seen.append(_predicted(parts))
-            assert len(hashes) == len(wanted)
+            assert len(applied.sha256) == len(wanted)
         assert torch.equal(_predicted(parts), base)
     assert torch.equal(seen[0], seen[3])
     assert len({tuple(each.flatten().tolist()) for each in [base, *seen]}) == 4

@@ -1,0 +1,73 @@
+"""Words that adapters bring, over HTTP."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from tests.adapters import random_adapter
+from tests.conftest import MINIATURE
+from tests.zthumb.server.conftest import pixels, settings, started
+from zthumb.adapters import words
+from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.layouts import save_kohya
+from zthumb.adapters.words import Word
+
+KNOWN, OTHER = "a zbadge at the left", "a red star at the left"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with an adapter that brings a word, the same one without it, and one whose word is a link out of it."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "mini-sdxl").symlink_to(MINIATURE)
+    layers = dict(list(random_adapter(MINIATURE).layers.items())[:3])
+    rows = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
+    for name in ("taught", "plain", "linked"):
+        (folder / "lora" / name).mkdir(parents=True)
+        save_kohya(Adapter(layers), folder / "lora" / name / f"{name}.safetensors", 1, {"ss_v2": "False"})
+    vectors = {part: rows.clone() for part in ("text_encoder", "text_encoder_2")}
+    words.save(Word("zbadge", vectors), folder / "lora/taught/taught_emb.safetensors")
+    outside = tmp_path_factory.mktemp("outside") / "x_emb.safetensors"
+    outside.write_bytes((folder / "lora/taught/taught_emb.safetensors").read_bytes())
+    (folder / "lora/linked/linked_emb.safetensors").symlink_to(outside)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(models: Path) -> Iterator[TestClient]:
+    with started(settings(models)) as client:
+        yield client
+
+
+def _made(client: TestClient, prompt: str, *loras: dict[str, object]) -> np.ndarray:
+    request = {"prompt": prompt, "seed": 3, "steps": 4, "width": 128, "height": 128, "loras": list(loras)}
+    return pixels(client.post("/generate", json=request))
+
+
+def test_a_word_is_read_as_learned_under_its_adapter_and_never_else(client: TestClient) -> None:
+    base = _made(client, KNOWN)
+    taught, plain = ({"id": name, "weight": 0.8} for name in ("taught", "plain"))
+    assert not np.array_equal(_made(client, KNOWN, taught), _made(client, KNOWN, plain))
+    assert np.array_equal(_made(client, OTHER, taught), _made(client, OTHER, plain))
+    assert np.array_equal(_made(client, KNOWN, {"id": "taught", "weight": 0}), base)
+    assert np.array_equal(_made(client, KNOWN), base)
+
+
+def test_the_answer_names_the_words(client: TestClient) -> None:
+    request = {"prompt": KNOWN, "steps": 1, "loras": [{"id": "taught"}]}
+    assert client.post("/generate", json=request).json()["meta"]["words"] == ["zbadge"]
+
+
+def test_a_words_file_is_no_adapter(client: TestClient) -> None:
+    assert sorted(client.get("/models").json()["lora_ids"]) == ["linked", "plain", "taught"]
+    assert not any("_emb" in path for path in client.get("/models").json()["loras"])
+
+
+def test_a_word_from_outside_the_models_folder_is_refused(client: TestClient) -> None:
+    answer = client.post("/generate", json={"prompt": KNOWN, "steps": 1, "loras": [{"id": "linked"}]})
+    assert answer.status_code == 422
+    assert "leads out of the models folder" in answer.text

@@ -1,0 +1,108 @@
+"""Words that an adapter brings with it: what the text encoders read in a word's place was learned too (arXiv 2208.01618).
+
+No reader of adapter files takes them from every layout, so they are written as a file of their own beside the adapter,
+``<name>_emb.safetensors`` with the tensors ``clip_l`` and ``clip_g``, which ComfyUI, A1111 and diffusers read as an embedding.
+Those that OneTrainer packs into the adapter's own file (``bundle_emb.``) are read as well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from foundation.errors import BadInput
+from zthumb.adapters import header, safetensors_file
+from zthumb.adapters.header import Header
+from zthumb.adapters.layouts import DIFFUSERS_FILE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zthumb.adapters.skeleton import Skeleton
+
+ENDING = "_emb.safetensors"
+BUNDLED = "bundle_emb."
+_PARTS: Mapping[str, str] = MappingProxyType({"clip_l": "text_encoder", "clip_g": "text_encoder_2"})
+_WORD = "modelspec.trigger_phrase"
+_MOST = 75
+"""Tokens of a prompt that SDXL's text encoders read."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """``text`` as it stands in a prompt, and by text encoder the ``vectors`` (tokens, width) that are read in its place."""
+
+    text: str
+    vectors: Mapping[str, Tensor]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens stand for the word."""
+        return int(next(iter(self.vectors.values())).shape[0])
+
+
+def save(word: Word, path: Path) -> None:
+    """Write ``word`` to a file of its own."""
+    tensors = {name: word.vectors[part].contiguous() for name, part in _PARTS.items()}
+    safetensors_file.write(tensors, {"format": "pt", _WORD: word.text}, path)
+
+
+def beside(file: Path) -> Path | None:
+    """The file of the words of the adapter in ``file``; None where there is none.
+
+    It has the adapter's name, but for those in the diffusers layout, which are all called the same: there it is the folder's
+    only one.
+    """
+    own = file.with_name(f"{file.stem}{ENDING}")
+    if own.is_file():
+        return own
+    if file.name not in (DIFFUSERS_FILE, header.PEFT_FILE):
+        return None
+    found = sorted(file.parent.glob(f"*{ENDING}"))
+    return found[0] if len(found) == 1 else None
+
+
+def read(found: Header, base: Skeleton) -> tuple[Word, ...]:
+    """The words of the adapter in a file, both those in it and those beside it; ``BadInput`` where they do not fit ``base``."""
+    bundled: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in found.shapes:
+        if name.startswith(BUNDLED):
+            text, _, part = name.removeprefix(BUNDLED).rpartition(".")
+            bundled[text][part] = name
+    words = [_word(found, text, names, base) for text, names in sorted(bundled.items())]
+    if file := beside(found.file):
+        other = header.read(file)
+        words.append(_word(other, _called(other), {name: name for name in other.shapes}, base))
+    return tuple(words)
+
+
+def _called(found: Header) -> str:
+    """The word as the file names it, or as diffusers' trainers write it where they tell of none."""
+    count = next(iter(found.shapes.values()), (0,))[0]
+    return found.metadata.get(_WORD) or "".join(f"<s{number}>" for number in range(count))
+
+
+def _word(found: Header, text: str, names: Mapping[str, str], base: Skeleton) -> Word:
+    from safetensors import safe_open
+
+    if set(names) != set(_PARTS) or not text.strip():
+        told = ", ".join(sorted(names.values()))
+        raise BadInput(f"{found.file}: the word {text!r} has {told}; expected {' and '.join(_PARTS)}, one for each text encoder.")
+    vectors = {}
+    with safe_open(found.file, "pt") as file:
+        for key, part in _PARTS.items():
+            shape, width = found.shapes[names[key]], base.text_width(part)
+            if len(shape) != 2 or not 1 <= shape[0] <= _MOST or shape[1] != width:
+                raise BadInput(
+                    f"{found.file}: a word for another base: {names[key]} {shape} does not fit {base.name} (…, {width})."
+                )
+            vectors[part] = file.get_tensor(names[key]).float()
+    if len({len(each) for each in vectors.values()}) > 1:
+        raise BadInput(f"{found.file}: the word {text!r} has another number of tokens for each text encoder.")
+    if not all(each.isfinite().all() for each in vectors.values()):
+        raise BadInput(f"{found.file}: the word {text!r} holds NaN or infinity: the training that made it had failed.")
+    return Word(text, vectors)
