@@ -16,7 +16,7 @@ TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_prepare bench_serve bench_gpu clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_prepare bench_serve bench_variants bench_gpu clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench_prepare: setup ## how long 1,000 pictures of 12 megapixels take to prepare
 
 bench_serve: setup ## what the server adds to a picture, how fast adapters change  → outputs/bench/serve.json
 	@$(PYTHON) -m zthumb.benchmark.serve
+
+bench_variants: setup ## what fewer bits spare in memory and change in pictures  → outputs/bench/variants.json
+	@$(PYTHON) -m zthumb.benchmark.variants
 
 bench_gpu: setup ## full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m training.benchmark.gpu

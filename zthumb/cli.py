@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from foundation.errors import command
 from zthumb.adapters import commands as adapters
+from zthumb.gguf import commands as gguf
 from zthumb.server import main as server
 
 
@@ -19,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     serve.set_defaults(run=server.serve)
     files = commands.add_parser("adapters", help="inspect, convert, merge, resize, diff", description=adapters.__doc__)
     adapters.add_commands(files)
+    others = commands.add_parser("convert", help="write a base's denoiser in another form", description=gguf.__doc__)
+    gguf.add_commands(others)
     arguments = parser.parse_args(argv)
     code: int = arguments.run(arguments)
     return code

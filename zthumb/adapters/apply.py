@@ -104,6 +104,8 @@ def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
     with warnings.catch_warnings():
         # That there is another adapter already is what is wanted.
         warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
+        # Nothing is ever merged into weights of few bits.
+        warnings.filterwarnings("ignore", "TorchaoLoraLinear was instantiated without")
         inject_adapter_in_model(config, model, adapter_name=name)
     added = [module for module in _adapted(model) if name in module.lora_A]
     for module in added:

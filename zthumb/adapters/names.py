@@ -10,11 +10,14 @@ _RESNET: Mapping[str, str] = MappingProxyType(
         "conv2": "out_layers.3",
         "time_emb_proj": "emb_layers.1",
         "conv_shortcut": "skip_connection",
+        "norm1": "in_layers.0",
+        "norm2": "out_layers.0",
     }
 )
 _ALONE: Mapping[str, str] = MappingProxyType(
     {
         "conv_in": "input_blocks.0.0",
+        "conv_norm_out": "out.0",
         "conv_out": "out.2",
         "time_embedding.linear_1": "time_embed.0",
         "time_embedding.linear_2": "time_embed.2",
@@ -65,7 +68,7 @@ def _inside(module: str, kind: str, rest: str, resnet: int, attention: int) -> s
 
 
 def _nameless(module: str) -> ValueError:
-    return ValueError(f"{module}: not a module of an SDXL UNet that an adapter can be for")
+    return ValueError(f"{module}: not a module of an SDXL UNet")
 
 
 def to_kohya(path: str, layers_per_block: int) -> str:

@@ -50,10 +50,13 @@ def of_parts(name: str, parts: Mapping[str, Any]) -> Skeleton:
     """The skeleton of loaded ``parts`` of a pipeline, the UNet among them; none may have an adapter on."""
     from torch import nn
 
-    shapes = {}
+    shapes = dict[str, tuple[int, ...]]()
     for part, whole in parts.items():
         for module_name, module in whole.named_modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
+            if isinstance(module, nn.Linear):
+                # A weight in blocks of few bits has another shape.
+                shapes[f"{part}.{as_in_files(part, module_name)}"] = (module.out_features, module.in_features)
+            elif isinstance(module, nn.Conv2d):
                 shapes[f"{part}.{as_in_files(part, module_name)}"] = tuple(module.weight.shape)
     return Skeleton(name, shapes, parts["unet"].config.layers_per_block)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zthumb.adapters.loaded import Applied, Lora
     from zthumb.painting.painter import Picture, Watch
 
+from zthumb.memory.quantize import Quantization
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -24,14 +26,24 @@ class Options:
 
     ``precision`` auto is bf16 on a GPU and fp32 on a CPU. Pictures larger than ``tile`` pixels are decoded in tiles.
     ``channels_last`` lays weights out as convolutions on GPUs like them, ``compile`` compiles the denoiser's repeated blocks.
-    Adapters that lie ready take at most ``adapter_bytes``.
+    ``quantization`` keeps the denoiser's linear weights in eight bits, where a file has not fewer already. Adapters that lie
+    ready take at most ``adapter_bytes``.
     """
 
     precision: Precision = "auto"
     tile: int | None = None
     channels_last: bool = False
     compile: bool = False
+    quantization: Quantization = "none"
     adapter_bytes: int = 2**30
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a backend finds what it runs: the ``denoiser``, a folder or a file, and the ``base`` that has all the rest."""
+
+    denoiser: Path
+    base: Path
 
 
 @dataclass(frozen=True)
@@ -49,14 +61,31 @@ class BaseBackend(ABC):
 
     name: str
     limits: Limits
+    preference: int
+    """Variant ``auto`` takes the least of those that there is room for."""
     family: str
     base_sha256: str
     native_resolution: int
     """Width and height in pixels that the base was trained at."""
+    denoiser_bytes: int
+    """What the denoiser's weights take in memory, without adapters."""
+
+    @classmethod
+    @abstractmethod
+    def find(cls, model: Path, own: Path | None) -> Place | None:
+        """Where its weights are, for a server of ``model``; None if they are not there.
+
+        ``own`` is where this server was told they are, else they lie beside ``model``.
+        """
+
+    @classmethod
+    @abstractmethod
+    def weights(cls, place: Place, element: int) -> int:
+        """Bytes that the weights in ``place`` take in memory with ``element`` bytes for each number of a precision."""
 
     @abstractmethod
-    def __init__(self, folder: Path, options: Options) -> None:
-        """Load the base in ``folder``."""
+    def __init__(self, place: Place, options: Options) -> None:
+        """Load what lies in ``place``."""
 
     @abstractmethod
     def scheduler_name(self, asked: str | None) -> str:

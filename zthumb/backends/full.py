@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from zthumb import families
 from zthumb.adapters import skeleton
 from zthumb.adapters.loaded import Applied, LoadedAdapters, Lora
-from zthumb.backends.base import BaseBackend, Limits, Options
+from zthumb.backends.base import BaseBackend, Limits, Options, Place
+from zthumb.families.base import Family
+from zthumb.memory import room
+from zthumb.memory.quantize import quantize
 from zthumb.painting.painter import Painter, Picture, Watch
 from zthumb.sources.local import family_of, hash_base
 
@@ -25,21 +28,42 @@ class Backend(BaseBackend):
 
     name = "full"
     limits = Limits(steps=(1, 150), default_steps=25, guidance_scale=(0.0, 30.0), default_guidance_scale=5.0)
+    preference = 0
     spacing: str | None = None
 
-    def __init__(self, folder: Path, options: Options) -> None:
+    @classmethod
+    def find(cls, model: Path, own: Path | None) -> Place | None:
+        folder = own or model
+        return Place(folder, folder) if (folder / "model_index.json").is_file() else None
+
+    @classmethod
+    def weights(cls, place: Place, element: int) -> int:
+        return room.weights(place.base, element)
+
+    def __init__(self, place: Place, options: Options) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.family, self.base_sha256 = family_of(folder), hash_base(folder)
+        self.family, self.base_sha256 = family_of(place.base), self._hash(place)
         family = families.get(self.family)
-        pipeline = family.load(folder, _dtype(options, device), device)
+        pipeline = self._load(place, family, options, device)
         denoiser, parts = family.denoiser(pipeline), {part: getattr(pipeline, part) for part in family.adapted_parts}
+        self.denoiser_bytes = sum(room.bytes_of(parameter) for parameter in denoiser.parameters())
         if options.channels_last:
             denoiser.to(memory_format=torch.channels_last)
-        self._adapters = LoadedAdapters(parts, skeleton.of_parts(folder.name, parts), options.adapter_bytes)
+        self._adapters = LoadedAdapters(parts, skeleton.of_parts(place.base.name, parts), options.adapter_bytes)
         if options.compile:
             denoiser.compile_repeated_blocks()
         self._painter = Painter(pipeline, family, options.tile, self.spacing)
         self.native_resolution = denoiser.config.sample_size * pipeline.vae_scale_factor
+
+    def _load(self, place: Place, family: Family, options: Options, device: torch.device) -> Any:
+        """The pipeline."""
+        pipeline = family.load(place.base, dtype_of(options, device), device)
+        quantize(family.denoiser(pipeline), options.quantization, device)
+        return pipeline
+
+    def _hash(self, place: Place) -> str:
+        """One SHA-256 over all that is loaded."""
+        return hash_base(place.base)
 
     def scheduler_name(self, asked: str | None) -> str:
         return self._painter.scheduler_name(asked)
@@ -56,7 +80,8 @@ class Backend(BaseBackend):
         return self._adapters.counting(loras)
 
 
-def _dtype(options: Options, device: torch.device) -> torch.dtype:
+def dtype_of(options: Options, device: torch.device) -> torch.dtype:
+    """The precision that a base is run in on ``device``."""
     if options.precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return _DTYPES[options.precision]

@@ -1,7 +1,9 @@
 """A model distilled to paint in one to four steps without guidance, as SDXL-Turbo (arXiv 2311.17042) does."""
 
+from pathlib import Path
+
 from zthumb.backends import full
-from zthumb.backends.base import Limits
+from zthumb.backends.base import Limits, Place
 
 
 class Backend(full.Backend):
@@ -9,4 +11,9 @@ class Backend(full.Backend):
 
     name = "turbo"
     limits = Limits(steps=(1, 4), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
+    preference = 2
     spacing = "trailing"
+
+    @classmethod
+    def find(cls, model: Path, own: Path | None) -> Place | None:
+        return super().find(model, own or model.with_name(f"{model.name}-turbo"))

@@ -69,8 +69,11 @@ class Family(ABC):
     """The parts that ``encode_prompts`` depends on."""
 
     @abstractmethod
-    def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-        """The diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``."""
+    def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
+        """The diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``.
+
+        With a ``denoiser`` given that one, and the folder's own is not read.
+        """
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -89,6 +92,10 @@ class Family(ABC):
     @abstractmethod
     def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
         """An untrained ``part`` with weights, of that configuration, made on torch's default device."""
+
+    @abstractmethod
+    def original_names(self, denoiser: Any) -> Mapping[str, str]:
+        """The name of each of the denoiser's tensors → the one it was published under, before diffusers renamed it."""
 
     @abstractmethod
     def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:

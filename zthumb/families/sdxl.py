@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from foundation.errors import BadInput
+from zthumb.adapters.names import to_sgm
 from zthumb.families.base import NO_WORDS, Conditioning, Family, Prediction
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ class SDXL(Family):
     picture_parts = ("vae",)
     text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
 
-    def load(self, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+    def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
         from diffusers import StableDiffusionXLPipeline
         from diffusers.utils import logging
 
         logging.disable_progress_bar()
+        given = {} if denoiser is None else {self.denoiser_part: denoiser}
         pipeline = StableDiffusionXLPipeline.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, add_watermarker=False
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, add_watermarker=False, **given
         )
         pipeline.set_progress_bar_config(disable=True)
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
@@ -68,6 +70,13 @@ class SDXL(Family):
             return AutoencoderKL.from_config(dict(configuration))
         kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
         return kind(CLIPTextConfig(**configuration))
+
+    def original_names(self, denoiser: Any) -> Mapping[str, str]:
+        names = {}
+        for name in denoiser.state_dict():
+            module, _, last = name.rpartition(".")
+            names[name] = f"{to_sgm(module, denoiser.config.layers_per_block)}.{last}"
+        return names
 
     def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
         import torch

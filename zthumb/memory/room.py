@@ -20,7 +20,20 @@ _MEMORY_INFO = Path("/proc/meminfo")
 def weights(folder: Path, element: int) -> int:
     """Bytes of the weights of the base in ``folder`` with ``element`` bytes for each number; nothing of them is read."""
     parts = [folder / name for name in read_json(folder / "model_index.json") if (folder / name).is_dir()]
-    return element * sum(_numbers(path) for part in parts for path in _files(part))
+    return sum(weights_of(part, element) for part in parts)
+
+
+def weights_of(part: Path, element: int) -> int:
+    """Bytes of the weights in the folder of one ``part``."""
+    return element * sum(_numbers(path) for path in _files(part))
+
+
+def bytes_of(tensor: torch.Tensor) -> int:
+    """What a tensor's numbers take, those of one that is kept in fewer bits too."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return int(tensor.nbytes)
+    names, _ = tensor.__tensor_flatten__()
+    return sum(bytes_of(getattr(tensor, name)) for name in names)
 
 
 def free(device: torch.device) -> int:

@@ -1,7 +1,6 @@
 """A request as what is to be painted: every default filled in, every path looked at, everything impossible refused."""
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,9 +144,3 @@ def _warnings(request: GenerateRequest, guidance: float) -> tuple[str, ...]:
     if request.negative_prompt is not None and guidance <= 1:
         return (f"negative_prompt has no effect without guidance, and cfg is {guidance:g}.",)
     return ()
-
-
-def installed(settings: Settings) -> Mapping[str, Path]:
-    """The variants whose base is here, the preferred first, each with its folder."""
-    folders = {"full": Path(settings.model), "turbo": Path(settings.turbo_model or f"{settings.model.rstrip('/')}-turbo")}
-    return {name: folder for name, folder in folders.items() if (folder / "model_index.json").is_file()}

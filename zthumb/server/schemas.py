@@ -4,12 +4,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from zthumb import backends
 from zthumb.painting.schedulers import SchedulerName
 
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 16
 MAX_LORAS = 8
-Variant = Literal["auto", "full", "turbo"]
 OutputFormat = Literal["png", "jpeg", "webp"]
 
 
@@ -55,7 +55,12 @@ class GenerateRequest(BaseModel):
     deterministic: bool = Field(
         default=False, description="paint each picture alone, so that it is the same to the last bit whatever else is asked for"
     )
-    variant: Variant = Field(default="auto", description="auto takes the first that is here and fits: full, then turbo")
+    variant: str = Field(
+        default="auto",
+        max_length=40,
+        description="how to paint; GET /capabilities lists what is here. auto takes the best that there is memory for",
+        json_schema_extra={"enum": ["auto", *backends.names()]},
+    )
     output_format: OutputFormat = "png"
     lora_path: str | None = Field(default=None, max_length=1000, description="an adapter inside the models folder")
     lora_scale: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")

@@ -196,10 +196,10 @@ class Service:
     def capabilities(self) -> CapabilitiesAnswer:
         """What can be asked for."""
         variants = {}
-        for name, folder in self.studio.installed.items():
+        for name, place in self.studio.installed.items():
             limits = backends.get(name).limits
             variants[name] = BackendCapabilities(
-                base=folder.name,
+                base=place.denoiser.name,
                 is_loaded=self.studio.loaded(name) is not None,
                 steps=limits.steps,
                 default_steps=limits.default_steps,

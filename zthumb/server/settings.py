@@ -6,6 +6,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zthumb.backends.base import Options, Precision
+from zthumb.memory.quantize import Quantization
 
 
 class Settings(BaseSettings):
@@ -16,6 +17,9 @@ class Settings(BaseSettings):
     model: str = Field(default="models/mini-sdxl", validation_alias="MODEL", description="the base model")
     turbo_model: str | None = Field(
         default=None, description="the base of variant turbo; by default the folder called as MODEL with -turbo after it"
+    )
+    gguf_model: str | None = Field(
+        default=None, description="the denoiser of variant gguf; by default the file called as MODEL with .gguf after it"
     )
     models_folder: Path = Field(default=Path("models"), description="the folder that every adapter must lie in")
     data_folder: Path = Field(default=Path("outputs/server"), description="where jobs and their pictures are kept")
@@ -39,6 +43,9 @@ class Settings(BaseSettings):
     )
     channels_last: bool = Field(default=False, description="lay weights out channels-last, which GPUs like")
     compile: bool = Field(default=False, description="compile the denoiser's repeated blocks: slow to start, faster after")
+    quantization: Quantization = Field(
+        default="none", description="the denoiser's linear weights in eight bits: int8wo, fp8wo, int8dq or fp8dq"
+    )
     adapter_memory_mb: int = Field(default=1024, ge=1, description="room for adapters that lie ready, in MiB")
     queue_room: int = Field(
         default=4000, ge=1, description="the most that may wait, in steps of one picture of the base's own size; beyond it 429"
@@ -63,7 +70,14 @@ class Settings(BaseSettings):
     @property
     def options(self) -> Options:
         """How backends run their bases."""
-        return Options(self.precision, self.tile, self.channels_last, self.compile, self.adapter_memory_mb * 2**20)
+        return Options(
+            precision=self.precision,
+            tile=self.tile,
+            channels_last=self.channels_last,
+            compile=self.compile,
+            quantization=self.quantization,
+            adapter_bytes=self.adapter_memory_mb * 2**20,
+        )
 
 
 def _parts(text: str) -> tuple[str, ...]:

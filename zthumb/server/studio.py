@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from foundation.errors import BadInput
+from foundation.plugins import suggestion
 from zthumb import backends
 from zthumb.adapters.loaded import Applied
-from zthumb.backends.base import BaseBackend, Limits
+from zthumb.backends.base import BaseBackend, Limits, Place
 from zthumb.memory import room
 from zthumb.painting.painter import Picture
 from zthumb.server.dispatcher import Cancelled, Painted, Ticket
-from zthumb.server.orders import installed
 from zthumb.server.settings import Settings
 from zthumb.sources.local import find_base
 
@@ -38,7 +38,7 @@ class Studio:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.installed: Mapping[str, Path] = installed(settings)
+        self.installed = _installed(settings)
         if not self.installed:
             find_base(settings.model)  # says how to get it
         self._loaded: dict[str, BaseBackend] = {}
@@ -47,18 +47,20 @@ class Studio:
     def choose(self, asked: str) -> tuple[str, str]:
         """The variant for a request that ``asked`` for one, and why; ``BadInput`` when it is not here."""
         if asked != "auto":
+            if asked not in backends.names():
+                raise BadInput(f"variant: none is called {asked!r}. {suggestion(asked, ['auto', *self.installed])}")
             if asked not in self.installed:
                 raise BadInput(f"variant: no base for {asked} is here; there are {', '.join(self.installed)}.")
             return asked, "it was asked for"
-        free, told = room.free(self._device), list[str]()
-        for name, folder in self.installed.items():
-            needed = 0 if name in self._loaded else room.weights(folder, self._element) * _HEADROOM
-            if needed <= free:
-                how = "is loaded" if name in self._loaded else f"needs {_gib(needed)} of {_gib(free)} that are free"
+        free, told, needs = room.free(self._device), list[str](), dict[str, float]()
+        for name, place in self.installed.items():
+            needs[name] = 0 if name in self._loaded else backends.get(name).weights(place, self._element) * _HEADROOM
+            if needs[name] <= free:
+                how = "is loaded" if name in self._loaded else f"needs {_gib(needs[name])} of {_gib(free)} that are free"
                 return name, "; ".join([*told, f"{name} {how}"])
-            told.append(f"{name} would need {_gib(needed)} of {_gib(free)} that are free")
-        last = next(iter(self.installed))
-        return last, "; ".join([*told, f"{last} is tried all the same"])
+            told.append(f"{name} would need {_gib(needs[name])} of {_gib(free)} that are free")
+        least = min(needs, key=lambda name: needs[name])
+        return least, "; ".join([*told, f"{least} is tried all the same"])
 
     def limits(self, name: str) -> Limits:
         """What the variant called ``name`` can be asked for."""
@@ -71,7 +73,7 @@ class Studio:
     def backend(self, name: str) -> BaseBackend:
         """The backend called ``name``, loaded now if need be."""
         if name not in self._loaded:
-            self._loaded[name] = backends.get(name)(find_base(str(self.installed[name])), self.settings.options)
+            self._loaded[name] = backends.get(name)(self.installed[name], self.settings.options)
         return self._loaded[name]
 
     def paint(self, tickets: Sequence[Ticket]) -> None:
@@ -128,6 +130,17 @@ class Studio:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _installed(settings: Settings) -> dict[str, Place]:
+    """The variants that are here, the preferred first, each with what it runs."""
+    found = {}
+    for name in sorted(backends.names(), key=lambda name: backends.get(name).preference):
+        own = getattr(settings, f"{name}_model", None)
+        place = backends.get(name).find(Path(settings.model), Path(own) if own else None)
+        if place is not None:
+            found[name] = place
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,5 +13,6 @@ def stay_offline() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    # It tells, each time it is imported, of a kernel that it could have fetched.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    # They tell, each time they are imported, of kernels that this machine lacks, and of each other's ageing ways.
+    for name in ("bitsandbytes", "torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)

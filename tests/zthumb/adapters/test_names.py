@@ -49,7 +49,7 @@ def test_a_text_encoder_keeps_its_names() -> None:
 
 
 def test_what_has_no_such_name_is_refused() -> None:
-    for module in ("conv_norm_out", "down_blocks.0.resnets.0.norm1", "encoder.conv"):
+    for module in ("conv_norm", "down_blocks.0.resnets.0.norm3", "encoder.conv"):
         with pytest.raises(ValueError, match="not a module of an SDXL UNet"):
             to_sgm(module, SDXL_LAYERS_PER_BLOCK)
 

@@ -7,6 +7,8 @@ import torch
 
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE
+from zthumb import backends, families
+from zthumb.gguf.write import write
 from zthumb.memory import room
 from zthumb.server.settings import Settings
 from zthumb.server.studio import Studio
@@ -34,6 +36,21 @@ def test_auto_takes_the_first_that_fits_and_says_why(
     name, reason = studio.choose("auto")
     assert name == "full"
     assert reason.startswith(why)
+
+
+def test_auto_takes_few_bits_where_the_whole_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mini-sdxl").symlink_to(MINIATURE)
+    write(MINIATURE, families.get("sdxl"), "q4_0", tmp_path / "mini-sdxl.gguf")
+    studio = Studio(Settings(model=str(tmp_path / "mini-sdxl")))
+    whole, few = (backends.get(name).weights(place, 4) for name, place in studio.installed.items())
+    # Given memory for the one and not for the other
+    monkeypatch.setattr(room, "free", lambda _: round(1.3 * (whole + few) / 2))
+
+    name, reason = studio.choose("auto")
+
+    assert name == "gguf"
+    assert "full would need" in reason
+    assert "gguf needs" in reason
 
 
 def test_where_only_the_few_step_base_is_here_auto_takes_that(tmp_path: Path) -> None:

@@ -1,20 +1,21 @@
 """Pictures for clients that were written for others: OpenAI's images API, and the one with an ``image_url`` in its answer."""
 
 import time
-from typing import Literal, get_args
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from foundation.errors import BadInput
+from zthumb import backends
 from zthumb.painting.schedulers import SchedulerName
 from zthumb.server.routes.asking import Asked
-from zthumb.server.schemas import MAX_LORAS, MAX_SEED, GenerateRequest, LoraRequest, Meta, OutputFormat, Variant
+from zthumb.server.schemas import MAX_LORAS, MAX_SEED, GenerateRequest, LoraRequest, Meta, OutputFormat
 from zthumb.server.service import Service
 
 router = APIRouter(tags=["other clients"])
 
-_VARIANTS: tuple[Variant, ...] = get_args(Variant)
+_VARIANTS = ("auto", *backends.names())
 
 
 class ImagesRequest(BaseModel):
@@ -146,11 +147,10 @@ async def image_url(asked: ImageUrlRequest, request: Request, service: Asked) ->
     )
 
 
-def _variant(model: str | None, service: Service) -> Variant:
+def _variant(model: str | None, service: Service) -> str:
     """The variant that a client's ``model`` means."""
-    for name in _VARIANTS:
-        if model == name:
-            return name
+    if model is not None and model in _VARIANTS:
+        return model
     base = service.settings.model
     if model in (None, base, base.rsplit("/", 1)[-1]):
         return "auto"

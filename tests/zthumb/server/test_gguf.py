@@ -1,0 +1,55 @@
+"""The variant in few bits, over HTTP: it paints what the whole one paints, takes adapters, and says what it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.conftest import MINIATURE
+from tests.zthumb.server.conftest import pixels, settings, started
+from training.mini_base import geometry
+from zthumb import families
+from zthumb.gguf.write import write
+
+pytestmark = pytest.mark.slow
+
+STAR = {"prompt": "a photo of a large red star on a blue background", "seed": 5, "steps": 12, "deterministic": True}
+FEW_BITS = {**STAR, "variant": "gguf"}
+
+
+@pytest.fixture(scope="module")
+def with_gguf(models: Path) -> Iterator[TestClient]:
+    write(MINIATURE, families.get("sdxl"), "q5_0", models / "mini-sdxl.gguf")
+    with started(settings(models)) as client:
+        yield client
+
+
+def test_it_paints_what_the_whole_one_paints(with_gguf: TestClient) -> None:
+    whole, answer = pixels(with_gguf.post("/generate", json=STAR)), with_gguf.post("/generate", json=FEW_BITS)
+    few = pixels(answer)
+    seen = geometry.read(few)
+    assert (seen.background, seen.colour, seen.shape) == ("blue", "red", "star")
+    difference = np.abs(few.astype(float) - whole.astype(float)).mean()
+    assert 0 < difference < 10
+    assert answer.json()["meta"]["variant"] == "gguf"
+
+
+def test_an_adapter_counts_on_top_and_is_gone_afterwards(with_gguf: TestClient) -> None:
+    before = pixels(with_gguf.post("/generate", json=FEW_BITS))
+    adapted = pixels(with_gguf.post("/generate", json={**FEW_BITS, "loras": [{"id": "strong", "weight": 1.0}]}))
+    assert np.abs(adapted.astype(float) - before.astype(float)).mean() > 0.5
+    assert np.array_equal(pixels(with_gguf.post("/generate", json=FEW_BITS)), before)
+
+
+def test_it_is_told_beside_the_others(with_gguf: TestClient) -> None:
+    told = with_gguf.get("/capabilities").json()["variants"]
+    assert list(told) == ["full", "gguf"]
+    assert told["gguf"]["base"] == "mini-sdxl.gguf"
+
+
+def test_one_that_is_not_here_is_an_error_that_says_how_to_get_it(client: TestClient) -> None:
+    answer = client.post("/generate", json={"prompt": "x", "variant": "ggfu"})
+    assert answer.status_code == 422
+    assert "none is called 'ggfu'" in answer.text

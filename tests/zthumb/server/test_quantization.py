@@ -1,0 +1,44 @@
+"""Weights in eight bits under an adapter, over HTTP: no picture is black, and the adapter is seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foundation.errors import BadInput
+from tests.zthumb.server.conftest import pixels, settings, started
+from training.mini_base import geometry
+from zthumb.memory.quantize import quantize
+
+pytestmark = pytest.mark.slow
+
+STAR = {"prompt": "a photo of a large red star on a blue background", "seed": 5, "steps": 10, "deterministic": True}
+
+
+@pytest.mark.parametrize(
+    ("quantization", "precision"),
+    [
+        ("int8wo", "fp32"),
+        ("int8wo", "bf16"),
+        ("fp8wo", "bf16"),
+        ("int8dq", "bf16"),
+        pytest.param("fp8dq", "bf16", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="takes a GPU")),
+        # Its products overflow, and the picture is painted once more in fp32.
+        ("int8wo", "fp16"),
+    ],
+)
+def test_an_adapter_counts_on_eight_bits(models: Path, quantization: str, precision: str) -> None:
+    with started(settings(models, quantization=quantization, precision=precision)) as client:
+        before = client.post("/generate", json=STAR)
+        seen = geometry.read(pixels(before))
+        assert (seen.background, seen.colour, seen.shape) == ("blue", "red", "star")
+        adapted = pixels(client.post("/generate", json={**STAR, "loras": [{"id": "strong", "weight": 2.0}]}))
+        assert np.abs(adapted.astype(float) - pixels(before).astype(float)).mean() > 0.5
+        assert np.array_equal(pixels(client.post("/generate", json=STAR)), pixels(before))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_products_in_fp8_without_a_gpu_for_them_are_refused() -> None:
+    with pytest.raises(BadInput, match="Take int8dq"):
+        quantize(torch.nn.Linear(4, 4), "fp8dq", torch.device("cpu"))
