@@ -66,6 +66,12 @@ def beside(file: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
+def trigger_of(file: Path) -> str | None:
+    """The word that calls the adapter in ``file`` up, as its header or that of its words tells; None where neither does."""
+    told = [header.read(each).metadata.get(_WORD, "") for each in (file, beside(file)) if each is not None]
+    return next((word.strip() for word in told if word.strip()), None)
+
+
 def read(found: Header, base: Skeleton) -> tuple[Word, ...]:
     """The words of the adapter in a file, both those in it and those beside it; ``BadInput`` where they do not fit ``base``."""
     bundled: dict[str, dict[str, str]] = defaultdict(dict)

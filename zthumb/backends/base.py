@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
     from zthumb.adapters.loaded import Applied, Lora
     from zthumb.painting.painter import Picture, Watch
@@ -100,6 +101,14 @@ class BaseBackend(ABC):
         ``words`` are those that the adapters which count bring, as ``under`` tells them. The same ``Picture`` alone under the
         same adapters gives the same pixels, whatever was painted before.
         """
+
+    @abstractmethod
+    def sketch(self, latents: Tensor) -> Image.Image:
+        """What one picture's latents (1, channels, h, w) look like, small; any thread may ask."""
+
+    @abstractmethod
+    def unread(self, picture: Picture, words: Mapping[str, int]) -> str:
+        """The end of the picture's prompt that is not read; empty when all of it is."""
 
     @abstractmethod
     def spare(self) -> None:

@@ -73,6 +73,12 @@ class Backend(BaseBackend):
     ) -> list["Image.Image"]:
         return self._painter.paint(pictures, watch, words, tile)
 
+    def sketch(self, latents: torch.Tensor) -> "Image.Image":
+        return self._painter.sketch(latents)
+
+    def unread(self, picture: Picture, words: Mapping[str, int]) -> str:
+        return self._painter.unread(picture, words)
+
     def spare(self) -> None:
         self._adapters.clear()
 

@@ -140,7 +140,7 @@ def _pixels(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
     assert backend is not None
     size, guidance = backend.native_resolution, backend.limits.default_guidance_scale
     pictures = [Picture(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(PROMPTS)]
-    made = [backend.paint([picture], lambda _: None, {})[0] for picture in pictures]
+    made = [backend.paint([picture], lambda _, __: None, {})[0] for picture in pictures]
     return np.stack([np.asarray(each, dtype=np.float32) for each in made])
 
 

@@ -132,13 +132,31 @@ class Family(ABC):
         names = [name for name, _ in model.named_modules() if f".{name}".endswith(endings)]
         return [name for name in names if not name.startswith(unread)] if unread else names
 
+    room: int
+    """How many tokens of a prompt the text encoders read at once, between the marks of its start and end."""
+
     @abstractmethod
-    def tokens(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> Tensor:
-        """Prompts → the tokens that each text encoder reads, int64 (B, encoders, tokens).
+    def readers(self, pipeline: Any) -> Mapping[str, tuple[Any, Any]]:
+        """By text encoder its tokenizer and itself."""
+
+    @abstractmethod
+    def read(self, pipeline: Any, text: str, words: Mapping[str, int] = NO_WORDS) -> list[list[int]]:
+        """The tokens of ``text`` for each text encoder, any number, without marks.
 
         ``words`` are those that the encoders know besides their own and the number of tokens that stand for each; these are
         numbered from the size of the encoder's own vocabulary on.
         """
+
+    @abstractmethod
+    def framed(self, pipeline: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Tokens of each encoder, as many as there is room for at most, between their marks and filled up (encoders, tokens)."""
+
+    def tokens(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> Tensor:
+        """Prompts → the tokens that each text encoder reads of them, int64 (B, encoders, tokens); ``words`` as for ``read``."""
+        import torch
+
+        read = [[tokens[: self.room] for tokens in self.read(pipeline, prompt, words)] for prompt in prompts]
+        return torch.stack([self.framed(pipeline, each) for each in read])
 
     @abstractmethod
     def vectors(self, pipeline: Any, text: str) -> dict[str, Tensor]:
@@ -149,7 +167,7 @@ class Family(ABC):
         """Tokens → text states (B, tokens, width) and pooled embeddings (B, width), by the text encoders among ``parts``."""
 
     def encode_prompts(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> tuple[Tensor, Tensor]:
-        """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32; ``words`` as for ``tokens``."""
+        """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32; ``words`` as for ``read``."""
         import torch
 
         parts = {part: getattr(pipeline, part) for part in self.text_parts}

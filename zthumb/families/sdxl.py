@@ -44,6 +44,7 @@ class SDXL(Family):
     adapted_parts = ("unet", "text_encoder", "text_encoder_2")
     reference = Path(__file__).parent / "bases" / "stable-diffusion-xl-base-1.0"
     picture_parts = ("vae",)
+    room = _TOKENS - 2
     text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
 
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
@@ -121,26 +122,26 @@ class SDXL(Family):
         last = f"encoder.layers.{model.config.num_hidden_layers - 1}."
         return (last, f"text_model.{last}")
 
-    def tokens(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> Tensor:
+    def read(self, pipeline: Any, text: str, words: Mapping[str, int] = NO_WORDS) -> list[list[int]]:
+        readers = self.readers(pipeline).values()
+        return [_read(text, tokenizer, encoder.config.vocab_size, words) for tokenizer, encoder in readers]
+
+    def framed(self, pipeline: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
         import torch
 
-        read = [
-            [_read(prompt, tokenizer, encoder.config.vocab_size, words) for prompt in prompts]
-            for tokenizer, encoder in self._readers(pipeline).values()
-        ]
-        return torch.tensor(read).transpose(0, 1)
+        pairs = zip(tokens, self.readers(pipeline).values(), strict=True)
+        return torch.tensor([_framed(each, tokenizer) for each, (tokenizer, _) in pairs])
 
     def vectors(self, pipeline: Any, text: str) -> dict[str, Tensor]:
         import torch
 
         found = {}
-        for part, (tokenizer, encoder) in self._readers(pipeline).items():
+        for part, (tokenizer, encoder) in self.readers(pipeline).items():
             rows = encoder.get_input_embeddings().weight
             found[part] = rows[torch.tensor(_plain(text, tokenizer), device=rows.device)].detach().float()
         return found
 
-    def _readers(self, pipeline: Any) -> dict[str, tuple[Any, Any]]:
-        """By text encoder, the tokenizer and the encoder."""
+    def readers(self, pipeline: Any) -> Mapping[str, tuple[Any, Any]]:
         return {
             "text_encoder": (pipeline.tokenizer, pipeline.text_encoder),
             "text_encoder_2": (pipeline.tokenizer_2, pipeline.text_encoder_2),
@@ -156,16 +157,15 @@ class SDXL(Family):
         return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), _pooled(encoders[1], second, tokens[:, 1])
 
     def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:
-        room = _TOKENS - 2  # between the marks of start and end
         # A token is a byte at least, and reading a tokenizer takes seconds.
-        if all(len(prompt.encode()) <= room for prompt in prompts):
+        if all(len(prompt.encode()) <= self.room for prompt in prompts):
             return [""] * len(prompts)
         from transformers import CLIPTokenizer
 
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         tokens = tokenizer(list(prompts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         pairs = zip(prompts, tokens["offset_mapping"], strict=True)
-        return [prompt[offsets[room][0] :] if len(offsets) > room else "" for prompt, offsets in pairs]
+        return [prompt[offsets[self.room][0] :] if len(offsets) > self.room else "" for prompt, offsets in pairs]
 
     def noise_levels(self, pipeline: Any) -> Tensor:
         levels: Tensor = pipeline.scheduler.alphas_cumprod
@@ -190,15 +190,19 @@ def _plain(text: str, tokenizer: Any) -> list[int]:
 
 
 def _read(prompt: str, tokenizer: Any, size: int, words: Mapping[str, int]) -> list[int]:
-    """A prompt as tokens, between the marks of start and end and filled up; ``words`` are numbered from ``size`` on."""
+    """A prompt as tokens; those of ``words`` are numbered from ``size`` on."""
     read, place = list[int](), 0
     ends = accumulate(words.values(), initial=size)
     numbers = {text.lower(): list(range(start, end)) for text, (start, end) in zip(words, pairwise(ends), strict=True)}
     for found in _standing_alone(words).finditer(prompt) if words else ():
         read += _plain(prompt[place : found.start()], tokenizer) + numbers[found[0].lower()]
         place = found.end()
-    read = [tokenizer.bos_token_id, *(read + _plain(prompt[place:], tokenizer))[: _TOKENS - 2], tokenizer.eos_token_id]
-    return read + [tokenizer.pad_token_id] * (_TOKENS - len(read))
+    return read + _plain(prompt[place:], tokenizer)
+
+
+def _framed(tokens: Sequence[int], tokenizer: Any) -> list[int]:
+    framed = [tokenizer.bos_token_id, *tokens, tokenizer.eos_token_id]
+    return framed + [tokenizer.pad_token_id] * (_TOKENS - len(framed))
 
 
 def _standing_alone(words: Iterable[str]) -> re.Pattern[str]:

@@ -11,20 +11,25 @@ import torch
 from torch import Tensor
 
 from foundation.errors import StageFailed
+from zthumb import prompts
 from zthumb.painting import schedulers
+from zthumb.painting.sketch import Sketcher
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from zthumb.families.base import Family
 
-Watch = Callable[[int], None]
-"""Told the number of steps done after each; what it raises ends the painting."""
+Watch = Callable[[int, Tensor], None]
+"""Told the number of steps done after each, and the latents (B, channels, h, w); what it raises ends the painting."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What one picture is made from. Width and height in pixels, both multiples of 8; without a scheduler the base's own."""
+    """What one picture is made from. Width and height in pixels, both multiples of 8; without a scheduler the base's own.
+
+    ``prompt_parser`` says what marks in both prompts mean.
+    """
 
     prompt: str
     negative_prompt: str | None
@@ -34,6 +39,7 @@ class Picture:
     steps: int
     guidance_scale: float
     scheduler: str | None = None
+    prompt_parser: str = "plain"
 
 
 class Painter:
@@ -45,6 +51,7 @@ class Painter:
     def __init__(self, pipeline: Any, family: Family, tile: int | None = None, spacing: str | None = None) -> None:
         self._pipeline, self._family, self._tile, self._spacing = pipeline, family, tile, spacing
         self._scheduler = pipeline.scheduler
+        self._sketcher = Sketcher.of(pipeline, family)
 
     def scheduler_name(self, asked: str | None) -> str:
         """The name of the scheduler that a picture with ``asked`` is painted with."""
@@ -53,7 +60,7 @@ class Painter:
     def paint(
         self,
         pictures: Sequence[Picture],
-        watch: Watch = lambda _: None,
+        watch: Watch = lambda _, __: None,
         words: Mapping[str, int] = MappingProxyType({}),
         tile: int | None = None,
     ) -> list[Image.Image]:
@@ -93,7 +100,7 @@ class Painter:
         self._pipeline.scheduler = schedulers.make(first.scheduler, self._scheduler, self._spacing)
 
         def told(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
-            watch(step + 1)
+            watch(step + 1, values["latents"])
             return values
 
         latents: Tensor = self._pipeline(
@@ -110,17 +117,34 @@ class Painter:
 
     def _told(self, pictures: Sequence[Picture], words: Mapping[str, int]) -> dict[str, Tensor]:
         """What the denoiser is told of ``pictures``, by the pipeline's names."""
-        states, pooled = self._encoded([picture.prompt for picture in pictures], words)
-        told = {"prompt_embeds": states, "pooled_prompt_embeds": pooled}
+        parser, dtype = prompts.get(pictures[0].prompt_parser), self._pipeline.dtype
+        texts = [picture.prompt for picture in pictures]
         # Without any the pipeline tells the denoiser zeros, which is not the same as an empty prompt.
         if pictures[0].guidance_scale > 1 and any(picture.negative_prompt is not None for picture in pictures):
-            states, pooled = self._encoded([picture.negative_prompt or "" for picture in pictures], words)
-            told |= {"negative_prompt_embeds": states, "negative_pooled_prompt_embeds": pooled}
+            texts += [picture.negative_prompt or "" for picture in pictures]
+        pairs = [parser.encode(text, self._pipeline, self._family, words) for text in texts]
+        longest = max(states.shape[1] for states, _ in pairs)
+        states = torch.cat([self._filled_up(each, longest) for each, _ in pairs]).to(dtype)
+        pooled, count = torch.cat([each for _, each in pairs]).to(dtype), len(pictures)
+        told = {"prompt_embeds": states[:count], "pooled_prompt_embeds": pooled[:count]}
+        if len(texts) > count:
+            told |= {"negative_prompt_embeds": states[count:], "negative_pooled_prompt_embeds": pooled[count:]}
         return told
 
-    def _encoded(self, prompts: Sequence[str], words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
-        states, pooled = self._family.encode_prompts(self._pipeline, prompts, words)
-        return states.to(self._pipeline.dtype), pooled.to(self._pipeline.dtype)
+    def _filled_up(self, states: Tensor, length: int) -> Tensor:
+        """States (1, tokens, width) made ``length`` tokens long by pieces that say nothing."""
+        while states.shape[1] < length:
+            nothing, _ = self._family.encode_prompts(self._pipeline, [""])
+            states = torch.cat([states, nothing], dim=1)
+        return states
+
+    def sketch(self, latents: Tensor) -> Image.Image:
+        """What latents (1, channels, h, w) look like, noise and all, as a picture of h × w pixels; it may be asked any time."""
+        return self._sketcher.sketch(latents)
+
+    def unread(self, picture: Picture, words: Mapping[str, int]) -> str:
+        """The end of the picture's prompt that its parser does not read; empty when it reads all."""
+        return prompts.get(picture.prompt_parser).unread(picture.prompt, self._pipeline, self._family, words)
 
     def _decode(self, latents: Tensor, tile: int | None) -> Image.Image:
         decoded = self._family.decode_pictures(self._pipeline, latents, tile)

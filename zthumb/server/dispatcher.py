@@ -36,7 +36,8 @@ class Draining(Exception):
 class Painted:
     """The pictures of an order and how they came about: the adapters, seconds, pictures at once, peak bytes.
 
-    ``tile`` is the edge of the tiles they were decoded in because memory had run out, None where it had not.
+    ``unread`` is the end of the prompt that was not read. ``tile`` is the edge of the tiles they were decoded in because memory
+    had run out, None where it had not.
     """
 
     images: tuple["Image.Image", ...]
@@ -47,11 +48,12 @@ class Painted:
     together: int
     peak_bytes: int
     tile: int | None = None
+    unread: str = ""
 
 
 @dataclass
 class Ticket:
-    """An order in the queue or at the painter, its ``progress`` from 0 to 1.
+    """An order in the queue or at the painter, its ``progress`` from 0 to 1, and what its first picture looks like so far.
 
     ``done`` holds its pictures in the end, or why there are none.
     """
@@ -59,6 +61,7 @@ class Ticket:
     order: Order
     done: "Future[Painted]" = field(default_factory=Future)
     progress: float = 0.0
+    sketch: "Callable[[], Image.Image] | None" = None
     is_cancelled: bool = False
     came: float = field(default_factory=time.monotonic)
     began: float | None = None

@@ -1,22 +1,26 @@
 """Jobs: orders that nobody waits for in line, kept in the store until somebody asks."""
 
 import asyncio
+import base64
 import logging
 import secrets
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput, StageFailed
-from foundation.files import whole_file
 from zthumb.server.dispatcher import Cancelled, Draining, Painted, QueueFull, Ticket
 from zthumb.server.files import encoded
+from zthumb.server.gallery import Gallery
 from zthumb.server.orders import Order
-from zthumb.server.schemas import GenerateRequest, JobAnswer, JobImage
+from zthumb.server.schemas import GenerateAnswer, GeneratedImage, GenerateRequest, JobAnswer, JobImage
 from zthumb.server.service import Service
 from zthumb.server.store import OPEN, ImageRow, State, Store
 from zthumb.server.studio import NoMemory
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _LOG = logging.getLogger("zthumb")
 _SEEDS = 2**32
@@ -31,7 +35,7 @@ class Jobs:
     """The jobs of one server. What was accepted is run or marked, whatever happens in between."""
 
     def __init__(self, service: Service, store: Store) -> None:
-        self._service, self._store = service, store
+        self._service, self._store, self.gallery = service, store, Gallery(store)
         self._tickets: dict[str, Ticket] = {}
         self._is_leaving = False
         # Before any request can add one.
@@ -67,6 +71,24 @@ class Jobs:
             raise
         return self.look(job)
 
+    def keep(self, request: GenerateRequest, order: Order, painted: Painted) -> GenerateAnswer:
+        """Keep what somebody waited for, as a job that is done, and answer where it is."""
+        job = uuid.uuid4().hex
+        self._store.add(job, request.model_copy(update={"seed": order.pictures[0].seed}).model_dump(mode="json"))
+        rows = self._keep(job, request, order, painted)
+        by_path = request.response_format == "path"
+        images = [
+            GeneratedImage(
+                seed=int(row.seed),
+                url=None if by_path else f"/images/{row.id}",
+                path=str(self.gallery.path(row.id)) if by_path else None,
+            )
+            for row in rows
+        ]
+        return GenerateAnswer(
+            images=images, meta=self._service.meta(order, painted), warnings=self._service.warnings(order, painted)
+        )
+
     def look(self, job: str) -> JobAnswer:
         """How a job is; ``NotKnown`` when there is none of that id."""
         # The ticket first: it goes only after the row has changed.
@@ -82,6 +104,7 @@ class Jobs:
             id=job,
             state=state,
             position=dispatcher.position(waits) if waits and dispatcher else None,
+            preview=_data_url(waits.sketch()) if waits and waits.sketch else None,
             progress=1.0 if state == "done" else waits.progress if waits else 0.0,
             eta_s=round(dispatcher.seconds_left(waits), 2) if waits and dispatcher else None,
             images=[JobImage(id=each.id, seed=int(each.seed), url=f"/images/{each.id}") for each in self._store.images(job)],
@@ -149,17 +172,14 @@ class Jobs:
         finally:
             self._tickets.pop(job, None)
 
-    def _keep(self, job: str, request: GenerateRequest, order: Order, painted: Painted) -> None:
+    def _keep(self, job: str, request: GenerateRequest, order: Order, painted: Painted) -> list[ImageRow]:
         meta = self._service.meta(order, painted)
-        rows = []
-        for place, (picture, image) in enumerate(zip(order.pictures, painted.images, strict=True)):
-            name = uuid.uuid4().hex
-            path = self._folder(name) / f"{name}.{request.output_format}"
-            with whole_file(path) as temporary:
-                temporary.write_bytes(encoded(image, request.output_format, self._service.parameters(picture, meta)))
-            file = path.relative_to(self._store.folder).as_posix()
-            rows.append(ImageRow(id=name, job=job, place=place, seed=str(picture.seed), file=file))
+        pairs = zip(order.pictures, painted.images, strict=True)
+        pictures = [(image, picture.seed, self._service.parameters(picture, meta)) for picture, image in pairs]
+        rows = self.gallery.write(job, pictures, request.output_format)
         self._store.finish(job, meta.model_dump(mode="json"), self._service.warnings(order, painted), rows)
+        return rows
 
-    def _folder(self, name: str) -> Path:
-        return self._store.folder / "images" / name[:2]
+
+def _data_url(picture: "Image.Image") -> str:
+    return f"data:image/png;base64,{base64.b64encode(encoded(picture, 'png', {})).decode('ascii')}"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from foundation.config import explain
 from foundation.errors import DONE, BadInput, command
-from zthumb.server.settings import Settings
+from zthumb.server.settings import Settings, described
 from zthumb.sources.offline import stay_offline
 
 _PATIENCE_S = 60
@@ -22,7 +22,9 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the server; what is not given comes from the environment."""
+    """The options of the server; what is not given comes from the environment, which the help describes."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"settings, all of them environment variables:\n{described()}"
     parser.add_argument("--host", help="address to listen on (ZTHUMB_HOST, default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (ZTHUMB_PORT, default 8000)")
     parser.add_argument("--model", help="base model (MODEL, default models/mini-sdxl)")

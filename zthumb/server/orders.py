@@ -1,17 +1,20 @@
 """A request as what is to be painted: every default filled in, every path looked at, everything impossible refused."""
 
+import re
 import secrets
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from foundation.errors import BadInput
-from zthumb.adapters import header, words
+from zthumb import prompts
 from zthumb.adapters.loaded import Lora
-from zthumb.adapters.words import ENDING
+from zthumb.adapters.words import trigger_of
 from zthumb.backends.base import Limits
 from zthumb.painting.painter import Picture
-from zthumb.server.schemas import GenerateRequest, LoraRequest
+from zthumb.prompts.base import Malformed
+from zthumb.server.schemas import GenerateRequest
 from zthumb.server.settings import Settings
+from zthumb.server.shelf import Shelf
 
 _SEEDS = 2**32
 
@@ -20,13 +23,15 @@ _SEEDS = 2**32
 class Order:
     """Pictures to be painted by ``backend``, and ``why`` by that one, under ``loras``.
 
-    ``cost`` is in steps of one picture of the base's own size.
+    ``triggers`` are the words that were put before the prompt, one for each adapter or None. ``cost`` is in steps of one picture
+    of the base's own size.
     """
 
     backend: str
     why: str
     pictures: tuple[Picture, ...]
     loras: tuple[Lora, ...]
+    triggers: tuple[str | None, ...]
     deterministic: bool
     cost: float
     warnings: tuple[str, ...] = ()
@@ -40,15 +45,24 @@ class Order:
         first = self.pictures[0]
         # Without a negative prompt the denoiser is told zeros, with an empty one what the text encoders make of it.
         is_told = first.negative_prompt is not None
-        size = (first.width, first.height)
-        return (self.backend, self.loras, size, first.steps, first.guidance_scale, first.scheduler, is_told)
+        how = (first.width, first.height, first.steps, first.guidance_scale, first.scheduler, first.prompt_parser)
+        return (self.backend, self.loras, is_told, how, self._length)
+
+    @property
+    def _length(self) -> tuple[str, ...]:
+        """Alike for prompts that are told in as many tokens; filling one up would change its picture."""
+        first = self.pictures[0]
+        texts = [text for text in (first.prompt, first.negative_prompt) if text is not None]
+        parser = prompts.get(first.prompt_parser)
+        return () if all(parser.is_short(text) for text in texts) else tuple(texts)
 
 
 @dataclass(frozen=True)
 class Orders:
-    """Makes orders out of requests. ``resolution`` is the base's own size in pixels."""
+    """Makes orders out of requests for adapters on ``shelf``. ``resolution`` is the base's own size in pixels."""
 
     settings: Settings
+    shelf: Shelf
     resolution: int
 
     def of(self, request: GenerateRequest, backend: str, why: str, limits: Limits) -> Order:
@@ -57,77 +71,70 @@ class Orders:
         guidance = _within(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", backend)
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
         width, height = request.width or self.resolution, request.height or self.resolution
-        pictures = tuple(
-            Picture(request.prompt, request.negative_prompt, width, height, seed + turn, int(steps), guidance, request.scheduler)
-            for turn in range(request.batch)
+        parser = request.prompt_parser or self.settings.prompt_parser
+        _check_prompts(parser, request)
+        loras = self.shelf.asked(request)
+        prompt, triggers, told = _with_triggers(request, parser, loras)
+        one = Picture(
+            prompt=prompt,
+            negative_prompt=request.negative_prompt,
+            width=width,
+            height=height,
+            seed=seed,
+            steps=int(steps),
+            guidance_scale=guidance,
+            scheduler=request.scheduler,
+            prompt_parser=parser,
         )
+        pictures = tuple(replace(one, seed=seed + turn) for turn in range(request.batch))
         cost = steps * request.batch * width * height / self.resolution**2
         if cost > self.settings.queue_room:
             raise BadInput(
                 f"steps × pictures × pixels: {cost:.0f} is more than this server takes at once ({self.settings.queue_room}). Ask "
                 "for less, or in several requests."
             )
-        return Order(backend, why, pictures, self._loras(request), request.deterministic, cost, _warnings(request, guidance))
+        warnings = (*told, *_warnings(request, guidance))
+        return Order(backend, why, pictures, loras, triggers, request.deterministic, cost, warnings)
 
-    def named(self, path: Path) -> str:
-        """An adapter's path as ``lora_path`` takes it."""
-        return path.relative_to(self._root).as_posix()
 
-    def files(self) -> list[str]:
-        """Every adapter in the models folder."""
-        return sorted(self.named(path) for path in self._root.glob("lora/*/*.safetensors") if not path.name.endswith(ENDING))
-
-    def ids(self) -> list[str]:
-        """The folders of models/lora that have an adapter in them."""
-        return sorted({path.parent.name for path in self._root.glob("lora/*/*.safetensors")})
-
-    @property
-    def _root(self) -> Path:
-        return self.settings.models_folder.resolve()
-
-    def _loras(self, request: GenerateRequest) -> tuple[Lora, ...]:
-        if request.loras:
-            found = tuple(self._lora(asked) for asked in request.loras)
-            if len({lora.path for lora in found}) < len(found):
-                raise BadInput("loras: names one adapter twice.")
-            return found
-        path = request.lora_path or self.settings.lora_path
-        if path is None:
-            if request.lora_scale is not None:
-                raise BadInput("lora_scale: given without lora_path, and this server has no adapter of its own.")
-            return ()
-        return (Lora(self._inside(path, "lora_path"), self._weight(request.lora_scale)),)
-
-    def _lora(self, asked: LoraRequest) -> Lora:
-        if asked.path is not None:
-            return Lora(self._inside(asked.path, "loras.path"), self._weight(asked.weight))
-        if asked.id not in self.ids():
-            raise BadInput(f"loras.id: no adapter is called {asked.id!r}; GET /models lists those there are.")
-        folder = self._root / "lora" / asked.id
-        own = folder / f"{asked.id}.safetensors"
-        return Lora(self._inside(str(own if own.exists() else folder), "loras.id"), self._weight(asked.weight))
-
-    def _weight(self, asked: float | None) -> float:
-        return self.settings.lora_scale if asked is None else asked
-
-    def _inside(self, path: str, field: str) -> Path:
-        """The file or folder a request means: inside the models folder even after every link on the way is followed."""
+def _check_prompts(parser: str, request: GenerateRequest) -> None:
+    for field in ("prompt", "negative_prompt"):
+        text = getattr(request, field)
         try:
-            candidates = [(start / path).resolve() for start in (Path.cwd(), self._root)]
-            inside = [candidate for candidate in candidates if candidate.is_relative_to(self._root)]
-            there = [candidate for candidate in inside if candidate.exists()]
-        except (OSError, ValueError):
-            raise BadInput(f"{field}: {path!r} is no path.") from None
-        if not inside:
-            raise BadInput(f"{field}: {path!r} lies outside the models folder; give a path inside it.")
-        if not there:
-            raise BadInput(f"{field}: nothing is at {path!r}; GET /models lists the adapters there are.")
-        # Of a folder the file in it, which may be a link of its own, and so may that of its words.
-        file = header.read(there[0]).file.resolve()
-        told = words.beside(file)
-        if not all(each.resolve().is_relative_to(self._root) for each in (file, told) if each is not None):
-            raise BadInput(f"{field}: {path!r} leads out of the models folder; give a path inside it.")
-        return file
+            prompts.get(parser).check(text or "")
+        except Malformed as error:
+            raise BadInput(f"{field}: {error} (prompt_parser {parser}).") from None
+
+
+def _with_triggers(
+    request: GenerateRequest, parser: str, loras: Sequence[Lora]
+) -> tuple[str, tuple[str | None, ...], tuple[str, ...]]:
+    """The prompt behind the trigger words that were asked for; those words; what should be known of them."""
+    triggers, warnings, prompt = list[str | None](), list[str](), request.prompt
+    # One that is named by lora_path has no trigger weight.
+    for asked, lora in zip(request.loras, loras, strict=False):
+        trigger = None
+        if asked.trigger_weight:
+            trigger = asked.trigger or trigger_of(lora.path)
+            if trigger is None:
+                raise BadInput(f"loras.trigger_weight: {lora.path.name} tells no trigger word; give one as trigger.")
+            if re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", prompt, re.IGNORECASE):
+                warnings.append(f"the prompt has the trigger word {trigger!r} already; it was not put before it again.")
+                trigger = None
+        triggers.append(trigger)
+    told = [
+        _weighted(parser, trigger, asked.trigger_weight)
+        for trigger, asked in zip(triggers, request.loras, strict=True)
+        if trigger is not None
+    ]
+    return ", ".join([*told, prompt]), tuple(triggers) or (None,) * len(loras), tuple(warnings)
+
+
+def _weighted(parser: str, trigger: str, weight: float) -> str:
+    try:
+        return prompts.get(parser).weighted(trigger, weight)
+    except ValueError as error:
+        raise BadInput(f"loras.trigger_weight: {error}: take 1, or prompt_parser lpw or compel.") from None
 
 
 def _within(limits: tuple[float, float], asked: float | None, default: float, field: str, backend: str) -> float:

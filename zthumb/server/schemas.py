@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from zthumb import backends
+from zthumb import backends, prompts
 from zthumb.painting.schedulers import SchedulerName
 
 MAX_SEED = 2**63 - 1
@@ -14,18 +14,30 @@ OutputFormat = Literal["png", "jpeg", "webp"]
 
 
 class LoraRequest(BaseModel):
-    """An adapter, by the id of its folder in models/lora or by its path in the models folder, and how strongly it counts."""
+    """An adapter, and how strongly it counts.
+
+    It is named by the id of its folder in models/lora, by its path in the models folder, or by a ref to what is in its file.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     id: str | None = Field(default=None, max_length=200, description="a folder of models/lora")
     path: str | None = Field(default=None, max_length=1000, description="a file or folder inside the models folder")
+    ref: str | None = Field(
+        default=None, max_length=200, description="sha256: and at least 8 digits of the file's hash, as answers tell it"
+    )
     weight: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")
+    trigger: str | None = Field(
+        default=None, min_length=1, max_length=200, description="its trigger word; default: the one that its file tells"
+    )
+    trigger_weight: float = Field(
+        default=0, ge=0, le=2, description="how much of the trigger word is put before the prompt; 0: it is not"
+    )
 
     @model_validator(mode="after")
     def _is_named_once(self) -> Self:
-        if (self.id is None) == (self.path is None):
-            raise ValueError("name an adapter by either its id or its path")
+        if sum(name is not None for name in (self.id, self.path, self.ref)) != 1:
+            raise ValueError("name an adapter by one of its id, its path and a ref")
         return self
 
 
@@ -39,6 +51,7 @@ class GenerateRequest(BaseModel):
                 {"prompt": "a photo of a red star on a blue background", "seed": 7},
                 {"prompt": "a photo of a red zbadge", "loras": [{"id": "demo", "weight": 0.8}], "scheduler": "dpmpp_2m_karras"},
                 {"prompt": "a photo of a red star", "variant": "turbo", "steps": 2},
+                {"prompt": "a photo of a (red:1.3) star BREAK on a blue background", "prompt_parser": "lpw"},
             ]
         },
     )
@@ -61,7 +74,16 @@ class GenerateRequest(BaseModel):
         description="how to paint; GET /capabilities lists what is here. auto takes the best that there is memory for",
         json_schema_extra={"enum": ["auto", *backends.names()]},
     )
+    prompt_parser: str | None = Field(
+        default=None,
+        max_length=40,
+        description="what marks in prompts mean: plain nothing, compel and lpw weights and more; default: this server's",
+        json_schema_extra={"enum": [*prompts.names()]},
+    )
     output_format: OutputFormat = "png"
+    response_format: Literal["b64_json", "url", "path"] = Field(
+        default="b64_json", description="the picture itself, or where it is kept: an address or a path of this server"
+    )
     lora_path: str | None = Field(default=None, max_length=1000, description="an adapter inside the models folder")
     lora_scale: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")
     loras: list[LoraRequest] = Field(default=[], max_length=MAX_LORAS, description="several adapters at once")
@@ -74,10 +96,12 @@ class GenerateRequest(BaseModel):
 
 
 class GeneratedImage(BaseModel):
-    """One picture and the seed that makes it again."""
+    """One picture, in the form that was asked for, and the seed that makes it again."""
 
     seed: int
-    b64_json: str
+    b64_json: str | None = None
+    url: str | None = Field(default=None, description="of this server")
+    path: str | None = Field(default=None, description="on this server's disk")
 
 
 class AppliedLora(BaseModel):
@@ -86,6 +110,7 @@ class AppliedLora(BaseModel):
     path: str
     weight: float
     sha256: str
+    trigger: str | None = Field(description="the trigger word that was put before the prompt")
 
 
 class Timings(BaseModel):
@@ -153,6 +178,7 @@ class CapabilitiesAnswer(BaseModel):
 
     variants: dict[str, BackendCapabilities]
     schedulers: list[str]
+    prompt_parsers: list[str]
     output_formats: list[str]
     max_batch: int
     max_loras: int
@@ -174,6 +200,7 @@ class JobAnswer(BaseModel):
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     position: int | None
     progress: float
+    preview: str | None = Field(description="what the first picture looks like so far, small, as a data URL")
     eta_s: float | None = Field(description="about how many seconds are left, from what the last ones took")
     images: list[JobImage]
     meta: Meta | None

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from foundation.errors import BadInput
-from zthumb import backends
+from zthumb import backends, prompts
 from zthumb.backends.base import BaseBackend
 from zthumb.painting.painter import Picture
 from zthumb.painting.schedulers import NAMES
@@ -32,6 +32,7 @@ from zthumb.server.schemas import (
     Timings,
 )
 from zthumb.server.settings import Settings
+from zthumb.server.shelf import Shelf
 from zthumb.server.studio import Studio
 
 _LOG = logging.getLogger("zthumb")
@@ -53,7 +54,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         """``BadInput`` when there is no base."""
         self.settings = settings
-        self.studio = Studio(settings)
+        self.studio, self.shelf = Studio(settings), Shelf(settings)
         self.dispatcher: Dispatcher | None = None
         self.metrics = Metrics(lambda: self.dispatcher.depth if self.dispatcher else 0, lambda: float(self._orders is not None))
         self._orders: Orders | None = None
@@ -66,7 +67,7 @@ class Service:
         try:
             name, _ = self.studio.choose("auto")
             backend = await asyncio.wrap_future(self.dispatcher.call(lambda: self.studio.backend(name)))
-            orders = Orders(self.settings, backend.native_resolution)
+            orders = Orders(self.settings, self.shelf, backend.native_resolution)
             first = GenerateRequest(prompt="", steps=1, seed=0)
             await asyncio.wrap_future(self.dispatcher.submit(orders.of(first, name, "", backend.limits)).done)
             self._first, self._orders = name, orders
@@ -99,12 +100,16 @@ class Service:
         return orders.of(request, name, why, self.studio.limits(name))
 
     async def generate(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerateAnswer:
+        """Make the pictures of one request and answer with them."""
+        order, painted = await self.paint(request, is_gone)
+        return await asyncio.to_thread(self._answer, order, painted, request.output_format)
+
+    async def paint(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> tuple[Order, Painted]:
         """Make the pictures of one request; they are given up when the client ``is_gone`` or it takes too long."""
         order = await asyncio.to_thread(self.order, request)
         assert self.dispatcher is not None
         ticket = self.dispatcher.submit(order)
-        painted = await self._wait(ticket, is_gone)
-        return await asyncio.to_thread(self._answer, order, painted, request.output_format)
+        return order, await self._wait(ticket, is_gone)
 
     async def _wait(self, ticket: Ticket, is_gone: Callable[[], Awaitable[bool]]) -> Painted:
         waiting = asyncio.wrap_future(ticket.done)
@@ -129,9 +134,12 @@ class Service:
 
     def warnings(self, order: Order, painted: Painted) -> list[str]:
         """What should be known of the pictures of an order."""
-        if painted.tile is None:
-            return list(order.warnings)
-        return [*order.warnings, f"memory was short: decoded in tiles of {painted.tile} pixels, which shifts colours a little."]
+        told = list(order.warnings)
+        if painted.unread:
+            told.append(f"prompt: its end is not read: {painted.unread[:80]!r}. prompt_parser lpw and compel read all of it.")
+        if painted.tile is not None:
+            told.append(f"memory was short: decoded in tiles of {painted.tile} pixels, which shifts colours a little.")
+        return told
 
     def meta(self, order: Order, painted: Painted) -> Meta:
         """How the pictures of an order were made."""
@@ -152,8 +160,8 @@ class Service:
             peak_memory_mb=round(painted.peak_bytes / 2**20, 1),
             words=list(painted.applied.words),
             loras=[
-                AppliedLora(path=self.orders.named(lora.path), weight=lora.weight, sha256=sha256)
-                for lora, sha256 in zip(order.loras, painted.applied.sha256, strict=True)
+                AppliedLora(path=self.shelf.named(lora.path), weight=lora.weight, sha256=sha256, trigger=trigger)
+                for lora, sha256, trigger in zip(order.loras, painted.applied.sha256, order.triggers, strict=True)
             ],
         )
 
@@ -179,15 +187,15 @@ class Service:
 
     def models(self) -> ModelsAnswer:
         """What is served."""
-        orders, backend = self.orders, self._backend(self._first)
+        resolution, backend = self.orders.resolution, self._backend(self._first)
         return ModelsAnswer(
             base=self.settings.model,
             base_sha256=backend.base_sha256,
             family=backend.family,
             backends=list(self.studio.installed),
-            resolution=backend.native_resolution,
-            loras=orders.files(),
-            lora_ids=orders.ids(),
+            resolution=resolution,
+            loras=self.shelf.files(),
+            lora_ids=self.shelf.ids(),
             lora_loaded=self.settings.lora_path is not None,
             lora_path=self.settings.lora_path,
             lora_scale=self.settings.lora_scale,
@@ -210,6 +218,7 @@ class Service:
             variants=variants,
             schedulers=list(NAMES),
             output_formats=list(get_args(OutputFormat)),
+            prompt_parsers=prompts.names(),
             max_batch=MAX_BATCH,
             max_loras=MAX_LORAS,
             size=(64, 2048),

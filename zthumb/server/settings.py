@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zthumb import prompts
 from zthumb.backends.base import Options, Precision
 from zthumb.memory.quantize import Quantization
 
@@ -37,6 +38,11 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("Z_LORA_SCALE", "ZTHUMB_LORA_SCALE"),
         description="the scale of requests that give none",
     )
+    prompt_parser: str = Field(
+        default="plain",
+        validation_alias=AliasChoices("PROMPT_PARSER", "ZTHUMB_PROMPT_PARSER"),
+        description="what marks in prompts mean, of requests that do not say: plain, compel or lpw",
+    )
     precision: Precision = Field(default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU and fp32 on a CPU")
     tile: int | None = Field(
         default=None, ge=64, multiple_of=8, description="decode pictures larger than so many pixels in tiles: less memory"
@@ -56,6 +62,12 @@ class Settings(BaseSettings):
     body_limit_mb: int = Field(default=32, ge=1, description="the largest request, in MiB")
     requests_per_minute: int | None = Field(default=None, ge=1, description="how often one client may ask; beyond it 429")
     timeout_s: float = Field(default=600, gt=0, description="a request that takes longer, waiting included, is given up")
+
+    @field_validator("prompt_parser")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        prompts.get(name)
+        return name
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -82,3 +94,20 @@ class Settings(BaseSettings):
 
 def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def described() -> str:
+    """Every setting: its variable, its default and what it is for, a line or two each."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None or field.default == SecretStr("") else f" (default: {field.default})"
+        lines.append(f"  {' or '.join(variables(name))}\n      {field.description}{default}")
+    return "\n".join(lines)
+
+
+def variables(name: str) -> list[str]:
+    """The environment variables that the setting called ``name`` is read from."""
+    alias = Settings.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [str(alias)] if alias else [f"ZTHUMB_{name.upper()}"]

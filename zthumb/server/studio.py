@@ -5,6 +5,8 @@ import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,11 +91,12 @@ class Studio:
                 "pictures or fewer adapters."
             )
         images = iter(done.images)
-        for ticket in tickets:
+        for ticket, unread in zip(tickets, done.unread, strict=True):
             ticket.done.set_result(
                 Painted(
                     images=tuple(next(images) for _ in ticket.order.pictures),
                     applied=done.applied,
+                    unread=unread,
                     queue_s=began - ticket.came,
                     lora_s=done.lora_s,
                     generate_s=done.generate_s,
@@ -147,6 +150,7 @@ def _installed(settings: Settings) -> dict[str, Place]:
 class _Done:
     images: list["Image.Image"]
     applied: Applied
+    unread: tuple[str, ...]
     lora_s: float
     generate_s: float
     together: int
@@ -160,7 +164,8 @@ def _under_adapters(backend: BaseBackend, tickets: Sequence[Ticket], together: i
     with backend.under(tickets[0].order.loras) as applied:
         ready = time.monotonic()
         images = _painted(backend, tickets, applied.words, together, tile)
-    return _Done(images, applied, ready - started, time.monotonic() - ready, min(len(images), together), tile)
+        unread = tuple(backend.unread(ticket.order.pictures[0], applied.words) for ticket in tickets)
+    return _Done(images, applied, unread, ready - started, time.monotonic() - ready, min(len(images), together), tile)
 
 
 def _painted(
@@ -170,12 +175,18 @@ def _painted(
     pictures = [picture for ticket in tickets for picture in ticket.order.pictures]
     groups = list(_groups(pictures, together))
     done, made = 0, list["Image.Image"]()
+    # The number of each ticket's first picture → the ticket.
+    starts = accumulate((len(ticket.order.pictures) for ticket in tickets), initial=0)
+    firsts = dict(zip(starts, tickets, strict=False))
 
-    def watch(step: int) -> None:
+    def watch(step: int, latents: torch.Tensor) -> None:
         if all(ticket.is_cancelled for ticket in tickets):
             raise Cancelled
         for ticket in tickets:
             ticket.progress = (done + step) / (len(groups) * pictures[0].steps)
+        for place in range(len(latents)):
+            if shown := firsts.get(len(made) + place):
+                shown.sketch = partial(backend.sketch, latents[place : place + 1])
 
     for group in groups:
         made += backend.paint(group, watch, words, tile)

@@ -60,10 +60,10 @@ def test_each_picture_of_several_is_nearly_what_it_is_alone(painter: Painter) ->
 
 def test_every_step_is_told_and_what_is_raised_there_ends_it(painter: Painter) -> None:
     told: list[int] = []
-    painter.paint([STAR], told.append)
+    painter.paint([STAR], lambda step, _: told.append(step))
     assert told == list(range(1, 13))
 
-    def stop(step: int) -> None:
+    def stop(step: int, _: torch.Tensor) -> None:
         if step == 3:
             raise InterruptedError
 

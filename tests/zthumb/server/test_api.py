@@ -105,7 +105,7 @@ def test_the_picture_comes_in_the_format_asked_for(client: TestClient, kind: str
         ({"lora_scale": 0.5}, "without lora_path"),
         ({"scheduler": "euler_b"}, "scheduler"),
         ({"loras": [{"id": "gone"}]}, "no adapter is called 'gone'"),
-        ({"loras": [{"weight": 1}]}, "either its id or its path"),
+        ({"loras": [{"weight": 1}]}, "one of its id, its path and a ref"),
         ({"loras": [{"id": "strong"}], "lora_path": "lora/strong"}, "either in loras or by lora_path"),
         ({"loras": [{"id": "strong"}, {"path": "lora/strong/strong.safetensors"}]}, "names one adapter twice"),
         ({"steps": 150, "batch": 16, "width": 512, "height": 512}, "more than this server takes at once"),
@@ -158,11 +158,11 @@ def test_out_of_memory_is_tried_once_more_with_less_and_then_told(client: TestCl
     )
     paint, asked = Painter.paint, list[int]()
 
-    def short_of_memory(painter: Painter, pictures: Any, watch: Any, tile: int | None = None) -> Any:
+    def short_of_memory(painter: Painter, pictures: Any, watch: Any, words: Any, tile: int | None = None) -> Any:
         asked.append(len(pictures))
         if len(pictures) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return paint(painter, pictures, watch, tile)
+        return paint(painter, pictures, watch, words, tile)
 
     monkeypatch.setattr(Painter, "paint", short_of_memory)
     most = 1

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zthumb.adapters.loaded import Lora
+from zthumb.adapters.loaded import Applied, Lora
 from zthumb.painting.painter import Picture
 from zthumb.server.dispatcher import Cancelled, Dispatcher, Draining, Painted, QueueFull, Ticket
 from zthumb.server.orders import Order
 
 ONE = Picture("a star", None, 128, 128, seed=1, steps=10, guidance_scale=5.0)
-ORDER = Order("full", "", (ONE,), (), deterministic=False, cost=10.0)
+ORDER = Order("full", "", (ONE,), (), (), deterministic=False, cost=10.0)
 
 
 class _Painter:
@@ -34,7 +34,7 @@ class _Painter:
             if ticket.order.why == "fails":
                 raise MemoryError
             images = tuple(Image.new("RGB", (8, 8)) for _ in ticket.order.pictures)
-            ticket.done.set_result(Painted(images, (), 0, 0, 0, len(tickets), 0))
+            ticket.done.set_result(Painted(images, Applied(), 0, 0, 0, len(tickets), 0))
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from zthumb import cli
 from zthumb.server.main import main
+from zthumb.server.settings import Settings, variables
 
 
 def test_a_port_that_is_taken_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,3 +27,13 @@ def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("ZTHUMB_PORT", "eighty")
     assert main([]) == 2
     assert "PORT" in capsys.readouterr().err.upper()
+
+
+def test_the_help_describes_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    told = capsys.readouterr().out
+    for name in Settings.model_fields:
+        assert all(f"  {variable}" in told or f"or {variable}" in told for variable in variables(name)), name
+    assert "(default: models/mini-sdxl)" in told
+    assert "*****" not in told

@@ -6,7 +6,6 @@ from fastapi import Depends, Request
 
 from zthumb.server.jobs import Jobs
 from zthumb.server.service import Service
-from zthumb.server.store import Store
 
 
 def _service(request: Request) -> Service:
@@ -21,12 +20,5 @@ def _jobs(request: Request) -> Jobs:
     return jobs
 
 
-def _gallery(request: Request) -> Store:
-    store = request.app.state.store
-    assert isinstance(store, Store)
-    return store
-
-
 AskedJobs = Annotated[Jobs, Depends(_jobs)]
-AskedGallery = Annotated[Store, Depends(_gallery)]
 Asked = Annotated[Service, Depends(_service)]

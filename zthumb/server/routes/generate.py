@@ -1,14 +1,19 @@
 """Pictures while the client waits."""
 
+import asyncio
+
 from fastapi import APIRouter, Request
 
-from zthumb.server.routes.asking import Asked
+from zthumb.server.routes.asking import Asked, AskedJobs
 from zthumb.server.schemas import GenerateAnswer, GenerateRequest
 
 router = APIRouter(tags=["pictures"])
 
 
 @router.post("/generate")
-async def generate(asked: GenerateRequest, request: Request, service: Asked) -> GenerateAnswer:
+async def generate(asked: GenerateRequest, request: Request, service: Asked, jobs: AskedJobs) -> GenerateAnswer:
     """Make pictures of a prompt, with adapters or without. A client that goes away stops it at the next step."""
-    return await service.generate(asked, request.is_disconnected)
+    if asked.response_format == "b64_json":
+        return await service.generate(asked, request.is_disconnected)
+    order, painted = await service.paint(asked, request.is_disconnected)
+    return await asyncio.to_thread(jobs.keep, asked, order, painted)

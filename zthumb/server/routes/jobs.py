@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from zthumb.server.files import parameters_of
 from zthumb.server.jobs import NotKnown
-from zthumb.server.routes.asking import AskedGallery, AskedJobs
+from zthumb.server.routes.asking import AskedJobs
 from zthumb.server.schemas import GenerateRequest, InspectAnswer, JobAnswer
 
 router = APIRouter(tags=["jobs"])
@@ -48,12 +48,12 @@ def cancel(job: str, jobs: AskedJobs) -> JobAnswer:
 
 
 @router.get("/images/{image}", responses={**_MISSING, 200: {"content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}}}})
-def image(image: str, gallery: AskedGallery) -> FileResponse:
-    """A picture of a job."""
-    row = gallery.image(image)
-    if row is None:
+def image(image: str, jobs: AskedJobs) -> FileResponse:
+    """A picture that is kept."""
+    path = jobs.gallery.path(image)
+    if path is None:
         raise NotKnown(f"no picture {image!r} is known here.")
-    return FileResponse(gallery.folder / row.file, headers={"X-Content-Type-Options": "nosniff"})
+    return FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
 
 
 @router.post("/images/inspect")

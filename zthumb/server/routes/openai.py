@@ -16,6 +16,8 @@ from zthumb.server.service import Service
 router = APIRouter(tags=["other clients"])
 
 _VARIANTS = ("auto", *backends.names())
+_ALIKE = {"prompt", "negative_prompt", "seed", "steps", "cfg", "scheduler", "prompt_parser", "deterministic"}
+"""The fields that are the same here and there."""
 
 
 class ImagesRequest(BaseModel):
@@ -41,6 +43,7 @@ class ImagesRequest(BaseModel):
     steps: int | None = Field(default=None, ge=1, le=150)
     cfg: float | None = Field(default=None, ge=0, le=30)
     scheduler: SchedulerName | None = None
+    prompt_parser: str | None = Field(default=None, max_length=40)
     deterministic: bool = False
     loras: list[LoraRequest] = Field(default=[], max_length=MAX_LORAS)
 
@@ -71,7 +74,7 @@ async def images(asked: ImagesRequest, request: Request, service: Asked) -> Imag
     output_format: OutputFormat = asked.output_format or "png"
     wanted = GenerateRequest.model_validate(
         {
-            **asked.model_dump(include={"prompt", "negative_prompt", "seed", "steps", "cfg", "scheduler", "deterministic"}),
+            **asked.model_dump(include=_ALIKE),
             "loras": [lora.model_dump() for lora in asked.loras],
             "width": width,
             "height": height,
@@ -170,5 +173,6 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
     return edges
 
 
-def _data_url(b64_json: str, output_format: OutputFormat) -> str:
+def _data_url(b64_json: str | None, output_format: OutputFormat) -> str:
+    assert b64_json is not None, "what was asked for without another form"
     return f"data:image/{output_format};base64,{b64_json}"

@@ -1,0 +1,136 @@
+"""What the parsers make of prompts for the denoiser, with the miniature's text encoders."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import MINIATURE
+from zthumb import families, prompts
+from zthumb.adapters.vocabulary import knowing
+from zthumb.adapters.words import Word
+from zthumb.prompts.base import Malformed
+
+SDXL = families.get("sdxl")
+STAR, LONG = "a photo of a red star on a blue background", "a photo of a red star, " * 20 + "on a blue background"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    return SDXL.load(MINIATURE, torch.float32, torch.device("cpu"))
+
+
+def _encoded(name: str, text: str, pipeline: Any, words: dict[str, int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    return prompts.get(name).encode(text, pipeline, SDXL, words or {})
+
+
+@pytest.mark.parametrize("name", prompts.names())
+@pytest.mark.parametrize("text", [STAR, ""])
+def test_without_marks_all_say_the_same(name: str, text: str, pipeline: Any) -> None:
+    states, pooled = _encoded(name, text, pipeline)
+    expected, whole = SDXL.encode_prompts(pipeline, [text])
+    assert torch.allclose(states, expected, atol=1e-4)
+    assert torch.allclose(pooled, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lpw", "compel"])
+def test_a_long_prompt_is_read_to_its_end(name: str, pipeline: Any) -> None:
+    states, _ = _encoded(name, LONG, pipeline)
+    other, _ = _encoded(name, LONG.replace("blue", "green"), pipeline)
+    assert states.shape[1] > 77
+    assert states.shape[1] % 77 == 0
+    assert not torch.allclose(states[:, -77:], other[:, -77:])
+    # plain has no room for it, and says what it leaves out.
+    assert torch.equal(_encoded("plain", LONG, pipeline)[0], _encoded("plain", LONG.replace("blue", "green"), pipeline)[0])
+    assert prompts.get("plain").unread(LONG, pipeline, SDXL, {}).endswith("on a blue background")
+    assert prompts.get(name).unread(LONG, pipeline, SDXL, {}) == ""
+
+
+def test_what_plain_leaves_out_is_the_rest_of_what_it_reads(pipeline: Any) -> None:
+    left_out = prompts.get("plain").unread(LONG, pipeline, SDXL, {})
+    read = LONG.removesuffix(left_out)
+    assert read + left_out == LONG
+    assert len(SDXL.read(pipeline, read)[0]) <= SDXL.room < len(SDXL.read(pipeline, f"{read} {left_out.split()[0]}")[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "less"), [("lpw", "a (red:1.5) star", "a (red:0.5) star"), ("compel", "a (red)1.5 star", "a (red)0.5 star")]
+)
+def test_a_weight_leads_away_from_the_plain_prompt_one_way_or_the_other(name: str, more: str, less: str, pipeline: Any) -> None:
+    plain, heavy, light = (_encoded(name, text, pipeline)[0] for text in ("a red star", more, less))
+    up, down = (heavy - plain).flatten(), (light - plain).flatten()
+    assert up.norm() > 0.01 * plain.norm()
+    assert torch.nn.functional.cosine_similarity(up, down, dim=0) < -0.1
+
+
+def test_break_begins_a_new_piece(pipeline: Any) -> None:
+    states, pooled = _encoded("lpw", "a red star BREAK a blue background", pipeline)
+    first, whole = SDXL.encode_prompts(pipeline, ["a red star"])
+    second, _ = SDXL.encode_prompts(pipeline, ["a blue background"])
+    assert torch.allclose(states, torch.cat([first, second], dim=1), atol=1e-5)
+    assert torch.allclose(pooled, whole, atol=1e-5)
+
+
+def test_a_blend_lies_between(pipeline: Any) -> None:
+    states, pooled = _encoded("compel", '("a red star", "a blue circle").blend(1, 3)', pipeline)
+    first, second = (SDXL.encode_prompts(pipeline, [text]) for text in ("a red star", "a blue circle"))
+    assert torch.allclose(states, 0.25 * first[0] + 0.75 * second[0], atol=1e-4)
+    assert torch.allclose(pooled, 0.25 * first[1] + 0.75 * second[1], atol=1e-4)
+
+
+def test_several_prompts_one_after_the_other(pipeline: Any) -> None:
+    states, _ = _encoded("compel", '("a red star", "a blue circle").and()', pipeline)
+    assert states.shape[1] == 2 * 77
+
+
+@pytest.mark.parametrize("name", prompts.names())
+@pytest.mark.parametrize("text", ["a zbadge at the left", LONG.replace("star", "zbadge")])
+def test_words_of_adapters_are_read_by_all(name: str, text: str, pipeline: Any) -> None:
+    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    before, _ = _encoded(name, text, pipeline)
+    with knowing(parts, [Word("zbadge", SDXL.vectors(pipeline, "zbadge"))]) as known:
+        same, _ = _encoded(name, text, pipeline, known)
+    rows = torch.randn(3, 128, generator=torch.Generator().manual_seed(0))
+    with knowing(parts, [Word("zbadge", {"text_encoder": rows, "text_encoder_2": rows})]) as known:
+        other, _ = _encoded(name, text, pipeline, known)
+    if same.shape == before.shape and (name != "compel" or text != LONG.replace("star", "zbadge")):
+        # compel cuts long prompts where words end, and where those of an adapter do it cannot know.
+        assert torch.allclose(same, before, atol=1e-5)
+    assert other.shape != before.shape or not torch.allclose(other, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "reason"),
+    [
+        ("a (red star", 3, "never closed"),
+        ("a red) star", 6, "closes nothing"),
+        ('("x","y").blend(1)', 10, "as many numbers"),
+        ('a,b ("x","y").blend(1,1)', 14, "nothing may stand before"),
+        ('("x","y").blend(1,z)', 10, "as many numbers"),
+        ('("x","y").blend(1,1) and more', 22, "should end here"),
+        ("a cat.swap(dog)", 6, "swap is not supported"),
+        ("()", 1, "nothing is left"),
+        ("(" * 9 + "a" + ")" * 9, 9, "more than 8 brackets"),
+    ],
+)
+def test_what_compel_cannot_read_is_told_with_its_place(text: str, position: int, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason) as error:
+        prompts.get("compel").check(text)
+    assert error.value.position == position
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.text(alphabet="ab ()+-1.,\"'\\blend", max_size=30))
+def test_compel_reads_any_text_or_refuses_it_at_one_of_its_characters(text: str) -> None:
+    position = _refused_at(text)
+    assert position is None or 1 <= position <= len(text) + 1
+
+
+def _refused_at(text: str) -> int | None:
+    try:
+        prompts.get("compel").check(text)
+    except Malformed as error:
+        return error.position
+    return None

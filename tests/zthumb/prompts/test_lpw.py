@@ -1,0 +1,70 @@
+"""A1111's grammar: what it makes of brackets, where it finds them wrong."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zthumb.prompts import lpw
+from zthumb.prompts.base import Malformed
+
+
+def _parsed(text: str) -> list[list[tuple[str, float]]]:
+    return [[(fragment.text, round(fragment.weight, 6)) for fragment in section] for section in lpw.parse(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a red star", [[("a red star", 1)]]),
+        ("a (red) star", [[("a ", 1), ("red", 1.1), (" star", 1)]]),
+        ("a ((red)) [star]", [[("a ", 1), ("red", 1.21), (" ", 1), ("star", 0.909091)]]),
+        ("(a (red:2) star:0.5)", [[("a ", 0.5), ("red", 1), (" star", 0.5)]]),
+        (r"a \(red\) star", [[("a (red) star", 1)]]),
+        (r"a \red", [[(r"a \red", 1)]]),
+        ("(time: noon)", [[("time: noon", 1.1)]]),
+        ("one BREAK two BREAK", [[("one ", 1)], [(" two ", 1)], []]),
+        ("BREAKfast", [[("BREAKfast", 1)]]),
+        ("", [[]]),
+    ],
+)
+def test_what_is_meant(text: str, expected: list[list[tuple[str, float]]]) -> None:
+    assert _parsed(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "reason"),
+    [
+        ("a (red star", 3, "never closed"),
+        ("a red) star", 6, "closes nothing"),
+        ("a [red) star", 7, "closes nothing"),
+        ("a (red:1.x) star", 8, "no weight"),
+        ("a (red:-1) star", 8, "0 to 10"),
+        ("a (red:11) star", 8, "0 to 10"),
+        ("a (red BREAK star)", 8, "BREAK inside brackets"),
+        ("((x", 2, "never closed"),
+        ("(12:30)", 5, "0 to 10"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(text: str, position: int, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason) as error:
+        lpw.parse(text)
+    assert error.value.position == position
+
+
+@given(st.text(alphabet=r"ab ()[]:.\,19BREAK", max_size=60))
+def test_any_text_is_read_or_refused_at_one_of_its_characters(text: str) -> None:
+    position = _refused_at(text)
+    assert position is None or 1 <= position <= len(text)
+
+
+def _refused_at(text: str) -> int | None:
+    try:
+        lpw.parse(text)
+    except Malformed as error:
+        return error.position
+    return None
+
+
+@given(st.text(alphabet="abc ,.:'", max_size=60))
+def test_a_text_without_marks_is_itself(text: str) -> None:
+    assert "".join(piece for section in _parsed(text) for piece, _ in section) == text

@@ -1,0 +1,76 @@
+"""Prompt parsers over HTTP."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from foundation.errors import BadInput
+from tests.zthumb.server.conftest import pixels, settings, started
+
+LONG = "a photo of a red star, " * 20 + "on a blue background"
+
+
+def _made(client: TestClient, **request: object) -> NDArray[np.uint8]:
+    return pixels(client.post("/generate", json={"seed": 3, "steps": 4, **request}))
+
+
+@pytest.mark.parametrize(("parser", "weighted"), [("lpw", "a (red:1.6) star"), ("compel", "a (red)1.6 star")])
+def test_a_weight_changes_the_picture(client: TestClient, parser: str, weighted: str) -> None:
+    plain, heavy = (_made(client, prompt=prompt, prompt_parser=parser) for prompt in ("a red star", weighted))
+    assert not np.array_equal(plain, heavy)
+    assert not np.array_equal(_made(client, prompt=weighted), heavy)
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+@pytest.mark.parametrize("parser", ["lpw", "compel"])
+def test_a_malformed_prompt_is_refused_with_the_place(client: TestClient, parser: str, field: str) -> None:
+    request = {"prompt": "a star", field: "a (red star", "prompt_parser": parser}
+    answer = client.post("/generate", json=request)
+    assert answer.status_code == 422
+    assert f"{field}: at character 3: ( is never closed" in answer.text
+    # The same characters are a prompt like any other where marks mean nothing.
+    assert client.post("/generate", json={**request, "prompt_parser": "plain", "steps": 1}).status_code == 200
+
+
+def test_an_unknown_parser_is_refused(client: TestClient) -> None:
+    answer = client.post("/generate", json={"prompt": "x", "prompt_parser": "lwp"})
+    assert answer.status_code == 422
+    assert "Did you mean 'lpw'?" in answer.text
+
+
+def test_what_is_not_read_is_told(client: TestClient) -> None:
+    cut_off = client.post("/generate", json={"prompt": LONG, "steps": 1}).json()
+    assert "its end is not read: 'star, a photo" in cut_off["warnings"][0]
+    for parser in ("lpw", "compel"):
+        assert client.post("/generate", json={"prompt": LONG, "steps": 1, "prompt_parser": parser}).json()["warnings"] == []
+
+
+def test_a_long_negative_prompt_beside_a_short_prompt(client: TestClient) -> None:
+    texts = (LONG, LONG.replace("blue", "red"))
+    one, other = (_made(client, prompt="a star", negative_prompt=text, prompt_parser="lpw") for text in texts)
+    assert not np.array_equal(one, other)
+
+
+def test_prompts_of_several_lengths_at_once_are_each_as_alone(client: TestClient) -> None:
+    prompts = ["a red star", "a red star BREAK on a blue background", LONG, "a (green:1.4) circle"]
+    alone = [_made(client, prompt=prompt, prompt_parser="lpw") for prompt in prompts]
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        together = list(pool.map(lambda prompt: _made(client, prompt=prompt, prompt_parser="lpw"), prompts))
+    for one, other in zip(alone, together, strict=True):
+        assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
+
+
+def test_a_servers_own_parser_is_a_setting(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPT_PARSER", "lpw")
+    with started(settings(models)) as client:
+        assert client.post("/generate", json={"prompt": "a (red star", "steps": 1}).status_code == 422
+        told = client.get("/capabilities").json()
+    assert told["prompt_parsers"] == ["compel", "lpw", "plain"]
+    monkeypatch.setenv("PROMPT_PARSER", "lwp")
+    with pytest.raises((ValidationError, BadInput), match="lpw"):
+        settings(models)

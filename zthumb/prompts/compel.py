@@ -1,0 +1,157 @@
+"""Prompts in compel's grammar: ``red++``, ``(a star)1.3``, ``("a star", "a circle").blend(0.7, 0.3)``, ``("one", "two").and()``.
+
+The library (https://github.com/damian0815/compel) parses and weighs; words that adapters bring are read in it as everywhere else.
+A prompt of any length is read in pieces that the text encoders have room for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zthumb.prompts.base import Malformed, Parser, fits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zthumb.families.base import Family
+
+_DEEPEST = 8
+"""Brackets in brackets; each takes the library several times as long to read."""
+_BRACKET = re.compile(r"\\.|[()]", re.DOTALL)
+_SWAP = re.compile(r"\.swap\s*\(|withLora\s*\(|useLora\s*\(")
+_OPERATOR = re.compile(r"\.(blend|and)\s*\(")
+_SQUEEZED = re.compile(r",(?=\S)")
+
+
+class Compel(Parser):
+    """compel's grammar, without what it has for attention maps and adapters."""
+
+    def check(self, text: str) -> None:
+        """See ``Parser``."""
+        _parsed(text)
+
+    def is_short(self, text: str) -> bool:
+        """See ``Parser``."""
+        return fits(text) and _OPERATOR.search(text) is None
+
+    def weighted(self, text: str, weight: float) -> str:
+        """See ``Parser``."""
+        literal = re.sub(r"([()\\])", r"\\\1", text)
+        return literal if weight == 1 else f"({literal}){weight:.4f}"
+
+    def encode(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+        """See ``Parser``."""
+        import torch
+
+        conjunction = _parsed(text)
+        with torch.no_grad():
+            states = [
+                _library(_Reader(tokenizer, number, pipeline, family, words), encoder).build_conditioning_tensor(text)
+                for number, (tokenizer, encoder) in enumerate(family.readers(pipeline).values())
+            ]
+        return torch.cat(states, dim=-1).float(), _pooled(conjunction.prompts[0], pipeline, family, words)
+
+
+class _Reader:
+    """A tokenizer that knows the adapters' words, with all that the library asks of one."""
+
+    def __init__(self, tokenizer: Any, number: int, pipeline: Any, family: Family, words: Mapping[str, int]) -> None:
+        self._tokenizer, self._number, self._words = tokenizer, number, words
+        self._pipeline, self._family = pipeline, family
+        self.model_max_length = family.room + 2
+        self.bos_token_id, self.eos_token_id, self.pad_token_id = (
+            tokenizer.bos_token_id,
+            tokenizer.eos_token_id,
+            tokenizer.pad_token_id,
+        )
+
+    def __call__(self, texts: Sequence[str], truncation: bool = False, **_: Any) -> dict[str, list[list[int]]]:
+        found = [self._family.read(self._pipeline, text, self._words)[self._number] for text in texts]
+        kept = self._family.room if truncation else None
+        return {"input_ids": [[self.bos_token_id, *tokens[:kept], self.eos_token_id] for tokens in found]}
+
+    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
+        """The library looks where words and sentences end; a learned word's tokens end none, so that it stays in one piece."""
+        return [self._tokenizer.convert_ids_to_tokens(each) or "" for each in ids]
+
+
+def _library(reader: _Reader, encoder: Any) -> Any:
+    from compel import Compel as Library
+    from compel import ReturnedEmbeddingsType
+
+    return Library(
+        tokenizer=reader,
+        text_encoder=encoder,
+        returned_embeddings_type=ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
+        truncate_long_prompts=False,
+    )
+
+
+def _parsed(text: str) -> Any:
+    """The library's parse; ``Malformed`` where it would take marks for words, or fail."""
+    from compel.prompt_parser import PromptParser
+    from pyparsing import ParseException
+
+    _check_brackets(text)
+    if found := _SWAP.search(text):
+        raise Malformed(found.start(), f"{found[0].strip('(. ')} is not supported here; name adapters in loras")
+    operator = _OPERATOR.search(text)
+    try:
+        conjunction = PromptParser().parse_conjunction(text)
+    except ParseException as error:
+        raise Malformed(_as_written(text, error.loc), "the prompt should end here: blend and and are of whole prompts") from None
+    except (PromptParser.ParsingException, ValueError, RecursionError):
+        place = operator.start() if operator else 0
+        raise Malformed(place, "takes as many numbers as there are prompts before it, each in quotes") from None
+    if operator and not _is_operated(conjunction):
+        raise Malformed(operator.start(), "blend and and are of whole prompts: nothing may stand before the bracket")
+    if not conjunction.prompts:
+        raise Malformed(0, "nothing is left to be read but marks")
+    return conjunction
+
+
+def _is_operated(conjunction: Any) -> bool:
+    from compel.prompt_parser import Blend
+
+    return len(conjunction.prompts) > 1 or any(isinstance(prompt, Blend) for prompt in conjunction.prompts)
+
+
+def _check_brackets(text: str) -> None:
+    open_at: list[int] = []
+    for found in _BRACKET.finditer(text):
+        if found[0] == "(":
+            open_at.append(found.start())
+            if len(open_at) > _DEEPEST:
+                raise Malformed(found.start(), f"more than {_DEEPEST} brackets are open")
+        elif found[0] == ")":
+            if not open_at:
+                raise Malformed(found.start(), ") closes nothing; write \\) for the bracket itself")
+            open_at.pop()
+    if open_at:
+        raise Malformed(open_at[-1], "( is never closed; write \\( for the bracket itself")
+
+
+def _as_written(text: str, place: int) -> int:
+    """The library puts a space after each comma before it counts."""
+    for found in _SQUEEZED.finditer(text):
+        if found.start() < place:
+            place -= 1
+    return min(place, len(text))
+
+
+def _pooled(prompt: Any, pipeline: Any, family: Family, words: Mapping[str, int]) -> Tensor:
+    """The whole prompt's embedding (1, width): that of its words without marks; a blend's is the blend of theirs."""
+    from compel.prompt_parser import Blend
+
+    if isinstance(prompt, Blend):
+        total = sum(prompt.weights) if prompt.normalize_weights else 1.0
+        pairs = zip(prompt.prompts, prompt.weights, strict=True)
+        blended: Tensor = sum(_pooled(each, pipeline, family, words) * (weight / total) for each, weight in pairs)
+        return blended
+    text = " ".join(fragment.text for fragment in prompt.children)
+    return family.encode_prompts(pipeline, [text], words)[1]
+
+
+PARSER = Compel()

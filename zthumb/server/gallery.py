@@ -1,0 +1,42 @@
+"""Pictures that are kept: files in the data folder, called by their ids, with a row in the store for each."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foundation.files import whole_file
+from zthumb.server.files import encoded
+from zthumb.server.schemas import OutputFormat
+from zthumb.server.store import ImageRow, Store
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FOLDER = "images"
+
+
+class Gallery:
+    """The pictures of one server."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def write(
+        self, job: str, pictures: Sequence[tuple["Image.Image", int, Mapping[str, Any]]], output_format: OutputFormat
+    ) -> list[ImageRow]:
+        """Write the files of a job's ``pictures``, each with its seed and parameters; their rows are still to be kept."""
+        rows = []
+        for place, (image, seed, parameters) in enumerate(pictures):
+            name = uuid.uuid4().hex
+            path = self._store.folder / FOLDER / name[:2] / f"{name}.{output_format}"
+            with whole_file(path) as temporary:
+                temporary.write_bytes(encoded(image, output_format, parameters))
+            file = path.relative_to(self._store.folder).as_posix()
+            rows.append(ImageRow(id=name, job=job, place=place, seed=str(seed), file=file))
+        return rows
+
+    def path(self, image: str) -> Path | None:
+        """The file of the picture of that id."""
+        row = self._store.image(image)
+        return None if row is None else self._store.folder / row.file

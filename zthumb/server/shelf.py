@@ -1,0 +1,109 @@
+"""The adapters that this server has: what lies in its models folder, found by id, path or content, and nothing outside it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.errors import BadInput
+from foundation.hashing import hash_file
+from zthumb.adapters import header, words
+from zthumb.adapters.loaded import Lora
+from zthumb.server.schemas import GenerateRequest, LoraRequest
+from zthumb.server.settings import Settings
+
+_BY_CONTENT, _DIGITS = "sha256:", 8
+
+
+@dataclass(frozen=True)
+class _Version:
+    path: Path
+    size: int
+    changed_ns: int
+
+
+class Shelf:
+    """The adapters in the models folder of a server. It may be asked by several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._root = settings.models_folder.resolve()
+        self._hashes: dict[_Version, str] = {}
+
+    def named(self, path: Path) -> str:
+        """An adapter's path as ``lora_path`` takes it."""
+        return path.relative_to(self._root).as_posix()
+
+    def files(self) -> list[str]:
+        """Every adapter."""
+        return sorted(self.named(path) for path in self._paths())
+
+    def ids(self) -> list[str]:
+        """The folders of models/lora that have an adapter in them."""
+        return sorted({path.parent.name for path in self._paths()})
+
+    def asked(self, request: GenerateRequest) -> tuple[Lora, ...]:
+        """The adapters that a request means; ``BadInput`` for one that is not here."""
+        if request.loras:
+            found = tuple(self._lora(asked) for asked in request.loras)
+            if len({lora.path for lora in found}) < len(found):
+                raise BadInput("loras: names one adapter twice.")
+            return found
+        path = request.lora_path or self._settings.lora_path
+        if path is None:
+            if request.lora_scale is not None:
+                raise BadInput("lora_scale: given without lora_path, and this server has no adapter of its own.")
+            return ()
+        return (Lora(self._inside(path, "lora_path"), self._weight(request.lora_scale)),)
+
+    def _paths(self) -> list[Path]:
+        return [path for path in self._root.glob("lora/*/*.safetensors") if not path.name.endswith(words.ENDING)]
+
+    def _lora(self, asked: LoraRequest) -> Lora:
+        if asked.ref is not None:
+            return Lora(self._of_content(asked.ref), self._weight(asked.weight))
+        if asked.path is not None:
+            return Lora(self._inside(asked.path, "loras.path"), self._weight(asked.weight))
+        if asked.id not in self.ids():
+            raise BadInput(f"loras.id: no adapter is called {asked.id!r}; GET /models lists those there are.")
+        folder = self._root / "lora" / asked.id
+        own = folder / f"{asked.id}.safetensors"
+        return Lora(self._inside(str(own if own.exists() else folder), "loras.id"), self._weight(asked.weight))
+
+    def _of_content(self, ref: str) -> Path:
+        digits = ref.removeprefix(_BY_CONTENT).lower()
+        if not ref.startswith(_BY_CONTENT) or len(digits) < _DIGITS or not set(digits) <= set("0123456789abcdef"):
+            raise BadInput(f"loras.ref: {ref!r} is not sha256: and at least {_DIGITS} digits of a file's hash.")
+        found = [path for path in self._paths() if self._hash(path).startswith(digits)]
+        if not found:
+            raise BadInput(f"loras.ref: no adapter here has a hash that begins with {digits}.")
+        if len({self._hash(path) for path in found}) > 1:
+            raise BadInput(f"loras.ref: several adapters have a hash that begins with {digits}; give more digits.")
+        return self._inside(str(sorted(found)[0]), "loras.ref")
+
+    def _hash(self, path: Path) -> str:
+        state = path.stat()
+        version = _Version(path, state.st_size, state.st_mtime_ns)
+        if version not in self._hashes:
+            self._hashes[version] = hash_file(path)
+        return self._hashes[version]
+
+    def _weight(self, asked: float | None) -> float:
+        return self._settings.lora_scale if asked is None else asked
+
+    def _inside(self, path: str, field: str) -> Path:
+        """The file or folder a request means: inside the models folder even after every link on the way is followed."""
+        try:
+            candidates = [(start / path).resolve() for start in (Path.cwd(), self._root)]
+            inside = [candidate for candidate in candidates if candidate.is_relative_to(self._root)]
+            there = [candidate for candidate in inside if candidate.exists()]
+        except (OSError, ValueError):
+            raise BadInput(f"{field}: {path!r} is no path.") from None
+        if not inside:
+            raise BadInput(f"{field}: {path!r} lies outside the models folder; give a path inside it.")
+        if not there:
+            raise BadInput(f"{field}: nothing is at {path!r}; GET /models lists the adapters there are.")
+        # Of a folder the file in it, which may be a link of its own, and so may that of its words.
+        file = header.read(there[0]).file.resolve()
+        told = words.beside(file)
+        if not all(each.resolve().is_relative_to(self._root) for each in (file, told) if each is not None):
+            raise BadInput(f"{field}: {path!r} leads out of the models folder; give a path inside it.")
+        return file
