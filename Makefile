@@ -16,7 +16,7 @@ TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_prepare bench_serve bench_variants bench_gpu clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_prepare bench_serve soak bench_variants bench_gpu clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench_prepare: setup ## how long 1,000 pictures of 12 megapixels take to prepare
 
 bench_serve: setup ## what the server adds to a picture, how fast adapters change  → outputs/bench/serve.json
 	@$(PYTHON) -m zthumb.benchmark.serve
+
+soak: setup ## 2,000 requests with 50 adapters, and the server's memory meanwhile  → outputs/bench/soak.json
+	@$(PYTHON) -m zthumb.benchmark.soak
 
 bench_variants: setup ## what fewer bits spare in memory and change in pictures  → outputs/bench/variants.json
 	@$(PYTHON) -m zthumb.benchmark.variants

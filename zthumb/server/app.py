@@ -11,28 +11,18 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
-from foundation.errors import BadInput, StageFailed
-from zthumb.server.dispatcher import Cancelled, Draining, QueueFull
-from zthumb.server.jobs import Jobs, NotKnown
+from zthumb.server import errors
+from zthumb.server.dispatcher import QueueFull
+from zthumb.server.jobs import Jobs
 from zthumb.server.routes import about, generate, jobs, openai
 from zthumb.server.security import Door
-from zthumb.server.service import NotReady, Service, TookTooLong
+from zthumb.server.service import Service
 from zthumb.server.settings import Settings
 from zthumb.server.store import Store
-from zthumb.server.studio import NoMemory
 
 _LOG = logging.getLogger("zthumb")
-_STATUS: dict[type[Exception], int] = {
-    BadInput: 422,
-    NotKnown: 404,
-    Cancelled: 499,
-    StageFailed: 500,
-    NotReady: 503,
-    Draining: 503,
-    TookTooLong: 504,
-    NoMemory: 507,
-}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -50,7 +40,12 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(app.state.jobs.close)
         store.close()
 
-    app = FastAPI(title="zthumb", summary="SDXL pictures with adapters that never leak", lifespan=lifespan)
+    app = FastAPI(
+        title="zthumb",
+        summary="SDXL pictures with adapters that never leak",
+        lifespan=lifespan,
+        responses=errors.everywhere(),
+    )
     app.state.service, app.state.store = service, store
     app.add_middleware(Door, settings=settings)
     if settings.allowed_origins:
@@ -60,10 +55,11 @@ def create_app(settings: Settings) -> FastAPI:
         )
     for module in (generate, jobs, openai, about):
         app.include_router(module.router)
-    for kind, status in _STATUS.items():
+    for kind, status in errors.STATUS.items():
         app.add_exception_handler(kind, _told(status, service))
     app.add_exception_handler(QueueFull, _full)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _bug)
     return app
 
@@ -91,6 +87,12 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     places = [(".".join(str(part) for part in each["loc"][1:]), each["msg"]) for each in error.errors()]
     return _answer(request, "; ".join(f"{place}: {why}" if place else why for place, why in places), 422)
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses by itself: no such route, no such method, no JSON."""
+    assert isinstance(error, HTTPException)
+    return _answer(request, str(error.detail), error.status_code, dict(error.headers or {}))
 
 
 def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zthumb import backends, prompts
 from zthumb.painting.schedulers import SchedulerName
+from zthumb.server import examples
 
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 16
@@ -110,7 +111,7 @@ class AppliedLora(BaseModel):
     path: str
     weight: float
     sha256: str
-    trigger: str | None = Field(description="the trigger word that was put before the prompt")
+    trigger: str | None = Field(default=None, description="the trigger word that was put before the prompt")
 
 
 class Timings(BaseModel):
@@ -142,6 +143,8 @@ class Meta(BaseModel):
 class GenerateAnswer(BaseModel):
     """The pictures, how they were made, and what the user should know."""
 
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.GENERATED))
+
     images: list[GeneratedImage]
     meta: Meta
     warnings: list[str]
@@ -149,6 +152,8 @@ class GenerateAnswer(BaseModel):
 
 class ModelsAnswer(BaseModel):
     """What this server serves. ``lora_loaded`` and ``lora_path`` tell the adapter of requests that name none."""
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODELS))
 
     base: str
     base_sha256: str
@@ -158,7 +163,7 @@ class ModelsAnswer(BaseModel):
     loras: list[str] = Field(description="adapters in the models folder, as lora_path takes them")
     lora_ids: list[str] = Field(description="the same by the folders of models/lora they are in")
     lora_loaded: bool
-    lora_path: str | None
+    lora_path: str | None = None
     lora_scale: float
 
 
@@ -175,6 +180,8 @@ class BackendCapabilities(BaseModel):
 
 class CapabilitiesAnswer(BaseModel):
     """What this server can do, and the limits of a request."""
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.CAPABILITIES))
 
     variants: dict[str, BackendCapabilities]
     schedulers: list[str]
@@ -196,20 +203,24 @@ class JobImage(BaseModel):
 class JobAnswer(BaseModel):
     """How a job is. ``position`` counts those before it in the queue; ``progress`` runs from 0 to 1."""
 
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.JOB_ANSWER, examples.JOB_DONE))
+
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
-    position: int | None
+    position: int | None = None
     progress: float
-    preview: str | None = Field(description="what the first picture looks like so far, small, as a data URL")
-    eta_s: float | None = Field(description="about how many seconds are left, from what the last ones took")
+    preview: str | None = Field(default=None, description="what the first picture looks like so far, small, as a data URL")
+    eta_s: float | None = Field(default=None, description="about how many seconds are left, from what the last ones took")
     images: list[JobImage]
-    meta: Meta | None
+    meta: Meta | None = None
     warnings: list[str]
-    error: str | None
+    error: str | None = None
 
 
 class InspectAnswer(BaseModel):
     """What a picture was made from, as it says itself."""
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.INSPECTED))
 
     parameters: dict[str, Any]
 
@@ -217,12 +228,16 @@ class InspectAnswer(BaseModel):
 class LiveAnswer(BaseModel):
     """The process answers."""
 
+    model_config = ConfigDict(json_schema_extra=examples.shown({"status": "ok"}))
+
     status: Literal["ok"]
 
 
 class ReadyAnswer(BaseModel):
     """``ready`` is true once a real picture was made; if it never can be, ``failed`` is true and ``reason`` says why."""
 
+    model_config = ConfigDict(json_schema_extra=examples.shown({"ready": True, "failed": False, "reason": None}))
+
     ready: bool
     failed: bool
-    reason: str | None
+    reason: str | None = None

@@ -55,7 +55,11 @@ class Shelf:
         return (Lora(self._inside(path, "lora_path"), self._weight(request.lora_scale)),)
 
     def _paths(self) -> list[Path]:
-        return [path for path in self._root.glob("lora/*/*.safetensors") if not path.name.endswith(words.ENDING)]
+        return [path for path in self._root.glob("lora/*/*.safetensors") if self._is_adapter(path)]
+
+    def _is_adapter(self, path: Path) -> bool:
+        # A pipe or a device would be read for ever.
+        return not path.name.endswith(words.ENDING) and path.is_file() and path.resolve().is_relative_to(self._root)
 
     def _lora(self, asked: LoraRequest) -> Lora:
         if asked.ref is not None:
@@ -95,7 +99,7 @@ class Shelf:
             candidates = [(start / path).resolve() for start in (Path.cwd(), self._root)]
             inside = [candidate for candidate in candidates if candidate.is_relative_to(self._root)]
             there = [candidate for candidate in inside if candidate.exists()]
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # a link that leads to itself is the last of these
             raise BadInput(f"{field}: {path!r} is no path.") from None
         if not inside:
             raise BadInput(f"{field}: {path!r} lies outside the models folder; give a path inside it.")

@@ -4,13 +4,14 @@ import asyncio
 
 from fastapi import APIRouter, Request
 
+from zthumb.server.errors import painting
 from zthumb.server.routes.asking import Asked, AskedJobs
 from zthumb.server.schemas import GenerateAnswer, GenerateRequest
 
 router = APIRouter(tags=["pictures"])
 
 
-@router.post("/generate")
+@router.post("/generate", responses=painting())
 async def generate(asked: GenerateRequest, request: Request, service: Asked, jobs: AskedJobs) -> GenerateAnswer:
     """Make pictures of a prompt, with adapters or without. A client that goes away stops it at the next step."""
     if asked.response_format == "b64_json":

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Path
 from fastapi.responses import FileResponse, StreamingResponse
 
+from zthumb.server.errors import missing
+from zthumb.server.examples import IMAGE, JOB
 from zthumb.server.files import parameters_of
 from zthumb.server.jobs import NotKnown
 from zthumb.server.routes.asking import AskedJobs
@@ -14,7 +16,9 @@ from zthumb.server.schemas import GenerateRequest, InspectAnswer, JobAnswer
 
 router = APIRouter(tags=["jobs"])
 
-_MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "there is none of that id"}}
+_MISSING = missing()
+JobId = Annotated[str, Path(max_length=100, examples=[JOB])]
+ImageId = Annotated[str, Path(max_length=100, examples=[IMAGE])]
 
 
 @router.post("/jobs", status_code=202)
@@ -24,13 +28,13 @@ def add(asked: GenerateRequest, jobs: AskedJobs) -> JobAnswer:
 
 
 @router.get("/jobs/{job}", responses=_MISSING)
-def look(job: str, jobs: AskedJobs) -> JobAnswer:
+def look(job: JobId, jobs: AskedJobs) -> JobAnswer:
     """How a job is, and when it is done its pictures."""
     return jobs.look(job)
 
 
 @router.get("/jobs/{job}/events", responses={**_MISSING, 200: {"content": {"text/event-stream": {}}}})
-async def follow(job: str, jobs: AskedJobs) -> StreamingResponse:
+async def follow(job: JobId, jobs: AskedJobs) -> StreamingResponse:
     """Server-sent events, one whenever the job changes, until it has ended."""
     await asyncio.to_thread(jobs.look, job)
 
@@ -42,13 +46,13 @@ async def follow(job: str, jobs: AskedJobs) -> StreamingResponse:
 
 
 @router.delete("/jobs/{job}", responses=_MISSING)
-def cancel(job: str, jobs: AskedJobs) -> JobAnswer:
+def cancel(job: JobId, jobs: AskedJobs) -> JobAnswer:
     """Stop a job at its next step. Asked for again, it changes nothing."""
     return jobs.cancel(job)
 
 
 @router.get("/images/{image}", responses={**_MISSING, 200: {"content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}}}})
-def image(image: str, jobs: AskedJobs) -> FileResponse:
+def image(image: ImageId, jobs: AskedJobs) -> FileResponse:
     """A picture that is kept."""
     path = jobs.gallery.path(image)
     if path is None:

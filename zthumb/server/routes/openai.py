@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from foundation.errors import BadInput
 from zthumb import backends
 from zthumb.painting.schedulers import SchedulerName
+from zthumb.server import examples
+from zthumb.server.errors import for_openai, painting
 from zthumb.server.routes.asking import Asked
 from zthumb.server.schemas import MAX_LORAS, MAX_SEED, GenerateRequest, LoraRequest, Meta, OutputFormat
 from zthumb.server.service import Service
@@ -59,6 +61,8 @@ class ImageData(BaseModel):
 class ImagesAnswer(BaseModel):
     """What OpenAI's clients read, and ``meta``: how the pictures were made."""
 
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.OPENAI))
+
     created: int = Field(description="seconds since 1970")
     data: list[ImageData]
     output_format: OutputFormat
@@ -67,7 +71,7 @@ class ImagesAnswer(BaseModel):
     warnings: list[str]
 
 
-@router.post("/v1/images/generations")
+@router.post("/v1/images/generations", responses=for_openai())
 async def images(asked: ImagesRequest, request: Request, service: Asked) -> ImagesAnswer:
     """OpenAI's images API."""
     width, height = _size(asked.size)
@@ -118,6 +122,8 @@ class ImageUrlRequest(BaseModel):
 class ImageUrlAnswer(BaseModel):
     """The picture as a data URL, and what makes it again."""
 
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.IMAGE_URL))
+
     image_url: str
     model: str
     width: int
@@ -126,7 +132,7 @@ class ImageUrlAnswer(BaseModel):
     num_inference_steps: int
 
 
-@router.post("/api/v1/images/generate")
+@router.post("/api/v1/images/generate", responses=painting())
 async def image_url(asked: ImageUrlRequest, request: Request, service: Asked) -> ImageUrlAnswer:
     """One picture as a data URL."""
     wanted = GenerateRequest(

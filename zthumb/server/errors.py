@@ -1,0 +1,95 @@
+"""Which error is which status, and how the API's description tells of them."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from foundation.errors import BadInput, StageFailed
+from zthumb.server.dispatcher import Cancelled, Draining, QueueFull
+from zthumb.server.examples import shown
+from zthumb.server.jobs import NotKnown
+from zthumb.server.service import NotReady, TookTooLong
+from zthumb.server.studio import NoMemory
+
+STATUS: dict[type[Exception], int] = {
+    BadInput: 422,
+    NotKnown: 404,
+    QueueFull: 429,
+    Cancelled: 499,
+    StageFailed: 500,
+    NotReady: 503,
+    Draining: 503,
+    TookTooLong: 504,
+    NoMemory: 507,
+}
+
+
+class ErrorAnswer(BaseModel):
+    """What went wrong, and what to do about it."""
+
+    model_config = ConfigDict(json_schema_extra=shown({"detail": "loras.id: no adapter is called 'gone'; GET /models lists …"}))
+
+    detail: str
+
+
+class OpenAIError(BaseModel):
+    """The same for OpenAI's clients."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class OpenAIErrorAnswer(BaseModel):
+    """An error as OpenAI's clients read it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=shown(
+            {
+                "error": {
+                    "message": "size: '1x1': each edge must be 64 to 2048 pixels.",
+                    "type": "invalid_request_error",
+                }
+            }
+        )
+    )
+
+    error: OpenAIError
+
+
+_EVERYWHERE = {
+    400: "the body is no JSON",
+    401: "an API key is needed",
+    403: "a page of another origin asked",
+    413: "the body is too large",
+    421: "this server is not called by that name",
+    422: "what cannot be done, and why",
+    429: "too much is asked for; Retry-After says when to come again",
+    500: "a fault of the server, which its log has",
+    503: "the base is not loaded yet, or the server ends",
+}
+_PAINTING = {499: "the client is gone", 504: "given up after the time that is allowed", 507: "there is not enough memory"}
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def everywhere() -> Responses:
+    """What any route may answer."""
+    return {status: {"model": ErrorAnswer, "description": told} for status, told in _EVERYWHERE.items()}
+
+
+def painting(model: type[BaseModel] = ErrorAnswer) -> Responses:
+    """What routes that paint may answer besides."""
+    return {status: {"model": model, "description": told} for status, told in _PAINTING.items()}
+
+
+def missing() -> Responses:
+    """What routes with an id may answer besides."""
+    return {404: {"model": ErrorAnswer, "description": "there is none of that id"}}
+
+
+def for_openai() -> Responses:
+    """What the routes of OpenAI's clients answer."""
+    told = {**_EVERYWHERE, **_PAINTING}
+    return {status: {"model": OpenAIErrorAnswer, "description": text} for status, text in told.items()}

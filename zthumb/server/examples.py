@@ -1,0 +1,139 @@
+"""What requests and answers look like: the examples of the API's description."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+Examples = Mapping[str, Any]
+
+
+def shown(*examples: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``examples`` as a schema takes them."""
+    return {"examples": [_plain(example) for example in examples]}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+JOB = "3f0c2b9e6d5a4c7f8b1e2d3c4a5b6978"
+IMAGE = "9a8b7c6d5e4f40312233445566778899"
+_SHA256 = "a07df13fa443f2b4fc61aaa0e1e0a4a9d559c0d1ad623a8fe4ce61b8fd236b09"
+
+META: Examples = MappingProxyType(
+    {
+        "backend": "full",
+        "variant": "full",
+        "why": "full is loaded",
+        "scheduler": "euler",
+        "steps": 25,
+        "cfg": 5.0,
+        "width": 128,
+        "height": 128,
+        "together": 1,
+        "timings": {"queue": 0.0, "lora": 0.001, "generate": 1.9},
+        "peak_memory_mb": 912.4,
+        "loras": [{"path": "lora/demo/demo.safetensors", "weight": 0.8, "sha256": _SHA256, "trigger": None}],
+        "words": [],
+    }
+)
+GENERATED: Examples = MappingProxyType(
+    {"images": [{"seed": 7, "b64_json": "iVBORw0KGgo…", "url": None, "path": None}], "meta": META, "warnings": []}
+)
+JOB_ANSWER: Examples = MappingProxyType(
+    {
+        "id": JOB,
+        "state": "running",
+        "position": 0,
+        "progress": 0.4,
+        "preview": "data:image/png;base64,iVBORw0KGgo…",
+        "eta_s": 1.2,
+        "images": [],
+        "meta": None,
+        "warnings": [],
+        "error": None,
+    }
+)
+JOB_DONE: Examples = MappingProxyType(
+    {
+        **JOB_ANSWER,
+        "state": "done",
+        "position": None,
+        "progress": 1.0,
+        "preview": None,
+        "eta_s": None,
+        "images": [{"id": IMAGE, "seed": 7, "url": f"/images/{IMAGE}"}],
+        "meta": META,
+    }
+)
+MODELS: Examples = MappingProxyType(
+    {
+        "base": "models/mini-sdxl",
+        "base_sha256": _SHA256,
+        "family": "sdxl",
+        "backends": ["full", "turbo"],
+        "resolution": 128,
+        "loras": ["lora/demo/demo.safetensors"],
+        "lora_ids": ["demo"],
+        "lora_loaded": False,
+        "lora_path": None,
+        "lora_scale": 0.8,
+    }
+)
+CAPABILITIES: Examples = MappingProxyType(
+    {
+        "variants": {
+            "full": {
+                "base": "mini-sdxl",
+                "is_loaded": True,
+                "steps": [1, 150],
+                "default_steps": 25,
+                "cfg": [0.0, 30.0],
+                "default_cfg": 5.0,
+            }
+        },
+        "schedulers": ["euler", "ddim"],
+        "prompt_parsers": ["compel", "lpw", "plain"],
+        "output_formats": ["png", "jpeg", "webp"],
+        "max_batch": 16,
+        "max_loras": 8,
+        "size": [64, 2048],
+    }
+)
+INSPECTED: Examples = MappingProxyType(
+    {
+        "parameters": {
+            "prompt": "a photo of a red star",
+            "negative_prompt": None,
+            "seed": 7,
+            "steps": 25,
+            "guidance_scale": 5.0,
+            "scheduler": "euler",
+            "variant": "full",
+            "loras": [],
+            "base_sha256": _SHA256,
+        }
+    }
+)
+OPENAI: Examples = MappingProxyType(
+    {
+        "created": 1790000000,
+        "data": [{"b64_json": "iVBORw0KGgo…", "url": None, "seed": 7}],
+        "output_format": "png",
+        "size": "128x128",
+        "meta": META,
+        "warnings": [],
+    }
+)
+IMAGE_URL: Examples = MappingProxyType(
+    {
+        "image_url": "data:image/png;base64,iVBORw0KGgo…",
+        "model": "models/mini-sdxl",
+        "width": 128,
+        "height": 128,
+        "seed": 7,
+        "num_inference_steps": 25,
+    }
+)
