@@ -76,6 +76,7 @@ bench_variants: setup ## what fewer bits spare in memory and change in pictures 
 
 bench_gpu: setup ## full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m training.benchmark.gpu
+	@$(PYTHON) -m zthumb.benchmark.gpu
 
 clean: ## remove runs, reports and prepared data sets, but neither .venv nor models
 	rm -rf outputs/lora outputs/lora_eval outputs/cache datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/counts.json datasets/*/manifest.json

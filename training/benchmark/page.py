@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def page(figures: Path) -> str:
     """The page; what was not measured says so."""
-    sections = [_train, _prepare, _serve, _variants, _gpu]
-    names = ["train", "prepare", "serve", "variants", "gpu"]
+    sections = [_train, _prepare, _serve, _soak, _variants, _gpu, _gpu_serve]
+    names = ["train", "prepare", "serve", "soak", "variants", "gpu", "gpu_serve"]
     read = [_read(figures / f"{name}.json") for name in names]
     texts = [section(found) for section, found in zip(sections, read, strict=True)]
     return "\n\n".join([_HEAD.strip(), *(text.strip() for text in texts)]) + "\n"
@@ -109,6 +109,18 @@ painting itself.
 Measured on {_where(found)}."""
 
 
+def _soak(found: Figures | None) -> str:
+    title = "## Many adapters\n\n    make soak"
+    if found is None:
+        return f"{title}\n\nNot measured."
+    memory = found["memory_mb"]
+    return f"""{title}
+
+{found["requests"]} requests with none, one or two of {found["adapters"]} adapters, of which a few find room at a time. The server
+takes {memory[0]:.0f} MB after the first request, {max(memory):.0f} MB at most and {memory[-1]:.0f} MB after the last; from
+the second quarter to the last it grows by {found["growth"]:+.1%}. Measured on {_where(found)}."""
+
+
 def _variants(found: Figures | None) -> str:
     title = "## Fewer bits\n\n    make bench_variants"
     if found is None:
@@ -150,6 +162,21 @@ def _gpu(found: Figures | None) -> str:
         for row in found["rows"]
     ]
     return f"{title}\n\nRandom weights at 1024² on {found['device']}.\n\n{head}\n" + "\n".join(rows)
+
+
+def _gpu_serve(found: Figures | None) -> str:
+    title = "## Pictures of full-size SDXL on a GPU\n\n    make bench_gpu"
+    lines = [f"| {what} | not measured | not measured |" for what in ("plain diffusers", "this server")]
+    if found:
+        lines = [f"| {row['what']} | {row['pictures_per_second']:.2f} | {_gib(row['peak_bytes'])} |" for row in found["rows"]]
+    where = f" on {found['device']}" if found else ""
+    return f"""{title}
+
+Random weights at 1024², 30 steps, bf16{where}; diffusers one picture after the other, the server for eight clients at once.
+
+| | pictures/s | peak memory |
+|---|---|---|
+{chr(10).join(lines)}"""
 
 
 def _read(path: Path) -> Figures | None:

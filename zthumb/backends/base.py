@@ -57,6 +57,21 @@ class Limits:
     default_guidance_scale: float
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What is true of a loaded backend, and stays so after it was given back.
+
+    ``resolution`` is the width and height in pixels that the base was trained at, ``scheduler`` the name of its own,
+    ``denoiser_bytes`` what the denoiser's weights take in memory without adapters.
+    """
+
+    family: str
+    base_sha256: str
+    resolution: int
+    scheduler: str
+    denoiser_bytes: int
+
+
 class BaseBackend(ABC):
     """A loaded base model that paints pictures, with the adapters that a request names and no other."""
 
@@ -64,12 +79,7 @@ class BaseBackend(ABC):
     limits: Limits
     preference: int
     """Variant ``auto`` takes the least of those that there is room for."""
-    family: str
-    base_sha256: str
-    native_resolution: int
-    """Width and height in pixels that the base was trained at."""
-    denoiser_bytes: int
-    """What the denoiser's weights take in memory, without adapters."""
+    facts: Facts
 
     @classmethod
     @abstractmethod
@@ -87,10 +97,6 @@ class BaseBackend(ABC):
     @abstractmethod
     def __init__(self, place: Place, options: Options) -> None:
         """Load what lies in ``place``."""
-
-    @abstractmethod
-    def scheduler_name(self, asked: str | None) -> str:
-        """The name of the scheduler that a picture with ``asked`` is painted with."""
 
     @abstractmethod
     def paint(

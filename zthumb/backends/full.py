@@ -10,10 +10,11 @@ import torch
 from zthumb import families
 from zthumb.adapters import skeleton
 from zthumb.adapters.loaded import Applied, LoadedAdapters, Lora
-from zthumb.backends.base import BaseBackend, Limits, Options, Place
+from zthumb.backends.base import BaseBackend, Facts, Limits, Options, Place
 from zthumb.families.base import Family
 from zthumb.memory import room
 from zthumb.memory.quantize import quantize
+from zthumb.painting import schedulers
 from zthumb.painting.painter import Painter, Picture, Watch
 from zthumb.sources.local import family_of, hash_base
 
@@ -42,18 +43,23 @@ class Backend(BaseBackend):
 
     def __init__(self, place: Place, options: Options) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.family, self.base_sha256 = family_of(place.base), self._hash(place)
-        family = families.get(self.family)
+        family = families.get(family_of(place.base))
         pipeline = self._load(place, family, options, device)
         denoiser, parts = family.denoiser(pipeline), {part: getattr(pipeline, part) for part in family.adapted_parts}
-        self.denoiser_bytes = sum(room.bytes_of(parameter) for parameter in denoiser.parameters())
+        size = sum(room.bytes_of(parameter) for parameter in denoiser.parameters())
         if options.channels_last:
             denoiser.to(memory_format=torch.channels_last)
         self._adapters = LoadedAdapters(parts, skeleton.of_parts(place.base.name, parts), options.adapter_bytes)
         if options.compile:
             denoiser.compile_repeated_blocks()
         self._painter = Painter(pipeline, family, options.tile, self.spacing)
-        self.native_resolution = denoiser.config.sample_size * pipeline.vae_scale_factor
+        self.facts = Facts(
+            family=family.name,
+            base_sha256=self._hash(place),
+            resolution=denoiser.config.sample_size * pipeline.vae_scale_factor,
+            scheduler=schedulers.name_of(pipeline.scheduler),
+            denoiser_bytes=size,
+        )
 
     def _load(self, place: Place, family: Family, options: Options, device: torch.device) -> Any:
         """The pipeline."""
@@ -64,9 +70,6 @@ class Backend(BaseBackend):
     def _hash(self, place: Place) -> str:
         """One SHA-256 over all that is loaded."""
         return hash_base(place.base)
-
-    def scheduler_name(self, asked: str | None) -> str:
-        return self._painter.scheduler_name(asked)
 
     def paint(
         self, pictures: Sequence[Picture], watch: Watch, words: Mapping[str, int], tile: int | None = None

@@ -31,12 +31,16 @@ class Client:
     def generate(self, **fields: Any) -> tuple[float, dict[str, float]]:
         """Seconds that the whole request took, and those that the server tells."""
         started = time.perf_counter()
-        answer = self._session.post(f"{self._address}/generate", json={**PROMPT, **fields}, timeout=600)
-        took = time.perf_counter() - started
+        answer = self.answer(**fields)
+        return time.perf_counter() - started, answer["meta"]["timings"]
+
+    def answer(self, **fields: Any) -> dict[str, Any]:
+        """What the server answers to a request; ``StageFailed`` where that is an error."""
+        answer = self._session.post(f"{self._address}/generate", json={**PROMPT, **fields}, timeout=3600)
         if not answer.ok:
             raise StageFailed(f"{self._address}: {answer.status_code}: {answer.text[:200]}")
-        timings: dict[str, float] = answer.json()["meta"]["timings"]
-        return took, timings
+        told: dict[str, Any] = answer.json()
+        return told
 
     def another(self) -> "Client":
         """One more of the same server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from zthumb.families.base import Family
+
+_LOG = logging.getLogger("zthumb")
 
 Watch = Callable[[int, Tensor], None]
 """Told the number of steps done after each, and the latents (B, channels, h, w); what it raises ends the painting."""
@@ -53,10 +56,6 @@ class Painter:
         self._scheduler = pipeline.scheduler
         self._sketcher = Sketcher.of(pipeline, family)
 
-    def scheduler_name(self, asked: str | None) -> str:
-        """The name of the scheduler that a picture with ``asked`` is painted with."""
-        return asked or schedulers.name_of(self._scheduler)
-
     def paint(
         self,
         pictures: Sequence[Picture],
@@ -71,6 +70,7 @@ class Painter:
         """
         latents = self._denoise(pictures, watch, words)
         if not latents.isfinite().all() and self._is_half:
+            _LOG.warning("numbers overflowed in half precision: the picture is painted once more in fp32")
             latents = self._denoised_in_full_precision(pictures, watch, words)
         if not latents.isfinite().all():
             raise StageFailed("the picture's numbers are not finite, in fp32 too: a weight of an adapter is far too high.")

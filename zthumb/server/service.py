@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 from foundation.errors import BadInput
 from zthumb import backends, prompts
-from zthumb.backends.base import BaseBackend
 from zthumb.painting.painter import Picture
 from zthumb.painting.schedulers import NAMES
 from zthumb.server.dispatcher import Dispatcher, Painted, Ticket
@@ -67,7 +66,7 @@ class Service:
         try:
             name, _ = self.studio.choose("auto")
             backend = await asyncio.wrap_future(self.dispatcher.call(lambda: self.studio.backend(name)))
-            orders = Orders(self.settings, self.shelf, backend.native_resolution)
+            orders = Orders(self.settings, self.shelf, backend.facts.resolution)
             first = GenerateRequest(prompt="", steps=1, seed=0)
             await asyncio.wrap_future(self.dispatcher.submit(orders.of(first, name, "", backend.limits)).done)
             self._first, self._orders = name, orders
@@ -148,7 +147,7 @@ class Service:
             backend=order.backend,
             variant=order.backend,
             why=order.why,
-            scheduler=self._backend(order.backend).scheduler_name(first.scheduler),
+            scheduler=first.scheduler or self.studio.facts(order.backend).scheduler,
             steps=first.steps,
             cfg=first.guidance_scale,
             width=first.width,
@@ -172,7 +171,7 @@ class Service:
             "scheduler": meta.scheduler,
             "variant": meta.variant,
             "loras": [lora.model_dump() for lora in meta.loras],
-            "base_sha256": self._backend(meta.backend).base_sha256,
+            "base_sha256": self.studio.facts(meta.backend).base_sha256,
         }
 
     def public(self, told: str) -> str:
@@ -180,18 +179,13 @@ class Service:
         root = self.settings.models_folder.resolve()
         return told.replace(f"{root}/", "").replace(f"{root}", "models")
 
-    def _backend(self, name: str) -> BaseBackend:
-        backend = self.studio.loaded(name)
-        assert backend is not None, "something was painted with it"
-        return backend
-
     def models(self) -> ModelsAnswer:
         """What is served."""
-        resolution, backend = self.orders.resolution, self._backend(self._first)
+        resolution, facts = self.orders.resolution, self.studio.facts(self._first)
         return ModelsAnswer(
             base=self.settings.model,
-            base_sha256=backend.base_sha256,
-            family=backend.family,
+            base_sha256=facts.base_sha256,
+            family=facts.family,
             backends=list(self.studio.installed),
             resolution=resolution,
             loras=self.shelf.files(),
@@ -208,7 +202,7 @@ class Service:
             limits = backends.get(name).limits
             variants[name] = BackendCapabilities(
                 base=place.denoiser.name,
-                is_loaded=self.studio.loaded(name) is not None,
+                is_loaded=self.studio.is_loaded(name),
                 steps=limits.steps,
                 default_steps=limits.default_steps,
                 cfg=limits.guidance_scale,

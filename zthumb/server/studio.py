@@ -16,7 +16,7 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends
 from zthumb.adapters.loaded import Applied
-from zthumb.backends.base import BaseBackend, Limits, Place
+from zthumb.backends.base import BaseBackend, Facts, Limits, Place
 from zthumb.memory import room
 from zthumb.painting.painter import Picture
 from zthumb.server.dispatcher import Cancelled, Painted, Ticket
@@ -44,6 +44,7 @@ class Studio:
         if not self.installed:
             find_base(settings.model)  # says how to get it
         self._loaded: dict[str, BaseBackend] = {}
+        self._facts: dict[str, Facts] = {}
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def choose(self, asked: str) -> tuple[str, str]:
@@ -68,14 +69,19 @@ class Studio:
         """What the variant called ``name`` can be asked for."""
         return backends.get(name).limits
 
-    def loaded(self, name: str) -> BaseBackend | None:
-        """The backend called ``name``, if it was asked for before."""
-        return self._loaded.get(name)
+    def is_loaded(self, name: str) -> bool:
+        """Whether the backend called ``name`` is in memory now."""
+        return name in self._loaded
+
+    def facts(self, name: str) -> Facts:
+        """What is true of the backend called ``name``, which was loaded before."""
+        return self._facts[name]
 
     def backend(self, name: str) -> BaseBackend:
         """The backend called ``name``, loaded now if need be."""
         if name not in self._loaded:
             self._loaded[name] = backends.get(name)(self.installed[name], self.settings.options)
+            self._facts[name] = self._loaded[name].facts
         return self._loaded[name]
 
     def paint(self, tickets: Sequence[Ticket]) -> None:
@@ -114,10 +120,12 @@ class Studio:
             if not room.is_short(error):
                 raise
         # After the exception is gone: it holds on to every tensor of what it came out of.
-        self._give_back()
+        self._give_back(keep=tickets[0].order.backend)
         return None
 
-    def _give_back(self) -> None:
+    def _give_back(self, keep: str) -> None:
+        """All that can be done without: the other backends, which are loaded again when they are asked for, and adapters."""
+        self._loaded = {name: backend for name, backend in self._loaded.items() if name == keep}
         for backend in self._loaded.values():
             backend.spare()
         gc.collect()

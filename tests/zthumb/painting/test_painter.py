@@ -44,11 +44,9 @@ def test_every_named_scheduler_paints_what_is_asked_for_and_the_same_again(paint
     assert seen.background == "blue"
     assert name == "lcm" or (seen.colour, seen.shape) == ("red", "star")
     assert np.array_equal(_painted(painter, picture), painted)
-    assert painter.scheduler_name(name) == name
 
 
 def test_without_a_name_it_is_the_base_s_own(painter: Painter) -> None:
-    assert painter.scheduler_name(None) == "euler"
     assert np.array_equal(_painted(painter, STAR), _painted(painter, replace(STAR, scheduler="euler")))
 
 

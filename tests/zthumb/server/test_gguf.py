@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
 from tests.conftest import MINIATURE
@@ -12,6 +14,7 @@ from tests.zthumb.server.conftest import pixels, settings, started
 from training.mini_base import geometry
 from zthumb import families
 from zthumb.gguf.write import write
+from zthumb.painting.painter import Painter
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +44,26 @@ def test_an_adapter_counts_on_top_and_is_gone_afterwards(with_gguf: TestClient) 
     adapted = pixels(with_gguf.post("/generate", json={**FEW_BITS, "loras": [{"id": "strong", "weight": 1.0}]}))
     assert np.abs(adapted.astype(float) - before.astype(float)).mean() > 0.5
     assert np.array_equal(pixels(with_gguf.post("/generate", json=FEW_BITS)), before)
+
+
+def test_where_memory_is_short_other_variants_are_given_back_and_loaded_again(
+    with_gguf: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [pixels(with_gguf.post("/generate", json=asked)) for asked in (STAR, FEW_BITS)]
+    paint, failures = Painter.paint, iter([torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")])
+
+    def short_of_memory_once(*arguments: Any) -> Any:
+        for error in failures:
+            raise error
+        return paint(*arguments)
+
+    monkeypatch.setattr(Painter, "paint", short_of_memory_once)
+    assert np.array_equal(pixels(with_gguf.post("/generate", json=STAR)), before[0])
+
+    told = with_gguf.get("/capabilities").json()["variants"]
+    assert (told["full"]["is_loaded"], told["gguf"]["is_loaded"]) == (True, False)
+    assert np.array_equal(pixels(with_gguf.post("/generate", json=FEW_BITS)), before[1])
+    assert with_gguf.get("/capabilities").json()["variants"]["gguf"]["is_loaded"]
 
 
 def test_it_is_told_beside_the_others(with_gguf: TestClient) -> None:
