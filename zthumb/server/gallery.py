@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foundation.errors import StageFailed
 from foundation.files import whole_file
 from zthumb.server.files import encoded
 from zthumb.server.schemas import OutputFormat
@@ -25,13 +26,19 @@ class Gallery:
     def write(
         self, job: str, pictures: Sequence[tuple["Image.Image", int, Mapping[str, Any]]], output_format: OutputFormat
     ) -> list[ImageRow]:
-        """Write the files of a job's ``pictures``, each with its seed and parameters; their rows are still to be kept."""
+        """Write the files of a job's ``pictures``, each with its seed and parameters; their rows are still to be kept.
+
+        ``StageFailed`` where they cannot be written.
+        """
         rows = []
         for place, (image, seed, parameters) in enumerate(pictures):
             name = uuid.uuid4().hex
             path = self._store.folder / FOLDER / name[:2] / f"{name}.{output_format}"
-            with whole_file(path) as temporary:
-                temporary.write_bytes(encoded(image, output_format, parameters))
+            try:
+                with whole_file(path) as temporary:
+                    temporary.write_bytes(encoded(image, output_format, parameters))
+            except OSError as error:
+                raise StageFailed(f"a picture was made and cannot be kept: {error.strerror}.") from None
             file = path.relative_to(self._store.folder).as_posix()
             rows.append(ImageRow(id=name, job=job, place=place, seed=str(seed), file=file))
         return rows

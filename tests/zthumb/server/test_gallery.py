@@ -1,6 +1,7 @@
 """Pictures that are kept, and what a job looks like so far, over HTTP."""
 
 import base64
+import errno
 import io
 import os
 import time
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.zthumb.server.conftest import pixels
+from zthumb.server import gallery
 
 STAR = {"prompt": "a photo of a red star on a blue background", "seed": 5, "steps": 3, "batch": 2}
 
@@ -37,6 +39,16 @@ def test_pictures_by_path(client: TestClient) -> None:
 def test_a_picture_that_is_not_kept_is_not_known(client: TestClient) -> None:
     for name in ("nothing", "..%2f..%2fzthumb.sqlite3", "%00"):
         assert client.get(f"/images/{name}").status_code == 404
+
+
+def test_what_cannot_be_kept_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(gallery, "whole_file", full)
+    answer = client.post("/generate", json={**STAR, "response_format": "url"})
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == "a picture was made and cannot be kept: No space left on device."
 
 
 @pytest.mark.slow
