@@ -91,7 +91,8 @@ def _previews(recipe: Recipe, family: Family, folder: Path, device: torch.device
     dtype = DTYPES[recipe.precision]
     size = min(recipe.resolution, recipe.previews.tile or recipe.resolution)
     with torch.device("meta"), torch.no_grad():
-        text = 0 if recipe.adapter.text_encoders else _text_encoders(family, folder, dtype)
+        has_text = len(adapted_parts(recipe, family)) > 1
+        text = 0 if has_text else _text_encoders(family, folder, dtype)
         (part,) = family.picture_parts
         autoencoder = family.empty_part(part, family.configuration(folder, part))
         with Live() as decoding:

@@ -52,6 +52,8 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     words = {dataset.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
     encoders = Encoders(family, pipeline, base, cache, accelerator.device, words)
     _check_words(words, family, pipeline, dataset)
+    if accelerator.is_main_process:
+        _tell_of_cut_captions(words, family, pipeline, dataset)
     with accelerator.main_process_first():
         trained = encoders.encode(dataset.of("train"), folder)
         held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
@@ -79,6 +81,15 @@ def _check_words(words: Mapping[str, int], family: Family, pipeline: Any, datase
             f"adapter.tokens: the trigger word {dataset.trigger!r} is in no caption, so that nothing could be learned of it. "
             "Write it into the captions and prepare the data set again, or set adapter.tokens=0."
         )
+
+
+def _tell_of_cut_captions(words: Mapping[str, int], family: Family, pipeline: Any, dataset: Dataset) -> None:
+    """A word of many tokens may push the end of a caption out that a data set's preparation found room for."""
+    for entry in dataset.of("train") if words else ():
+        before, now = (max(map(len, family.read(pipeline, entry.caption, known))) for known in ({}, words))
+        if before <= family.room < now:
+            lost = now - family.room
+            print(f"train: note: the word's tokens make the caption of {entry.source} too long: its last {lost} are lost")
 
 
 def _make_deterministic() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter, Layer
 
 _TEXT_MODEL = "text_model."
@@ -43,12 +44,13 @@ def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
     """
     counting = {name: weight for name, weight in weights.items() if weight != 0}
     for module in modules:
-        there = [name for name in counting if name in module.lora_A]
+        # Plain dictionaries of PEFT's: torch's own look-ups, made for all modules at each request, take most of a millisecond.
+        there = [name for name in counting if name in module.scaling]
         # PEFT's set_adapter also walks over every weight, to say whether it is trained: none is.
-        module._active_adapter = there
+        vars(module)["_active_adapter"] = there
         for name in there:
             module.set_scale(name, counting[name])
-            if name in module.lora_magnitude_vector:
+            if module.use_dora[name]:
                 norms = module.lora_magnitude_vector[name]
                 norms.weight.data.copy_(getattr(norms, _UNTOUCHED).lerp(getattr(norms, _TRAINED), counting[name]))
 
@@ -90,6 +92,7 @@ def work_in(parts: Parts) -> None:
 def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
+    _check_weights(model, layers)
     ranks = {path: layer.rank for path, layer in layers.items()}
     usual = Counter(ranks.values()).most_common(1)[0][0]
     others = {path: rank for path, rank in ranks.items() if rank != usual}
@@ -121,6 +124,12 @@ def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
             norms.register_buffer(_TRAINED, norms.weight.detach().clone(), persistent=False)
         module.requires_grad_(False)
         module.to(next(model.parameters()).dtype)
+
+
+def _check_weights(model: Any, layers: Mapping[str, Layer]) -> None:
+    for path, layer in layers.items():
+        if layer.magnitude is not None and not model.get_submodule(path).weight.is_floating_point():
+            raise BadInput("a DoRA takes the norms of the base's weights, which a GGUF file has in blocks: take variant full.")
 
 
 def _adapted(model: nn.Module) -> Iterator[Any]:

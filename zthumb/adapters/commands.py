@@ -156,21 +156,25 @@ def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], argumen
     layout = arguments.to or "kohya"
     ranks = {layer.rank for layer in adapter.layers.values()}
     told = {**told, **({"ss_network_dim": str(max(ranks)), "ss_network_alpha": str(max(ranks))})}
-    _write_words(adapter, arguments.out)
+    _check_words(adapter, arguments.out)
     with whole_file(arguments.out) as path:
         if layout == "kohya":
             save_kohya(adapter, path, found.base.layers_per_block, told)
         else:
             save_diffusers(adapter, path, told)
+    _write_words(adapter, arguments.out)
     print(f"{arguments.out}: {len(adapter.layers)} modules, rank {max(ranks)} at most, {layout} layout")
+
+
+def _check_words(adapter: Adapter, out: Path) -> None:
+    if len(adapter.words) > 1:
+        told = ", ".join(repr(word.text) for word in adapter.words)
+        raise BadInput(f"{out}: the words {told} cannot be in one file: leave out all adapters but one that bring a word.")
 
 
 def _write_words(adapter: Adapter, out: Path) -> None:
     """The word that the adapter brings, in a file of its own beside it; none of another adapter stays there."""
     file = out.with_name(f"{out.stem}{ENDING}")
-    if len(adapter.words) > 1:
-        told = ", ".join(repr(word.text) for word in adapter.words)
-        raise BadInput(f"{out}: the words {told} cannot be in one file: leave out all adapters but one that bring a word.")
     file.unlink(missing_ok=True)
     for word in adapter.words:
         with whole_file(file) as path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
-from zthumb.adapters import apply, header, reader, words
+from zthumb.adapters import apply, reader
 from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -144,9 +144,9 @@ class LoadedAdapters:
 
 
 def _version(path: Path) -> _Version:
-    file = path if path.is_file() else header.read(path).file
-    states = [each.stat() for each in (file, words.beside(file)) if each is not None]
-    return _Version(file, tuple((state.st_size, state.st_mtime_ns) for state in states))
+    files = reader.files(path)
+    states = [each.stat() for each in files]
+    return _Version(files[0], tuple((state.st_size, state.st_mtime_ns) for state in states))
 
 
 def _bytes(adapter: Adapter, element: int) -> int:

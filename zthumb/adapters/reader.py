@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
-from foundation.hashing import hash_file
+from foundation.hashing import hash_file, hash_value
 from zthumb.adapters import header, scales, words
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.header import Header
@@ -75,8 +75,17 @@ def load(path: Path, base: Skeleton) -> Adapter:
 
 
 def hash_of(path: Path) -> str:
-    """SHA-256 of the file that ``load`` reads."""
-    return hash_file(header.read(path).file)
+    """SHA-256 of the file that ``load`` reads; where it reads others beside it, one over the hashes of all."""
+    read = files(path)
+    hashes = {each.name: hash_file(each) for each in read}
+    return hashes[read[0].name] if len(read) == 1 else hash_value(hashes)
+
+
+def files(path: Path) -> list[Path]:
+    """What ``load`` reads: the adapter's file first, then those beside it that belong to it."""
+    # A file is not looked into for that: this is asked with every request.
+    file = path if path.is_file() else header.read(path).file
+    return [file, *(each for each in (scales.beside(file), words.beside(file)) if each is not None)]
 
 
 def _grouped(found: Header) -> dict[str, dict[str, str]]:

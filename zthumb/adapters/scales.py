@@ -45,10 +45,16 @@ class Scales(BaseModel):
         return alpha / (rank**0.5 if told.use_rslora else rank)
 
 
+def beside(file: Path) -> Path | None:
+    """The file that tells the scales of the adapter in ``file``, a PEFT folder's; None where there is none."""
+    configuration = file.with_name(_CONFIGURATION)
+    return configuration if file.name == PEFT_FILE and configuration.is_file() else None
+
+
 def read(found: Header) -> Scales:
     """The scales that the file ``found`` tells of; ``BadInput`` where what it tells makes no sense."""
-    if found.file.name == PEFT_FILE and (beside := found.file.parent / _CONFIGURATION).is_file():
-        return _parsed(beside, {"unet": _object(beside, beside.read_bytes())})
+    if configuration := beside(found.file):
+        return _parsed(configuration, {"unet": _object(configuration, configuration.read_bytes())})
     parts: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, value in _object(found.file, found.metadata.get(_METADATA, "{}").encode()).items():
         part, _, name = key.partition(".")

@@ -28,6 +28,8 @@ ENDING = "_emb.safetensors"
 BUNDLED = "bundle_emb."
 _PARTS: Mapping[str, str] = MappingProxyType({"clip_l": "text_encoder", "clip_g": "text_encoder_2"})
 _WORD = "modelspec.trigger_phrase"
+_LONGEST = 200
+"""Letters of a word."""
 _MOST = 75
 """Tokens of a prompt that SDXL's text encoders read."""
 
@@ -68,8 +70,8 @@ def beside(file: Path) -> Path | None:
 
 def trigger_of(file: Path) -> str | None:
     """The word that calls the adapter in ``file`` up, as its header or that of its words tells; None where neither does."""
-    told = [header.read(each).metadata.get(_WORD, "") for each in (file, beside(file)) if each is not None]
-    return next((word.strip() for word in told if word.strip()), None)
+    told = [header.read(each).metadata.get(_WORD, "").strip() for each in (file, beside(file)) if each is not None]
+    return next((word for word in told if 0 < len(word) <= _LONGEST), None)
 
 
 def read(found: Header, base: Skeleton) -> tuple[Word, ...]:
@@ -82,6 +84,7 @@ def read(found: Header, base: Skeleton) -> tuple[Word, ...]:
     words = [_word(found, text, names, base) for text, names in sorted(bundled.items())]
     if file := beside(found.file):
         other = header.read(file)
+        _check_shapes(other, file.name, {name: name for name in other.shapes}, base)
         words.append(_word(other, _called(other), {name: name for name in other.shapes}, base))
     return tuple(words)
 
@@ -92,23 +95,28 @@ def _called(found: Header) -> str:
     return found.metadata.get(_WORD) or "".join(f"<s{number}>" for number in range(count))
 
 
-def _word(found: Header, text: str, names: Mapping[str, str], base: Skeleton) -> Word:
-    from safetensors import safe_open
-
-    if set(names) != set(_PARTS) or not text.strip():
-        told = ", ".join(sorted(names.values()))
-        raise BadInput(f"{found.file}: the word {text!r} has {told}; expected {' and '.join(_PARTS)}, one for each text encoder.")
-    vectors = {}
-    with safe_open(found.file, "pt") as file:
-        for key, part in _PARTS.items():
-            shape, width = found.shapes[names[key]], base.text_width(part)
-            if len(shape) != 2 or not 1 <= shape[0] <= _MOST or shape[1] != width:
-                raise BadInput(
-                    f"{found.file}: a word for another base: {names[key]} {shape} does not fit {base.name} (…, {width})."
-                )
-            vectors[part] = file.get_tensor(names[key]).float()
-    if len({len(each) for each in vectors.values()}) > 1:
+def _check_shapes(found: Header, text: str, names: Mapping[str, str], base: Skeleton) -> None:
+    if set(names) != set(_PARTS) or not text.strip() or len(text) > _LONGEST:
+        told = ", ".join(sorted(names.values())[:4])
+        raise BadInput(f"{found.file}: a word with {told}; expected {' and '.join(_PARTS)}, one for each text encoder.")
+    for key, part in _PARTS.items():
+        shape, width = found.shapes[names[key]], base.text_width(part)
+        if len(shape) != 2 or not 1 <= shape[0] <= _MOST or shape[1] != width:
+            told = f"{names[key]} {shape} does not fit {base.name} (…, {width})"
+            raise BadInput(f"{found.file}: a word for another base: {told}.")
+    if len({found.shapes[name][0] for name in names.values()}) > 1:
         raise BadInput(f"{found.file}: the word {text!r} has another number of tokens for each text encoder.")
+
+
+def _word(found: Header, text: str, names: Mapping[str, str], base: Skeleton) -> Word:
+    from safetensors import SafetensorError, safe_open
+
+    _check_shapes(found, text, names, base)
+    try:
+        with safe_open(found.file, "pt") as file:
+            vectors = {part: file.get_tensor(names[key]).float() for key, part in _PARTS.items()}
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BadInput(f"{found.file}: not a safetensors file: {str(error).splitlines()[0]}") from None
     if not all(each.isfinite().all() for each in vectors.values()):
         raise BadInput(f"{found.file}: the word {text!r} holds NaN or infinity: the training that made it had failed.")
     return Word(text, vectors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -193,9 +193,11 @@ def _read(prompt: str, tokenizer: Any, size: int, words: Mapping[str, int]) -> l
     """A prompt as tokens; those of ``words`` are numbered from ``size`` on."""
     read, place = list[int](), 0
     ends = accumulate(words.values(), initial=size)
-    numbers = {text.lower(): list(range(start, end)) for text, (start, end) in zip(words, pairwise(ends), strict=True)}
-    for found in _standing_alone(words).finditer(prompt) if words else ():
-        read += _plain(prompt[place : found.start()], tokenizer) + numbers[found[0].lower()]
+    numbers = {text: list(range(start, end)) for text, (start, end) in zip(words, pairwise(ends), strict=True)}
+    longest = sorted(words, key=len, reverse=True)
+    for found in _standing_alone(longest).finditer(prompt) if words else ():
+        assert found.lastindex is not None
+        read += _plain(prompt[place : found.start()], tokenizer) + numbers[longest[found.lastindex - 1]]
         place = found.end()
     return read + _plain(prompt[place:], tokenizer)
 
@@ -205,10 +207,9 @@ def _framed(tokens: Sequence[int], tokenizer: Any) -> list[int]:
     return framed + [tokenizer.pad_token_id] * (_TOKENS - len(framed))
 
 
-def _standing_alone(words: Iterable[str]) -> re.Pattern[str]:
-    """Finds any of ``words`` where it is no part of another, the longest first, capitals or not."""
-    longest = sorted(words, key=len, reverse=True)
-    return re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in longest), re.IGNORECASE)
+def _standing_alone(words: Sequence[str]) -> re.Pattern[str]:
+    """Finds any of ``words``, capitals or not, where it is no part of another: that of number n is the n-th group."""
+    return re.compile("|".join(rf"(?<!\w)({re.escape(word)})(?!\w)" for word in words), re.IGNORECASE)
 
 
 def _pooled(encoder: Any, read: Any, tokens: Tensor) -> Tensor:

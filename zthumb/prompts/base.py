@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from foundation.errors import BadInput
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.families.base import Family
+
+
+PIECES = 16
+"""Of a prompt; the denoiser attends to all of them at each step."""
+MOST = 10.0
+_PLAIN = re.compile(r"[A-Za-z0-9 ,]{0,75}")
 
 
 class Malformed(Exception):
@@ -28,10 +37,6 @@ class Parser(ABC):
         """Raise ``Malformed`` if ``text`` cannot be encoded; no model is needed for that."""
 
     @abstractmethod
-    def is_short(self, text: str) -> bool:
-        """Whether ``text`` is certainly encoded as states of the usual length; no model is needed for that."""
-
-    @abstractmethod
     def encode(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
         """Text states (1, tokens, width) and the pooled embedding (1, width), float32.
 
@@ -40,13 +45,26 @@ class Parser(ABC):
 
     @abstractmethod
     def weighted(self, text: str, weight: float) -> str:
-        """A prompt that says ``text``, whatever marks are in it, ``weight`` times; ``ValueError`` where there is no such."""
+        """A prompt that says ``text``, whatever marks are in it, ``weight`` times; ``ValueError`` says why there is none."""
 
     def unread(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> str:  # noqa: ARG002
         """The end of ``text`` that is not read; empty when all of it is."""
         return ""
 
 
-def fits(text: str, room: int = 75) -> bool:
-    """Whether ``text`` is certainly no more than ``room`` tokens: one of them is a byte at least."""
-    return len(text.encode()) <= room
+def is_plain(text: str) -> bool:
+    """Whether ``text`` means the same to every parser and is certainly one piece: no marks, and a token is a letter at least."""
+    return _PLAIN.fullmatch(text) is not None and "BREAK" not in text
+
+
+def check_weight(weight: float, place: int) -> None:
+    """Raise ``Malformed`` for a weight that no text encoder's states stand."""
+    if not 0 <= weight <= MOST:
+        raise Malformed(place, f"a weight is 0 to {MOST:g}, that of brackets in brackets too")
+
+
+def check_pieces(tokens: int, room: int) -> None:
+    """``BadInput`` for a prompt of more tokens than are attended to at once."""
+    pieces = -(-tokens // room)
+    if pieces > PIECES:
+        raise BadInput(f"prompt: {tokens:,} tokens are {pieces} pieces of {room}; {PIECES} are read at most. Shorten it.")

@@ -10,18 +10,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zthumb.prompts.base import Malformed, Parser, fits
+from zthumb.prompts.base import MOST, Malformed, Parser, check_pieces, check_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.families.base import Family
 
-_DEEPEST = 8
-"""Brackets in brackets; each takes the library several times as long to read."""
+_LONGEST, _WORK, _DEEPER = 4000, 300, 4
+"""Characters; and how often a bracket may be looked at, each one deeper so many times as often: about a second's reading."""
 _BRACKET = re.compile(r"\\.|[()]", re.DOTALL)
 _SWAP = re.compile(r"\.swap\s*\(|withLora\s*\(|useLora\s*\(")
-_OPERATOR = re.compile(r"\.(blend|and)\s*\(")
+_OPERATOR = re.compile(r"\.(blend|and|add)\s*\(")
 _SQUEEZED = re.compile(r",(?=\S)")
 
 
@@ -32,23 +32,24 @@ class Compel(Parser):
         """See ``Parser``."""
         _parsed(text)
 
-    def is_short(self, text: str) -> bool:
-        """See ``Parser``."""
-        return fits(text) and _OPERATOR.search(text) is None
-
     def weighted(self, text: str, weight: float) -> str:
         """See ``Parser``."""
-        literal = re.sub(r"([()\\])", r"\\\1", text)
-        return literal if weight == 1 else f"({literal}){weight:.4f}"
+        if re.fullmatch(r"[\w ]+", text) is None:
+            raise ValueError(f"{text!r} has marks in it that prompt_parser compel has no other way to write")
+        return text if weight == 1 else f"({text}){weight:.4f}"
 
     def encode(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
         """See ``Parser``."""
         import torch
 
         conjunction = _parsed(text)
+        read = sum(len(family.read(pipeline, each, words)[0]) for prompt in conjunction.prompts for each in _texts(prompt))
+        check_pieces(read, family.room)
         with torch.no_grad():
             states = [
-                _library(_Reader(tokenizer, number, pipeline, family, words), encoder).build_conditioning_tensor(text)
+                _library(_Reader(tokenizer, number, pipeline, family, words), encoder).build_conditioning_tensor_for_conjunction(
+                    conjunction
+                )[0]
                 for number, (tokenizer, encoder) in enumerate(family.readers(pipeline).values())
             ]
         return torch.cat(states, dim=-1).float(), _pooled(conjunction.prompts[0], pipeline, family, words)
@@ -102,14 +103,38 @@ def _parsed(text: str) -> Any:
         conjunction = PromptParser().parse_conjunction(text)
     except ParseException as error:
         raise Malformed(_as_written(text, error.loc), "the prompt should end here: blend and and are of whole prompts") from None
-    except (PromptParser.ParsingException, ValueError, RecursionError):
+    except (PromptParser.ParsingException, ValueError, RecursionError, ArithmeticError):
         place = operator.start() if operator else 0
         raise Malformed(place, "takes as many numbers as there are prompts before it, each in quotes") from None
     if operator and not _is_operated(conjunction):
         raise Malformed(operator.start(), "blend and and are of whole prompts: nothing may stand before the bracket")
     if not conjunction.prompts:
         raise Malformed(0, "nothing is left to be read but marks")
+    for prompt in conjunction.prompts:
+        _check_weights(prompt, operator.start() if operator else 0)
     return conjunction
+
+
+def _check_weights(prompt: Any, place: int) -> None:
+    from compel.prompt_parser import Blend
+
+    if not isinstance(prompt, Blend):
+        for fragment in prompt.children:
+            check_weight(fragment.weight, place)
+        return
+    if not all(abs(weight) <= MOST for weight in prompt.weights) or abs(sum(prompt.weights)) < 0.01:
+        raise Malformed(place, f"the numbers of a blend are -{MOST:g} to {MOST:g}, and together not 0")
+    for each in prompt.prompts:
+        _check_weights(each, place)
+
+
+def _texts(prompt: Any) -> list[str]:
+    """The words of a prompt without marks, of each that is blended."""
+    from compel.prompt_parser import Blend
+
+    if isinstance(prompt, Blend):
+        return [text for each in prompt.prompts for text in _texts(each)]
+    return [" ".join(fragment.text for fragment in prompt.children)]
 
 
 def _is_operated(conjunction: Any) -> bool:
@@ -119,12 +144,15 @@ def _is_operated(conjunction: Any) -> bool:
 
 
 def _check_brackets(text: str) -> None:
-    open_at: list[int] = []
+    if len(text) > _LONGEST:
+        raise Malformed(_LONGEST, f"prompt_parser compel reads {_LONGEST:,} characters; lpw reads more")
+    open_at, work = list[int](), 0
     for found in _BRACKET.finditer(text):
         if found[0] == "(":
             open_at.append(found.start())
-            if len(open_at) > _DEEPEST:
-                raise Malformed(found.start(), f"more than {_DEEPEST} brackets are open")
+            work += _DEEPER ** (len(open_at) - 1)
+            if work > _WORK:
+                raise Malformed(found.start(), "too many brackets, or brackets in brackets")
         elif found[0] == ")":
             if not open_at:
                 raise Malformed(found.start(), ") closes nothing; write \\) for the bracket itself")
@@ -150,8 +178,7 @@ def _pooled(prompt: Any, pipeline: Any, family: Family, words: Mapping[str, int]
         pairs = zip(prompt.prompts, prompt.weights, strict=True)
         blended: Tensor = sum(_pooled(each, pipeline, family, words) * (weight / total) for each, weight in pairs)
         return blended
-    text = " ".join(fragment.text for fragment in prompt.children)
-    return family.encode_prompts(pipeline, [text], words)[1]
+    return family.encode_prompts(pipeline, _texts(prompt), words)[1]
 
 
 PARSER = Compel()

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zthumb.prompts.base import Malformed, Parser, fits
+from zthumb.prompts.base import PIECES, Malformed, Parser, check_pieces, check_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.families.base import Family
 
-_STEP, _MOST = 1.1, 10.0
+_STEP = 1.1
 _MARK = re.compile(r"\\.|[()\[\]]|\bBREAK\b", re.DOTALL)
 _WEIGHT = re.compile(r":\s*([-+.\d][^:()\[\]]*)$")
 _CLOSING = {")": "(", "]": "["}
@@ -43,12 +43,10 @@ class LongWeighted(Parser):
         """See ``Parser``."""
         parse(text)
 
-    def is_short(self, text: str) -> bool:
-        """See ``Parser``."""
-        return fits(text) and "BREAK" not in text
-
     def weighted(self, text: str, weight: float) -> str:
         """See ``Parser``."""
+        if "BREAK" in text:
+            raise ValueError("prompt_parser lpw has no mark for the word BREAK itself")
         literal = re.sub(r"([()\[\]\\])", r"\\\1", text)
         return literal if weight == 1 else f"({literal}:{weight:g})"
 
@@ -57,10 +55,13 @@ class LongWeighted(Parser):
         import torch
 
         chunks = [chunk for section in parse(text) for chunk in _chunks(section, pipeline, family, words)]
+        check_pieces(len(chunks) * family.room, family.room)
         tokens = torch.stack([family.framed(pipeline, chunk.tokens) for chunk in chunks])
         parts = {part: getattr(pipeline, part) for part in family.text_parts}
         with torch.no_grad():
-            states, pooled = family.encode_tokens(parts, tokens)
+            # One after the other: as much memory as for one.
+            encoded = [family.encode_tokens(parts, each[None]) for each in tokens]
+        states, pooled = (torch.cat(each) for each in zip(*encoded, strict=True))
         weights = torch.ones(states.shape[:2])
         for number, chunk in enumerate(chunks):
             weights[number, 1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
@@ -101,6 +102,8 @@ def parse(text: str) -> list[Section]:
             if open_at:
                 raise Malformed(found.start(), f"BREAK inside brackets, of which that at character {open_at[-1][1] + 1} is open")
             sections.append([])
+            if len(sections) > PIECES:
+                raise Malformed(found.start(), f"more than {PIECES} pieces")
         elif mark in "([":
             add(piece)
             open_at.append((mark, found.start(), len(sections[-1])))
@@ -126,6 +129,8 @@ def _weigh(section: Section, start: int, mark: str, piece: str, end: int) -> Non
     """Let what stands inside a pair of brackets count as it says."""
     told = _WEIGHT.search(piece) if mark == ")" else None
     factor = _number(told, end - len(piece)) if told else _STEP if mark == ")" else 1 / _STEP
+    for fragment in section[start:]:
+        check_weight(fragment.weight * factor, end)
     section[start:] = [Fragment(fragment.text, fragment.weight * factor) for fragment in section[start:]]
 
 
@@ -134,8 +139,7 @@ def _number(told: re.Match[str], offset: int) -> float:
         weight = float(told[1])
     except ValueError:
         raise Malformed(offset + told.start(1), f"{told[1].strip()!r} is no weight; write a number, as in (this:1.2)") from None
-    if not 0 <= weight <= _MOST:
-        raise Malformed(offset + told.start(1), f"a weight is 0 to {_MOST:g}")
+    check_weight(weight, offset + told.start(1))
     return weight
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from zthumb.prompts.base import Parser, fits
+from zthumb.prompts.base import Parser
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,10 +19,6 @@ class Plain(Parser):
     def check(self, text: str) -> None:
         """Every text is one."""
 
-    def is_short(self, text: str) -> bool:  # noqa: ARG002
-        """It always is: the rest is left out."""
-        return True
-
     def encode(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
         """See ``Parser``."""
         return family.encode_prompts(pipeline, [text], words)
@@ -30,13 +26,11 @@ class Plain(Parser):
     def weighted(self, text: str, weight: float) -> str:
         """Nothing counts more than another thing."""
         if weight != 1:
-            raise ValueError("prompt_parser plain knows no weights")
+            raise ValueError("prompt_parser plain knows no weights: take 1, or prompt_parser lpw or compel")
         return text
 
     def unread(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> str:
         """The words after the last that is read."""
-        if not words and fits(text, family.room):
-            return ""
         ends = [len(text)]
         for tokens in family.read(pipeline, text, words):
             if len(tokens) > family.room:

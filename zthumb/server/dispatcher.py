@@ -4,7 +4,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -36,8 +36,8 @@ class Draining(Exception):
 class Painted:
     """The pictures of an order and how they came about: the adapters, seconds, pictures at once, peak bytes.
 
-    ``unread`` is the end of the prompt that was not read. ``tile`` is the edge of the tiles they were decoded in because memory
-    had run out, None where it had not.
+    ``unread`` are the ends of prompts that were not read, by field. ``tile`` is the edge of the tiles they were decoded in
+    because memory had run out, None where it had not.
     """
 
     images: tuple["Image.Image", ...]
@@ -48,7 +48,7 @@ class Painted:
     together: int
     peak_bytes: int
     tile: int | None = None
-    unread: str = ""
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -174,21 +174,32 @@ class Dispatcher:
             started = time.monotonic()
             for ticket in tickets:
                 ticket.began = started
-            try:
-                self._paint(tickets)
+            if self._have_painted(tickets):
+                took = (time.monotonic() - started) / self._cost(tickets)
+                self._seconds_per_cost = 0.7 * self._seconds_per_cost + 0.3 * took
+            elif len(tickets) > 1:
+                # One of them is at fault, and the others are not to suffer for it.
                 for ticket in tickets:
-                    self._tell(ticket.order, ticket.done.result())
-            except BaseException as error:
-                # Kept with the tickets, it would keep every tensor of what it came out of.
-                traceback.clear_frames(error.__traceback__)
+                    if not ticket.done.done():
+                        self._have_painted([ticket])
+            with self._changed:
+                self._at_work = []
+
+    def _have_painted(self, tickets: Sequence[Ticket]) -> bool:
+        """Paint ``tickets``; whether that went well. Each is done with then, but for several of which one is at fault."""
+        try:
+            self._paint(tickets)
+            for ticket in tickets:
+                self._tell(ticket.order, ticket.done.result())
+        except BaseException as error:
+            # Kept with the tickets, it would keep every tensor of what it came out of.
+            traceback.clear_frames(error.__traceback__)
+            if len(tickets) == 1 or isinstance(error, Cancelled):
                 for ticket in tickets:
                     if not ticket.done.done():
                         ticket.done.set_exception(error)
-            else:
-                took = (time.monotonic() - started) / self._cost(tickets)
-                self._seconds_per_cost = 0.7 * self._seconds_per_cost + 0.3 * took
-            with self._changed:
-                self._at_work = []
+            return False
+        return True
 
     def _next(self) -> list[Ticket] | None:
         """The first ticket and those that go with it, or none where there is something else to do; None at the end."""

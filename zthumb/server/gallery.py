@@ -44,6 +44,7 @@ class Gallery:
         return rows
 
     def path(self, image: str) -> Path | None:
-        """The file of the picture of that id."""
+        """The file of the picture of that id; None where there is none, or none any more."""
         row = self._store.image(image)
-        return None if row is None else self._store.folder / row.file
+        path = None if row is None else self._store.folder / row.file
+        return path if path is not None and path.is_file() else None

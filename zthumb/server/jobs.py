@@ -75,7 +75,12 @@ class Jobs:
         """Keep what somebody waited for, as a job that is done, and answer where it is."""
         job = uuid.uuid4().hex
         self._store.add(job, request.model_copy(update={"seed": order.pictures[0].seed}).model_dump(mode="json"))
-        rows = self._keep(job, request, order, painted)
+        try:
+            rows = self._keep(job, request, order, painted)
+        except BaseException:
+            # Left open it would be painted again, for nobody, when the server starts anew.
+            self._store.end(job, "failed", "its pictures could not be kept")
+            raise
         by_path = request.response_format == "path"
         images = [
             GeneratedImage(

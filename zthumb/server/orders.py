@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foundation.errors import BadInput
@@ -11,7 +11,7 @@ from zthumb.adapters.loaded import Lora
 from zthumb.adapters.words import trigger_of
 from zthumb.backends.base import Limits
 from zthumb.painting.painter import Picture
-from zthumb.prompts.base import Malformed
+from zthumb.prompts.base import Malformed, is_plain
 from zthumb.server.schemas import GenerateRequest
 from zthumb.server.settings import Settings
 from zthumb.server.shelf import Shelf
@@ -53,8 +53,9 @@ class Order:
         """Alike for prompts that are told in as many tokens; filling one up would change its picture."""
         first = self.pictures[0]
         texts = [text for text in (first.prompt, first.negative_prompt) if text is not None]
-        parser = prompts.get(first.prompt_parser)
-        return () if all(parser.is_short(text) for text in texts) else tuple(texts)
+        # Adapters may bring words of many tokens.
+        is_usual = first.prompt_parser == "plain" or (not self.loras and all(is_plain(text) for text in texts))
+        return () if is_usual else tuple(texts)
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,11 @@ class Orders:
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
         width, height = request.width or self.resolution, request.height or self.resolution
         parser = request.prompt_parser or self.settings.prompt_parser
-        _check_prompts(parser, request)
         loras = self.shelf.asked(request)
         prompt, triggers, told = _with_triggers(request, parser, loras)
+        _check_prompts(parser, {"prompt": request.prompt, "negative_prompt": request.negative_prompt or ""})
+        # With trigger words before it, it may be another thing.
+        _check_prompts(parser, {"prompt with its trigger words": prompt})
         one = Picture(
             prompt=prompt,
             negative_prompt=request.negative_prompt,
@@ -97,11 +100,10 @@ class Orders:
         return Order(backend, why, pictures, loras, triggers, request.deterministic, cost, warnings)
 
 
-def _check_prompts(parser: str, request: GenerateRequest) -> None:
-    for field in ("prompt", "negative_prompt"):
-        text = getattr(request, field)
+def _check_prompts(parser: str, texts: Mapping[str, str]) -> None:
+    for field, text in texts.items():
         try:
-            prompts.get(parser).check(text or "")
+            prompts.get(parser).check(text)
         except Malformed as error:
             raise BadInput(f"{field}: {error} (prompt_parser {parser}).") from None
 
@@ -118,7 +120,7 @@ def _with_triggers(
             trigger = asked.trigger or trigger_of(lora.path)
             if trigger is None:
                 raise BadInput(f"loras.trigger_weight: {lora.path.name} tells no trigger word; give one as trigger.")
-            if re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", prompt, re.IGNORECASE):
+            if trigger in triggers or re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", prompt, re.IGNORECASE):
                 warnings.append(f"the prompt has the trigger word {trigger!r} already; it was not put before it again.")
                 trigger = None
         triggers.append(trigger)
@@ -134,7 +136,7 @@ def _weighted(parser: str, trigger: str, weight: float) -> str:
     try:
         return prompts.get(parser).weighted(trigger, weight)
     except ValueError as error:
-        raise BadInput(f"loras.trigger_weight: {error}: take 1, or prompt_parser lpw or compel.") from None
+        raise BadInput(f"loras.trigger_weight: {error}.") from None
 
 
 def _within(limits: tuple[float, float], asked: float | None, default: float, field: str, backend: str) -> float:

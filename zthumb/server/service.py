@@ -5,6 +5,7 @@ import base64
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, get_args
 
 from foundation.errors import BadInput
@@ -134,8 +135,8 @@ class Service:
     def warnings(self, order: Order, painted: Painted) -> list[str]:
         """What should be known of the pictures of an order."""
         told = list(order.warnings)
-        if painted.unread:
-            told.append(f"prompt: its end is not read: {painted.unread[:80]!r}. prompt_parser lpw and compel read all of it.")
+        for field, end in painted.unread.items():
+            told.append(f"{field}: its end is not read: {end[:80]!r}. prompt_parser lpw and compel read all of it.")
         if painted.tile is not None:
             told.append(f"memory was short: decoded in tiles of {painted.tile} pixels, which shifts colours a little.")
         return told
@@ -177,7 +178,12 @@ class Service:
     def public(self, told: str) -> str:
         """A message without where on this server's disk its models are."""
         root = self.settings.models_folder.resolve()
-        return told.replace(f"{root}/", "").replace(f"{root}", "models")
+        told = told.replace(f"{root}/", "").replace(f"{root}", "models")
+        for place in self.studio.installed.values():
+            for path in (place.denoiser, place.base):
+                for parent in {path.parent, path.parent.resolve()} - {Path()}:
+                    told = told.replace(f"{parent}/", "")
+        return told
 
     def models(self) -> ModelsAnswer:
         """What is served."""

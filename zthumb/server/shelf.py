@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import BadInput
-from foundation.hashing import hash_file
-from zthumb.adapters import header, words
+from zthumb.adapters import header, reader, words
 from zthumb.adapters.loaded import Lora
 from zthumb.server.schemas import GenerateRequest, LoraRequest
 from zthumb.server.settings import Settings
@@ -16,8 +15,7 @@ _BY_CONTENT, _DIGITS = "sha256:", 8
 @dataclass(frozen=True)
 class _Version:
     path: Path
-    size: int
-    changed_ns: int
+    states: tuple[tuple[int, int], ...]
 
 
 class Shelf:
@@ -69,25 +67,34 @@ class Shelf:
         if asked.id not in self.ids():
             raise BadInput(f"loras.id: no adapter is called {asked.id!r}; GET /models lists those there are.")
         folder = self._root / "lora" / asked.id
-        own = folder / f"{asked.id}.safetensors"
-        return Lora(self._inside(str(own if own.exists() else folder), "loras.id"), self._weight(asked.weight))
+        own, inside = folder / f"{asked.id}.safetensors", [path for path in self._paths() if path.parent == folder]
+        # The one of its folder's name, that of a layout that names it otherwise, or the only one.
+        chosen = own if own.exists() else inside[0] if len(inside) == 1 else folder
+        return Lora(self._inside(str(chosen), "loras.id"), self._weight(asked.weight))
 
     def _of_content(self, ref: str) -> Path:
         digits = ref.removeprefix(_BY_CONTENT).lower()
         if not ref.startswith(_BY_CONTENT) or len(digits) < _DIGITS or not set(digits) <= set("0123456789abcdef"):
             raise BadInput(f"loras.ref: {ref!r} is not sha256: and at least {_DIGITS} digits of a file's hash.")
-        found = [path for path in self._paths() if self._hash(path).startswith(digits)]
+        found = [path for path in self._paths() if (self._hash(path) or "").startswith(digits)]
         if not found:
             raise BadInput(f"loras.ref: no adapter here has a hash that begins with {digits}.")
         if len({self._hash(path) for path in found}) > 1:
             raise BadInput(f"loras.ref: several adapters have a hash that begins with {digits}; give more digits.")
         return self._inside(str(sorted(found)[0]), "loras.ref")
 
-    def _hash(self, path: Path) -> str:
-        state = path.stat()
-        version = _Version(path, state.st_size, state.st_mtime_ns)
+    def _hash(self, path: Path) -> str | None:
+        """What answers tell of an adapter; None of a file that is none."""
+        try:
+            return self._known_hash(path)
+        except BadInput:
+            return None
+
+    def _known_hash(self, path: Path) -> str:
+        states = [each.stat() for each in reader.files(path)]
+        version = _Version(path, tuple((state.st_size, state.st_mtime_ns) for state in states))
         if version not in self._hashes:
-            self._hashes[version] = hash_file(path)
+            self._hashes[version] = reader.hash_of(path)
         return self._hashes[version]
 
     def _weight(self, asked: float | None) -> float:
@@ -105,9 +112,8 @@ class Shelf:
             raise BadInput(f"{field}: {path!r} lies outside the models folder; give a path inside it.")
         if not there:
             raise BadInput(f"{field}: nothing is at {path!r}; GET /models lists the adapters there are.")
-        # Of a folder the file in it, which may be a link of its own, and so may that of its words.
+        # Of a folder the file in it, which may be a link of its own, and so may those that belong to it.
         file = header.read(there[0]).file.resolve()
-        told = words.beside(file)
-        if not all(each.resolve().is_relative_to(self._root) for each in (file, told) if each is not None):
+        if not all(each.resolve().is_relative_to(self._root) for each in reader.files(file)):
             raise BadInput(f"{field}: {path!r} leads out of the models folder; give a path inside it.")
         return file

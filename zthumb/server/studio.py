@@ -4,7 +4,7 @@ import gc
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -151,6 +151,8 @@ def _installed(settings: Settings) -> dict[str, Place]:
         place = backends.get(name).find(Path(settings.model), Path(own) if own else None)
         if place is not None:
             found[name] = place
+        elif own:
+            raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: nothing that variant {name} can run is at {own}.")
     return found
 
 
@@ -158,7 +160,7 @@ def _installed(settings: Settings) -> dict[str, Place]:
 class _Done:
     images: list["Image.Image"]
     applied: Applied
-    unread: tuple[str, ...]
+    unread: tuple[Mapping[str, str], ...]
     lora_s: float
     generate_s: float
     together: int
@@ -172,8 +174,15 @@ def _under_adapters(backend: BaseBackend, tickets: Sequence[Ticket], together: i
     with backend.under(tickets[0].order.loras) as applied:
         ready = time.monotonic()
         images = _painted(backend, tickets, applied.words, together, tile)
-        unread = tuple(backend.unread(ticket.order.pictures[0], applied.words) for ticket in tickets)
+        unread = tuple(_unread(backend, ticket.order.pictures[0], applied.words) for ticket in tickets)
     return _Done(images, applied, unread, ready - started, time.monotonic() - ready, min(len(images), together), tile)
+
+
+def _unread(backend: BaseBackend, picture: Picture, words: Mapping[str, int]) -> dict[str, str]:
+    """The ends of both prompts that are not read, by the field of the request."""
+    told = {"prompt": picture, "negative_prompt": replace(picture, prompt=picture.negative_prompt or "")}
+    found = {field: backend.unread(each, words) for field, each in told.items()}
+    return {field: end for field, end in found.items() if end}
 
 
 def _painted(

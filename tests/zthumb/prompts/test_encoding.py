@@ -7,11 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foundation.errors import BadInput
 from tests.conftest import MINIATURE
 from zthumb import families, prompts
 from zthumb.adapters.vocabulary import knowing
 from zthumb.adapters.words import Word
-from zthumb.prompts.base import Malformed
+from zthumb.prompts.base import Malformed, is_plain
 
 SDXL = families.get("sdxl")
 STAR, LONG = "a photo of a red star on a blue background", "a photo of a red star, " * 20 + "on a blue background"
@@ -112,7 +113,13 @@ def test_words_of_adapters_are_read_by_all(name: str, text: str, pipeline: Any) 
         ('("x","y").blend(1,1) and more', 22, "should end here"),
         ("a cat.swap(dog)", 6, "swap is not supported"),
         ("()", 1, "nothing is left"),
-        ("(" * 9 + "a" + ")" * 9, 9, "more than 8 brackets"),
+        ("(" * 9 + "a" + ")" * 9, 5, "too many brackets"),
+        ("((((a)))) " * 60, 34, "too many brackets"),
+        ("a " * 3000, 4001, "reads 4,000 characters"),
+        ("(a)99999999999999999999", 1, "a weight is 0 to 10"),
+        ("'a'+" + "+" * 500, 1, "a weight is 0 to 10"),
+        ('("a","b").blend(1,-1)', 10, "together not 0"),
+        ('("a","b").blend(1,99)', 10, "the numbers of a blend"),
     ],
 )
 def test_what_compel_cannot_read_is_told_with_its_place(text: str, position: int, reason: str) -> None:
@@ -134,3 +141,26 @@ def _refused_at(text: str) -> int | None:
     except Malformed as error:
         return error.position
     return None
+
+
+def test_a_prompt_of_too_many_pieces_is_refused(pipeline: Any) -> None:
+    with pytest.raises(BadInput, match="16 are read at most"):
+        _encoded("lpw", "word " * 1300, pipeline)
+    with pytest.raises(Malformed, match="more than 16 pieces"):
+        prompts.get("lpw").check("a BREAK " * 20)
+
+
+def test_a_word_is_known_by_whatever_letters_are_the_same(pipeline: Any) -> None:
+    # A long s is the same letter to a pattern that takes no notice of capitals, and not to lower().
+    numbers = SDXL.read(pipeline, "a \u017fks dog", {"sks": 2})
+    assert [number for number in numbers[0] if number >= 1214] == [1214, 1215]
+
+
+@pytest.mark.parametrize("text", ["a star", "A1 sauce, a photo"])
+def test_what_is_plain_to_all(text: str) -> None:
+    assert is_plain(text)
+
+
+@pytest.mark.parametrize("text", ["a (star", "a+", "BREAK", "x" * 76, "\U0001d160" * 18, "a.add"])
+def test_what_may_not_be_plain_to_all(text: str) -> None:
+    assert not is_plain(text)

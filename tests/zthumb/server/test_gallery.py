@@ -49,6 +49,15 @@ def test_what_cannot_be_kept_is_told(client: TestClient, monkeypatch: pytest.Mon
     answer = client.post("/generate", json={**STAR, "response_format": "url"})
     assert answer.status_code == 500
     assert answer.json()["detail"] == "a picture was made and cannot be kept: No space left on device."
+    # And nothing is left to be painted again when the server starts anew.
+    assert client.app.state.store.open_jobs() == []
+
+
+def test_a_picture_whose_file_is_gone_is_not_known(client: TestClient) -> None:
+    told = client.post("/generate", json={**STAR, "batch": 1, "response_format": "url"}).json()
+    name = told["images"][0]["url"].rpartition("/")[2]
+    client.app.state.jobs.gallery.path(name).unlink()
+    assert client.get(f"/images/{name}").status_code == 404
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The variant in few bits, over HTTP: it paints what the whole one paints, takes adapters, and says what it is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,17 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from foundation.errors import BadInput
+from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
 from training.mini_base import geometry
 from zthumb import families
+from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.layouts import save_kohya
 from zthumb.gguf.write import write
 from zthumb.painting.painter import Painter
+from zthumb.server.app import create_app
 
 pytestmark = pytest.mark.slow
 
@@ -76,3 +82,31 @@ def test_one_that_is_not_here_is_an_error_that_says_how_to_get_it(client: TestCl
     answer = client.post("/generate", json={"prompt": "x", "variant": "ggfu"})
     assert answer.status_code == 422
     assert "none is called 'ggfu'" in answer.text
+
+
+def test_a_dora_is_refused_and_leaves_no_trace(with_gguf: TestClient, models: Path) -> None:
+    before = pixels(with_gguf.post("/generate", json=FEW_BITS))
+    layers = {
+        path: each for path, each in random_adapter(MINIATURE).layers.items() if path.startswith("unet.") and each.up.dim() == 2
+    }
+    dora = Adapter({path: replace(each, magnitude=torch.ones(each.up.shape[0])) for path, each in list(layers.items())[:2]})
+    (models / "lora" / "dora").mkdir()
+    save_kohya(dora, models / "lora" / "dora" / "dora.safetensors", 1, {"ss_v2": "False"})
+    answer = with_gguf.post("/generate", json={**FEW_BITS, "loras": [{"id": "dora"}]})
+    assert answer.status_code == 422
+    assert "take variant full" in answer.text
+    assert np.array_equal(pixels(with_gguf.post("/generate", json=FEW_BITS)), before)
+
+
+def test_a_bad_file_is_told_without_where_it_lies(tmp_path: Path, models: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "x.gguf").write_bytes(b"no")
+    with started(settings(models, gguf_model=str(tmp_path / "secret" / "x.gguf"))) as client:
+        answer = client.post("/generate", json=FEW_BITS)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("x.gguf: not a GGUF file")
+
+
+def test_a_file_that_was_named_and_is_not_there_is_an_error_at_once(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="ZTHUMB_GGUF_MODEL"):
+        create_app(settings(models, gguf_model=str(tmp_path / "gone.gguf")))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
@@ -78,6 +78,19 @@ def client(models: Path) -> Iterator[TestClient]:
     for name, change in changes.items():
         (lora / name).mkdir()
         (lora / name / f"{name}.safetensors").write_bytes(_strong(models, change))
+    emb = {
+        "word-of-no-shape": {name: torch.tensor(1.0) for name in ("clip_l", "clip_g")},
+        "word-of-one-encoder": {"clip_l": torch.ones(1, 128)},
+    }
+    files = {name: save(tensors) for name, tensors in emb.items()}
+    files["word-that-is-not-there"] = _header({name: _tensor([20_000_000, 128], 0, 4) for name in ("clip_l", "clip_g")}, b"0000")
+    files["word-of-no-type"] = _header(
+        {name: {**_tensor([1, 128], 0, 512), "dtype": "X9"} for name in ("clip_l", "clip_g")}, b"0" * 512
+    )
+    for name, data in files.items():
+        (lora / name).mkdir()
+        (lora / name / f"{name}.safetensors").write_bytes(_strong(models, lambda tensors: tensors))
+        (lora / name / f"{name}_emb.safetensors").write_bytes(data)
     (lora / "device").mkdir()
     (lora / "device" / "device.safetensors").symlink_to("/dev/zero")
     (lora / "pipe").mkdir()
@@ -98,6 +111,10 @@ REASONS = {
     "stranger": "for another base",
     "zero": "changes nothing",
     "rank-zero": "",
+    "word-of-no-shape": "a word for another base",
+    "word-of-one-encoder": "one for each text encoder",
+    "word-that-is-not-there": "",
+    "word-of-no-type": "",
     "device": "",
     "pipe": "",
     "folder": "",

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from foundation.errors import BadInput
+from foundation.errors import BadInput, StageFailed
 from tests.zthumb.server.conftest import pixels, settings, started
+from zthumb.prompts import lpw
 
 LONG = "a photo of a red star, " * 20 + "on a blue background"
 
@@ -74,3 +76,25 @@ def test_a_servers_own_parser_is_a_setting(models: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PROMPT_PARSER", "lwp")
     with pytest.raises((ValidationError, BadInput), match="lpw"):
         settings(models)
+
+
+def test_what_one_asks_wrongly_is_no_fault_of_those_beside_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = lpw.PARSER.encode
+
+    def fails(text: str, *others: Any) -> Any:
+        if text == "boom":
+            raise StageFailed("a fault in one prompt")
+        return encode(text, *others)
+
+    alone = _made(client, prompt="a red star", prompt_parser="lpw")
+    monkeypatch.setattr(type(lpw.PARSER), "encode", lambda _, text, *others: fails(text, *others))
+    asked = [{"prompt": prompt, "prompt_parser": "lpw", "seed": 3, "steps": 4} for prompt in ("a", "boom", "a red star", "b")]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = list(pool.map(lambda request: client.post("/generate", json=request), asked))
+    assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
+    assert np.abs(pixels(answers[2]).astype(int) - alone.astype(int)).max() <= 2
+
+
+def test_the_end_of_a_negative_prompt_that_is_not_read_is_told_too(client: TestClient) -> None:
+    told = client.post("/generate", json={"prompt": "x", "negative_prompt": LONG, "steps": 1}).json()
+    assert told["warnings"][0].startswith("negative_prompt: its end is not read")

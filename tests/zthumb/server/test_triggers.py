@@ -57,7 +57,8 @@ def test_a_trigger_word_is_put_before_the_prompt_only_if_asked_for(client: TestC
 def test_it_is_weighted_in_the_parsers_own_marks(client: TestClient) -> None:
     asked = {"id": "told", "trigger_weight": 1.3}
     assert _asked(client, asked, prompt_parser="lpw")["prompt"] == r"(z \(badge\):1.3), a star"
-    assert _asked(client, asked, prompt_parser="compel")["prompt"] == r"(z \(badge\))1.3000, a star"
+    given = {**asked, "trigger": "zbadge"}
+    assert _asked(client, given, prompt_parser="compel")["prompt"] == "(zbadge)1.3000, a star"
     refused = client.post("/generate", json={"prompt": "x", "loras": [asked]})
     assert refused.status_code == 422
     assert "prompt_parser plain knows no weights" in refused.text
@@ -100,3 +101,25 @@ def test_an_adapter_is_named_in_one_way(client: TestClient) -> None:
     answer = client.post("/generate", json={"prompt": "x", "loras": [{"id": "told", "ref": "sha256:00000000"}]})
     assert answer.status_code == 422
     assert "one of its id, its path and a ref" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("trigger", "parser", "prompt", "reason"),
+    [
+        ("c++", "compel", "x", "has marks in it"),
+        ("give me a BREAK", "lpw", "x", "has no mark for the word BREAK"),
+        ("zbadge", "compel", '("a","b").blend(1,1)', "prompt with its trigger words: at character"),
+    ],
+)
+def test_a_trigger_word_that_no_prompt_can_say_is_refused(
+    client: TestClient, trigger: str, parser: str, prompt: str, reason: str
+) -> None:
+    asked = {"id": "silent", "trigger": trigger, "trigger_weight": 1.2 if parser == "lpw" else 1}
+    answer = client.post("/generate", json={"prompt": prompt, "loras": [asked], "prompt_parser": parser})
+    assert answer.status_code == 422
+    assert reason in answer.text
+
+
+def test_two_adapters_of_one_trigger_word_say_it_once(client: TestClient) -> None:
+    both = [{"id": name, "trigger": "mxcat", "trigger_weight": 1} for name in ("silent", "told")]
+    assert _asked(client, *both)["prompt"] == "mxcat, a star"
