@@ -110,7 +110,7 @@ class AppliedLora(BaseModel):
 
     path: str
     weight: float
-    sha256: str
+    sha256: str = Field(description="of its file; where others beside it are read, as its words, one over the hashes of all")
     trigger: str | None = Field(default=None, description="the trigger word that was put before the prompt")
 
 

@@ -65,8 +65,10 @@ def test_it_is_listed_and_auto_prefers_the_full_one(with_turbo: TestClient) -> N
     assert with_turbo.post("/generate", json={**STAR, "variant": "auto", "steps": 1}).json()["meta"]["variant"] == "full"
 
 
-def test_without_a_base_for_it_that_is_said(models: Path, tmp_path: Path) -> None:
-    with started(settings(models, turbo_model=str(tmp_path / "gone"))) as client:
+def test_without_a_base_for_it_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mini-sdxl").symlink_to(MINIATURE)
+    with started(settings(tmp_path / "models")) as client:
         answer = client.post("/generate", json=STAR)
     assert answer.status_code == 422
     assert "no base for turbo is here; there are full" in answer.json()["detail"]
