@@ -84,19 +84,12 @@ def read(found: Header, base: Skeleton) -> tuple[Word, ...]:
     words = [_word(found, text, names, base) for text, names in sorted(bundled.items())]
     if file := beside(found.file):
         other = header.read(file)
-        _check_shapes(other, file.name, {name: name for name in other.shapes}, base)
-        words.append(_word(other, _called(other), {name: name for name in other.shapes}, base))
+        words.append(_word(other, other.metadata.get(_WORD, ""), {name: name for name in other.shapes}, base))
     return tuple(words)
 
 
-def _called(found: Header) -> str:
-    """The word as the file names it, or as diffusers' trainers write it where they tell of none."""
-    count = next(iter(found.shapes.values()), (0,))[0]
-    return found.metadata.get(_WORD) or "".join(f"<s{number}>" for number in range(count))
-
-
 def _check_shapes(found: Header, text: str, names: Mapping[str, str], base: Skeleton) -> None:
-    if set(names) != set(_PARTS) or not text.strip() or len(text) > _LONGEST:
+    if set(names) != set(_PARTS) or len(text) > _LONGEST:
         told = ", ".join(sorted(names.values())[:4])
         raise BadInput(f"{found.file}: a word with {told}; expected {' and '.join(_PARTS)}, one for each text encoder.")
     for key, part in _PARTS.items():
@@ -109,6 +102,7 @@ def _check_shapes(found: Header, text: str, names: Mapping[str, str], base: Skel
 
 
 def _word(found: Header, text: str, names: Mapping[str, str], base: Skeleton) -> Word:
+    """A word by the ``names`` of its tensors; one without a ``text`` is called as diffusers' trainers do."""
     from safetensors import SafetensorError, safe_open
 
     _check_shapes(found, text, names, base)
@@ -119,4 +113,5 @@ def _word(found: Header, text: str, names: Mapping[str, str], base: Skeleton) ->
         raise BadInput(f"{found.file}: not a safetensors file: {str(error).splitlines()[0]}") from None
     if not all(each.isfinite().all() for each in vectors.values()):
         raise BadInput(f"{found.file}: the word {text!r} holds NaN or infinity: the training that made it had failed.")
-    return Word(text, vectors)
+    count = len(next(iter(vectors.values())))
+    return Word(text.strip() or "".join(f"<s{number}>" for number in range(count)), vectors)

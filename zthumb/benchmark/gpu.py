@@ -18,11 +18,10 @@ from foundation.files import write_json
 from foundation.manifest import package_versions
 from zthumb import families
 from zthumb.benchmark.served import Client, server
+from zthumb.memory import room
 from zthumb.sources.offline import stay_offline
 
 if TYPE_CHECKING:
-    import torch
-
     from zthumb.families.base import Family
 
 OUT = Path("outputs/bench/gpu_serve.json")
@@ -110,7 +109,7 @@ def _plain(base: Path, size: int, steps: int, pictures: int, rounds: int) -> Row
             loaded(PROMPT, width=size, height=size, num_inference_steps=steps, generator=generator)
 
     paint()
-    return Row("plain diffusers", round(pictures / _seconds(paint, rounds), 3), _peak_bytes(device))
+    return Row("plain diffusers", round(pictures / _seconds(paint, rounds), 3), room.peak(device))
 
 
 def _served(base: Path, models: Path, size: int, steps: int, pictures: int, rounds: int, settings: dict[str, str]) -> Row:
@@ -139,16 +138,6 @@ def _seconds(work: Any, rounds: int) -> float:
         work()
         times.append(time.perf_counter() - started)
     return sorted(times)[len(times) // 2]
-
-
-def _peak_bytes(device: torch.device) -> int:
-    import resource
-
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -46,6 +46,17 @@ def free(device: torch.device) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
+def peak(device: torch.device) -> int:
+    """The most bytes that were in use on ``device``, or by this process where that is a CPU."""
+    import resource
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def is_short(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on whichever device."""
     from accelerate.utils.memory import should_reduce_batch_size

@@ -133,10 +133,10 @@ class Painter:
 
     def _filled_up(self, states: Tensor, length: int) -> Tensor:
         """States (1, tokens, width) made ``length`` tokens long by pieces that say nothing."""
-        while states.shape[1] < length:
-            nothing, _ = self._family.encode_prompts(self._pipeline, [""])
-            states = torch.cat([states, nothing], dim=1)
-        return states
+        if states.shape[1] == length:
+            return states
+        nothing, _ = self._family.encode_prompts(self._pipeline, [""])
+        return torch.cat([states, *[nothing] * ((length - states.shape[1]) // nothing.shape[1])], dim=1)
 
     def sketch(self, latents: Tensor) -> Image.Image:
         """What latents (1, channels, h, w) look like, noise and all, as a picture of h × w pixels; it may be asked any time."""

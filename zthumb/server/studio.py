@@ -1,7 +1,6 @@
 """The one place where pictures are made: the backends there are, which of them an order goes to, and how tickets are painted."""
 
 import gc
-import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -108,7 +107,7 @@ class Studio:
                     generate_s=done.generate_s,
                     together=done.together,
                     tile=done.tile,
-                    peak_bytes=self._peak_bytes(),
+                    peak_bytes=room.peak(self._device),
                 )
             )
 
@@ -136,11 +135,6 @@ class Studio:
     def _element(self) -> int:
         asked = self.settings.precision
         return 4 if asked == "fp32" or (asked == "auto" and self._device.type == "cpu") else 2
-
-    def _peak_bytes(self) -> int:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _installed(settings: Settings) -> dict[str, Place]:
