@@ -58,6 +58,10 @@ class Jobs:
 
     def add(self, request: GenerateRequest) -> JobAnswer:
         """Accept a job; ``BadInput`` or ``QueueFull`` if that cannot be."""
+        if "response_format" in request.model_fields_set and request.response_format != "url":
+            raise BadInput(
+                f"response_format: {request.response_format} is for POST /generate; a job tells the url of each picture."
+            )
         # Drawn now, so that a job that is run again after a crash is the same.
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
         request = request.model_copy(update={"seed": seed})

@@ -39,6 +39,8 @@ class LoraRequest(BaseModel):
     def _is_named_once(self) -> Self:
         if sum(name is not None for name in (self.id, self.path, self.ref)) != 1:
             raise ValueError("name an adapter by one of its id, its path and a ref")
+        if self.trigger is not None and not self.trigger_weight:
+            raise ValueError("a trigger is given and counts nothing: give trigger_weight as well, as 1")
         return self
 
 
@@ -83,7 +85,8 @@ class GenerateRequest(BaseModel):
     )
     output_format: OutputFormat = "png"
     response_format: Literal["b64_json", "url", "path"] = Field(
-        default="b64_json", description="the picture itself, or where it is kept: an address or a path of this server"
+        default="b64_json",
+        description="the picture itself, or where it is kept: an address or a path of this server; a job tells addresses alone",
     )
     lora_path: str | None = Field(default=None, max_length=1000, description="an adapter inside the models folder")
     lora_scale: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")

@@ -98,10 +98,9 @@ def test_examples_are_what_they_are_examples_of(small: TestClient) -> None:
 
     described = small.get("/openapi.json").json()
     count = 0
-    for name, part in described["components"]["schemas"].items():
+    for part in described["components"]["schemas"].values():
         validator = jsonschema_rs.validator_for({**part, "components": described["components"]})
         for example in part.get("examples", []):
             validator.validate(json.loads(json.dumps(example)))
             count += 1
-        assert name
     assert count > 12

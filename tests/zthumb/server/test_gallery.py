@@ -82,4 +82,9 @@ def test_a_job_shows_what_it_looks_like_so_far(client: TestClient) -> None:
 
 def test_what_is_written_stays_in_the_data_folder(client: TestClient) -> None:
     told = client.post("/generate", json={**STAR, "batch": 1, "response_format": "path"}).json()
-    assert f"{os.sep}images{os.sep}" in str(Path(told["images"][0]["path"]))
+    assert Path(told["images"][0]["path"]).is_relative_to(client.app.state.store.folder)
+
+
+def test_a_job_tells_addresses_and_refuses_another_form(client: TestClient) -> None:
+    answers = [client.post("/jobs", json={**STAR, "response_format": form}).status_code for form in ("url", "path", "b64_json")]
+    assert answers == [202, 422, 422]

@@ -120,6 +120,12 @@ def test_a_trigger_word_that_no_prompt_can_say_is_refused(
     assert reason in answer.text
 
 
+def test_a_trigger_that_would_count_nothing_is_refused(client: TestClient) -> None:
+    answer = client.post("/generate", json={"prompt": "x", "loras": [{"id": "silent", "trigger": "mxcat"}]})
+    assert answer.status_code == 422
+    assert "give trigger_weight as well" in answer.text
+
+
 def test_two_adapters_of_one_trigger_word_say_it_once(client: TestClient) -> None:
     both = [{"id": name, "trigger": "mxcat", "trigger_weight": 1} for name in ("silent", "told")]
     assert _asked(client, *both)["prompt"] == "mxcat, a star"
