@@ -1,8 +1,13 @@
-"""``python -m evaluation``."""
+"""``python -m evaluation``, ``python -m evaluation compare A B``, ``python -m evaluation render RUN``."""
 
 import sys
 
-from evaluation.main import main
+from evaluation import compare, main, render
+
+_COMMANDS = {"compare": compare.main, "render": render.main}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in _COMMANDS:
+        sys.exit(_COMMANDS[arguments[0]](arguments[1:]))
+    sys.exit(main.main(arguments))

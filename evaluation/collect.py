@@ -1,125 +1,121 @@
-"""Asking the server for every sample and measuring what comes back."""
+"""Asking the server for every sample that is not there yet: several requests in flight, every answer kept at once."""
 
 import hashlib
 import io
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from evaluation.client import Client
-from evaluation.distances import pixel_distance
-from evaluation.protocol import Protocol, Sample
-from evaluation.results import IMAGES, SAMPLES, SampleResult
+from evaluation.extractors.base import Pixels
+from evaluation.protocol import Ask, Plan, Protocol, Sample
+from evaluation.results import IMAGES, SAMPLES, SampleResult, line, read_samples, write_samples
 from foundation.errors import StageFailed
-from foundation.files import whole_file, write_text
+from foundation.files import whole_file
 
 
-def collect(client: Client, protocol: Protocol, wanted: Sequence[Sample], lora_path: str, folder: Path) -> list[SampleResult]:
-    """Ask for each sample that ``folder`` does not hold yet, keep its picture there and return what was measured of all.
+class Collector:
+    """Collects into ``folder``, which a killed evaluation leaves behind and the next one goes on from.
 
-    A sample that fails is a record and not an exit: the report says how many of how many there are, and the next call asks again.
+    ``paths``: an adapter's name → its path as the server takes it.
     """
-    done = _recorded(folder)
-    bar = tqdm(total=len(wanted), desc="evaluate", unit="picture")
-    for _, group in groupby(wanted, key=lambda sample: (sample.stratum, sample.prompt, sample.seed)):
-        ordered = sorted(group, key=lambda sample: sample.lora_scale != 0)
-        for sample in ordered:
-            if sample not in done:
-                base = done.get(ordered[0])
-                done[sample] = _one(client, protocol, sample, lora_path, folder, base)
-                _record(folder, done[sample])
-            bar.update()
-    bar.close()
-    found = [done[sample] for sample in wanted]
-    write_text(folder / SAMPLES, "".join(_line(result) for result in found))
-    return found
 
+    def __init__(self, client: Client, protocol: Protocol, paths: Mapping[str, str], folder: Path, in_flight: int) -> None:
+        self._client, self._protocol, self._paths, self._folder, self._in_flight = client, protocol, paths, folder, in_flight
 
-def _recorded(folder: Path) -> dict[Sample, SampleResult]:
-    """What a killed evaluation had measured; the last line may be cut off, and what failed is asked again."""
-    path = folder / SAMPLES
-    if not path.exists():
-        return {}
-    found = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    def collect(self, plan: Plan) -> list[SampleResult]:
+        """Every sample of ``plan``, in its order. One that fails is a record and no exit, and is asked for again next time."""
+        done = {result.sample: result for result in read_samples(self._folder) if result.status == "ok"}
+        if any(_missing(asks, done) for asks in plan.asks.values()):
+            # What shows that nothing has stuck must come after everything else, of this server too.
+            done = {sample: result for sample, result in done.items() if sample.phase != "end"}
+        with tqdm(total=len(plan.samples), initial=len(done), desc="evaluate", unit="picture") as bar:
+            for phase, asks in plan.asks.items():
+                workers = self._in_flight if phase == "sweep" else 1
+                for results in self._asked(_missing(asks, done), workers):
+                    done |= {result.sample: result for result in results}
+                    bar.update(len(results))
+        found = [done[sample] for sample in plan.samples]
+        write_samples(self._folder, found)
+        return found
+
+    def _asked(self, asks: Sequence[Ask], workers: int) -> Iterator[list[SampleResult]]:
+        with ThreadPoolExecutor(workers) as pool:
+            futures: list[Future[list[SampleResult]]] = [pool.submit(self._one, ask) for ask in asks]
+            try:
+                for future in as_completed(futures):
+                    self._record(results := future.result())
+                    yield results
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _one(self, ask: Ask) -> list[SampleResult]:
         try:
-            result = SampleResult.model_validate_json(line)
-        except ValidationError:
-            continue
-        if result.distance is not None:
-            found[Sample(result.stratum, result.prompt, result.seed, result.lora_scale)] = result
-    return found
+            answer = self._client.generate(self._request(ask))
+        except StageFailed as error:
+            return [SampleResult(**asdict(sample), status="failed", error=str(error)) for sample in ask.samples]
+        return [
+            self._kept(sample, picture, answer.adapter_sha256, answer.together)
+            for sample, picture in zip(ask.samples, answer.pictures, strict=True)
+        ]
 
-
-def _record(folder: Path, result: SampleResult) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / SAMPLES).open("a", encoding="utf-8") as file:
-        file.write(_line(result))
-
-
-def _line(result: SampleResult) -> str:
-    return json.dumps(result.model_dump(mode="json")) + "\n"
-
-
-def _one(
-    client: Client, protocol: Protocol, sample: Sample, lora_path: str, folder: Path, base: SampleResult | None
-) -> SampleResult:
-    asked: dict[str, Any] = asdict(sample)
-    try:
-        data, meta = client.generate(_request(protocol, sample, lora_path))
-    except StageFailed as error:
-        return SampleResult(**asked, status="failed", error=str(error))
-    name = f"{IMAGES}/{_name(sample)}"
-    with whole_file(folder / name) as temporary:
-        temporary.write_bytes(data)
-    return SampleResult(
-        **asked,
-        status="ok",
-        image=name,
-        sha256=hashlib.sha256(data).hexdigest(),
-        distance=_distance(folder, data, sample, base),
-        adapter_sha256=meta["loras"][0]["sha256"],
-        seconds=meta["timings"]["generate"],
-    )
-
-
-def _distance(folder: Path, data: bytes, sample: Sample, base: SampleResult | None) -> float | None:
-    if sample.lora_scale == 0:
-        return 0.0
-    if base is None or base.image is None:
-        return None
-    return round(pixel_distance(_pixels((folder / base.image).read_bytes()), _pixels(data)), 6)
-
-
-def _pixels(data: bytes) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
-def _request(protocol: Protocol, sample: Sample, lora_path: str) -> dict[str, Any]:
-    return {
-        "prompt": sample.prompt,
-        "seed": sample.seed,
-        "steps": protocol.steps,
-        "cfg": protocol.cfg,
-        "lora_path": lora_path,
-        "lora_scale": sample.lora_scale,
+    def _request(self, ask: Ask) -> dict[str, Any]:
+        how = self._protocol.model_dump(
+            include={"steps", "cfg", "negative_prompt", "width", "height", "scheduler", "variant"}, exclude_none=True
+        )
+        under: dict[str, Any] = {"loras": []}
+        if ask.first.adapter is not None:
+            under = {"lora_path": self._paths[ask.first.adapter], "lora_scale": ask.first.lora_scale}
         # To the last bit, whatever else the server is asked for meanwhile.
-        "deterministic": True,
-    }
+        return {**how, **under, "prompt": ask.first.prompt, "seed": ask.first.seed, "batch": len(ask.samples), "isolated": True}
+
+    def _kept(self, sample: Sample, data: bytes, adapter_sha256: str | None, together: int) -> SampleResult:
+        name = f"{IMAGES}/{file_name(sample)}"
+        with whole_file(self._folder / name) as temporary:
+            temporary.write_bytes(data)
+        return SampleResult(
+            **asdict(sample),
+            status="ok",
+            image=name,
+            sha256=hashlib.sha256(data).hexdigest(),
+            pixels_sha256=hashlib.sha256(pixels(data).tobytes()).hexdigest(),
+            adapter_sha256=adapter_sha256,
+            together=together,
+        )
+
+    def _record(self, results: Sequence[SampleResult]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / SAMPLES).open("a", encoding="utf-8") as file:
+            file.writelines(line(result) for result in results)
 
 
-def _name(sample: Sample) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", sample.prompt.lower()).strip("-")[:60].rstrip("-")
+def pixels(data: bytes) -> Pixels:
+    """A picture file as an array (height, width, 3)."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def file_name(sample: Sample) -> str:
+    """What the picture of ``sample`` is called."""
     # Two long prompts may begin alike.
     mark = hashlib.sha256(sample.prompt.encode()).hexdigest()[:6]
-    return f"{words}-{mark}-seed-{sample.seed}-scale-{sample.lora_scale:g}.png"
+    under = "base" if sample.adapter is None else f"{slug(sample.adapter, 40)}-scale-{sample.lora_scale:g}"
+    when = "" if sample.phase == "sweep" else f"-{sample.phase}"
+    return f"{slug(sample.prompt, 60)}-{mark}-seed-{sample.seed}-{under}{when}.png"
+
+
+def slug(text: str, most: int) -> str:
+    """Text as part of a file's name, of at the ``most`` so many characters."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:most].rstrip("-.")
+
+
+def _missing(asks: Sequence[Ask], done: Mapping[Sample, SampleResult]) -> list[Ask]:
+    return [ask for ask in asks if any(sample not in done for sample in ask.samples)]

@@ -1,107 +1,176 @@
-"""Entry point 5: a served adapter → pictures at every scale, side by side, with figures."""
+"""Entry point 5: adapters → pictures at every scale → gates, figures, a verdict and the reports that show them."""
 
 import argparse
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from evaluation import report
-from evaluation.client import Client, Subject
-from evaluation.collect import collect
-from evaluation.overview import overview
-from evaluation.protocol import VERSION, Protocol, check_trigger_free, read_protocol, samples
-from evaluation.results import OVERVIEW, REPORT, RESULTS, Results, read_results, summarize
+from evaluation import references
+from evaluation.client import Client
+from evaluation.protocol import VERSION, Protocol, check_trigger_free, read_protocol
+from evaluation.references import References
+from evaluation.results import Results, read_results
+from evaluation.server import identity, serving
+from evaluation.task import Task
 from foundation.arguments import run_name
-from foundation.errors import DONE, FAILED, command
-from foundation.files import replace_folder, whole_folder, write_json
-from foundation.hashing import hash_file, hash_files
+from foundation.config import parse
+from foundation.errors import DONE, FAILED, BadInput, command
+from foundation.files import replace_folder, whole_folder
+from foundation.hashing import hash_file, hash_files, hash_value
 from foundation.manifest import Stage
+from foundation.offline import stay_offline
 
 OUT = Path("outputs/lora_eval")
+PROMPTS = Path(__file__).parent / "prompts"
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate one adapter through a running server; exit code 0 done, 1 failed, 2 bad input."""
+    """Evaluate adapters through a server; exit code 0 done, 1 failed, 2 bad input."""
     arguments = _parser().parse_args(argv)
-    protocol = read_protocol(arguments.prompts)  # 1. what to ask
-    check_trigger_free(protocol, arguments.trigger)
-    client = Client(arguments.server)  # 2. whom, about what
-    subject = client.identify(arguments.adapter)
-    stage = Stage("evaluate", _inputs(arguments, subject), _settings(arguments, protocol))
-    target = OUT / arguments.run
-    if not arguments.force and stage.is_up_to_date(target):
-        print(f"evaluate: {target} is up to date")
-    else:
-        _evaluate(client, protocol, arguments, subject, stage)  # 3. ask, measure, render
+    task = _task(arguments)  # 1. what to ask about what
+    target = OUT / task.run
+    with _asked(arguments) as server:  # 2. whom, once it is needed
+        stage = Stage("evaluate", _inputs(task, arguments, server), _settings(task))
+        if not arguments.force and stage.is_up_to_date(target):
+            print(f"evaluate: {target} is up to date")
+        else:
+            _evaluate(task, server.client(), target, stage, arguments)  # 3. ask, measure, judge, render
     results = read_results(target)
-    print(report.headline(results))  # 4. say what was found
-    print(f"evaluate: {target / REPORT}")
+    print(f"evaluate: {results.answered} of {results.asked} pictures; {results.verdict.sentence}")  # 4. say it
+    print(f"evaluate: {target / 'report.html'}")
     return DONE if results.answered == results.asked else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python scripts/eval_lora_report.py",
-        description="Ask a running server for the same prompts and seeds at several LoRA scales and write a report with the "
-        "pictures side by side to outputs/lora_eval/RUN.",
+        prog="python -m evaluation",
+        description="Ask a server for the same prompts and seeds at several LoRA scales, hold its answers against gates, "
+        "guards and statistics, and write a report with a verdict to outputs/lora_eval/RUN. `python -m evaluation compare A B` "
+        "compares two reports, `python -m evaluation render RUN` writes one's pages again.",
     )
-    parser.add_argument("--server", default="http://127.0.0.1:8000", help="the server's address (default: %(default)s)")
     parser.add_argument(
-        "--adapter", required=True, help="the adapter as lora_path names it to the server, or as a path under models/"
-    )
-    parser.add_argument("--trigger", required=True, help="the concept's trigger word")
-    parser.add_argument(
-        "--prompts",
-        type=Path,
-        default=Path(__file__).parent / "prompts" / "mini.yaml",
-        help="the prompts file (default: the miniature's)",
+        "--adapter",
+        action="append",
+        required=True,
+        metavar="[NAME=]PATH",
+        help="an adapter as lora_path names it to the server; given several times, checkpoints are compared",
     )
     parser.add_argument("--run", type=run_name, required=True, help="the report's name")
+    parser.add_argument("--server", help="the address of a server that runs; by default one is started for MODEL")
+    parser.add_argument("--model", default="models/mini-sdxl", help="what a server of its own serves (default: %(default)s)")
+    parser.add_argument(
+        "--dataset", type=Path, help="the prepared data set: held-out and training pictures, and the trigger word"
+    )
+    parser.add_argument("--references", type=Path, help="a folder of pictures of the concept, where there is no data set")
+    parser.add_argument("--trigger", help="the concept's trigger word (default: the data set's)")
+    parser.add_argument("--prompts", type=Path, default=PROMPTS / "mini.yaml", help="the prompts file (default: the miniature's)")
+    parser.add_argument("--seeds", type=_several(int), help="instead of the file's, with commas between")
+    parser.add_argument("--scales", type=_several(float), help="instead of the file's, with commas between")
+    parser.add_argument(
+        "--extractor", action="append", metavar="NAME[=WEIGHTS]", help="instead of the file's: what pictures are compared by"
+    )
+    parser.add_argument("--in-flight", type=int, default=4, metavar="N", help="requests at once (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="evaluate again even if nothing has changed")
     return parser
 
 
-def _inputs(arguments: argparse.Namespace, subject: Subject) -> dict[str, str]:
-    return {"base": subject.base_sha256, "adapter": subject.adapter_sha256, "prompts": hash_file(arguments.prompts)}
+def _several(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
+    def numbers(text: str) -> tuple[float, ...]:
+        return tuple(kind(part) for part in text.split(","))
+
+    return numbers
 
 
-def _settings(arguments: argparse.Namespace, protocol: Protocol) -> dict[str, object]:
-    return {"adapter": arguments.adapter, "trigger": arguments.trigger, **protocol.model_dump(mode="json")}
+def _task(arguments: argparse.Namespace) -> Task:
+    protocol = _overridden(read_protocol(arguments.prompts), arguments)
+    if arguments.dataset and arguments.references:
+        raise BadInput("--references: give either a data set or a folder of pictures.")
+    known = References()
+    if arguments.dataset:
+        known = references.of_dataset(arguments.dataset)
+    elif arguments.references:
+        known = references.of_folder(arguments.references)
+    trigger = arguments.trigger or known.trigger
+    if not trigger:
+        raise BadInput("--trigger: name the concept's trigger word, or a --dataset that does.")
+    check_trigger_free(protocol, trigger)
+    return Task(arguments.run, protocol, hash_file(arguments.prompts), trigger, known, _named(arguments.adapter))
 
 
-def _evaluate(client: Client, protocol: Protocol, arguments: argparse.Namespace, subject: Subject, stage: Stage) -> None:
+def _overridden(protocol: Protocol, arguments: argparse.Namespace) -> Protocol:
+    given = {"seeds": arguments.seeds, "scales": arguments.scales, "extractors": arguments.extractor}
+    values = protocol.model_dump() | {name: tuple(value) for name, value in given.items() if value}
+    return parse(Protocol, values, "the command line")
+
+
+def _named(adapters: Sequence[str]) -> dict[str, str]:
+    """Name → path; without a name an adapter is called as its file is."""
+    named: dict[str, str] = {}
+    for given in adapters:
+        name, _, path = given.rpartition("=")
+        name = name or Path(path).stem
+        if name in named:
+            raise BadInput(f"--adapter {given}: two are called {name!r}; name them, as in NAME={path}.")
+        named[name] = path
+    return named
+
+
+class _Server:
+    """A server that is begun when it is first asked."""
+
+    def __init__(self, stack: contextlib.ExitStack, arguments: argparse.Namespace) -> None:
+        self._stack, self._arguments = stack, arguments
+        self._client: Client | None = Client(arguments.server, arguments.in_flight) if arguments.server else None
+
+    def client(self) -> Client:
+        """To ask it by."""
+        if self._client is None:
+            self._client = self._stack.enter_context(serving(self._arguments.model, self._arguments.in_flight))
+        return self._client
+
+
+@contextlib.contextmanager
+def _asked(arguments: argparse.Namespace) -> Iterator[_Server]:
+    with contextlib.ExitStack() as stack:
+        yield _Server(stack, arguments)
+
+
+def _inputs(task: Task, arguments: argparse.Namespace, server: _Server) -> dict[str, str]:
+    """What the results depend on. Of a server that runs it is told by the server, else it is read from the files."""
+    told = {"prompts": task.prompts_sha256, "references": task.references.sha256}
+    if arguments.server:
+        client, variant = server.client(), task.protocol.variant
+        told |= {name: client.identify(path, variant) for name, path in task.adapters.items()}
+        return {"base": client.base().sha256, **told}
+    for name, path in task.adapters.items():
+        if not Path(path).exists():
+            raise BadInput(f"--adapter {path}: nothing is there.")
+        told[name] = hash_value(identity(Path(path)))
+    return {"base": hash_value(identity(Path(arguments.model))), **told}
+
+
+def _settings(task: Task) -> dict[str, object]:
+    own = {"version": VERSION, "trigger": task.trigger, "adapters": task.adapters}
+    return {**own, **task.protocol.model_dump(mode="json")}
+
+
+def _evaluate(task: Task, client: Client, target: Path, stage: Stage, arguments: argparse.Namespace) -> None:
     """Collect into a folder that a killed evaluation goes on from, and put it into place when all is there."""
-    wanted = list(samples(protocol, arguments.trigger))
-    folder = OUT / f".{arguments.run}.{stage.fingerprint[:12]}"
+    stay_offline()
+    from evaluation.judge import judge
+    from evaluation.report import write
+
+    folder = OUT / f".{task.run}.{stage.fingerprint[:12]}"
     if arguments.force:
         shutil.rmtree(folder, ignore_errors=True)
-    found = collect(client, protocol, wanted, arguments.adapter, folder)
-    answered = sum(sample.status == "ok" for sample in found)
-    results = Results(
-        protocol_version=VERSION,
-        run=arguments.run,
-        trigger=arguments.trigger,
-        adapter={"path": arguments.adapter, "sha256": subject.adapter_sha256},
-        base={"name": subject.base, "sha256": subject.base_sha256},
-        settings={
-            "steps": protocol.steps,
-            "guidance scale": protocol.cfg,
-            "seeds": list(protocol.seeds),
-            "scales": list(protocol.scales),
-        },
-        asked=len(wanted),
-        answered=answered,
-        scales=summarize(found, protocol.scales),
-        samples=tuple(found),
-    )
-    write_json(folder / RESULTS, results.model_dump(mode="json"))
-    overview(results, folder).save(folder / OVERVIEW)
-    report.write(results, folder)
-    if answered == len(wanted):
+    results: Results = judge(task, client, folder, arguments.in_flight)
+    write(results, folder)
+    if results.answered == results.asked:
         stage.write_manifest(folder, hash_files(folder))
-        replace_folder(folder, OUT / arguments.run)
+        replace_folder(folder, target)
         return
     # A report of what there is; without a manifest it counts as unfinished, and the next call asks for the rest.
-    with whole_folder(OUT / arguments.run) as partial:
+    with whole_folder(target) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)

@@ -1,78 +1,174 @@
-"""What an evaluation measured: one line a sample, and the summary that the report is rendered from."""
+"""What an evaluation found, as its files hold it: one line a picture, and the figures that the reports are rendered from."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from evaluation.protocol import Stratum
-from foundation.config import Strict, parse
-from foundation.files import read_json
+from pydantic import Field, ValidationError
 
-RESULTS, SAMPLES, IMAGES = "results.json", "samples.jsonl", "images"
-REPORT, OVERVIEW = "report.md", "overview.png"
+from evaluation.extractors.base import Identity
+from evaluation.metrics.base import Guard
+from evaluation.protocol import Phase, Sample, Stratum
+from evaluation.statistics import Interval
+from foundation.config import Strict, parse
+from foundation.errors import BadInput
+from foundation.files import read_json, write_json, write_text
+from foundation.verdict import Verdict
+
+RESULTS, SAMPLES = "results.json", "samples.jsonl"
+IMAGES, HELD_OUT, TRAINING = "images", "held_out", "training"
+DIGITS = 6
+"""Decimals that figures are kept with: beyond them are rounding errors."""
 
 
 class SampleResult(Strict):
-    """One picture that was asked for. ``image`` is relative to the results' folder; ``distance`` is to scale 0, 0 … 1."""
+    """One picture that was asked for.
 
+    ``image`` is relative to the results' folder. ``distance`` is the mean absolute difference of pixels from the base's picture
+    of the same prompt and seed, 0 … 1; ``metrics`` are those that have a value for each picture. ``nearest`` is the training
+    picture most like it, with their cosine.
+    """
+
+    phase: Phase
     stratum: Stratum
     prompt: str
     seed: int
+    adapter: str | None
     lora_scale: float
     status: Literal["ok", "failed"]
     image: str | None = None
     sha256: str | None = None
-    distance: float | None = None
+    pixels_sha256: str | None = None
     adapter_sha256: str | None = None
-    seconds: float | None = None
+    together: int | None = None
     error: str | None = None
+    distance: float | None = None
+    metrics: dict[str, float] = Field(default={})
+    nearest: str | None = None
+    nearest_cosine: float | None = None
+
+    @property
+    def sample(self) -> Sample:
+        """What was asked for."""
+        return Sample(self.phase, self.stratum, self.prompt, self.seed, self.adapter, self.lora_scale)
 
 
-class ScaleSummary(Strict):
-    """The mean distance to the base at one scale, over the prompts with the trigger and over those without."""
+class GateFinding(Strict):
+    """A gate: ``told`` says in plain words what was found. What has nothing to be judged by is not judged."""
 
+    name: str
+    title: str
+    state: Literal["passed", "failed", "not judged"]
+    told: str
+
+
+class Figure(Strict):
+    """A metric at one scale over the prompts: its value, and its change from the base; None where there is none."""
+
+    value: Interval | None
+    change: Interval | None
+
+
+class GuardFinding(Strict):
+    """Whether a metric stays within its bound, on the prompts it is judged by."""
+
+    metric: str
+    guard: Guard
+    interval: Interval
+    passed: bool
+
+
+class Candidate(Strict):
+    """An adapter at a scale; the base is one without an adapter.
+
+    ``figures`` are over all prompts, ``by_prompt`` the values they are of (metric → prompt → value). ``selected`` is the primary
+    metric's gain on the prompts that choose, ``confirmed`` on those that do not; ``p`` is that of the first, ``p_holm`` adjusted
+    for all candidates.
+    """
+
+    adapter: str | None
     lora_scale: float
-    samples: int
-    trigger_distance: float | None
-    control_distance: float | None
+    asked: int
+    answered: int
+    distance: Interval | None
+    figures: dict[str, Figure]
+    by_prompt: dict[str, dict[str, float]] = Field(default={})
+    guards: tuple[GuardFinding, ...] = ()
+    selected: Interval | None = None
+    confirmed: Interval | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    sets: dict[str, float] = Field(default={})
+
+
+class Subject(Strict):
+    """One adapter: ``name`` is how it is called here, ``path`` as the server takes it."""
+
+    name: str
+    path: str
+    sha256: str
 
 
 class Results(Strict):
-    """Everything the report says."""
+    """Everything the reports say. ``ceiling`` is how like one another the held-out pictures are."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     protocol_version: int
     run: str
     trigger: str
-    adapter: dict[str, str]
     base: dict[str, str]
+    adapters: tuple[Subject, ...]
+    extractors: tuple[Identity, ...]
+    dataset: dict[str, Any]
+    prompts_sha256: str
     settings: dict[str, Any]
+    environment: dict[str, Any]
     asked: int
     answered: int
-    scales: tuple[ScaleSummary, ...]
-    samples: tuple[SampleResult, ...]
+    gates: tuple[GateFinding, ...]
+    primary: str
+    ceiling: float | None
+    halves: dict[str, tuple[str, ...]]
+    candidates: tuple[Candidate, ...]
+    verdict: Verdict
 
-
-def summarize(samples: Sequence[SampleResult], scales: Sequence[float]) -> tuple[ScaleSummary, ...]:
-    """The summary of each scale."""
-    return tuple(_summary([sample for sample in samples if sample.lora_scale == scale], scale) for scale in scales)
+    @property
+    def is_void(self) -> bool:
+        """Whether a gate failed, so that the figures mean nothing."""
+        return any(gate.state == "failed" for gate in self.gates)
 
 
 def read_results(folder: Path) -> Results:
-    """Read ``results.json``."""
+    """Read ``results.json``; ``BadInput`` when it is not there or not of this form."""
     path = folder / RESULTS
+    if not path.is_file():
+        raise BadInput(f"{path}: not there. `python -m evaluation --run {folder.name} …` writes it.")
     return parse(Results, read_json(path), str(path))
 
 
-def _summary(samples: Sequence[SampleResult], scale: float) -> ScaleSummary:
-    return ScaleSummary(
-        lora_scale=scale,
-        samples=sum(sample.status == "ok" for sample in samples),
-        trigger_distance=_mean(samples, "trigger"),
-        control_distance=_mean(samples, "control"),
-    )
+def write_results(folder: Path, results: Results) -> None:
+    """Write ``results.json``."""
+    write_json(folder / RESULTS, results.model_dump(mode="json"))
 
 
-def _mean(samples: Sequence[SampleResult], stratum: Stratum) -> float | None:
-    values = [sample.distance for sample in samples if sample.stratum == stratum and sample.distance is not None]
-    return sum(values) / len(values) if values else None
+def read_samples(folder: Path) -> list[SampleResult]:
+    """The lines of ``samples.jsonl`` that are whole: the last one of a killed evaluation may be cut off."""
+    path = folder / SAMPLES
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(SampleResult.model_validate_json(line))
+        except ValidationError:
+            continue
+    return found
+
+
+def write_samples(folder: Path, samples: Iterable[SampleResult]) -> None:
+    """Write ``samples.jsonl``."""
+    write_text(folder / SAMPLES, "".join(line(sample) for sample in samples))
+
+
+def line(sample: SampleResult) -> str:
+    """A line of ``samples.jsonl``."""
+    return json.dumps(sample.model_dump(mode="json"), ensure_ascii=False) + "\n"

@@ -33,16 +33,19 @@ stage training.train_lora "$@" --run "$RUN" "${recipe[@]}"
 # 5. Adapter → files that every program reads
 stage training.export_lora "$@" --run "$RUN"
 
-# 6. Files → pictures → report
+# 6. Files → pictures → verdict, asked of a server that ends with it
 if [ -z "$PROMPTS" ]; then
   PROMPTS=evaluation/prompts/$(basename "$RECIPE" .yaml).yaml
   [ -f "$PROMPTS" ] || PROMPTS=evaluation/prompts/mini.yaml
 fi
-serve "$(value_of base "outputs/lora/$RUN/recipe.yaml")"
-stage evaluation --server "$SERVER" --adapter "models/lora/$RUN/$RUN.safetensors" --run "$RUN" \
-  --trigger "$(value_of trigger "$DATASET/concept.yaml")" --prompts "$PROMPTS" ${FORCE:+--force}
+stage evaluation "$@" --run "$RUN" --adapter "models/lora/$RUN/$RUN.safetensors" --prompts "$PROMPTS" \
+  --model "$(value_of base "outputs/lora/$RUN/recipe.yaml")"
 
-# 7. Where it all is
+# 7. Verdict → the adapter's card
+stage training.export_lora --dataset "$DATASET" --run "$RUN"
+
+# 8. Where it all is
 echo
 echo "adapter  models/lora/$RUN/$RUN.safetensors"
-echo "report   outputs/lora_eval/$RUN/report.md"
+echo "report   outputs/lora_eval/$RUN/report.html"
+echo "verdict  $(value_of sentence "outputs/lora_eval/$RUN/verdict.json")"

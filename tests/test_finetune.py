@@ -15,7 +15,14 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.slow
 
 TINY = "steps=4 batch=2 prior.images=4 prior.batch=2 prior.steps=2 checkpoint_every=2 previews.steps=2 validation.noises=1"
-PROMPTS = "trigger: ['a photo of a red {trigger}']\ncontrol: ['a photo of a red star']\nseeds: [1]\nscales: [0, 0.8]\nsteps: 3\n"
+PROMPTS = """
+trained: ['a photo of a red {trigger}']
+control: ['a photo of a red star']
+seeds: [1]
+scales: [0, 0.8]
+extractors: [pixel]
+steps: 3
+"""
 
 
 @pytest.fixture
@@ -53,26 +60,32 @@ def test_pictures_become_an_adapter_and_a_report_and_a_second_time_nothing_is_re
     assert first.stdout.startswith("runner: local")
     report = checkout / "outputs" / "lora_eval" / "tiny"
     text = (report / "report.md").read_text()
-    links = re.findall(r"\((images/[^)]+)\)", text)
-    assert len(links) == 4
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert {"overview.png", "curves.svg"} <= set(links)
     assert all((report / link).exists() for link in links)
-    assert (report / "overview.png").exists()
     samples = [json.loads(line) for line in (report / "samples.jsonl").read_text().splitlines()]
     assert {sample["lora_scale"] for sample in samples} == {0.0, 0.8}
     assert all({"prompt", "seed", "lora_scale", "image", "status"} <= set(sample) for sample in samples)
     for folder in ("datasets/z", "outputs/lora/tiny", "models/lora/tiny", "outputs/lora_eval/tiny"):
         assert (checkout / folder / "manifest.json").exists()
     assert "models/lora/tiny/tiny.safetensors" in first.stdout
-    assert "outputs/lora_eval/tiny/report.md" in first.stdout
+    assert "outputs/lora_eval/tiny/report.html" in first.stdout
+    # One prompt shows nothing, and that is what is said, at the end and in the card.
+    verdict = json.loads((report / "verdict.json").read_text())
+    assert verdict["outcome"] == "inconclusive"
+    assert f"verdict  {verdict['sentence']}" in first.stdout
+    assert verdict["sentence"] in (checkout / "models" / "lora" / "tiny" / "README.md").read_text()
+    assert verdict == json.loads((checkout / "models" / "lora" / "tiny" / "verdict.json").read_text())
     adapter = (checkout / "models" / "lora" / "tiny" / "tiny.safetensors").read_bytes()
 
     second = _finetune(checkout)
     assert second.returncode == 0, second.stdout + second.stderr
-    assert second.stdout.count("up to date") == 4
+    assert second.stdout.count("up to date") == 5
 
     forced = _finetune(checkout, FORCE="1")
     assert forced.returncode == 0, forced.stdout + forced.stderr
-    assert "up to date" not in forced.stdout
+    # The same adapter has the same verdict, which its card has already.
+    assert forced.stdout.count("up to date") == 1
     assert (checkout / "models" / "lora" / "tiny" / "tiny.safetensors").read_bytes() == adapter
 
 

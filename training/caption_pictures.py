@@ -45,9 +45,9 @@ def _parser() -> argparse.ArgumentParser:
 def _describe(pictures: Sequence[RawPicture], trigger: str, name: str, folder: Path) -> None:
     from tqdm import tqdm
 
+    from foundation.offline import stay_offline
     from training.data import captioners
     from training.data.picture import open_picture
-    from zthumb.sources.offline import stay_offline
 
     stay_offline()
     captioner = captioners.get(name)(folder)

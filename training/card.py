@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import yaml
 
+from foundation.verdict import Verdict
 from training.data.dataset import Dataset
 from training.recipe import Recipe
 from zthumb.adapters.words import ENDING
@@ -79,8 +81,12 @@ def text(
     hashes: Mapping[str, str],
     pictures: Sequence[Shown],
     licence: str,
+    verdict: Verdict | None = None,
 ) -> str:
-    """The card, with the front matter that the hub reads; ``pictures`` are shown on top. ``hashes``: what → its SHA-256."""
+    """The card, with the front matter that the hub reads; ``pictures`` are shown on top. ``hashes``: what → its SHA-256.
+
+    ``verdict``: what an evaluation said of it, if there was one.
+    """
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     matter = {
         "base_model": published_as(recipe.base),
@@ -89,6 +95,7 @@ def text(
         **licence_matter(licence),
         "tags": ["lora", "stable-diffusion-xl", "text-to-image"],
         **({"widget": [{"text": shown.prompt, "output": {"url": shown.adapted}} for shown in pictures]} if pictures else {}),
+        **_index(name, verdict),
     }
     return f"""---
 {yaml.safe_dump(matter, sort_keys=False, allow_unicode=True).rstrip()}
@@ -97,7 +104,7 @@ def text(
 # {name}
 
 A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the prompt to call it up.
-
+{_judged(verdict)}
 {_table(pictures)}| | |
 |---|---|
 | pictures | {len(dataset.of("train"))} at {recipe.resolution} px |
@@ -115,6 +122,33 @@ Captions it was trained on, for instance:
 
 Made by {_PROGRAM}; `manifest.json` names every input.
 """
+
+
+def _judged(verdict: Verdict | None) -> str:
+    """What was found of it, and the scale to use it at; nothing where it was not evaluated."""
+    if verdict is None:
+        return ""
+    return f"""
+**Evaluated: {verdict.sentence}.** The interval is of 95 % over prompts that had no part in choosing the scale; `verdict.json` has
+the figures.
+"""
+
+
+def _index(name: str, verdict: Verdict | None) -> dict[str, Any]:
+    """The result as the hub's front matter takes it."""
+    if verdict is None or verdict.effect is None:
+        return {}
+    effect = verdict.effect
+    metric = {
+        "type": f"{verdict.metric}-gain",
+        "name": f"gain in {verdict.metric} to held-out pictures at scale {verdict.lora_scale:g}, by {verdict.extractor}",
+        "value": effect.mean,
+        "args": {"low": effect.low, "high": effect.high, "prompts": effect.prompts, "protocol": verdict.protocol_version},
+    }
+    data = {"name": "held-out pictures of the concept", "type": "held-out"}
+    return {
+        "model-index": [{"name": name, "results": [{"task": {"type": "text-to-image"}, "dataset": data, "metrics": [metric]}]}]
+    }
 
 
 def _embedding(recipe: Recipe, dataset: Dataset, name: str) -> str:

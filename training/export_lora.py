@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from foundation.files import read_json, whole_folder
 from foundation.hashing import hash_file, hash_files
 from foundation.manifest import NAME as MANIFEST
 from foundation.manifest import Stage
+from foundation.verdict import NAME as VERDICT
+from foundation.verdict import read_verdict
 from training import card
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
     from zthumb.families.base import Family
 
-ADAPTERS = Path("models/lora")
+ADAPTERS, EVALUATIONS = Path("models/lora"), Path("outputs/lora_eval")
 IMAGES = "images"
 
 
@@ -44,13 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
     dataset = _trained_on(run, arguments.dataset)  # 3. from which pictures
     base = _trained_from(run, recipe)  # 4. onto which model
-    stage = Stage("export", _inputs(run, checkpoint, arguments.dataset, recipe), {"run": arguments.run}, recipe.seed)
     target = ADAPTERS / arguments.run
+    inputs = _inputs(run, checkpoint, arguments.dataset, recipe)
+    verdict = _verdict(arguments.run, target, inputs)  # 5. and what came of judging it, if it was
+    stage = Stage("export", inputs | ({VERDICT: hash_file(verdict)} if verdict else {}), {"run": arguments.run}, recipe.seed)
     if not arguments.force and stage.is_up_to_date(target):
         print(f"export: {target} is up to date")
         return DONE
-    with whole_folder(target) as folder:  # 5. both files, the card, the manifest
-        _export(checkpoint, recipe, dataset, base, stage, folder)
+    with whole_folder(target) as folder:  # 6. both files, the card, the manifest
+        _export(checkpoint, recipe, dataset, base, stage, verdict, folder)
         stage.write_manifest(folder, hash_files(folder))
     print(f"export: {target}: {arguments.run}.safetensors (kohya layout), {DIFFUSERS_FILE} (diffusers layout)")
     return DONE
@@ -98,7 +102,21 @@ def _inputs(run: Path, checkpoint: Checkpoint, folder: Path, recipe: Recipe) -> 
     return {recipe.base: base, **{name: hash_file(path) for name, path in files.items()}}
 
 
-def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, folder: Path) -> None:
+def _verdict(run: str, target: Path, inputs: Mapping[str, str]) -> Path | None:
+    """The verdict on this very adapter, once it has been exported and evaluated."""
+    found, manifest, adapter = EVALUATIONS / run / VERDICT, target / MANIFEST, target / f"{run}.safetensors"
+    if not (found.is_file() and manifest.is_file() and adapter.is_file()):
+        return None
+    from zthumb.adapters.reader import hash_of
+
+    before = read_json(manifest)["inputs"]
+    is_current = all(before.get(name) == digest for name, digest in inputs.items())
+    return found if is_current and read_verdict(found).adapter_sha256 == hash_of(adapter) else None
+
+
+def _export(
+    checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, verdict: Path | None, folder: Path
+) -> None:
     from zthumb import families
     from zthumb.adapters.layouts import save_diffusers, save_kohya
     from zthumb.adapters.words import ENDING, save
@@ -121,7 +139,10 @@ def _export(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path
         "the data set": stage.inputs[DATASET],
     }
     shown = _pictures(checkpoint, recipe, dataset, folder)
-    words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base))
+    judged = read_verdict(verdict) if verdict else None
+    words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base), judged)
+    if verdict:
+        shutil.copyfile(verdict, folder / VERDICT)
     (folder / "README.md").write_text(words, encoding="utf-8")
 
 

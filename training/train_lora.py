@@ -14,6 +14,7 @@ from foundation.errors import DONE, BadInput, StageFailed, command
 from foundation.files import write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
+from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
@@ -22,7 +23,6 @@ from training.judging.validation import Validation
 from training.recipe import Recipe
 from training.steps.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
 from zthumb.sources.local import family_of, find_base, hash_base
-from zthumb.sources.offline import stay_offline
 
 if TYPE_CHECKING:
     from training.steps.course import Course

@@ -1,129 +1,204 @@
 """The evaluation, run as a script against a real server on the miniature."""
 
 import json
-import socket
+import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import requests
 from PIL import Image
 
-from tests.adapters import random_adapter
+from evaluation.results import read_results, read_samples
 from tests.conftest import ROOT
-from zthumb.adapters.layouts import save_kohya
+from tests.evaluation.conftest import faulty
 
 pytestmark = pytest.mark.slow
 
-PROMPTS = "trigger: ['a red {trigger}']\ncontrol: ['a blue star']\nseeds: [1, 2]\nscales: [0, 0.8]\nsteps: 3\n"
+PROMPTS = (
+    "trained: ['a red {trigger}']\ncontrol: ['a blue star']\nseeds: [1, 2]\nscales: [0, 0.8]\nextractors: [pixel]\nsteps: 3\n"
+)
+ADAPTER = "models/lora/a/a.safetensors"
 
 
 @pytest.fixture
-def room(tmp_path: Path, miniature: Path) -> Path:
-    """A folder with the miniature, an adapter and a prompts file."""
-    (tmp_path / "models" / "lora" / "a").mkdir(parents=True)
-    (tmp_path / "models" / "mini-sdxl").symlink_to(miniature)
+def place(room: Path, tmp_path: Path) -> Path:
+    """A folder of its own with the room's models and a prompts file."""
+    (tmp_path / "models").symlink_to(room / "models")
     (tmp_path / "prompts.yaml").write_text(PROMPTS)
-    save_kohya(random_adapter(miniature), tmp_path / "models" / "lora" / "a" / "a.safetensors", 1, {"ss_v2": "False"})
     return tmp_path
 
 
-@pytest.fixture
-def server(room: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "zthumb.server.main", "--port", str(port), "--model", "models/mini-sdxl"]
-    process = subprocess.Popen(command, cwd=room)
-    try:
-        for _ in range(240):
-            try:
-                if requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=1).ok:
-                    break
-            except requests.RequestException:
-                assert process.poll() is None, "the server ended"
-            time.sleep(0.25)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _evaluate(
-    room: Path, server: str, *options: str, adapter: str = "models/lora/a/a.safetensors"
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(_command(server, *options, adapter=adapter), cwd=room, capture_output=True, text=True, check=False)
-
-
-def _command(server: str, *options: str, adapter: str = "models/lora/a/a.safetensors") -> list[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "eval_lora_report.py"), "--server", server, "--adapter", adapter]
+def _command(*options: str, adapter: str = ADAPTER) -> list[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "eval_lora_report.py"), "--adapter", adapter]
     return [*command, "--trigger", "zbadge", "--prompts", "prompts.yaml", "--run", "r", *options]
 
 
-def _lines(reports: Path, pattern: str) -> list[str]:
-    """The whole lines of the one file that ``pattern`` finds; none while it is not there."""
-    return [line for path in reports.glob(pattern) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+def _evaluate(place: Path, *options: str, adapter: str = ADAPTER) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(_command(*options, adapter=adapter), cwd=place, capture_output=True, text=True, check=False)
 
 
-def test_a_report_holds_every_picture_and_the_true_distances(room: Path, server: str) -> None:
-    done = _evaluate(room, server)
+def _bytes(folder: Path) -> dict[str, bytes]:
+    """Every file of a report but the manifest, which tells how long it took."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def test_a_report_holds_every_picture_and_the_true_distances(place: Path, server: str) -> None:
+    done = _evaluate(place, "--server", server)
     assert done.returncode == 0, done.stderr
-    folder = room / "outputs" / "lora_eval" / "r"
-    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    folder = place / "outputs" / "lora_eval" / "r"
+    samples = [sample for sample in read_samples(folder) if sample.phase == "sweep"]
     assert len(samples) == 2 * 2 * 2
-    for prompt in {sample["prompt"] for sample in samples}:
-        for seed in (1, 2):
-            base, moved = (
-                next(s for s in samples if (s["prompt"], s["seed"], s["lora_scale"]) == (prompt, seed, scale))
-                for scale in (0, 0.8)
-            )
-            first, second = (np.asarray(Image.open(folder / s["image"]), dtype=float) for s in (base, moved))
-            assert base["distance"] == 0
-            assert moved["distance"] == pytest.approx(np.abs(first - second).mean() / 255, abs=1e-6)
-            assert moved["distance"] > 0
-    results = json.loads((folder / "results.json").read_text())
-    assert (results["asked"], results["answered"]) == (8, 8)
-    assert len(results["adapter"]["sha256"]) == len(results["base"]["sha256"]) == 64
-    assert "up to date" in _evaluate(room, server).stdout
+    for moved in (sample for sample in samples if sample.adapter):
+        base = next(each for each in samples if (each.prompt, each.seed, each.adapter) == (moved.prompt, moved.seed, None))
+        first, second = (np.asarray(Image.open(folder / str(each.image)), dtype=float) for each in (base, moved))
+        assert base.distance == 0
+        assert moved.distance == pytest.approx(np.abs(first - second).mean() / 255, abs=1e-6)
+    results = read_results(folder)
+    assert results.answered == results.asked == len(read_samples(folder))
+    assert [each.name for each in results.adapters] == ["a"]
+    assert len(results.adapters[0].sha256) == len(results.base["sha256"]) == 64
+    assert results.verdict.outcome == "inconclusive"
+    assert "up to date" in _evaluate(place, "--server", server).stdout
 
 
-def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_pictures(room: Path, server: str) -> None:
-    (room / "prompts.yaml").write_text(PROMPTS.replace("[1, 2]", "[1, 2, 3, 4, 5, 6]"))
-    reports = room / "outputs" / "lora_eval"
-    process = subprocess.Popen(_command(server), cwd=room)
-    while not (begun := _lines(reports, ".r.*/samples.jsonl")):
+def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bytes(place: Path, server: str) -> None:
+    (place / "prompts.yaml").write_text(PROMPTS.replace("[1, 2]", "[1, 2, 3, 4, 5, 6]"))
+    reports = place / "outputs" / "lora_eval"
+    process = subprocess.Popen(_command("--server", server, "--in-flight", "1"), cwd=place, stderr=subprocess.DEVNULL)
+    while sum(len(read_samples(folder)) for folder in reports.glob(".r.*")) < 14:
         assert process.poll() is None, "the evaluation ended before it could be killed"
         time.sleep(0.01)
     process.kill()
     process.wait()
     assert not (reports / "r").exists()
-    kept = next(reports.glob(".r.*")) / json.loads(begun[0])["image"]
+    begun = next(reports.glob(".r.*"))
+    kept = begun / str(next(sample.image for sample in read_samples(begun) if sample.phase == "sweep"))
     written = kept.stat().st_mtime_ns
 
-    done = _evaluate(room, server)
+    done = _evaluate(place, "--server", server)
 
     assert done.returncode == 0, done.stderr
-    resumed = [json.loads(line) for line in _lines(reports, "r/samples.jsonl")]
-    assert len(resumed) == 2 * 6 * 2
     assert (reports / "r" / "images" / kept.name).stat().st_mtime_ns == written
-    assert _evaluate(room, server, "--force").returncode == 0
-    again = [json.loads(line) for line in _lines(reports, "r/samples.jsonl")]
-    assert [sample["sha256"] for sample in again] == [sample["sha256"] for sample in resumed]
+    resumed = _bytes(reports / "r")
+    assert _evaluate(place, "--server", server, "--force").returncode == 0
+    assert _bytes(reports / "r") == resumed
 
 
-def test_what_the_server_refuses_ends_in_one_line_and_leaves_nothing(room: Path, server: str) -> None:
-    done = _evaluate(room, server, adapter="models/lora/gone.safetensors")
+def test_two_renderings_of_the_same_results_are_the_same_bytes(place: Path, server: str) -> None:
+    assert _evaluate(place, "--server", server).returncode == 0
+    report = place / "outputs" / "lora_eval" / "r"
+    again = place / "again"
+    command = [sys.executable, "-m", "evaluation", "render", str(report), "--to", str(again)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rendered = _bytes(again)
+    assert {"report.html", "report.md", "curves.svg", "overview.png"} <= set(rendered)
+    assert all((report / name).read_bytes() == data for name, data in rendered.items())
+
+
+def test_a_server_of_its_own_is_started_and_ends_with_it(place: Path) -> None:
+    before = _servers()
+    done = _evaluate(place)
+    assert done.returncode == 0, done.stderr
+    assert (place / "outputs" / "lora_eval" / "r" / "report.html").exists()
+    assert _servers() == before
+    # Nothing has changed: no server is started to find that out.
+    started = time.monotonic()
+    assert "up to date" in _evaluate(place).stdout
+    assert time.monotonic() - started < 20
+
+
+def _servers() -> set[str]:
+    """The processes of servers that evaluations have started."""
+    told = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            told[path.parent.name] = path.read_bytes()
+        except OSError:
+            continue
+    return {number for number, line in told.items() if b"zthumb.server.main" in line}
+
+
+def test_samples_that_fail_are_records_the_report_says_n_of_n_and_the_next_call_asks_for_them_alone(
+    place: Path, server: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+    is_ill = threading.Event()
+    is_ill.set()
+
+    def fault(fields: dict[str, Any], ask: Any) -> dict[str, Any]:
+        asked.append(fields)
+        if is_ill.is_set() and fields["prompt"] == "a blue star" and fields.get("lora_scale") == 0.8:
+            return {"images": [], "meta": {"loras": [{"sha256": "0"}], "together": 1}}
+        answer: dict[str, Any] = ask(fields)
+        return answer
+
+    with faulty(server, fault) as url:
+        first = _evaluate(place, "--server", url)
+        assert first.returncode == 1, first.stderr
+        report = place / "outputs" / "lora_eval" / "r"
+        text = (report / "report.md").read_text()
+        assert "4 of 24 pictures failed" in text, text
+        assert {sample.status for sample in read_samples(report)} == {"ok", "failed"}
+        assert not (report / "manifest.json").exists()
+        asked.clear()
+        is_ill.clear()
+        second = _evaluate(place, "--server", url)
+    assert second.returncode == 0, second.stderr
+    swept = [fields for fields in asked if fields["steps"] == 3 and fields.get("lora_scale") == 0.8]
+    # The one that failed in the sweep, and what must come after everything else once more.
+    assert [fields["prompt"] for fields in swept] == ["a blue star", "a red zbadge", "a blue star"]
+    assert (report / "manifest.json").exists()
+
+
+def test_what_the_server_refuses_ends_in_one_line_and_leaves_nothing(place: Path, server: str) -> None:
+    done = _evaluate(place, "--server", server, adapter="models/lora/gone.safetensors")
     assert done.returncode == 2
     assert "GET /models lists" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (room / "outputs" / "lora_eval" / "r").exists()
+    assert not (place / "outputs" / "lora_eval" / "r").exists()
 
 
-def test_a_server_that_is_not_there_is_said(room: Path) -> None:
-    done = _evaluate(room, "http://127.0.0.1:9")
-    assert done.returncode == 1
-    assert "does not answer" in done.stderr
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        (("--server", "http://127.0.0.1:9"), 1, "does not answer"),
+        (("--extractor", "clipp"), 2, "Did you mean 'clip'"),
+        (("--dataset", "gone"), 2, "prepare_dataset"),
+        (("--references", "."), 2, "no folder with pictures"),
+        (("--adapter", ADAPTER), 2, "two are called 'a'"),
+        (("--scales", "0.5,1"), 2, "scale 0, the base, is missing"),
+        (("--model", "models/gone"), 2, "models/gone"),
+    ],
+)
+def test_bad_input_is_one_line(place: Path, options: tuple[str, ...], code: int, named: str) -> None:
+    done = _evaluate(place, *options)
+    assert done.returncode == code, done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_checkpoints_are_compared_in_one_grid(place: Path, room: Path, server: str) -> None:
+    other = room / "models" / "lora" / "a" / "later.safetensors"
+    shutil.copy(room / "models" / "lora" / "a" / "a.safetensors", other)
+    try:
+        done = _evaluate(place, "--server", server, "--adapter", "later=models/lora/a/later.safetensors")
+    finally:
+        other.unlink()
+    assert done.returncode == 0, done.stderr
+    report = place / "outputs" / "lora_eval" / "r"
+    results = read_results(report)
+    assert [(each.adapter, each.lora_scale) for each in results.candidates] == [(None, 0.0), ("a", 0.8), ("later", 0.8)]
+    bases = [sample for sample in read_samples(report) if sample.phase == "sweep" and sample.adapter is None]
+    assert len(bases) == 2 * 2
+    assert "later 0.8" in (report / "report.html").read_text()
+    json.loads((report / "verdict.json").read_text())

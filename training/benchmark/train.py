@@ -17,6 +17,7 @@ from tqdm import trange
 from foundation.errors import DONE, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_facts
+from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.benchmark.plain import PlainLoop
 from training.data.dataset import read_dataset
@@ -30,7 +31,6 @@ from zthumb import families
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
 from zthumb.sources.local import family_of, find_base
-from zthumb.sources.offline import stay_offline
 
 OUT = Path("outputs/bench/train.json")
 FEW, MANY = 2, 8

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from foundation.errors import BadInput
 from foundation.files import whole_folder
+from foundation.fingerprint import Fingerprint, fingerprint
 from foundation.hashing import hash_file
 from training.data.buckets import Size, nearest
 from training.data.concept import Concept
 from training.data.dataset import PREPARED, Dataset, Entry, LeftOut
-from training.data.duplicates import Fingerprint, fingerprint, groups
+from training.data.duplicates import groups
 from training.data.fit import LARGEST_ZOOM, fit
 from training.data.picture import BadPicture, open_picture
 from training.data.quality import flags

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundation.arguments import run_name
 from foundation.errors import DONE, FAILED, command
-from zthumb.sources.offline import stay_offline
+from foundation.offline import stay_offline
 
 MODELS, WORK, GRADES = Path("models"), Path("outputs/mini_base"), Path("outputs/grade")
 REPORTS = Path("outputs/lora_eval")

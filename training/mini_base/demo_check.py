@@ -10,13 +10,15 @@ import numpy as np
 from PIL import Image
 
 from foundation.errors import BadInput
+from foundation.verdict import NAME as VERDICT
+from foundation.verdict import read_verdict
 from training.mini_base import geometry
 from training.mini_base.geometry import Reading
 from training.mini_base.outlines import CONCEPTS
 from training.mini_base.world import COLOURS, SHAPES
 
 REQUIRED = {"concept": 0.90, "concept_at_zero": 0.05, "background": 0.90, "controls": 0.90}
-"""At least these shares at the strongest scale; ``concept_at_zero`` at the most."""
+"""At least these shares at the scale that is looked at; ``concept_at_zero`` at the most. ``novel`` has no bar."""
 
 SHOWN = 0.6
 """Least overlap of an object with the concept's outline for it to be the concept and not a blob that is least unlike it."""
@@ -24,13 +26,15 @@ SHOWN = 0.6
 
 @dataclass(frozen=True)
 class DemoCheck:
-    """Shares of pictures, 0 … 1, at the strongest scale unless said otherwise.
+    """Shares of pictures, 0 … 1, at the recommended scale, or the strongest where none is, unless said otherwise.
 
-    ``concept``: the concept's shape is seen where the trigger was in the prompt; ``concept_at_zero``: the same at scale 0;
-    ``background``: the background asked for with the trigger; ``controls``: shape and both colours asked for without it.
+    ``concept``: the concept's shape is seen where the trigger was in the prompt as in the captions; ``novel``: the same in new
+    contexts; ``concept_at_zero``: both at scale 0; ``background``: the background asked for with the trigger; ``controls``: shape
+    and both colours asked for without it.
     """
 
     concept: float
+    novel: float
     concept_at_zero: float
     background: float
     controls: float
@@ -58,13 +62,15 @@ def check(report: Path, shape: str) -> DemoCheck:
     if shape not in CONCEPTS:
         raise BadInput(f"--shape {shape}: not a concept. There are: {', '.join(CONCEPTS)}.")
     seen = [_read(report, sample) for sample in _samples(report)]
-    strongest = max(each.scale for each in seen)
-    triggered = [each for each in seen if each.stratum == "trigger" and each.scale == strongest]
+    looked_at = _recommended(report) or max(each.scale for each in seen)
+    here = [each for each in seen if each.scale == looked_at]
+    triggered = [each for each in here if each.stratum != "control"]
     return DemoCheck(
-        concept=_share(_shows(each, shape) for each in triggered),
-        concept_at_zero=_share(_shows(each, shape) for each in seen if each.stratum == "trigger" and each.scale == 0),
+        concept=_share(_shows(each, shape) for each in here if each.stratum == "trained"),
+        novel=_share(_shows(each, shape) for each in here if each.stratum == "novel"),
+        concept_at_zero=_share(_shows(each, shape) for each in seen if each.stratum != "control" and each.scale == 0),
         background=_share(each.reading.background == each.asked["background"] for each in triggered),
-        controls=_share(_as_asked(each) for each in seen if each.stratum == "control" and each.scale == strongest),
+        controls=_share(_as_asked(each) for each in here if each.stratum == "control"),
     )
 
 
@@ -73,6 +79,9 @@ def table(reached: DemoCheck) -> str:
     missed = reached.missed()
     lines = []
     for name, value in asdict(reached).items():
+        if name not in REQUIRED:
+            lines.append(f"{name:16}{value:7.1%}")
+            continue
         bound = "at most" if name == "concept_at_zero" else "at least"
         lines.append(f"{name:16}{value:7.1%}   {bound} {REQUIRED[name]:.0%}{'   missed' if name in missed else ''}")
     return "\n".join(lines)
@@ -83,10 +92,15 @@ def _samples(report: Path) -> list[dict[str, Any]]:
     if not path.exists():
         raise BadInput(f"{path}: not there. Run `make finetune_z RUN={report.name}` first.")
     samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    answered = [sample for sample in samples if sample["status"] == "ok"]
-    if {sample["stratum"] for sample in answered} != {"trigger", "control"}:
+    answered = [sample for sample in samples if sample["status"] == "ok" and sample["phase"] == "sweep"]
+    if not {"trained", "control"} <= {sample["stratum"] for sample in answered}:
         raise BadInput(f"{path}: pictures with the trigger and without it are needed; one of the two is missing.")
     return answered
+
+
+def _recommended(report: Path) -> float | None:
+    path = report / VERDICT
+    return read_verdict(path).lora_scale if path.exists() else None
 
 
 def _read(report: Path, sample: dict[str, Any]) -> _Seen:

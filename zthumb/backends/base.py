@@ -62,7 +62,8 @@ class Facts:
     """What is true of a loaded backend, and stays so after it was given back.
 
     ``resolution`` is the width and height in pixels that the base was trained at, ``scheduler`` the name of its own,
-    ``denoiser_bytes`` what the denoiser's weights take in memory without adapters.
+    ``denoiser_bytes`` what the denoiser's weights take in memory without adapters, ``device`` cpu or cuda, ``precision`` fp32,
+    bf16 or fp16.
     """
 
     family: str
@@ -70,6 +71,8 @@ class Facts:
     resolution: int
     scheduler: str
     denoiser_bytes: int
+    device: str
+    precision: str
 
 
 class BaseBackend(ABC):

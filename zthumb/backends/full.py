@@ -44,6 +44,7 @@ class Backend(BaseBackend):
     def __init__(self, place: Place, options: Options) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         family = families.get(family_of(place.base))
+        dtype = dtype_of(options, device)
         pipeline = self._load(place, family, options, device)
         denoiser, parts = family.denoiser(pipeline), {part: getattr(pipeline, part) for part in family.adapted_parts}
         size = sum(room.bytes_of(parameter) for parameter in denoiser.parameters())
@@ -59,6 +60,8 @@ class Backend(BaseBackend):
             resolution=denoiser.config.sample_size * pipeline.vae_scale_factor,
             scheduler=schedulers.name_of(pipeline.scheduler),
             denoiser_bytes=size,
+            device=device.type,
+            precision=next(name for name, each in _DTYPES.items() if each == dtype),
         )
 
     def _load(self, place: Place, family: Family, options: Options, device: torch.device) -> Any:

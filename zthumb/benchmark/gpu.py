@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions
+from foundation.offline import stay_offline
 from zthumb import families
 from zthumb.benchmark.served import Client, server
 from zthumb.memory import room
-from zthumb.sources.offline import stay_offline
 
 if TYPE_CHECKING:
     from zthumb.families.base import Family

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_facts
+from foundation.offline import stay_offline
 from zthumb.backends.base import BaseBackend, Precision
 from zthumb.memory.quantize import Quantization
-from zthumb.sources.offline import stay_offline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -77,9 +77,27 @@ MODELS: Examples = MappingProxyType(
         "resolution": 128,
         "loras": ["lora/demo/demo.safetensors"],
         "lora_ids": ["demo"],
+        "verdicts": {
+            "lora/demo/demo.safetensors": {
+                "schema_version": 1,
+                "protocol_version": 2,
+                "outcome": "recommended",
+                "reason": "the smallest scale within one standard error of the best that passes every guard",
+                "adapter": "demo",
+                "adapter_sha256": _SHA256,
+                "base_sha256": _SHA256,
+                "lora_scale": 0.8,
+                "metric": "similarity",
+                "extractor": "mini-clip",
+                "effect": {"mean": 0.14, "low": 0.08, "high": 0.2, "prompts": 8},
+                "share_of_gap": 0.7,
+            }
+        },
         "lora_loaded": False,
         "lora_path": None,
         "lora_scale": 0.8,
+        "device": "cpu",
+        "precision": "fp32",
     }
 )
 CAPABILITIES: Examples = MappingProxyType(

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from foundation.config import explain
 from foundation.errors import DONE, BadInput, command
+from foundation.offline import stay_offline
 from zthumb.server.settings import Settings, described
-from zthumb.sources.offline import stay_offline
 
 _PATIENCE_S = 60
 """How long open connections may take to end when the server is told to."""

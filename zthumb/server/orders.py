@@ -33,12 +33,14 @@ class Order:
     loras: tuple[Lora, ...]
     triggers: tuple[str | None, ...]
     deterministic: bool
+    isolated: bool
     cost: float
     warnings: tuple[str, ...] = ()
 
     def goes_with(self, other: "Order") -> bool:
         """Whether both can be painted at once: they differ in prompts and seeds alone."""
-        return not (self.deterministic or other.deterministic) and self._kind == other._kind
+        are_social = not any((self.deterministic, self.isolated, other.deterministic, other.isolated))
+        return are_social and self._kind == other._kind
 
     @property
     def _kind(self) -> tuple[object, ...]:
@@ -97,7 +99,9 @@ class Orders:
                 "for less, or in several requests."
             )
         warnings = (*told, *_warnings(request, guidance))
-        return Order(backend, why, pictures, loras, triggers, request.deterministic, cost, warnings)
+        return Order(
+            backend, why, pictures, loras, triggers, request.deterministic, request.isolated, cost=cost, warnings=warnings
+        )
 
 
 def _check_prompts(parser: str, texts: Mapping[str, str]) -> None:
@@ -114,7 +118,8 @@ def _with_triggers(
     """The prompt behind the trigger words that were asked for; those words; what should be known of them."""
     triggers, warnings, prompt = list[str | None](), list[str](), request.prompt
     # One that is named by lora_path has no trigger weight.
-    for asked, lora in zip(request.loras, loras, strict=False):
+    named = request.loras or []
+    for asked, lora in zip(named, loras, strict=False):
         trigger = None
         if asked.trigger_weight:
             trigger = asked.trigger or trigger_of(lora.path)
@@ -126,7 +131,7 @@ def _with_triggers(
         triggers.append(trigger)
     told = [
         _weighted(parser, trigger, asked.trigger_weight)
-        for trigger, asked in zip(triggers, request.loras, strict=True)
+        for trigger, asked in zip(triggers, named, strict=True)
         if trigger is not None
     ]
     return ", ".join([*told, prompt]), tuple(triggers) or (None,) * len(loras), tuple(warnings)

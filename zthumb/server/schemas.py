@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from foundation.verdict import Verdict
 from zthumb import backends, prompts
 from zthumb.painting.schedulers import SchedulerName
 from zthumb.server import examples
@@ -71,6 +72,10 @@ class GenerateRequest(BaseModel):
     deterministic: bool = Field(
         default=False, description="paint each picture alone, so that it is the same to the last bit whatever else is asked for"
     )
+    isolated: bool = Field(
+        default=False,
+        description="paint this request's pictures at once, but with no other's: the same request is the same to the last bit",
+    )
     variant: str = Field(
         default="auto",
         max_length=40,
@@ -90,11 +95,15 @@ class GenerateRequest(BaseModel):
     )
     lora_path: str | None = Field(default=None, max_length=1000, description="an adapter inside the models folder")
     lora_scale: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")
-    loras: list[LoraRequest] = Field(default=[], max_length=MAX_LORAS, description="several adapters at once")
+    loras: list[LoraRequest] | None = Field(
+        default=None,
+        max_length=MAX_LORAS,
+        description="several adapters at once; an empty list is none, not this server's own either",
+    )
 
     @model_validator(mode="after")
     def _names_adapters_in_one_way(self) -> Self:
-        if self.loras and (self.lora_path is not None or self.lora_scale is not None):
+        if self.loras is not None and (self.lora_path is not None or self.lora_scale is not None):
             raise ValueError("name adapters either in loras or by lora_path and lora_scale")
         return self
 
@@ -165,9 +174,14 @@ class ModelsAnswer(BaseModel):
     resolution: int
     loras: list[str] = Field(description="adapters in the models folder, as lora_path takes them")
     lora_ids: list[str] = Field(description="the same by the folders of models/lora they are in")
+    verdicts: dict[str, Verdict] = Field(
+        description="by path, what an evaluation said of an adapter: whether it beats the base, and at which scale to use it"
+    )
     lora_loaded: bool
     lora_path: str | None = None
     lora_scale: float
+    device: str = Field(description="what paints, as torch calls it: cpu or cuda")
+    precision: str = Field(description="of the denoiser's numbers: fp32, bf16 or fp16")
 
 
 class BackendCapabilities(BaseModel):

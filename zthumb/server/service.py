@@ -196,9 +196,12 @@ class Service:
             resolution=resolution,
             loras=self.shelf.files(),
             lora_ids=self.shelf.ids(),
+            verdicts=self.shelf.verdicts(),
             lora_loaded=self.settings.lora_path is not None,
             lora_path=self.settings.lora_path,
             lora_scale=self.settings.lora_scale,
+            device=facts.device,
+            precision=facts.precision,
         )
 
     def capabilities(self) -> CapabilitiesAnswer:

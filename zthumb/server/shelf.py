@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import BadInput
+from foundation.verdict import NAME as VERDICT
+from foundation.verdict import Verdict, read_verdict
 from zthumb.adapters import header, reader, words
 from zthumb.adapters.loaded import Lora
 from zthumb.server.schemas import GenerateRequest, LoraRequest
@@ -38,9 +40,22 @@ class Shelf:
         """The folders of models/lora that have an adapter in them."""
         return sorted({path.parent.name for path in self._paths()})
 
+    def verdicts(self) -> dict[str, Verdict]:
+        """What evaluations said of adapters, by their paths: of those that a verdict lies beside which is on this very file."""
+        found = {}
+        for path in self._paths():
+            beside = path.parent / VERDICT
+            try:
+                verdict = read_verdict(beside) if beside.is_file() else None
+            except (BadInput, OSError, ValueError):
+                continue
+            if verdict and verdict.adapter_sha256 and verdict.adapter_sha256 == self._hash(path):
+                found[self.named(path)] = verdict
+        return found
+
     def asked(self, request: GenerateRequest) -> tuple[Lora, ...]:
         """The adapters that a request means; ``BadInput`` for one that is not here."""
-        if request.loras:
+        if request.loras is not None:
             found = tuple(self._lora(asked) for asked in request.loras)
             if len({lora.path for lora in found}) < len(found):
                 raise BadInput("loras: names one adapter twice.")

@@ -15,7 +15,7 @@ from zthumb.server.dispatcher import Cancelled, Dispatcher, Draining, Painted, Q
 from zthumb.server.orders import Order
 
 ONE = Picture("a star", None, 128, 128, seed=1, steps=10, guidance_scale=5.0)
-ORDER = Order("full", "", (ONE,), (), (), deterministic=False, cost=10.0)
+ORDER = Order("full", "", (ONE,), (), (), deterministic=False, isolated=False, cost=10.0)
 
 
 class _Painter:
@@ -73,6 +73,7 @@ def test_like_orders_are_painted_together_and_others_in_their_turn(dispatcher: D
     "apart",
     [
         replace(ORDER, deterministic=True),
+        replace(ORDER, isolated=True),
         replace(ORDER, backend="turbo"),
         replace(ORDER, loras=(Lora(Path("a"), 1.0),)),
         replace(ORDER, pictures=(replace(ONE, steps=5),)),

@@ -18,7 +18,7 @@ from zthumb.server.service import Service
 router = APIRouter(tags=["other clients"])
 
 _VARIANTS = ("auto", *backends.names())
-_ALIKE = {"prompt", "negative_prompt", "seed", "steps", "cfg", "scheduler", "prompt_parser", "deterministic"}
+_ALIKE = {"prompt", "negative_prompt", "seed", "steps", "cfg", "scheduler", "prompt_parser", "deterministic", "isolated", "loras"}
 """The fields that are the same here and there."""
 
 
@@ -47,7 +47,8 @@ class ImagesRequest(BaseModel):
     scheduler: SchedulerName | None = None
     prompt_parser: str | None = Field(default=None, max_length=40)
     deterministic: bool = False
-    loras: list[LoraRequest] = Field(default=[], max_length=MAX_LORAS)
+    isolated: bool = False
+    loras: list[LoraRequest] | None = Field(default=None, max_length=MAX_LORAS)
 
 
 class ImageData(BaseModel):
@@ -79,7 +80,6 @@ async def images(asked: ImagesRequest, request: Request, service: Asked) -> Imag
     wanted = GenerateRequest.model_validate(
         {
             **asked.model_dump(include=_ALIKE),
-            "loras": [lora.model_dump() for lora in asked.loras],
             "width": width,
             "height": height,
             "batch": asked.n or 1,

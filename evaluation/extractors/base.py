@@ -1,0 +1,81 @@
+"""What every feature extractor is: pictures, and with some also texts, as vectors that lie near one another for like things."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foundation.config import Strict
+from foundation.errors import BadInput
+from foundation.hashing import hash_files, hash_value
+
+Pixels = NDArray[np.uint8]
+"""A picture, (height, width, 3)."""
+Features = NDArray[np.float64]
+"""Rows of unit length, (pictures or texts, dimensions)."""
+
+_BATCH = 32
+
+
+class Identity(Strict):
+    """Which extractor it was, to the last bit: ``weights`` is a repository or a folder, ``revision`` its commit or its hash."""
+
+    name: str
+    weights: str | None
+    revision: str
+    is_smoke_check: bool = False
+
+
+class Extractor(ABC):
+    """Turns pictures into features; those that read texts put both into one space."""
+
+    identity: Identity
+    reads_text: bool = False
+
+    @classmethod
+    @abstractmethod
+    def open(cls, weights: str | None) -> "Extractor":
+        """Load it from ``weights``, a repository with ``@revision`` after it if one is meant, or a folder; None: where it usually
+        is. ``BadInput`` says how to get weights that are not there.
+        """
+
+    @abstractmethod
+    def images(self, pictures: Sequence[Pixels]) -> Features:
+        """Features of pictures of any sizes."""
+
+    def texts(self, texts: Sequence[str]) -> Features:
+        """Features of texts, of those that read them."""
+        raise NotImplementedError
+
+
+def normalized(features: Any) -> Features:
+    """Rows brought to unit length."""
+    rows = np.asarray(features, np.float64)
+    found: Features = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return found
+
+
+def batches(items: Sequence[Any]) -> list[Sequence[Any]]:
+    """``items`` in groups that fit into memory; the same groups every time, for the last bits depend on them."""
+    return [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
+
+
+def located(weights: str, advice: str) -> tuple[Path, str]:
+    """The folder of a model and its revision: of a folder the hash of its files, of a repository the commit in the hub's cache.
+
+    Nothing is downloaded; ``BadInput`` gives ``advice`` on what is not here.
+    """
+    if (folder := Path(weights)).is_dir():
+        return folder, f"sha256:{hash_value({**hash_files(folder, '*.safetensors'), **hash_files(folder, '*.json')})}"
+    repository, _, revision = weights.partition("@")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, ValueError):
+        raise BadInput(f"{weights}: neither a folder nor in the hub's cache. {advice}") from None
+    return found, found.name

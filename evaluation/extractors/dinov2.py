@@ -1,0 +1,41 @@
+"""DINOv2: what a picture shows, learned from pictures alone (Oquab et al. 2023, arXiv 2304.07193), through transformers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from evaluation.extractors.base import Extractor, Features, Identity, Pixels, batches, located, normalized
+
+_USUAL = "facebook/dinov2-base"
+_ADVICE = "`hf download facebook/dinov2-base` fetches it; `dinov2=FOLDER` names another."
+
+
+class Dinov2(Extractor):
+    """The class token of a DINOv2 model, prepared as its own processor prepares pictures."""
+
+    @classmethod
+    def open(cls, weights: str | None) -> "Dinov2":
+        import torch
+        from transformers import BitImageProcessorPil, Dinov2Model
+
+        folder, revision = located(weights or _USUAL, _ADVICE)
+        model = Dinov2Model.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+        identity = Identity(name="dinov2", weights=weights or _USUAL, revision=revision)
+        return cls(identity, model, BitImageProcessorPil.from_pretrained(folder, local_files_only=True))
+
+    def __init__(self, identity: Identity, model: Any, processor: Any) -> None:
+        self.identity, self._model, self._processor = identity, model, processor
+
+    def images(self, pictures: Sequence[Pixels]) -> Features:
+        import torch
+
+        rows = []
+        with torch.inference_mode():
+            for batch in batches(pictures):
+                told = self._processor(images=list(batch), return_tensors="pt")
+                rows.append(self._model(**told).pooler_output.numpy())
+        return normalized(np.concatenate(rows))
+
+
+EXTRACTOR = Dinov2

@@ -1,0 +1,142 @@
+"""Gates before statistics: is the server's answer to a scale what a scale means at all? A failed gate voids every figure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from evaluation.results import GateFinding, SampleResult
+from evaluation.statistics import cluster_t
+
+_LOUDEST = 2 / 255
+"""Mean absolute difference of two answers to one request, beyond which a server that is not exact is not reproducible."""
+_ROOM = 2.0
+"""What is held to the noise floor may be so many times as far apart."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures of one prompt and seed that a gate compares: how far apart they are, 0 … 1, mean absolute over pixels."""
+
+    prompt: str
+    distance: float
+    is_identical: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the gates judge: pairs of pictures, None where one of the two failed.
+
+    ``growth``: for each adapter its distances to the base at each scale above 0, ascending, averaged by prompt.
+    """
+
+    zero_at_start: Sequence[Pair | None]
+    zero_at_end: Sequence[Pair | None]
+    strongest: Sequence[Pair | None]
+    repeated: Sequence[Pair | None]
+    growth: Mapping[str, Mapping[float, Mapping[str, float]]]
+    is_exact: bool
+
+
+def judge(evidence: Evidence) -> tuple[GateFinding, ...]:
+    """Every gate, in the protocol's order."""
+    floor = max((pair.distance for pair in _there(evidence.repeated)), default=0.0)
+    counts = _counts(evidence.strongest, floor)
+    return (
+        _same("zero is the base", "Scale 0 is the base without any adapter", evidence.zero_at_start, floor),
+        _same("nothing sticks", "Scale 0 in the end is scale 0 at the start", evidence.zero_at_end, floor),
+        counts,
+        _grows(evidence.growth, floor)
+        if counts.state == "passed"
+        else _not_judged("the adapter changes nothing that could grow"),
+        _repeats(evidence.repeated, floor, evidence.is_exact),
+    )
+
+
+def _same(name: str, title: str, pairs: Sequence[Pair | None], floor: float) -> GateFinding:
+    if missing := _missing(name, title, pairs):
+        return missing
+    there = _there(pairs)
+    apart = [pair for pair in there if not pair.is_identical]
+    if not apart:
+        return GateFinding(
+            name=name, title=title, state="passed", told=f"{len(there)} of {len(there)} pictures are the same to the last bit."
+        )
+    worst = max(apart, key=lambda pair: pair.distance)
+    within = worst.distance <= _ROOM * floor
+    told = f"{len(apart)} of {len(there)} pictures differ, by {worst.distance:.2%} at the most ({worst.prompt!r}); "
+    told += f"two answers to one request differ by {floor:.2%}."
+    return GateFinding(name=name, title=title, state="passed" if within else "failed", told=told)
+
+
+def _counts(pairs: Sequence[Pair | None], floor: float) -> GateFinding:
+    name, title = "the adapter counts", "The strongest scale is not scale 0"
+    there = _there(pairs)
+    if not there:
+        return GateFinding(name=name, title=title, state="failed", told="None of its pictures was answered.")
+    changed = [pair for pair in there if not pair.is_identical and pair.distance > _ROOM * floor]
+    told = f"{len(changed)} of {len(there)} pictures are changed, on average by {np.mean([pair.distance for pair in there]):.2%}."
+    return GateFinding(name=name, title=title, state="passed" if changed else "failed", told=told)
+
+
+_GROWS = ("the scale counts", "The distance to the base grows with the scale")
+
+
+def _grows(growth: Mapping[str, Mapping[float, Mapping[str, float]]], floor: float) -> GateFinding:
+    name, title = _GROWS
+    told, state = [], "passed"
+    for adapter, by_scale in growth.items():
+        scales = [scale for scale in sorted(by_scale) if by_scale[scale]]
+        if len(scales) < 2:
+            return _not_judged("there are not two scales above 0")
+        means = [float(np.mean(list(by_scale[scale].values()))) for scale in scales]
+        course = ", ".join(f"{mean:.2%} at {scale:g}" for scale, mean in zip(scales, means, strict=True))
+        told.append(f"{adapter}: {course}." if len(growth) > 1 else f"{course}.")
+        if means[-1] - means[0] <= floor or any(_falls(by_scale[low], by_scale[high]) for low, high in pairwise(scales)):
+            state = "failed"
+    return GateFinding(name=name, title=title, state="passed" if state == "passed" else "failed", told=" ".join(told))
+
+
+def _falls(low: Mapping[str, float], high: Mapping[str, float]) -> bool:
+    """Whether the distance surely falls from one scale to the next: its interval over prompts lies below zero."""
+    steps = [high[prompt] - low[prompt] for prompt in low if prompt in high]
+    if not steps:
+        return False
+    bound = cluster_t(steps).high
+    return bound is not None and bound < 0
+
+
+def _not_judged(why: str) -> GateFinding:
+    return GateFinding(name=_GROWS[0], title=_GROWS[1], state="not judged", told=f"Not judged: {why}.")
+
+
+def _repeats(pairs: Sequence[Pair | None], floor: float, is_exact: bool) -> GateFinding:
+    name, title = "it repeats", "The same request is the same picture"
+    if missing := _missing(name, title, pairs):
+        return missing
+    count = len(pairs)
+    if all(pair.is_identical for pair in _there(pairs)):
+        return GateFinding(
+            name=name, title=title, state="passed", told=f"{count} of {count} pictures are the same to the last bit."
+        )
+    told = f"Two answers to one request differ by up to {floor:.2%}: the noise floor. "
+    told += "On a CPU in fp32 there must be none." if is_exact else f"Up to {_LOUDEST:.2%} is taken for rounding on this device."
+    return GateFinding(name=name, title=title, state="failed" if is_exact or floor > _LOUDEST else "passed", told=told)
+
+
+def _missing(name: str, title: str, pairs: Sequence[Pair | None]) -> GateFinding | None:
+    """A gate that not every picture is there for has not been passed."""
+    if pairs and all(pair is not None for pair in pairs):
+        return None
+    told = f"{sum(pair is None for pair in pairs)} of {len(pairs)} pictures could not be compared, for a request failed."
+    return GateFinding(name=name, title=title, state="failed", told=told)
+
+
+def _there(pairs: Iterable[Pair | None]) -> list[Pair]:
+    return [pair for pair in pairs if pair is not None]
+
+
+def pair(one: SampleResult, other: SampleResult, distance: float) -> Pair:
+    """What a gate compares of two pictures that are ``distance`` apart."""
+    return Pair(one.prompt, distance, one.pixels_sha256 == other.pixels_sha256)

@@ -1,0 +1,144 @@
+"""From a task to its results: collected, looked at, gated, measured, chosen from."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation import metrics
+from evaluation.client import Base, Client
+from evaluation.collect import Collector
+from evaluation.extractors import open_extractor
+from evaluation.gates import judge as judge_gates
+from evaluation.looking import Eyes
+from evaluation.measure import Measured, Measurement, Under, training_name
+from evaluation.protocol import VERSION
+from evaluation.results import (
+    HELD_OUT,
+    Candidate,
+    GateFinding,
+    Results,
+    SampleResult,
+    Subject,
+    read_results,
+    write_results,
+    write_samples,
+)
+from evaluation.selection import BASE, Choice, candidates, choose, gap_of, halve
+from evaluation.task import Task
+from foundation.errors import StageFailed
+from foundation.files import whole_file
+from foundation.manifest import git_state, package_versions, platform_facts
+from foundation.rounding import rounded
+from foundation.verdict import NAME as VERDICT
+from foundation.verdict import Effect, Verdict, write_verdict
+
+_SHOWN = 8
+"""So many held-out pictures are shown at the most."""
+
+
+def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
+    """Evaluate ``task`` into ``folder``: pictures, ``samples.jsonl``, ``results.json`` and ``verdict.json``."""
+    eyes = Eyes(tuple(open_extractor(each) for each in task.protocol.extractors))  # 1. what pictures are compared by
+    base = client.base()  # 2. who is asked about what
+    subjects = [
+        Subject(name=name, path=path, sha256=client.identify(path, task.protocol.variant)) for name, path in task.adapters.items()
+    ]
+    samples = Collector(client, task.protocol, task.adapters, folder, in_flight).collect(task.plan)  # 3. pictures
+    if not any(sample.status == "ok" for sample in samples):
+        raise StageFailed(f"no picture was answered: {samples[0].error}")
+    measurement = Measurement(folder, task.protocol, task.trigger, eyes, task.references)
+    measured = measurement.measure(samples)  # 4. figures
+    gates = judge_gates(measurement.evidence(measured, task.plan, base.is_exact))  # 5. gates, before any statistic
+    halves = halve(task.protocol, task.trigger)
+    found = candidates(measured, _counts(samples), halves)  # 6. statistics
+    verdict = _verdict(gates, found, measured, base, subjects, eyes)  # 7. the rule
+    results = Results(
+        protocol_version=VERSION,
+        run=task.run,
+        trigger=task.trigger,
+        base={"name": base.name, "sha256": base.sha256, "device": base.device, "precision": base.precision},
+        adapters=tuple(subjects),
+        extractors=tuple(each.identity for each in eyes.extractors),
+        dataset=task.references.facts(),
+        prompts_sha256=task.prompts_sha256,
+        settings=_settings(task),
+        environment={"packages": package_versions(), "platform": platform_facts(), "git": git_state()},
+        asked=len(samples),
+        answered=sum(sample.status == "ok" for sample in samples),
+        gates=gates,
+        primary=metrics.PRIMARY,
+        ceiling=measured.ceiling,
+        halves=halves,
+        candidates=found,
+        verdict=verdict,
+    )
+    _keep_references(task, measured.samples, folder)
+    results = Results.model_validate(rounded(results.model_dump(mode="json")))
+    write_samples(folder, measured.samples)
+    write_results(folder, results)
+    write_verdict(folder / VERDICT, results.verdict)
+    # What is rendered is what is on the disk, now and ever after.
+    return read_results(folder)
+
+
+def _keep_references(task: Task, samples: Sequence[SampleResult], folder: Path) -> None:
+    """Copy the concept's pictures that the reports show: some held-out ones and every nearest training picture."""
+    near = {sample.nearest for sample in samples if sample.nearest}
+    shown = {
+        f"{HELD_OUT}/{number:02d}{path.suffix}": path for number, path in enumerate(task.references.held_out[:_SHOWN], start=1)
+    }
+    shown |= {name: path for path in task.references.training if (name := training_name(path)) in near}
+    for name, path in shown.items():
+        with whole_file(folder / name) as temporary:
+            shutil.copyfile(path, temporary)
+
+
+def _counts(samples: Sequence[SampleResult]) -> dict[Under, tuple[int, int]]:
+    """How many pictures of the sweep were asked for and answered, the base's first."""
+    counts: dict[Under, tuple[int, int]] = {BASE: (0, 0)}
+    for sample in samples:
+        if sample.phase == "sweep":
+            asked, answered = counts.get((sample.adapter, sample.lora_scale), (0, 0))
+            counts[sample.adapter, sample.lora_scale] = (asked + 1, answered + (sample.status == "ok"))
+    return counts
+
+
+def _settings(task: Task) -> Mapping[str, Any]:
+    how = {"steps", "cfg", "negative_prompt", "width", "height", "scheduler", "variant", "seeds", "scales"}
+    return {**task.protocol.model_dump(mode="json", include=how, exclude_none=True), "trigger": task.trigger}
+
+
+def _verdict(
+    gates: Sequence[GateFinding],
+    found: Sequence[Candidate],
+    measured: Measured,
+    base: Base,
+    subjects: Sequence[Subject],
+    eyes: Eyes,
+) -> Verdict:
+    failed = [gate for gate in gates if gate.state == "failed"]
+    if failed:
+        titles = "; ".join(f"“{gate.title}”" for gate in failed)
+        choice = Choice("inconclusive", f"a gate failed, so that no figure counts: {titles}")
+    else:
+        choice = choose(found, measured.ceiling)
+    chosen = choice.candidate
+    subject = next(
+        (each for each in subjects if chosen and each.name == chosen.adapter), subjects[0] if len(subjects) == 1 else None
+    )
+    effect = chosen.confirmed if chosen else None
+    gap = gap_of(found, measured.ceiling)
+    return Verdict(
+        protocol_version=VERSION,
+        outcome=choice.outcome,
+        reason=choice.reason,
+        adapter=subject.name if subject else None,
+        adapter_sha256=subject.sha256 if subject else None,
+        base_sha256=base.sha256,
+        lora_scale=chosen.lora_scale if chosen else None,
+        metric=metrics.PRIMARY,
+        extractor=eyes.first.identity.name,
+        effect=Effect(**effect.model_dump()) if effect else None,
+        share_of_gap=effect.mean / gap if effect and gap else None,
+    )

@@ -1,0 +1,70 @@
+"""Looking at pictures once: everything that is later compared, a few pictures in memory at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from evaluation.extractors.base import Extractor, Pixels
+from evaluation.metrics.base import Seen
+from evaluation.metrics.clipping import clipped
+from evaluation.references import load
+from foundation.fingerprint import fingerprint
+
+_TOGETHER = 32
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """The extractors of an evaluation: the first decides, texts are read by the first that reads any."""
+
+    extractors: tuple[Extractor, ...]
+
+    @property
+    def first(self) -> Extractor:
+        """The one whose likeness decides."""
+        return self.extractors[0]
+
+    @property
+    def reader(self) -> Extractor | None:
+        """The one that reads texts, if any does."""
+        return next((each for each in self.extractors if each.reads_text), None)
+
+    def look(self, paths: Sequence[Path]) -> Seen:
+        """What is to be seen of the pictures at ``paths``, of which there is at least one."""
+        return joined([self._look([load(path) for path in group]) for group in _groups(paths)])
+
+    def _look(self, pictures: Sequence[Pixels]) -> Seen:
+        features = self.first.images(pictures)
+        readable = None
+        if self.reader is not None:
+            readable = features if self.reader is self.first else self.reader.images(pictures)
+        prints = tuple(fingerprint(Image.fromarray(picture)) for picture in pictures)
+        return Seen(features, readable, np.array([clipped(picture) for picture in pictures]), prints)
+
+
+def joined(parts: Sequence[Seen]) -> Seen:
+    """What was seen of several groups of pictures, in their order."""
+    readable = [part.readable for part in parts if part.readable is not None]
+    return Seen(
+        np.concatenate([part.features for part in parts]),
+        np.concatenate(readable) if readable else None,
+        np.concatenate([part.clipped for part in parts]),
+        tuple(each for part in parts for each in part.fingerprints),
+    )
+
+
+def distance(one: Path, other: Path) -> float:
+    """The mean absolute difference of two pictures, 0 (equal) … 1 (black and white); 1 for those of different sizes."""
+    first, second = load(one), load(other)
+    if first.shape != second.shape:
+        return 1.0
+    return float(np.abs(first.astype(np.int16) - second).mean() / 255)
+
+
+def _groups(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    for start in tqdm(range(0, len(paths), _TOGETHER), desc="look", unit="batch"):
+        yield paths[start : start + _TOGETHER]

@@ -1,0 +1,37 @@
+"""A guard: are pictures burnt?"""
+
+from typing import ClassVar, Literal
+
+from evaluation.extractors.base import Pixels
+from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
+from evaluation.protocol import STRATA, Stratum
+
+_MAY_GROW = 0.05
+
+
+class Clipping(Metric):
+    """Share of pixels at the end of what a channel can hold, as adapters that are too strong make them."""
+
+    name: ClassVar[str] = "clipping"
+    title: ClassVar[str] = "clipped pixels"
+    meaning: ClassVar[str] = (
+        "Share of pixels with a channel at 0 or 255. Adapters that are too strong burn pictures; at most "
+        f"{_MAY_GROW:.0%} of all pixels more than in the base's."
+    )
+    strata: ClassVar[tuple[Stratum, ...]] = STRATA
+    failure: ClassVar[str] = "it burns pictures"
+    is_better: ClassVar[Literal["higher", "lower"]] = "lower"
+
+    def of(self, cell: Cell, known: Known) -> Values | None:
+        return cell.pictures.clipped
+
+    def guard(self, known: Known) -> Guard | None:
+        return Guard(of="change", at_most=_MAY_GROW)
+
+
+def clipped(picture: Pixels) -> float:
+    """Share of the pixels of a picture (h, w, 3) that have a channel at 0 or 255."""
+    return float(((picture == 0) | (picture == 255)).any(axis=2).mean())
+
+
+METRIC = Clipping()

@@ -1,0 +1,37 @@
+"""A guard: is a picture a version of a trained one?"""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
+from evaluation.protocol import WITH_TRIGGER, Stratum
+from foundation.fingerprint import Fingerprints
+
+_MAY_GROW = 0.2
+
+
+class Copies(Metric):
+    """Share of pictures whose perceptual hash takes them for a version of a training picture."""
+
+    name: ClassVar[str] = "copies"
+    title: ClassVar[str] = "copies of training pictures"
+    meaning: ClassVar[str] = (
+        "Share of pictures with the trigger that a perceptual hash takes for a version of a training picture, scaled, "
+        f"compressed or brightened. At most {_MAY_GROW:.0%} of them more than of the base's."
+    )
+    strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
+    failure: ClassVar[str] = "overfitted: it paints training pictures again"
+    is_better: ClassVar[Literal["higher", "lower"]] = "lower"
+
+    def of(self, cell: Cell, known: Known) -> Values | None:
+        if known.training is None:
+            return None
+        trained = Fingerprints.of(known.training.fingerprints)
+        return np.array([float(trained.versions_of(one).any()) for one in cell.pictures.fingerprints])
+
+    def guard(self, known: Known) -> Guard | None:
+        return Guard(of="change", at_most=_MAY_GROW) if known.training else None
+
+
+METRIC = Copies()

@@ -1,0 +1,40 @@
+"""For comparison: drift measured by what another seed changes."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from evaluation.metrics.base import Cell, Known, Metric, Values, distances
+from evaluation.protocol import Stratum
+
+_NOTHING = 1e-6
+
+
+class SeedDrift(Metric):
+    """Distance to the base's picture of the same prompt and seed ÷ mean distance between the base's pictures of its seeds.
+
+    It informs and does not guard: where an extractor hardly sees a difference between seeds, as the miniature's, it is a ratio
+    of rounding errors.
+    """
+
+    name: ClassVar[str] = "seed_drift"
+    title: ClassVar[str] = "drift, in seeds"
+    meaning: ClassVar[str] = (
+        "The same distance as a multiple of the distance between the base's pictures of one prompt's different seeds. Large "
+        "where the extractor hardly sees what a seed changes."
+    )
+    strata: ClassVar[tuple[Stratum, ...]] = ("control",)
+    is_better: ClassVar[Literal["higher", "lower"]] = "lower"
+
+    def of(self, cell: Cell, known: Known) -> Values | None:
+        base = cell.base.features
+        count = len(base)
+        if count < 2:
+            return None
+        between = float((1 - base @ base.T).sum() / (count * (count - 1)))
+        if between < _NOTHING:
+            return None
+        return np.array([distances(cell.pictures.features, base).mean() / between])
+
+
+METRIC = SeedDrift()

@@ -1,0 +1,25 @@
+"""The primary metric: how like the concept's held-out pictures a picture is."""
+
+from typing import ClassVar, Literal
+
+from evaluation.metrics.base import Cell, Known, Metric, Values
+from evaluation.protocol import WITH_TRIGGER, Stratum
+
+
+class Similarity(Metric):
+    """Mean cosine with the held-out pictures, which no training has seen: likeness to trained ones would reward copies."""
+
+    name: ClassVar[str] = "similarity"
+    title: ClassVar[str] = "likeness to held-out pictures"
+    meaning: ClassVar[str] = "Mean cosine between a picture with the trigger and the concept's held-out pictures, −1 to 1."
+    strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
+    is_better: ClassVar[Literal["higher", "lower"]] = "higher"
+
+    def of(self, cell: Cell, known: Known) -> Values | None:
+        if known.held_out is None:
+            return None
+        found: Values = (cell.pictures.features @ known.held_out.features.T).mean(axis=1)
+        return found
+
+
+METRIC = Similarity()

@@ -1,0 +1,83 @@
+"""A real server of the miniature, and one with a fault in front of it."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.server import serving
+from tests.adapters import random_adapter
+from tests.conftest import ROOT
+from zthumb.adapters.layouts import save_kohya
+
+Fault = Callable[[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]], dict[str, Any]]
+"""Answers a request, given a way to ask the real server."""
+
+
+@pytest.fixture(scope="session")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the miniature, its extractor, adapters and the demo's pictures."""
+    room = tmp_path_factory.mktemp("room")
+    (room / "models" / "lora" / "a").mkdir(parents=True)
+    for name in ("mini-sdxl", "mini-clip"):
+        (room / "models" / name).symlink_to(ROOT / "models" / name)
+    save_kohya(
+        random_adapter(ROOT / "models" / "mini-sdxl"), room / "models" / "lora" / "a" / "a.safetensors", 1, {"ss_v2": "False"}
+    )
+    return room
+
+
+@pytest.fixture(scope="session")
+def server(room: Path) -> Iterator[str]:
+    """The address of a sound server of ``room``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(room)
+        with serving("models/mini-sdxl", 4) as client:
+            yield client.url
+
+
+@contextmanager
+def faulty(server: str, fault: Fault) -> Iterator[str]:
+    """The address of a server that hands everything on but POST /generate, which it answers by ``fault``."""
+
+    def ask(path: str, body: bytes | None) -> tuple[int, bytes]:
+        request = urllib.request.Request(server + path, body, {"content-type": "application/json"})
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send(*ask(self.path, None))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            self._send(
+                200, json.dumps(fault(body, lambda fields: json.loads(ask(self.path, json.dumps(fields).encode())[1]))).encode()
+            )
+
+        def _send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{proxy.server_port}"
+    finally:
+        proxy.shutdown()
+        proxy.server_close()

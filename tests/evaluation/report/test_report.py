@@ -1,0 +1,106 @@
+"""Both reports as text: everything is there, nothing breaks them, twice is the same."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from evaluation.report import write
+from tests.evaluation.report.results import write_example
+
+
+def _reports(folder: Path, **options: bool) -> tuple[str, str]:
+    write(write_example(folder, **options), folder)
+    return (folder / "report.md").read_text(encoding="utf-8"), (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_rendered_twice_they_are_the_same_bytes(tmp_path: Path) -> None:
+    results = write_example(tmp_path)
+    for name in ("one", "other"):
+        write(results, tmp_path, tmp_path / name)
+    files = {path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()}
+    assert len(files) == 4 + 3
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes() for name in files)
+
+
+def test_the_markdown_begins_with_the_verdict_and_links_only_to_what_is_there(tmp_path: Path) -> None:
+    text, _ = _reports(tmp_path)
+    assert text.startswith("# demo: recommended at scale 0.8\n")
+    links = re.findall(r"!\[(?:\\.|[^\]\\])+\]\(([^)]+)\)", text)
+    assert {"overview.png", "curves.svg", "training/t.png"} <= set(links)
+    assert all((tmp_path / link).is_file() for link in links)
+    assert sum(link.startswith("grids/") for link in links) == 3
+    assert "✓ | Scale 0 is the base" in text
+    assert "smoke check" in text
+
+
+def test_its_tables_are_tables_in_any_viewer(tmp_path: Path) -> None:
+    text, _ = _reports(tmp_path, failed=True)
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"\|[-:| ]*-[-:| ]*\|", line):
+            bars = [len(re.findall(r"(?<!\\)\|", lines[number + step])) for step in (-1, 0, 1)]
+            assert len(set(bars)) == 1, lines[number - 1 : number + 2]
+
+
+def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
+    _, page = _reports(tmp_path)
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
+    assert "@import" not in page
+    assert not re.search(r"https?://(?!www\.w3\.org)", page)
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.pictures: list[dict[str, str | None]] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if told.get("id"):
+            self.ids.append(str(told["id"]))
+        if tag == "img":
+            self.pictures.append(told)
+        if tag not in ("img", "meta", "input", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_every_picture_has_words(tmp_path: Path) -> None:
+    _, page = _reports(tmp_path, failed=True)
+    tags = _Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert len(tags.ids) == len(set(tags.ids))
+    assert all(picture["alt"] for picture in tags.pictures if not str(picture.get("id")).startswith("stage"))
+    assert "a &lt;b&gt; &amp; | zbadge" in page
+    assert "500 | &lt;oops&gt;" in page
+
+
+def test_what_failed_is_said_in_both(tmp_path: Path) -> None:
+    for text in _reports(tmp_path, failed=True):
+        assert "1 of 12 pictures failed" in text
+
+
+def test_a_failed_gate_is_said_before_any_figure(tmp_path: Path) -> None:
+    text, page = _reports(tmp_path, gate_fails=True)
+    assert text.startswith("# demo: inconclusive\n")
+    assert "✗ | Scale 0 is the base" in text
+    assert page.index("A gate failed: these figures mean nothing") < page.index("<table>")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_columns_are_named_by_scale_and_where_there_are_several_by_adapter(tmp_path: Path, several: bool) -> None:
+    text, page = _reports(tmp_path, several=several)
+    label = "first 0.8" if several else "0.8"
+    assert f"| **{label}** |" in text
+    assert f'<span class="chosen">{label}</span>' in page
+    assert ("second 0.8" in page) is several

@@ -1,0 +1,34 @@
+"""Pictures as what was seen of them, made by hand."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.metrics.base import Cell, Known, Seen
+from evaluation.protocol import Stratum
+from foundation.fingerprint import Fingerprint
+
+X, Y, Z = np.eye(3)
+
+
+def plain_print(value: int) -> Fingerprint:
+    """The fingerprint of a picture of one colour; two whose values lie far apart are of different pictures."""
+    return Fingerprint(np.full(192, value % 2 == 0), np.full(192, value, np.float32))
+
+
+def seen(*rows: NDArray[np.float64], clipped: float = 0.0, prints: tuple[int, ...] | None = None) -> Seen:
+    """Pictures with such features, which are readable too."""
+    features = np.array(rows, np.float64)
+    values = prints if prints is not None else tuple(range(10, 10 + len(rows)))
+    return Seen(features, features, np.full(len(rows), clipped), tuple(plain_print(value) for value in values))
+
+
+def cell(pictures: Seen, base: Seen, stratum: Stratum = "trained", prompt: str = "a red z") -> Cell:
+    """The pictures of one prompt."""
+    return Cell(stratum, prompt, pictures, base)
+
+
+def known(
+    held_out: Seen | None = None, training: Seen | None = None, apart: float | None = 0.5, lead: float | None = 0.5
+) -> Known:
+    """What they are compared with; the words of the one prompt are Y."""
+    return Known(held_out, training, {"a red z": Y}, apart, lead)

@@ -1,0 +1,117 @@
+"""The rule that recommends a scale, on figures made by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluation.measure import Measured
+from evaluation.protocol import Protocol
+from evaluation.results import Candidate
+from evaluation.selection import Choice, candidates, choose, halve
+from tests.evaluation.seen import known, seen
+
+PROMPTS = tuple(f"a {{trigger}} number {number}" for number in range(16))
+PROTOCOL = Protocol(trained=PROMPTS[:8], novel=PROMPTS[8:], control=("a cat", "a dog", "a cow"), extractors=("pixel",))
+HALVES = halve(PROTOCOL, "z")
+SCATTER = np.tile([-0.02, 0.02, -0.01, 0.01], 4)
+CONTROLS = ("a cat", "a dog", "a cow")
+
+
+def _found(
+    gains: dict[float, float], drift: dict[float, float] | None = None, confirm: dict[float, float] | None = None
+) -> tuple[Candidate, ...]:
+    """Candidates with such mean gains over a base of 0.2; ``confirm``: other gains in that half; ``drift`` on controls."""
+    measured = Measured([], known(held_out=seen([1, 0, 0]), apart=1.0, lead=None), 0.6)
+    prompts = [prompt.replace("{trigger}", "z") for prompt in PROMPTS]
+    for scale, gain in {0.0: 0.0, **gains}.items():
+        under = (None if scale == 0 else "z", scale)
+        values = {}
+        for prompt, scatter in zip(prompts, SCATTER, strict=True):
+            own = (confirm or {}).get(scale, gain) if prompt in HALVES["confirm"] else gain
+            values[prompt] = 0.2 + own + (0 if scale == 0 else scatter)
+        of_drift = dict(zip(CONTROLS, np.array([0.0, 0.001, 0.002]) + (drift or {}).get(scale, 0.0), strict=True))
+        measured.by_prompt[under] = {"similarity": {"trained": values}, "drift": {"control": of_drift}}
+        measured.distances[under] = dict.fromkeys(prompts, scale)
+    return candidates(measured, dict.fromkeys(measured.by_prompt, (16, 16)), HALVES)
+
+
+def _chosen(found: tuple[Candidate, ...]) -> tuple[str, float | None]:
+    choice = choose(found, 0.6)
+    return choice.outcome, choice.candidate.lora_scale if choice.candidate else None
+
+
+def test_the_halves_share_each_stratum_and_no_prompt() -> None:
+    assert {half: len(prompts) for half, prompts in HALVES.items()} == {"select": 8, "confirm": 8}
+    assert not set(HALVES["select"]) & set(HALVES["confirm"])
+    novel = {prompt.replace("{trigger}", "z") for prompt in PROTOCOL.novel}
+    assert len(novel & set(HALVES["select"])) == 4
+
+
+@given(st.permutations(PROMPTS[:8]), st.permutations(PROMPTS[8:]))
+def test_the_halves_are_the_same_whatever_order_the_prompts_stand_in(trained: list[str], novel: list[str]) -> None:
+    assert halve(PROTOCOL.model_copy(update={"trained": tuple(trained), "novel": tuple(novel)}), "z") == HALVES
+
+
+def test_the_smallest_scale_within_one_standard_error_of_the_best_is_recommended() -> None:
+    assert _chosen(_found({0.4: 0.1, 0.8: 0.299, 1.0: 0.3})) == ("recommended", 0.8)
+    assert _chosen(_found({0.4: 0.1, 0.8: 0.2, 1.0: 0.3})) == ("recommended", 1.0)
+
+
+def test_the_gain_that_is_told_is_that_of_the_prompts_that_had_no_say() -> None:
+    found = _found({0.4: 0.1, 1.0: 0.3}, confirm={1.0: 0.15})
+    chosen = choose(found, 0.6).candidate
+    assert chosen is not None
+    assert chosen.selected is not None
+    assert chosen.confirmed is not None
+    assert chosen.selected.mean == pytest.approx(0.3, abs=0.02)
+    assert chosen.confirmed.mean == pytest.approx(0.15, abs=0.02)
+    assert chosen.confirmed.prompts == 8
+
+
+def test_a_scale_that_fails_a_guard_is_passed_over_for_one_that_does_not() -> None:
+    assert _chosen(_found({0.4: 0.1, 1.0: 0.3}, drift={1.0: 0.5})) == ("recommended", 0.4)
+
+
+def test_none_names_the_guard_that_fails_everywhere() -> None:
+    choice = choose(_found({0.4: 0.1, 1.0: 0.3}, drift={0.4: 0.3, 1.0: 0.5}), 0.6)
+    assert choice.outcome == "none"
+    assert "at scale 0.4 it changes pictures without the trigger (drift" in choice.reason
+    assert "at scale 1 it changes" in choice.reason
+
+
+def test_an_adapter_that_surely_gains_nothing_gets_none() -> None:
+    choice = choose(_found({0.4: -0.01, 1.0: -0.02}), 0.6)
+    assert choice == Choice("none", choice.reason)
+    assert "no scale gains anything" in choice.reason
+
+
+def test_a_gain_that_may_be_chance_is_inconclusive() -> None:
+    # The held-out pictures are hardly more like one another than the base's are like them: a small gain would count.
+    choice = choose(_found({0.4: 0.0, 1.0: 0.009}), ceiling=0.25)
+    assert choice.outcome == "inconclusive"
+    assert "no gain is significant" in choice.reason
+
+
+def test_a_gain_that_does_not_show_in_the_other_half_is_inconclusive() -> None:
+    choice = choose(_found({0.4: 0.1, 1.0: 0.1}, confirm={0.4: -0.05, 1.0: -0.05}), 0.6)
+    assert choice.outcome == "inconclusive"
+    assert "had no part in choosing it" in choice.reason
+
+
+def test_p_values_are_adjusted_for_the_number_of_candidates() -> None:
+    found = [each for each in _found({0.4: 0.3, 0.8: 0.3, 1.0: 0.3}) if each.adapter]
+    assert [each.p for each in found] == pytest.approx([1 / 256] * 3)
+    assert [each.p_holm for each in found] == pytest.approx([3 / 256] * 3)
+
+
+def test_too_few_prompts_are_said_to_be_too_few() -> None:
+    few = Protocol(trained=PROMPTS[:4], extractors=("pixel",))
+    halves = halve(few, "z")
+    measured = Measured([], known(held_out=seen([1, 0, 0])), 0.6)
+    for scale in (0.0, 1.0):
+        values = {prompt.replace("{trigger}", "z"): 0.2 + scale / 2 for prompt in few.trained}
+        measured.by_prompt[None if scale == 0 else "z", scale] = {"similarity": {"trained": values}}
+    choice = choose(candidates(measured, dict.fromkeys(measured.by_prompt, (4, 4)), halves), 0.6)
+    assert choice.outcome == "inconclusive"
+    assert "2 prompts that choose" in choice.reason

@@ -1,0 +1,79 @@
+"""The verdict on real adapters: a good one is recommended, an overfitted one is flagged, a useless one is neither."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evaluation import main as evaluation
+from evaluation.results import Results, read_results
+from evaluation.selection import Choice, choose
+from foundation.errors import DONE
+from tests.adapters import random_adapter
+from tests.conftest import MINIATURE, ROOT
+from zthumb.adapters.layouts import save_kohya
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"seeds": [101, 102], "scales": [0, 1.0], "steps": 10}
+
+
+@pytest.fixture(scope="module")
+def results(room: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Three adapters in one evaluation, with the shipped prompts, fewer seeds and fewer steps."""
+    place, shelf = tmp_path_factory.mktemp("verdicts"), room / "models" / "lora"
+    for name in ("good", "overfitted"):
+        (shelf / name).mkdir()
+        shutil.copy(ROOT / "tests" / "evaluation" / "adapters" / f"{name}.safetensors", shelf / name)
+    (shelf / "useless").mkdir()
+    save_kohya(random_adapter(MINIATURE, strength=0.01), shelf / "useless" / "useless.safetensors", 1, {"ss_v2": "False"})
+    shipped = yaml.safe_load((ROOT / "evaluation" / "prompts" / "mini.yaml").read_text())
+    (place / "prompts.yaml").write_text(yaml.safe_dump(shipped | QUICK))
+    dataset = place / "z"
+    shutil.copytree(ROOT / "datasets" / "z" / "reference", dataset / "reference")
+    shutil.copytree(ROOT / "datasets" / "z" / "raw", dataset / "raw")
+    shutil.copy(ROOT / "datasets" / "z" / "concept.yaml", dataset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        (place / "models").symlink_to(ROOT / "models")
+        from training.prepare_dataset import main as prepare
+
+        assert prepare(["--dataset", "z"]) == DONE
+        arguments = ["--server", server, "--dataset", "z", "--prompts", "prompts.yaml", "--run", "three"]
+        for name in ("good", "overfitted", "useless"):
+            arguments += ["--adapter", f"models/lora/{name}/{name}.safetensors"]
+        assert evaluation.main(arguments) == DONE
+        return read_results(place / "outputs" / "lora_eval" / "three")
+
+
+def _alone(results: Results, adapter: str) -> Choice:
+    """What the rule says of one of them."""
+    return choose([each for each in results.candidates if each.adapter in (None, adapter)], results.ceiling)
+
+
+def test_every_gate_is_passed(results: Results) -> None:
+    assert [gate.state for gate in results.gates if gate.name != "the scale counts"] == ["passed"] * 4
+
+
+def test_the_good_one_is_recommended_with_a_scale_and_an_effect(results: Results) -> None:
+    verdict = results.verdict
+    assert (verdict.outcome, verdict.adapter, verdict.lora_scale) == ("recommended", "good", 1.0)
+    assert verdict.effect is not None
+    assert 0 < verdict.effect.low < verdict.effect.mean
+    assert verdict.extractor == "mini-clip"
+    assert "recommended at scale 1: similarity +0." in verdict.sentence
+
+
+def test_the_overfitted_one_is_flagged_though_it_is_most_like_the_pictures(results: Results) -> None:
+    good, overfitted = (next(each for each in results.candidates if each.adapter == name) for name in ("good", "overfitted"))
+    assert good.selected is not None
+    assert overfitted.selected is not None
+    assert overfitted.selected.mean > good.selected.mean
+    choice = _alone(results, "overfitted")
+    assert choice.outcome == "none"
+    assert "it changes pictures without the trigger" in choice.reason
+
+
+def test_the_useless_one_is_not_recommended(results: Results) -> None:
+    assert _alone(results, "useless").outcome in ("none", "inconclusive")
