@@ -18,7 +18,7 @@ from foundation.config import parse
 from foundation.errors import DONE, FAILED, BadInput, command
 from foundation.files import replace_folder, whole_folder
 from foundation.hashing import hash_file, hash_files, hash_value
-from foundation.manifest import Stage
+from foundation.manifest import Stage, given
 from foundation.offline import stay_offline
 
 OUT = Path("outputs/lora_eval")
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     task = _task(arguments)  # 1. what to ask about what
     target = OUT / task.run
     with _asked(arguments) as server:  # 2. whom, once it is needed
-        stage = Stage("evaluate", _inputs(task, arguments, server), _settings(task))
+        stage = Stage("evaluate", _inputs(task, arguments, server), _settings(task), command=given("evaluation", argv))
         if not arguments.force and stage.is_up_to_date(target):
             print(f"evaluate: {target} is up to date")
         else:
@@ -108,11 +108,11 @@ def _overridden(protocol: Protocol, arguments: argparse.Namespace) -> Protocol:
 def _named(adapters: Sequence[str]) -> dict[str, str]:
     """Name → path; without a name an adapter is called as its file is."""
     named: dict[str, str] = {}
-    for given in adapters:
-        name, _, path = given.rpartition("=")
+    for each in adapters:
+        name, _, path = each.rpartition("=")
         name = name or Path(path).stem
         if name in named:
-            raise BadInput(f"--adapter {given}: two are called {name!r}; name them, as in NAME={path}.")
+            raise BadInput(f"--adapter {each}: two are called {name!r}; name them, as in NAME={path}.")
         named[name] = path
     return named
 

@@ -7,8 +7,9 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,16 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of a stage: its name, what it reads (path → SHA-256) and the settings it was given."""
+    """One run of a stage: its name, what it reads (path → SHA-256) and the settings it was given.
+
+    ``command`` is what it was called by, a module and its arguments, for whoever wants to make its output again.
+    """
 
     name: str
     inputs: Mapping[str, str]
     settings: Mapping[str, Any]
     seed: int | None = None
+    command: Sequence[str] = field(default=(), compare=False)
     started: float = field(default_factory=time.monotonic, compare=False)
 
     @property
@@ -57,13 +62,14 @@ class Stage:
             folder / manifest,
             {
                 "stage": self.name,
+                "command": list(self.command),
                 "fingerprint": self.fingerprint,
                 "inputs": dict(self.inputs),
                 "outputs": dict(outputs),
                 "settings": dict(self.settings),
                 "seed": self.seed,
                 "packages": package_versions(),
-                "platform": platform_facts(),
+                "platform": {**platform_facts(), "device": device()},
                 "git": git_state(),
                 "wall_time_s": round(time.monotonic() - self.started, 2),
             },
@@ -89,6 +95,17 @@ def platform_facts() -> dict[str, str | int | None]:
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
     }
+
+
+def device() -> str:
+    """What heavy work of this process runs on: cuda where torch was loaded and found one, else cpu."""
+    torch = sys.modules.get("torch")
+    return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
+
+
+def given(module: str, argv: Sequence[str] | None) -> tuple[str, ...]:
+    """The command of a stage: its module and the arguments it was called with, but for the one that only makes it run again."""
+    return (module, *(argument for argument in (sys.argv[1:] if argv is None else argv) if argument != "--force"))
 
 
 def git_state() -> dict[str, str | bool] | None:

@@ -82,6 +82,12 @@ def test_pictures_become_an_adapter_and_a_report_and_a_second_time_nothing_is_re
     assert second.returncode == 0, second.stdout + second.stderr
     assert second.stdout.count("up to date") == 5
 
+    for folder in ("datasets/z", "outputs/lora/tiny", "models/lora/tiny", "outputs/lora_eval/tiny"):
+        command = [sys.executable, "-m", "zthumb.cli", "reproduce", f"{folder}/manifest.json"]
+        again = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False, timeout=400)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert f"files of {folder} are the same byte for byte" in again.stdout
+
     forced = _finetune(checkout, FORCE="1")
     assert forced.returncode == 0, forced.stdout + forced.stderr
     # The same adapter has the same verdict, which its card has already.

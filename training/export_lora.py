@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.arguments import run_name
 from foundation.errors import DONE, BadInput, command
 from foundation.files import read_json, whole_folder
-from foundation.hashing import hash_file, hash_files
+from foundation.hashing import hash_file, hash_files, hash_value
 from foundation.manifest import NAME as MANIFEST
-from foundation.manifest import Stage
+from foundation.manifest import Stage, given
 from foundation.verdict import NAME as VERDICT
-from foundation.verdict import read_verdict
+from foundation.verdict import Verdict, read_verdict, write_verdict
 from training import card
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
@@ -48,14 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = _trained_from(run, recipe)  # 4. onto which model
     target = ADAPTERS / arguments.run
     inputs = _inputs(run, checkpoint, arguments.dataset, recipe)
-    verdict = _verdict(arguments.run, target, inputs)  # 5. and what came of judging it, if it was
-    stage = Stage("export", inputs | ({VERDICT: hash_file(verdict)} if verdict else {}), {"run": arguments.run}, recipe.seed)
-    if not arguments.force and stage.is_up_to_date(target):
+    judged = _verdict(arguments.run)  # 5. what came of judging it, if it was
+    plain = Stage("export", inputs, {"run": arguments.run}, recipe.seed, given("training.export_lora", argv))
+    told = replace(plain, inputs={**inputs, VERDICT: hash_value(judged.model_dump(mode="json"))}) if judged else plain
+    current = told if judged and _is_on(judged, target / f"{arguments.run}.safetensors") else plain
+    if not arguments.force and current.is_up_to_date(target):
         print(f"export: {target} is up to date")
         return DONE
     with whole_folder(target) as folder:  # 6. both files, the card, the manifest
-        _export(checkpoint, recipe, dataset, base, stage, verdict, folder)
-        stage.write_manifest(folder, hash_files(folder))
+        is_this = _export(checkpoint, recipe, dataset, base, plain, judged, folder)
+        (told if is_this else plain).write_manifest(folder, hash_files(folder))
     print(f"export: {target}: {arguments.run}.safetensors (kohya layout), {DIFFUSERS_FILE} (diffusers layout)")
     return DONE
 
@@ -102,21 +105,22 @@ def _inputs(run: Path, checkpoint: Checkpoint, folder: Path, recipe: Recipe) -> 
     return {recipe.base: base, **{name: hash_file(path) for name, path in files.items()}}
 
 
-def _verdict(run: str, target: Path, inputs: Mapping[str, str]) -> Path | None:
-    """The verdict on this very adapter, once it has been exported and evaluated."""
-    found, manifest, adapter = EVALUATIONS / run / VERDICT, target / MANIFEST, target / f"{run}.safetensors"
-    if not (found.is_file() and manifest.is_file() and adapter.is_file()):
-        return None
+def _verdict(run: str) -> Verdict | None:
+    """What an evaluation said of an adapter of this run, this one or one before it."""
+    path = EVALUATIONS / run / VERDICT
+    return read_verdict(path) if path.is_file() else None
+
+
+def _is_on(judged: Verdict, adapter: Path) -> bool:
     from zthumb.adapters.reader import hash_of
 
-    before = read_json(manifest)["inputs"]
-    is_current = all(before.get(name) == digest for name, digest in inputs.items())
-    return found if is_current and read_verdict(found).adapter_sha256 == hash_of(adapter) else None
+    return adapter.is_file() and judged.adapter_sha256 == hash_of(adapter)
 
 
 def _export(
-    checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, verdict: Path | None, folder: Path
-) -> None:
+    checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, judged: Verdict | None, folder: Path
+) -> bool:
+    """Write everything but the manifest; whether what was ``judged`` is this very adapter, so that its card tells of it."""
     from zthumb import families
     from zthumb.adapters.layouts import save_diffusers, save_kohya
     from zthumb.adapters.words import ENDING, save
@@ -139,11 +143,13 @@ def _export(
         "the data set": stage.inputs[DATASET],
     }
     shown = _pictures(checkpoint, recipe, dataset, folder)
-    judged = read_verdict(verdict) if verdict else None
-    words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base), judged)
+    is_this = judged is not None and _is_on(judged, folder / f"{name}.safetensors")
+    verdict = judged if is_this else None
+    words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base), verdict)
     if verdict:
-        shutil.copyfile(verdict, folder / VERDICT)
+        write_verdict(folder / VERDICT, verdict)
     (folder / "README.md").write_text(words, encoding="utf-8")
+    return is_this
 
 
 def _adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, family: Family) -> Adapter:

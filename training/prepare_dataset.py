@@ -9,7 +9,7 @@ from pathlib import Path
 from foundation.errors import DONE, BadInput, command
 from foundation.files import whole_file, write_json
 from foundation.hashing import hash_file
-from foundation.manifest import Stage
+from foundation.manifest import Stage, given
 from training import recipe as recipes
 from training.data import raw, summary
 from training.data.caption import complete
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         **concept.model_dump(),
         "unused": [str(path.relative_to(folder)) for path, _ in raw.unused(folder)],
     }
-    stage = Stage("prepare", _inputs(folder, pictures), settings)
+    stage = Stage("prepare", _inputs(folder, pictures), settings, command=given("training.prepare_dataset", argv))
     if not arguments.force and stage.is_up_to_date(folder):
         print(f"prepare: {folder} is up to date ({len(pictures)} pictures)")
         return DONE

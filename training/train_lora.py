@@ -13,7 +13,7 @@ from foundation.arguments import run_name
 from foundation.errors import DONE, BadInput, StageFailed, command
 from foundation.files import write_json
 from foundation.hashing import hash_file
-from foundation.manifest import Stage
+from foundation.manifest import Stage, given
 from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = find_base(recipe.base)  # 2. onto which model
     dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
-    stage = Stage("train", inputs, {**recipe.model_dump(mode="json"), "processes": processes.count()}, recipe.seed)
+    settings = {**recipe.model_dump(mode="json"), "processes": processes.count()}
+    stage = Stage("train", inputs, settings, recipe.seed, given("training.train_lora", argv))
     lesson = Stage("train", inputs, recipe.lessons(processes.count()), recipe.seed)
     with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
         if not arguments.force and stage.is_up_to_date(run.folder):

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from foundation.errors import command
+from zthumb import reproduce
 from zthumb.adapters import commands as adapters
 from zthumb.gguf import commands as gguf
 from zthumb.server import main as server
@@ -22,6 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     adapters.add_commands(files)
     others = commands.add_parser("convert", help="write a base's denoiser in another form", description=gguf.__doc__)
     gguf.add_commands(others)
+    again = commands.add_parser(
+        "reproduce", help="run a stage again and compare byte for byte", description=reproduce.DESCRIPTION
+    )
+    reproduce.add_arguments(again)
+    again.set_defaults(run=reproduce.run)
     arguments = parser.parse_args(argv)
     code: int = arguments.run(arguments)
     return code
