@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from evaluation.extractors.base import Extractor, Pixels
+from evaluation.extractors.base import Extractor, Features, Pixels
 from evaluation.metrics.base import Seen
 from evaluation.metrics.clipping import clipped
 from evaluation.references import load
@@ -31,7 +31,12 @@ class Eyes:
     @property
     def reader(self) -> Extractor | None:
         """The one that reads texts, if any does."""
-        return next((each for each in self.extractors if each.reads_text), None)
+        return next((each for each in self.extractors if each.reads_text and each is not self.critic), None)
+
+    @property
+    def critic(self) -> Extractor | None:
+        """The one that has learned what people like, if there is one."""
+        return next((each for each in self.extractors if each.is_critic), None)
 
     def look(self, paths: Sequence[Path]) -> Seen:
         """What is to be seen of the pictures at ``paths``, of which there is at least one."""
@@ -39,22 +44,26 @@ class Eyes:
 
     def _look(self, pictures: Sequence[Pixels]) -> Seen:
         features = self.first.images(pictures)
-        readable = None
-        if self.reader is not None:
-            readable = features if self.reader is self.first else self.reader.images(pictures)
+        readable = features if self.reader is self.first else self.reader.images(pictures) if self.reader else None
         prints = tuple(fingerprint(Image.fromarray(picture)) for picture in pictures)
-        return Seen(features, readable, np.array([clipped(picture) for picture in pictures]), prints)
+        liked = self.critic.images(pictures) if self.critic else None
+        return Seen(features, readable, np.array([clipped(picture) for picture in pictures]), prints, liked)
 
 
 def joined(parts: Sequence[Seen]) -> Seen:
     """What was seen of several groups of pictures, in their order."""
-    readable = [part.readable for part in parts if part.readable is not None]
     return Seen(
         np.concatenate([part.features for part in parts]),
-        np.concatenate(readable) if readable else None,
+        _whole([part.readable for part in parts]),
         np.concatenate([part.clipped for part in parts]),
         tuple(each for part in parts for each in part.fingerprints),
+        _whole([part.liked for part in parts]),
     )
+
+
+def _whole(parts: Sequence[Features | None]) -> Features | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if there else None
 
 
 def distance(one: Path, other: Path) -> float:

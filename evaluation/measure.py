@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from evaluation import metrics
-from evaluation.extractors.base import Features
+from evaluation.extractors.base import Extractor, Features
 from evaluation.gates import Evidence, Pair, pair
 from evaluation.looking import Eyes, distance
 from evaluation.metrics.base import Cell, Known, Seen, Values
 from evaluation.protocol import TRIGGER, WITH_TRIGGER, Phase, Plan, Protocol, Sample, Stratum
 from evaluation.references import References
 from evaluation.results import DIGITS, TRAINING, SampleResult
+from evaluation.sets import set_figures
 
 Under = tuple[str | None, float]
 """An adapter, or None for the base, and its scale."""
@@ -24,7 +25,8 @@ class Measured:
     """What was found.
 
     ``by_prompt``: adapter and scale → metric → stratum → prompt → value, averaged over seeds. ``distances``: adapter and scale →
-    prompt → mean pixel distance to the base. ``samples`` carry what has a value for each picture.
+    prompt → mean pixel distance to the base. ``sets``: adapter and scale → figures of all their pictures with the trigger.
+    ``samples`` carry what has a value for each picture.
     """
 
     samples: list[SampleResult]
@@ -32,6 +34,7 @@ class Measured:
     ceiling: float | None
     by_prompt: dict[Under, dict[str, dict[Stratum, dict[str, float]]]] = field(default_factory=dict)
     distances: dict[Under, dict[str, float]] = field(default_factory=dict)
+    sets: dict[Under, dict[str, float]] = field(default_factory=dict)
 
 
 class Measurement:
@@ -56,6 +59,9 @@ class Measurement:
         apart = {sample.sample: self._distance(sample, swept, base) for sample in swept}
         for under, of in _grouped(swept).items():
             found.distances[under] = _means((sample.prompt, apart[sample.sample]) for sample in of)
+            if under[0] is not None:
+                made = [place[each.sample] for each in of if each.stratum in WITH_TRIGGER]
+                found.sets[under] = set_figures(seen.features[made], _features(known.held_out), _features(known.training))
         nearest = self._nearest(seen, known)
         found.samples = [_told(sample, place, told, apart, nearest) for sample in samples]
         return found
@@ -112,25 +118,25 @@ class Measurement:
         held_out, training = (
             self._eyes.look(paths) if paths else None for paths in (self._references.held_out, self._references.training)
         )
-        texts = self._texts()
+        texts = self._texts(self._eyes.reader)
         controls = {prompt: [base[key] for key in base if key[0] == prompt] for prompt in self._prompts("control")}
         triggered = {prompt: [base[key] for key in base if key[0] == prompt] for prompt in self._prompts(*WITH_TRIGGER)}
         apart = _between([seen.features[places] for places in controls.values() if places])
         lead = None
         if seen.readable is not None:
             lead = _lead({prompt: seen.readable[places] for prompt, places in triggered.items() if places}, texts)
-        return Known(held_out, training, texts, apart, lead)
+        return Known(held_out, training, texts, apart, lead, self._texts(self._eyes.critic))
 
     def _prompts(self, *strata: Stratum) -> list[str]:
         return [prompt for stratum in strata for prompt in self._protocol.of(stratum, self._trigger)]
 
-    def _texts(self) -> dict[str, Values]:
-        """Prompt with the trigger → feature of its words without it."""
-        if self._eyes.reader is None:
+    def _texts(self, reader: Extractor | None) -> dict[str, Values]:
+        """Prompt with the trigger → what ``reader`` makes of its words without it."""
+        if reader is None:
             return {}
         prompts = [prompt for stratum in WITH_TRIGGER for prompt in getattr(self._protocol, stratum)]
         stripped = [" ".join(prompt.replace(TRIGGER, " ").split()) for prompt in prompts]
-        features = self._eyes.reader.texts(stripped)
+        features = reader.texts(stripped)
         return {prompt.replace(TRIGGER, self._trigger): row for prompt, row in zip(prompts, features, strict=True)}
 
     def _distance(self, sample: SampleResult, swept: Sequence[SampleResult], base: Mapping[tuple[str, int], int]) -> float | None:
@@ -241,6 +247,10 @@ def _among_themselves(seen: Seen | None) -> float | None:
         return None
     count = len(seen)
     return float(((seen.features @ seen.features.T).sum() - count) / (count * (count - 1)))
+
+
+def _features(seen: Seen | None) -> Features | None:
+    return None if seen is None else seen.features
 
 
 def _of(plan: Plan, phase: Phase) -> list[Sample]:

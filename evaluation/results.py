@@ -83,8 +83,8 @@ class Candidate(Strict):
     """An adapter at a scale; the base is one without an adapter.
 
     ``figures`` are over all prompts, ``by_prompt`` the values they are of (metric → prompt → value). ``selected`` is the primary
-    metric's gain on the prompts that choose, ``confirmed`` on those that do not; ``p`` is that of the first, ``p_holm`` adjusted
-    for all candidates.
+    metric's gain on the prompts that choose, ``confirmed`` on those that do not; ``sets`` are figures of all its pictures at
+    once. ``p`` is that of ``selected``, ``p_holm`` adjusted for all candidates.
     """
 
     adapter: str | None

@@ -93,6 +93,7 @@ def _candidate(measured: Measured, under: Under, asked: int, answered: int, halv
         asked=asked,
         answered=answered,
         distance=cluster_t(moved) if moved else None,
+        sets=measured.sets.get(under, {}),
         figures={name: figure for name, figure in figures.items() if figure.value is not None},
         by_prompt={name: values(measured, name, under) for name, figure in figures.items() if figure.value is not None},
     )

@@ -34,6 +34,8 @@ class Extractor(ABC):
 
     identity: Identity
     reads_text: bool = False
+    is_critic: bool = False
+    """Whether it has learned what people like: it rates and never decides."""
 
     @classmethod
     @abstractmethod

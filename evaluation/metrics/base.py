@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -19,13 +19,15 @@ Values = NDArray[np.float64]
 @dataclass(frozen=True)
 class Seen:
     """What was seen of n pictures: ``features`` (n, D) of the extractor that decides, ``readable`` (n, E) of the one that reads
-    texts too, the share of ``clipped`` pixels (n,), and fingerprints.
+    texts too, the share of ``clipped`` pixels (n,), fingerprints, and ``liked`` (n, F) of the one that has learned what people
+    like.
     """
 
     features: Features
     readable: Features | None
     clipped: Values
     fingerprints: tuple[Fingerprint, ...]
+    liked: Features | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -38,6 +40,7 @@ class Seen:
             None if self.readable is None else self.readable[chosen],
             self.clipped[chosen],
             tuple(self.fingerprints[place] for place in chosen),
+            None if self.liked is None else self.liked[chosen],
         )
 
 
@@ -56,9 +59,9 @@ class Known:
     """What pictures are compared with.
 
     ``held_out`` and ``training`` are the concept's own pictures, None where there are none. ``texts``: prompt → feature (E,) of
-    its words without the trigger. ``apart`` is the mean distance between the base's pictures of different control prompts,
-    ``lead`` by how much nearer the base's pictures with the trigger are to their own texts than to other prompts'; None where
-    there are not two.
+    its words without the trigger, ``wishes`` the same for ``liked``. ``apart`` is the mean distance between the base's pictures
+    of different control prompts, ``lead`` by how much nearer the base's pictures with the trigger are to their own texts than to
+    other prompts'; None where there are not two.
     """
 
     held_out: Seen | None
@@ -66,6 +69,7 @@ class Known:
     texts: Mapping[str, NDArray[np.float64]]
     apart: float | None
     lead: float | None
+    wishes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Guard(Strict):

@@ -25,6 +25,7 @@ def render(template: str, shown: Shown, **more: Any) -> str:
         "cell": _cell,
         "scale": lambda value: f"{value:g}",
         "interval": interval,
+        "figure": lambda value: f"{value:.3g}",
         "guards": _guards,
         "grid": grid_name,
     }

@@ -8,6 +8,7 @@ from evaluation import metrics
 from evaluation.metrics.base import Metric
 from evaluation.protocol import STRATA, Stratum
 from evaluation.results import Candidate, GuardFinding, Results, SampleResult, read_samples
+from evaluation.sets import MEANINGS
 from evaluation.statistics import Interval
 
 TITLES: dict[Stratum, str] = {
@@ -61,6 +62,11 @@ class Shown:
     def measured(self) -> list[Metric]:
         """The metrics that have a figure at any scale."""
         return [each for each in metrics.all_metrics() if any(each.name in column.candidate.figures for column in self.columns)]
+
+    @property
+    def sets(self) -> dict[str, str]:
+        """The figures of whole sets that there are, and what they mean."""
+        return {name: told for name, told in MEANINGS.items() if any(name in column.candidate.sets for column in self.columns)}
 
     @property
     def pair(self) -> tuple[SampleResult, SampleResult] | None:

@@ -1,10 +1,22 @@
 """Every metric against arrays worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from evaluation import metrics
-from evaluation.metrics import clipping, copies, diversity, drift, memorization, prompt_following, seed_drift, similarity
+from evaluation.metrics import (
+    clipping,
+    copies,
+    diversity,
+    drift,
+    memorization,
+    preference,
+    prompt_following,
+    seed_drift,
+    similarity,
+)
 from evaluation.metrics.base import Guard
 from tests.evaluation.seen import X, Y, Z, cell, known, seen
 
@@ -14,7 +26,7 @@ HALF = (X + Y) / np.sqrt(2)
 def test_the_primary_metric_comes_first_and_every_file_is_one() -> None:
     names = [metric.name for metric in metrics.all_metrics()]
     assert names[0] == metrics.PRIMARY == "similarity"
-    assert len(names) == len(set(names)) == 8
+    assert len(names) == len(set(names)) == 9
 
 
 def test_likeness_is_the_mean_cosine_with_the_held_out_pictures() -> None:
@@ -89,3 +101,12 @@ def test_a_guard_holds_the_bound_of_the_interval_and_not_the_mean(
     guard: Guard, low: float | None, high: float | None, passes: bool
 ) -> None:
     assert guard.passes(low, high) is passes
+
+
+def test_preference_is_measured_only_where_something_has_learned_what_people_like() -> None:
+    pictures = seen(X, HALF)
+    assert preference.METRIC.of(cell(pictures, pictures), known()) is None
+    rated = replace(pictures, liked=pictures.features)
+    found = preference.METRIC.of(cell(rated, rated), replace(known(), wishes={"a red z": Y}))
+    assert found == pytest.approx([0, np.sqrt(0.5)])
+    assert preference.METRIC.guard(known()) is None

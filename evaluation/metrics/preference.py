@@ -1,0 +1,27 @@
+"""For comparison: would people like it?"""
+
+from typing import ClassVar, Literal
+
+from evaluation.metrics.base import Cell, Known, Metric, Values
+from evaluation.protocol import WITH_TRIGGER, Stratum
+
+
+class Preference(Metric):
+    """PickScore of a picture for the words of its prompt without the trigger, where that extractor is asked for."""
+
+    name: ClassVar[str] = "preference"
+    title: ClassVar[str] = "preference"
+    meaning: ClassVar[str] = (
+        "PickScore's cosine between a picture with the trigger and its prompt's words without it. It informs."
+    )
+    strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
+    is_better: ClassVar[Literal["higher", "lower"]] = "higher"
+
+    def of(self, cell: Cell, known: Known) -> Values | None:
+        if cell.pictures.liked is None:
+            return None
+        found: Values = cell.pictures.liked @ known.wishes[cell.prompt]
+        return found
+
+
+METRIC = Preference()
