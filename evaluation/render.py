@@ -1,13 +1,16 @@
 """A report's pages written again from its results and pictures: nothing is measured anew."""
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.compare import OUT
 from evaluation.report import PAGE, write
-from evaluation.results import read_results
+from evaluation.results import RESULTS, SAMPLES, read_results
 from foundation.errors import DONE, command
+from foundation.files import whole_file
+from foundation.verdict import NAME as VERDICT
 
 
 @command
@@ -18,6 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, help="the folder to write to (default: the report's own)")
     arguments = parser.parse_args(argv)
     folder = Path(arguments.report) if Path(arguments.report).is_dir() else OUT / arguments.report
-    write(read_results(folder), folder, arguments.to or folder)
-    print(f"render: {(arguments.to or folder) / PAGE}")
+    target = arguments.to or folder
+    write(read_results(folder), folder, target)
+    if target != folder:  # with what they are rendered from, but for the pictures
+        for name in (RESULTS, SAMPLES, VERDICT):
+            with whole_file(target / name) as path:
+                shutil.copyfile(folder / name, path)
+    print(f"render: {target / PAGE}")
     return DONE

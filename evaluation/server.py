@@ -80,4 +80,5 @@ def identity(path: Path) -> dict[str, str]:
     if path.is_dir():
         return hash_files(path)
     # What an adapter's words are in lies beside it.
-    return {each.name: hash_file(each) for each in sorted(path.parent.glob(f"{path.stem}*")) if each.is_file()}
+    files = (path, path.with_name(f"{path.stem}_emb{path.suffix}"))
+    return {each.name: hash_file(each) for each in files if each.is_file()}

@@ -59,4 +59,6 @@ def write_verdict(path: Path, verdict: Verdict) -> None:
 def read_verdict(path: Path) -> Verdict:
     """Read a verdict file; ``BadInput`` says what is wrong with it."""
     told = read_json(path)
-    return parse(Verdict, {name: value for name, value in told.items() if name != _SENTENCE}, str(path))
+    if isinstance(told, dict):
+        told.pop(_SENTENCE, None)
+    return parse(Verdict, told, str(path))

@@ -61,7 +61,7 @@ def test_pictures_become_an_adapter_and_a_report_and_a_second_time_nothing_is_re
     report = checkout / "outputs" / "lora_eval" / "tiny"
     text = (report / "report.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", text)
-    assert {"overview.png", "curves.svg"} <= set(links)
+    assert {"overview.webp", "curves.svg"} <= set(links)
     assert all((report / link).exists() for link in links)
     samples = [json.loads(line) for line in (report / "samples.jsonl").read_text().splitlines()]
     assert {sample["lora_scale"] for sample in samples} == {0.0, 0.8}

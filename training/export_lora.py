@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Export one run; exit code 0 done, 2 bad input."""
     arguments = _parser().parse_args(argv)
     run: Path = RUNS / arguments.run
-    checkpoint = _chosen(run)  # 1. which weights
+    checkpoint, others = _chosen(run, arguments.every_checkpoint)  # 1. which weights
     recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
     dataset = _trained_on(run, arguments.dataset)  # 3. from which pictures
     base = _trained_from(run, recipe)  # 4. onto which model
     target = ADAPTERS / arguments.run
-    inputs = _inputs(run, checkpoint, arguments.dataset, recipe)
+    inputs = _inputs(run, checkpoint, others, arguments.dataset, recipe)
     judged = _verdict(arguments.run)  # 5. what came of judging it, if it was
     plain = Stage("export", inputs, {"run": arguments.run}, recipe.seed, given("training.export_lora", argv))
     told = replace(plain, inputs={**inputs, VERDICT: hash_value(judged.model_dump(mode="json"))}) if judged else plain
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     with whole_folder(target) as folder:  # 6. both files, the card, the manifest
         is_this = _export(checkpoint, recipe, dataset, base, plain, judged, folder)
+        for each in others:
+            _write(each, f"{arguments.run}-step-{each.step:06d}", recipe, dataset, base, plain, folder)
         (told if is_this else plain).write_manifest(folder, hash_files(folder))
     print(f"export: {target}: {arguments.run}.safetensors (kohya layout), {DIFFUSERS_FILE} (diffusers layout)")
     return DONE
@@ -71,16 +73,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--run", type=run_name, required=True, help="the run's name")
     parser.add_argument("--dataset", type=Path, required=True, help="the data set it was trained on")
+    parser.add_argument(
+        "--every-checkpoint", action="store_true", help="beside them the run's other checkpoints, as RUN-step-N.safetensors"
+    )
     parser.add_argument("--force", action="store_true", help="export again even if nothing has changed")
     return parser
 
 
-def _chosen(run: Path) -> Checkpoint:
+def _chosen(run: Path, every: bool) -> tuple[Checkpoint, list[Checkpoint]]:
+    """The chosen checkpoint, and the others there are if ``every`` one is asked for."""
     if not (run / MANIFEST).exists():
         raise BadInput(
             f"{run}: no finished training run is there. Run `python -m training.train_lora --run {run.name} …` to its end first."
         )
-    return Run(run).chosen()
+    chosen = Run(run).chosen()
+    return chosen, [each for each in Run(run).sound() if each.step != chosen.step] if every else []
 
 
 def _trained_on(run: Path, folder: Path) -> Dataset:
@@ -99,8 +106,9 @@ def _trained_from(run: Path, recipe: Recipe) -> Path:
     return base
 
 
-def _inputs(run: Path, checkpoint: Checkpoint, folder: Path, recipe: Recipe) -> dict[str, str]:
+def _inputs(run: Path, checkpoint: Checkpoint, others: Sequence[Checkpoint], folder: Path, recipe: Recipe) -> dict[str, str]:
     files = {"adapter": checkpoint.adapter_file, RECIPE: run / RECIPE, DATASET: folder / DATASET}
+    files |= {f"adapter of step {each.step}": each.adapter_file for each in others}
     base = read_json(run / MANIFEST)["inputs"][recipe.base]
     return {recipe.base: base, **{name: hash_file(path) for name, path in files.items()}}
 
@@ -121,21 +129,12 @@ def _export(
     checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, judged: Verdict | None, folder: Path
 ) -> bool:
     """Write everything but the manifest; whether what was ``judged`` is this very adapter, so that its card tells of it."""
-    from zthumb import families
-    from zthumb.adapters.layouts import save_diffusers, save_kohya
-    from zthumb.adapters.words import ENDING, save
+    from zthumb.adapters.layouts import save_diffusers
+    from zthumb.adapters.words import ENDING
 
     name = str(stage.settings["run"])
-    family = families.get(family_of(base))
-    adapter = _adapter(checkpoint, recipe, dataset, family)
-    layers_per_block = family.configuration(base, family.denoiser_part)["layers_per_block"]
-    named = recipe.objective.prediction
-    prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
-    metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, prediction)
-    save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
+    adapter = _write(checkpoint, name, recipe, dataset, base, stage, folder)
     save_diffusers(adapter, folder / DIFFUSERS_FILE)
-    for word in adapter.words:
-        save(word, folder / f"{name}{ENDING}")
     files = [f"{name}.safetensors", DIFFUSERS_FILE, *(f"{name}{ENDING}" for _ in adapter.words)]
     hashes = {
         **{f"`{file}`": hash_file(folder / file) for file in files},
@@ -150,6 +149,26 @@ def _export(
         write_verdict(folder / VERDICT, verdict)
     (folder / "README.md").write_text(words, encoding="utf-8")
     return is_this
+
+
+def _write(
+    checkpoint: Checkpoint, name: str, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, folder: Path
+) -> Adapter:
+    """Write one checkpoint in the kohya layout as ``name``, with its word if it learned one."""
+    from zthumb import families
+    from zthumb.adapters.layouts import save_kohya
+    from zthumb.adapters.words import ENDING, save
+
+    family = families.get(family_of(base))
+    adapter = _adapter(checkpoint, recipe, dataset, family)
+    layers_per_block = family.configuration(base, family.denoiser_part)["layers_per_block"]
+    named = recipe.objective.prediction
+    prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
+    metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, prediction)
+    save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
+    for word in adapter.words:
+        save(word, folder / f"{name}{ENDING}")
+    return adapter
 
 
 def _adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, family: Family) -> Adapter:

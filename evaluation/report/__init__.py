@@ -5,7 +5,8 @@ from pathlib import Path
 from evaluation.results import Results
 from foundation.files import whole_file, write_text
 
-MARKDOWN, PAGE, OVERVIEW, CURVES = "report.md", "report.html", "overview.png", "curves.svg"
+MARKDOWN, PAGE = "report.md", "report.html"
+OVERVIEW, CURVES, CLOSEST = "overview.webp", "curves.svg", "closest.webp"
 
 
 def write(results: Results, folder: Path, target: Path | None = None) -> None:
@@ -15,11 +16,12 @@ def write(results: Results, folder: Path, target: Path | None = None) -> None:
     from evaluation.report.shown import show
 
     shown, target = show(results, folder), target or folder
-    with whole_file(target / OVERVIEW) as path:
-        sheets.overview(shown).save(path, format="png")
-    for row in shown.rows:
-        with whole_file(target / sheets.grid_name(row)) as path:
-            sheets.grid(shown, row).save(path, format="webp", quality=85, method=6)
+    drawn = {OVERVIEW: sheets.overview(shown), **{sheets.grid_name(row): sheets.grid(shown, row) for row in shown.rows}}
+    if shown.closest:
+        drawn[CLOSEST] = sheets.closest(shown)
+    for name, sheet in drawn.items():
+        with whole_file(target / name) as path:
+            sheet.save(path, format="webp", quality=88, method=6)
     write_text(target / CURVES, plots.sheet(shown))
     write_text(target / MARKDOWN, render("report.md.j2", shown))
     write_text(target / PAGE, page.render_page(shown))

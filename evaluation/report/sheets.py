@@ -27,7 +27,7 @@ def overview(shown: Shown) -> Image.Image:
         text = "\n".join(textwrap.wrap(row.prompt, 21, max_lines=4, placeholder=" …"))
         pen.multiline_text((left, 2), text, fill="black", font=font, spacing=1)
         for down, sample in enumerate(next(iter(row.pictures.values()))):
-            _paste(sheet, (left, _PROMPT + down * (_TILE + _GAP)), _TILE, sample, shown.folder)
+            _paste(sheet, (left, _PROMPT + down * (_TILE + _GAP)), _TILE, sample.image, shown.folder)
     return sheet
 
 
@@ -43,6 +43,19 @@ def grid(shown: Shown, row: Row) -> Image.Image:
     return sheet
 
 
+def closest(shown: Shown) -> Image.Image:
+    """The adapters' pictures most like a training picture above those."""
+    count = len(shown.closest)
+    sheet = Image.new("RGB", (_LABEL + count * (_SMALL + _GAP), 2 * (_SMALL + _GAP)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
+    for down, label in enumerate(("made", "trained on")):
+        pen.text((8, down * (_SMALL + _GAP) + _SMALL // 2 - 6), label, fill="black", font=font)
+    for across, sample in enumerate(shown.closest):
+        for down, name in enumerate((sample.image, sample.nearest)):
+            _paste(sheet, (_LABEL + across * (_SMALL + _GAP), down * (_SMALL + _GAP)), _SMALL, name, shown.folder)
+    return sheet
+
+
 def grid_name(row: Row) -> str:
     """The file of a prompt's grid, relative to the report."""
     return f"grids/{row.stratum}-{slug(row.prompt, 80)}.webp"
@@ -50,18 +63,18 @@ def grid_name(row: Row) -> str:
 
 def _across(sheet: Image.Image, top: int, pictures: Sequence[SampleResult], folder: Path) -> None:
     for across, sample in enumerate(pictures):
-        _paste(sheet, (across * (_SMALL + _GAP), top), _SMALL, sample, folder)
+        _paste(sheet, (across * (_SMALL + _GAP), top), _SMALL, sample.image, folder)
 
 
 def _side(label: str) -> str:
     return "base" if label == "base" else "\n".join(textwrap.wrap(f"adapter at {label}", 11))
 
 
-def _paste(sheet: Image.Image, corner: tuple[int, int], edge: int, sample: SampleResult, folder: Path) -> None:
-    """Put a picture into a square of ``edge`` pixels, whole and in its middle."""
-    if sample.image is None:
+def _paste(sheet: Image.Image, corner: tuple[int, int], edge: int, name: str | None, folder: Path) -> None:
+    """Put a picture into a square of ``edge`` pixels, whole and in its middle; one that failed leaves it empty."""
+    if name is None:
         return
-    with Image.open(folder / sample.image) as picture:
+    with Image.open(folder / name) as picture:
         small = picture.convert("RGB")
         small.thumbnail((edge, edge))
         sheet.paste(small, (corner[0] + (edge - small.width) // 2, corner[1] + (edge - small.height) // 2))

@@ -101,7 +101,7 @@ def test_two_renderings_of_the_same_results_are_the_same_bytes(place: Path, serv
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rendered = _bytes(again)
-    assert {"report.html", "report.md", "curves.svg", "overview.png"} <= set(rendered)
+    assert {"report.html", "report.md", "curves.svg", "overview.webp"} <= set(rendered)
     assert all((report / name).read_bytes() == data for name, data in rendered.items())
 
 

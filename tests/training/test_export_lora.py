@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from foundation.hashing import hash_file
+from foundation.verdict import Effect, Verdict, read_verdict, write_verdict
 from tests.training.conftest import quick_arguments
 from training import card, export_lora, train_lora
 from training import recipe as recipes
@@ -115,3 +116,65 @@ def test_the_header_says_which_network_it_is(
     recipe = recipes.load("mini", settings)
     found = card.header(recipe, read_dataset(prepared), "a", "0" * 64, steps=2, prediction="epsilon")
     assert (found["ss_network_module"], json.loads(found["ss_network_args"])) == (module, told)
+
+
+def test_every_checkpoint_is_exported_beside_the_chosen_one_when_asked_for(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_lora.main(quick_arguments(prepared, "a", "steps=6", "checkpoint_every=2", "validation.choose=last"))
+    arguments = ["--run", "a", "--dataset", str(prepared), "--every-checkpoint"]
+    assert export_lora.main(arguments) == 0
+    folder = Path("models/lora/a")
+    steps = {path.name: header.read(path).metadata["ss_steps"] for path in folder.glob("a*.safetensors")}
+    assert steps["a.safetensors"] == "6"
+    assert steps["a-step-000004.safetensors"] == "4"
+    capsys.readouterr()
+    assert export_lora.main(arguments) == 0
+    assert "up to date" in capsys.readouterr().out
+
+
+def _verdict(folder: Path) -> Verdict:
+    return Verdict(
+        protocol_version=2,
+        outcome="recommended",
+        reason="the smallest of all",
+        adapter="a",
+        adapter_sha256=hash_file(folder / "a.safetensors"),
+        base_sha256="b" * 64,
+        lora_scale=0.8,
+        metric="similarity",
+        extractor="mini-clip",
+        effect=Effect(mean=0.14, low=0.07, high=0.21, prompts=8),
+        share_of_gap=0.8,
+    )
+
+
+def test_a_verdict_on_this_adapter_stands_in_its_card_and_changes_nothing_else(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_lora.main(quick_arguments(prepared, "a", "steps=2"))
+    arguments = ["--run", "a", "--dataset", str(prepared)]
+    assert export_lora.main(arguments) == 0
+    folder = Path("models/lora/a")
+    adapter, before = (folder / "a.safetensors").read_bytes(), (folder / "README.md").read_text()
+    Path("outputs/lora_eval/a").mkdir(parents=True)
+    write_verdict(Path("outputs/lora_eval/a/verdict.json"), _verdict(folder))
+
+    assert export_lora.main(arguments) == 0
+
+    text = (folder / "README.md").read_text()
+    assert "recommended at scale 0.8: similarity +0.140 [+0.070, +0.210] over the base (mini-clip)" in text
+    metric = yaml.safe_load(text.split("---")[1])["model-index"][0]["results"][0]["metrics"][0]
+    assert (metric["value"], metric["args"]["low"]) == (0.14, 0.07)
+    assert (folder / "a.safetensors").read_bytes() == adapter
+    assert read_verdict(folder / "verdict.json") == _verdict(folder)
+    capsys.readouterr()
+    assert export_lora.main(arguments) == 0
+    assert "up to date" in capsys.readouterr().out
+
+    # One on another adapter of that name is not this one's.
+    other = _verdict(folder).model_copy(update={"adapter_sha256": "c" * 64})
+    write_verdict(Path("outputs/lora_eval/a/verdict.json"), other)
+    assert export_lora.main(arguments) == 0
+    assert (folder / "README.md").read_text() == before
+    assert not (folder / "verdict.json").exists()

@@ -114,10 +114,14 @@ class Run:
     def chosen(self) -> Checkpoint:
         """The checkpoint that was chosen at the end; ``BadInput`` when it is gone or damaged."""
         step = read_json(self.folder / CHOSEN)["step"]
-        for each in checkpoints.found(self.checkpoints):
-            if each.step == step and each.is_sound:
+        for each in self.sound():
+            if each.step == step:
                 return each
         raise BadInput(f"{self.folder}: the chosen checkpoint, of step {step}, is gone or damaged. Train again with --force.")
+
+    def sound(self) -> list[Checkpoint]:
+        """The checkpoints that are there and whole, the latest last."""
+        return [each for each in checkpoints.found(self.checkpoints) if each.is_sound]
 
     def _append(self, name: str, line: str) -> None:
         with (self.folder / name).open("a", encoding="utf-8") as file:

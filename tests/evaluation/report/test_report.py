@@ -20,7 +20,7 @@ def test_rendered_twice_they_are_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "other"):
         write(results, tmp_path, tmp_path / name)
     files = {path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()}
-    assert len(files) == 4 + 3
+    assert len(files) == 5 + 3
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes() for name in files)
 
 
@@ -28,7 +28,7 @@ def test_the_markdown_begins_with_the_verdict_and_links_only_to_what_is_there(tm
     text, _ = _reports(tmp_path)
     assert text.startswith("# demo: recommended at scale 0.8\n")
     links = re.findall(r"!\[(?:\\.|[^\]\\])+\]\(([^)]+)\)", text)
-    assert {"overview.png", "curves.svg", "training/t.png"} <= set(links)
+    assert {"overview.webp", "curves.svg", "closest.webp"} <= set(links)
     assert all((tmp_path / link).is_file() for link in links)
     assert sum(link.startswith("grids/") for link in links) == 3
     assert "✓ | Scale 0 is the base" in text

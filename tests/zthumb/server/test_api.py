@@ -14,6 +14,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from safetensors.torch import load_file
 
+from foundation.hashing import hash_file
+from foundation.verdict import Effect, Verdict, write_verdict
 from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb.adapters import apply, safetensors_file
 from zthumb.painting.painter import Painter
@@ -261,3 +263,57 @@ def test_pages_of_an_allowed_origin_may_ask_with_a_key(models: Path) -> None:
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, origin)
         headers = {"origin": origin, "authorization": "Bearer one"}
         assert client.post("/generate", json={**BASE, "steps": 1}, headers=headers).status_code == 200
+
+
+def test_what_was_decided_of_an_adapter_is_told_with_the_models(client: TestClient, models: Path) -> None:
+    folder = models / "lora" / "strong"
+    verdict = Verdict(
+        protocol_version=2,
+        outcome="recommended",
+        reason="the smallest of all",
+        adapter="strong",
+        adapter_sha256=hash_file(folder / "strong.safetensors"),
+        base_sha256="b" * 64,
+        lora_scale=0.6,
+        metric="similarity",
+        extractor="mini-clip",
+        effect=Effect(mean=0.14, low=0.07, high=0.21, prompts=8),
+        share_of_gap=None,
+    )
+    beside = folder / "verdict.json"
+    try:
+        write_verdict(beside, verdict)
+        told = client.get("/models").json()["verdicts"]
+        assert list(told) == ["lora/strong/strong.safetensors"]
+        assert told["lora/strong/strong.safetensors"]["lora_scale"] == 0.6
+        assert told["lora/strong/strong.safetensors"]["effect"]["low"] == 0.07
+        # One on another file, and one that is none, are passed over.
+        for text in (beside.read_text().replace(str(verdict.adapter_sha256), "c" * 64), "{", "[]", '{"a": 1}'):
+            beside.write_text(text)
+            assert client.get("/models").json()["verdicts"] == {}
+    finally:
+        beside.unlink()
+
+
+def test_the_device_and_precision_are_told_with_the_models(client: TestClient) -> None:
+    told = client.get("/models").json()
+    assert (told["device"], told["precision"]) == ("cuda" if torch.cuda.is_available() else "cpu", "fp32")
+
+
+def test_an_isolated_batch_is_painted_at_once_and_is_the_same_bits_whatever_else_is_asked_for(client: TestClient) -> None:
+    asked = {**BASE, "batch": 3, "isolated": True}
+    alone = client.post("/generate", json=asked)
+    assert alone.json()["meta"]["together"] == 3
+    with ThreadPoolExecutor(6) as pool:
+        others = [pool.submit(client.post, "/generate", json={**BASE, "seed": 50 + number}) for number in range(4)]
+        again = pool.submit(client.post, "/generate", json=asked).result()
+        assert all(other.result().status_code == 200 for other in others)
+    assert all(np.array_equal(pixels(alone, place), pixels(again, place)) for place in range(3))
+
+
+def test_an_empty_list_of_adapters_is_none_not_the_servers_own_either(models: Path) -> None:
+    with started(settings(models, lora_path="lora/strong/strong.safetensors", lora_scale=1.0)) as client:
+        own, none = (client.post("/generate", json={**BASE, **loras}) for loras in ({}, {"loras": []}))
+    assert [lora["weight"] for lora in own.json()["meta"]["loras"]] == [1.0]
+    assert none.json()["meta"]["loras"] == []
+    assert not np.array_equal(pixels(own), pixels(none))
