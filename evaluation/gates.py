@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from evaluation.results import GateFinding, SampleResult
+from evaluation.results import GateFinding
 from evaluation.statistics import cluster_t
 
 _LOUDEST = 2 / 255
@@ -135,8 +135,3 @@ def _missing(name: str, title: str, pairs: Sequence[Pair | None]) -> GateFinding
 
 def _there(pairs: Iterable[Pair | None]) -> list[Pair]:
     return [pair for pair in pairs if pair is not None]
-
-
-def pair(one: SampleResult, other: SampleResult, distance: float) -> Pair:
-    """What a gate compares of two pictures that are ``distance`` apart."""
-    return Pair(one.prompt, distance, one.pixels_sha256 == other.pixels_sha256)

@@ -8,10 +8,11 @@ from typing import Any
 from evaluation import metrics
 from evaluation.client import Base, Client
 from evaluation.collect import Collector
+from evaluation.evidence import evidence
 from evaluation.extractors import open_extractor
 from evaluation.gates import judge as judge_gates
 from evaluation.looking import Eyes
-from evaluation.measure import Measured, Measurement, Under, training_name
+from evaluation.measure import Measured, measure, training_name
 from evaluation.protocol import VERSION
 from evaluation.results import (
     HELD_OUT,
@@ -25,6 +26,7 @@ from evaluation.results import (
     write_samples,
 )
 from evaluation.selection import BASE, Choice, candidates, choose, gap_of, halve
+from evaluation.sweep import Under
 from evaluation.task import Task
 from foundation.errors import StageFailed
 from foundation.files import whole_file
@@ -47,9 +49,8 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     samples = Collector(client, task.protocol, task.adapters, folder, in_flight).collect(task.plan)  # 3. pictures
     if not any(sample.status == "ok" for sample in samples):
         raise StageFailed(f"no picture was answered: {samples[0].error}")
-    measurement = Measurement(folder, task.protocol, task.trigger, eyes, task.references)
-    measured = measurement.measure(samples)  # 4. figures
-    gates = judge_gates(measurement.evidence(measured, task.plan, base.is_exact))  # 5. gates, before any statistic
+    measured = measure(samples, folder, task.protocol, task.trigger, eyes, task.references)  # 4. figures
+    gates = judge_gates(evidence(measured, task.plan, folder, base.is_exact))  # 5. gates, before any statistic
     halves = halve(task.protocol, task.trigger)
     found = candidates(measured, _counts(samples), halves)  # 6. statistics
     verdict = _verdict(gates, found, measured, base, subjects, eyes)  # 7. the rule

@@ -11,9 +11,9 @@ from evaluation.extractors.base import Identity
 from evaluation.metrics.base import Guard
 from evaluation.protocol import Phase, Sample, Stratum
 from evaluation.statistics import Interval
-from foundation.config import Strict, parse
+from foundation.config import Strict, read_model
 from foundation.errors import BadInput
-from foundation.files import read_json, write_json, write_text
+from foundation.files import write_json, write_text
 from foundation.verdict import Verdict
 
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
@@ -144,7 +144,7 @@ def read_results(folder: Path) -> Results:
     path = folder / RESULTS
     if not path.is_file():
         raise BadInput(f"{path}: not there. `python -m evaluation --run {folder.name} …` writes it.")
-    return parse(Results, read_json(path), str(path))
+    return read_model(Results, path)
 
 
 def write_results(folder: Path, results: Results) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluation import metrics
-from evaluation.measure import Measured, Under
+from evaluation.measure import Measured
 from evaluation.metrics.base import Metric
 from evaluation.protocol import WITH_TRIGGER, Protocol, Stratum
 from evaluation.results import Candidate, Figure, GuardFinding
 from evaluation.statistics import CONFIDENCE, Interval, cluster_t, holm, sign_flip
+from evaluation.sweep import Under
 
 SIGNIFICANT = 1 - CONFIDENCE
 WORTHLESS = 0.05

@@ -1,6 +1,7 @@
 """Strict, frozen configuration: an unknown or misspelt key is an error that names the nearest valid one."""
 
 import difflib
+import json
 import types
 import typing
 from collections.abc import Sequence
@@ -54,6 +55,19 @@ def read_yaml(path: Path) -> Any:
         raise BadInput(f"{path}: no such file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def read_model(model: type[Model], path: Path, leave_out: Sequence[str] = ()) -> Model:
+    """Read a JSON file of ``model``, but for some keys; ``BadInput`` names what is missing or wrong."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file.") from None
+    except ValueError as error:
+        raise BadInput(f"{path}: not valid JSON: {error}.") from None
+    if isinstance(values, dict):
+        values = {name: value for name, value in values.items() if name not in leave_out}
+    return parse(model, values, str(path))
 
 
 def _line(model: type[BaseModel], fault: Any) -> str:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from foundation.config import Strict, parse
-from foundation.files import read_json, write_json
+from foundation.config import Strict, read_model
+from foundation.files import write_json
 
 NAME = "verdict.json"
 _SENTENCE = "sentence"
@@ -58,7 +58,4 @@ def write_verdict(path: Path, verdict: Verdict) -> None:
 
 def read_verdict(path: Path) -> Verdict:
     """Read a verdict file; ``BadInput`` says what is wrong with it."""
-    told = read_json(path)
-    if isinstance(told, dict):
-        told.pop(_SENTENCE, None)
-    return parse(Verdict, told, str(path))
+    return read_model(Verdict, path, leave_out=(_SENTENCE,))

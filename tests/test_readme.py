@@ -15,6 +15,8 @@ RUN_BY = {
     "python -m training.export_lora": "tests/training/test_export_lora.py",
     "zthumb serve": "tests/zthumb/server/test_main.py",
     "python scripts/eval_lora_report.py": "tests/evaluation/test_evaluate.py",
+    "zthumb reproduce": "tests/test_finetune.py",
+    "python -m evaluation compare": "tests/evaluation/test_compare.py",
     "mkdir -p datasets/mine/raw": "plain shell",
     'echo "trigger: mxcat"': "tests/training/test_prepare_dataset.py",
 }

@@ -46,7 +46,7 @@ def _guards(column: Column) -> str:
     if column.candidate.adapter is None:
         return "–"
     failed = failed_guards(column.candidate)
-    return "all passed" if not failed else "✗ " + ", ".join(title_of(guard.metric) for guard in failed)
+    return "every guard passed" if not failed else "✗ " + ", ".join(title_of(guard.metric) for guard in failed)
 
 
 def _provenance(results: Results) -> list[tuple[str, str]]:
