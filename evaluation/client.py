@@ -92,7 +92,10 @@ class Client:
             raise BadInput(f"{self.url}{path}: refused with {response.status_code}: {_detail(response)}")
         if not response.ok:
             raise StageFailed(f"{self.url}{path}: failed with {response.status_code}: {_detail(response)}")
-        return response.json()
+        try:
+            return response.json()
+        except ValueError:
+            raise StageFailed(f"{self.url}{path}: what was answered is no JSON: {response.text[:80]!r}") from None
 
     def _send(self, method: str, path: str, fields: Mapping[str, Any] | None) -> requests.Response:
         try:

@@ -17,8 +17,9 @@ from evaluation.client import Client
 from evaluation.extractors.base import Pixels
 from evaluation.protocol import Ask, Plan, Protocol, Sample
 from evaluation.results import IMAGES, SAMPLES, SampleResult, line, read_samples, write_samples
-from foundation.errors import StageFailed
+from foundation.errors import BadInput, StageFailed
 from foundation.files import whole_file
+from foundation.hashing import hash_value
 
 
 class Collector:
@@ -60,12 +61,10 @@ class Collector:
     def _one(self, ask: Ask) -> list[SampleResult]:
         try:
             answer = self._client.generate(self._request(ask))
-        except StageFailed as error:
-            return [SampleResult(**asdict(sample), status="failed", error=str(error)) for sample in ask.samples]
-        return [
-            self._kept(sample, picture, answer.adapter_sha256, answer.together)
-            for sample, picture in zip(ask.samples, answer.pictures, strict=True)
-        ]
+        except (StageFailed, BadInput) as error:
+            return [_failed(sample, str(error)) for sample in ask.samples]
+        pairs = zip(ask.samples, answer.pictures, strict=True)
+        return [self._kept(sample, picture, answer.adapter_sha256, answer.together) for sample, picture in pairs]
 
     def _request(self, ask: Ask) -> dict[str, Any]:
         how = self._protocol.model_dump(
@@ -78,6 +77,10 @@ class Collector:
         return {**how, **under, "prompt": ask.first.prompt, "seed": ask.first.seed, "batch": len(ask.samples), "isolated": True}
 
     def _kept(self, sample: Sample, data: bytes, adapter_sha256: str | None, together: int) -> SampleResult:
+        try:
+            shown = pixels(data)
+        except OSError as error:
+            return _failed(sample, f"what was answered is no picture: {error}")
         name = f"{IMAGES}/{file_name(sample)}"
         with whole_file(self._folder / name) as temporary:
             temporary.write_bytes(data)
@@ -86,7 +89,7 @@ class Collector:
             status="ok",
             image=name,
             sha256=hashlib.sha256(data).hexdigest(),
-            pixels_sha256=hashlib.sha256(pixels(data).tobytes()).hexdigest(),
+            pixels_sha256=hashlib.sha256(shown.tobytes()).hexdigest(),
             adapter_sha256=adapter_sha256,
             together=together,
         )
@@ -97,6 +100,10 @@ class Collector:
             file.writelines(line(result) for result in results)
 
 
+def _failed(sample: Sample, error: str) -> SampleResult:
+    return SampleResult(**asdict(sample), status="failed", error=error)
+
+
 def pixels(data: bytes) -> Pixels:
     """A picture file as an array (height, width, 3)."""
     with Image.open(io.BytesIO(data)) as picture:
@@ -104,12 +111,11 @@ def pixels(data: bytes) -> Pixels:
 
 
 def file_name(sample: Sample) -> str:
-    """What the picture of ``sample`` is called."""
-    # Two long prompts may begin alike.
-    mark = hashlib.sha256(sample.prompt.encode()).hexdigest()[:6]
-    under = "base" if sample.adapter is None else f"{slug(sample.adapter, 40)}-scale-{sample.lora_scale:g}"
+    """What the picture of ``sample`` is called; the mark tells apart what is alike in its first letters."""
+    mark = hash_value(asdict(sample))[:10]
+    under = "base" if sample.adapter is None else f"{slug(sample.adapter, 30)}-scale-{sample.lora_scale:g}"
     when = "" if sample.phase == "sweep" else f"-{sample.phase}"
-    return f"{slug(sample.prompt, 60)}-{mark}-seed-{sample.seed}-{under}{when}.png"
+    return f"{slug(sample.prompt, 60)}-seed-{sample.seed}-{under}{when}-{mark}.png"
 
 
 def slug(text: str, most: int) -> str:

@@ -105,8 +105,8 @@ def check(first: Side, second: Side) -> None:
         if each.results.is_void:
             raise BadInput(f"{each.results.run}: a gate failed there, so that its figures mean nothing.")
     one, other = _common(first.results), _common(second.results)
-    for what in one:
-        if one[what] != other[what]:
+    for what in {**one, **other}:
+        if one.get(what) != other.get(what):
             raise BadInput(f"{first.results.run} and {second.results.run} do not have the same {what}: nothing can be compared.")
 
 
@@ -115,9 +115,9 @@ def _common(results: Results) -> dict[str, object]:
     return {
         "base": results.base["sha256"],
         "extractors": results.extractors,
-        "held-out pictures": results.dataset["sha256"],
+        "held-out pictures": results.dataset["held_out_sha256"],
         "protocol": results.protocol_version,
-        "seeds": results.settings["seeds"],
+        **{name: value for name, value in results.settings.items() if name not in ("scales", "trigger")},
     }
 
 
@@ -133,8 +133,11 @@ def differences(first: Side, second: Side) -> list[Difference]:
             p = min(1.0, 2 * min(sign_flip(change), sign_flip([-each for each in change])))
             values = (cluster_t([low for low, _ in pairs]), cluster_t([high for _, high in pairs]))
             found.append(Difference(metric.name, *values, cluster_t(change), p))
-    if not found:
-        raise BadInput(f"{first.results.run} and {second.results.run} share fewer than two prompts: nothing can be compared.")
+    if not any(each.metric == metrics.PRIMARY for each in found):
+        raise BadInput(
+            f"{first.results.run} and {second.results.run} share fewer than two prompts in which likeness to held-out pictures "
+            "was measured: nothing can be compared."
+        )
     return found
 
 
@@ -144,8 +147,10 @@ def worse(first: Side, second: Side, found: Sequence[Difference]) -> list[str]:
     for each in found:
         if each.metric == metrics.PRIMARY and each.change.high is not None and each.change.high < 0:
             faults.append(f"{each.metric} by {each.change.mean:+.3f} [{each.change.low:+.3f}, {each.change.high:+.3f}]")
-    passed = {guard.metric for guard in first.candidate.guards if guard.passed}
-    faults += [f"guard {guard.metric} fails" for guard in second.candidate.guards if not guard.passed and guard.metric in passed]
+    states = {guard.metric: guard.passed for guard in second.candidate.guards}
+    for guard in first.candidate.guards:
+        if guard.passed and not states.get(guard.metric):
+            faults.append(f"guard {guard.metric} {'fails' if states.get(guard.metric) is False else 'was not measured'}")
     return faults
 
 

@@ -17,7 +17,11 @@ def evidence(measured: Measured, plan: Plan, folder: Path, is_exact: bool) -> Ev
     end = [sample for sample in plan.samples if sample.phase == "end"]
     probed = {(sample.prompt, sample.seed) for sample in start}
     strongest = max(sample.lora_scale for sample in plan.samples)
-    swept = [sample for sample in plan.samples if sample.phase == "sweep" and sample.lora_scale == strongest]
+    swept = [
+        sample
+        for sample in plan.samples
+        if (sample.phase, sample.lora_scale) == ("sweep", strongest) and (sample.prompt, sample.seed) in probed
+    ]
 
     def pairs(couples: Iterable[tuple[Sample, Sample]]) -> list[Pair | None]:
         return [_pair(results, one, other, folder) for one, other in couples]
@@ -26,7 +30,10 @@ def evidence(measured: Measured, plan: Plan, folder: Path, is_exact: bool) -> Ev
     return Evidence(
         zero_at_start=pairs((sample, _base(sample)) for sample in start),
         zero_at_end=pairs((sample, _at(sample, "start") if sample.adapter else _base(sample)) for sample in zeros),
-        strongest=pairs((sample, _base(sample)) for sample in swept if (sample.prompt, sample.seed) in probed),
+        strongest={
+            adapter: pairs((sample, _base(sample)) for sample in swept if sample.adapter == adapter)
+            for adapter in dict.fromkeys(sample.adapter for sample in swept if sample.adapter)
+        },
         repeated=pairs((sample, _at(sample, "sweep")) for sample in end if sample.lora_scale == strongest),
         growth=_growth(measured),
         is_exact=is_exact,

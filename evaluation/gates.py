@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from evaluation.results import GateFinding
-from evaluation.statistics import cluster_t
+from evaluation.statistics import Interval, cluster_t
 
 _LOUDEST = 2 / 255
 """Mean absolute difference of two answers to one request, beyond which a server that is not exact is not reproducible."""
@@ -28,30 +28,33 @@ class Pair:
 class Evidence:
     """What the gates judge: pairs of pictures, None where one of the two failed.
 
-    ``growth``: for each adapter its distances to the base at each scale above 0, ascending, averaged by prompt.
+    ``strongest``: for each adapter its pictures at the strongest scale with the base's; ``growth``: for each its distances to the
+    base at each scale above 0, averaged by prompt.
     """
 
     zero_at_start: Sequence[Pair | None]
     zero_at_end: Sequence[Pair | None]
-    strongest: Sequence[Pair | None]
+    strongest: Mapping[str, Sequence[Pair | None]]
     repeated: Sequence[Pair | None]
     growth: Mapping[str, Mapping[float, Mapping[str, float]]]
     is_exact: bool
 
 
 def judge(evidence: Evidence) -> tuple[GateFinding, ...]:
-    """Every gate, in the protocol's order."""
+    """Every gate, in the protocol's order; those of an adapter for each adapter."""
     floor = max((pair.distance for pair in _there(evidence.repeated)), default=0.0)
-    counts = _counts(evidence.strongest, floor)
-    return (
+    found = [
         _same("zero is the base", "Scale 0 is the base without any adapter", evidence.zero_at_start, floor),
         _same("nothing sticks", "Scale 0 in the end is scale 0 at the start", evidence.zero_at_end, floor),
-        counts,
-        _grows(evidence.growth, floor)
-        if counts.state == "passed"
-        else _not_judged("the adapter changes nothing that could grow"),
-        _repeats(evidence.repeated, floor, evidence.is_exact),
-    )
+    ]
+    several = len(evidence.strongest) > 1
+    for adapter, pairs in evidence.strongest.items():
+        counts = _counts(pairs, floor)
+        grows = _grows(evidence.growth.get(adapter, {}), evidence.is_exact) if counts.state == "passed" else _not_judged(_IDLE)
+        for gate in (counts, grows):
+            title = f"{adapter}: {gate.title[:1].lower()}{gate.title[1:]}" if several else gate.title
+            found.append(gate.model_copy(update={"adapter": adapter, "title": title}))
+    return (*found, _repeats(evidence.repeated, floor, evidence.is_exact))
 
 
 def _same(name: str, title: str, pairs: Sequence[Pair | None], floor: float) -> GateFinding:
@@ -81,30 +84,28 @@ def _counts(pairs: Sequence[Pair | None], floor: float) -> GateFinding:
 
 
 _GROWS = ("the scale counts", "The distance to the base grows with the scale")
+_IDLE = "the adapter changes nothing that could grow"
 
 
-def _grows(growth: Mapping[str, Mapping[float, Mapping[str, float]]], floor: float) -> GateFinding:
+def _grows(by_scale: Mapping[float, Mapping[str, float]], is_exact: bool) -> GateFinding:
     name, title = _GROWS
-    told, state = [], "passed"
-    for adapter, by_scale in growth.items():
-        scales = [scale for scale in sorted(by_scale) if by_scale[scale]]
-        if len(scales) < 2:
-            return _not_judged("there are not two scales above 0")
-        means = [float(np.mean(list(by_scale[scale].values()))) for scale in scales]
-        course = ", ".join(f"{mean:.2%} at {scale:g}" for scale, mean in zip(scales, means, strict=True))
-        told.append(f"{adapter}: {course}." if len(growth) > 1 else f"{course}.")
-        if means[-1] - means[0] <= floor or any(_falls(by_scale[low], by_scale[high]) for low, high in pairwise(scales)):
-            state = "failed"
-    return GateFinding(name=name, title=title, state="passed" if state == "passed" else "failed", told=" ".join(told))
+    scales = [scale for scale in sorted(by_scale) if by_scale[scale]]
+    if len(scales) < 2:
+        return _not_judged("there are not two scales above 0")
+    means = [float(np.mean(list(by_scale[scale].values()))) for scale in scales]
+    course = ", ".join(f"{mean:.2%} at {scale:g}" for scale, mean in zip(scales, means, strict=True))
+    whole = _step(by_scale[scales[0]], by_scale[scales[-1]])
+    # Where the same request is the same picture any difference is the scale's; elsewhere it must be surely more than noise.
+    grows = whole is not None and (whole.mean > 0 if is_exact else whole.low is not None and whole.low > 0)
+    steps = [_step(by_scale[low], by_scale[high]) for low, high in pairwise(scales)]
+    falls = any(step is not None and step.high is not None and step.high < 0 for step in steps)
+    return GateFinding(name=name, title=title, state="passed" if grows and not falls else "failed", told=f"{course}.")
 
 
-def _falls(low: Mapping[str, float], high: Mapping[str, float]) -> bool:
-    """Whether the distance surely falls from one scale to the next: its interval over prompts lies below zero."""
+def _step(low: Mapping[str, float], high: Mapping[str, float]) -> Interval | None:
+    """By how much the distance grows from one scale to another, over the prompts that both have."""
     steps = [high[prompt] - low[prompt] for prompt in low if prompt in high]
-    if not steps:
-        return False
-    bound = cluster_t(steps).high
-    return bound is not None and bound < 0
+    return cluster_t(steps) if steps else None
 
 
 def _not_judged(why: str) -> GateFinding:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,21 @@ from evaluation.results import (
     SampleResult,
     Subject,
     read_results,
+    void,
     write_results,
     write_samples,
 )
-from evaluation.selection import BASE, Choice, candidates, choose, gap_of, halve
+from evaluation.selection import BASE, CLEAR, Choice, candidates, choose, gap_of, halve
 from evaluation.sweep import Under
 from evaluation.task import Task
 from foundation.errors import StageFailed
-from foundation.files import whole_file
+from foundation.files import read_json, whole_file, write_json
 from foundation.manifest import git_state, package_versions, platform_facts
 from foundation.rounding import rounded
 from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Effect, Verdict, write_verdict
 
+_SERVER = "server.json"
 _SHOWN = 8
 """So many held-out pictures are shown at the most."""
 
@@ -43,6 +46,7 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     """Evaluate ``task`` into ``folder``: pictures, ``samples.jsonl``, ``results.json`` and ``verdict.json``."""
     eyes = Eyes(tuple(open_extractor(each) for each in task.protocol.extractors))  # 1. what pictures are compared by
     base = client.base()  # 2. who is asked about what
+    _begin(folder, base)
     subjects = [
         Subject(name=name, path=path, sha256=client.identify(path, task.protocol.variant)) for name, path in task.adapters.items()
     ]
@@ -79,8 +83,17 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     write_samples(folder, measured.samples)
     write_results(folder, results)
     write_verdict(folder / VERDICT, results.verdict)
+    (folder / _SERVER).unlink()
     # What is rendered is what is on the disk, now and ever after.
     return read_results(folder)
+
+
+def _begin(folder: Path, base: Base) -> None:
+    """Leave nothing in ``folder`` that another server or device has painted: their pictures are not to be mixed."""
+    mark, told = folder / _SERVER, asdict(base)
+    if mark.exists() and read_json(mark) != told:
+        shutil.rmtree(folder)
+    write_json(mark, told)
 
 
 def _keep_references(task: Task, samples: Sequence[SampleResult], folder: Path) -> None:
@@ -118,12 +131,12 @@ def _verdict(
     subjects: Sequence[Subject],
     eyes: Eyes,
 ) -> Verdict:
-    failed = [gate for gate in gates if gate.state == "failed"]
-    if failed:
+    if failed := void(gates, {each.name for each in subjects}):
         titles = "; ".join(f"“{gate.title}”" for gate in failed)
         choice = Choice("inconclusive", f"a gate failed, so that no figure counts: {titles}")
     else:
-        choice = choose(found, measured.ceiling)
+        broken = {gate.adapter for gate in gates if gate.state == "failed"}
+        choice = choose([each for each in found if each.adapter not in broken], measured.ceiling)
     chosen = choice.candidate
     subject = next(
         (each for each in subjects if chosen and each.name == chosen.adapter), subjects[0] if len(subjects) == 1 else None
@@ -141,5 +154,5 @@ def _verdict(
         metric=metrics.PRIMARY,
         extractor=eyes.first.identity.name,
         effect=Effect(**effect.model_dump()) if effect else None,
-        share_of_gap=effect.mean / gap if effect and gap else None,
+        share_of_gap=effect.mean / gap if effect and gap is not None and gap > CLEAR else None,
     )

@@ -7,23 +7,34 @@ import numpy as np
 from evaluation.extractors.base import Extractor, Features
 from evaluation.looking import Eyes
 from evaluation.metrics.base import Known, Seen, Values
+from evaluation.metrics.diversity import vendi
 from evaluation.protocol import TRIGGER, WITH_TRIGGER, Protocol
 from evaluation.references import References
 from evaluation.sweep import Sweep
+from foundation.errors import BadInput
+from foundation.fingerprint import Fingerprints
+
+_SAME = (10, 5.0)
+"""Bits and colour of fingerprints within which two pictures are one, and not only alike."""
 
 NOTHING = Known(None, None, {}, None, None)
 
 
 def gather(sweep: Sweep, protocol: Protocol, trigger: str, eyes: Eyes, references: References) -> Known:
-    """The concept's own pictures, the prompts' words, and how far apart the base's pictures are."""
+    """The concept's own pictures, the prompts' words, and how far apart the base's pictures are.
+
+    ``BadInput`` where a held-out picture is a version of a training picture: likeness to it would reward copies.
+    """
     held_out, training = (eyes.look(paths) if paths else None for paths in (references.held_out, references.training))
+    _check_apart(held_out, training, references)
     texts = _texts(eyes.reader, protocol, trigger)
     controls = sweep.base_of(protocol.of("control", trigger), sweep.seen.features)
     lead = None
     if sweep.seen.readable is not None:
         triggered = [prompt for stratum in WITH_TRIGGER for prompt in protocol.of(stratum, trigger)]
         lead = _lead(sweep.base_of(triggered, sweep.seen.readable), texts)
-    return Known(held_out, training, texts, _between(list(controls.values())), lead, _texts(eyes.critic, protocol, trigger))
+    apart, spread = _between(list(controls.values())), _spread(list(controls.values()))
+    return Known(held_out, training, texts, apart, lead, spread, _texts(eyes.critic, protocol, trigger))
 
 
 def among_themselves(seen: Seen | None) -> float | None:
@@ -32,6 +43,18 @@ def among_themselves(seen: Seen | None) -> float | None:
         return None
     count = len(seen)
     return float(((seen.features @ seen.features.T).sum() - count) / (count * (count - 1)))
+
+
+def _check_apart(held_out: Seen | None, training: Seen | None, references: References) -> None:
+    if held_out is None or training is None:
+        return
+    trained = Fingerprints.of(training.fingerprints)
+    for path, one in zip(references.held_out, held_out.fingerprints, strict=True):
+        if (versions := trained.versions_of(one, *_SAME)).any():
+            other = references.training[int(versions.argmax())]
+            raise BadInput(
+                f"{path}: a version of {other}, which was trained on; what is held out must not be. Take one of them out."
+            )
 
 
 def _texts(reader: Extractor | None, protocol: Protocol, trigger: str) -> dict[str, Values]:
@@ -49,6 +72,12 @@ def _between(groups: Sequence[Features]) -> float | None:
         return None
     pairs = [1 - one @ other.T for number, one in enumerate(groups) for other in groups[number + 1 :]]
     return float(np.mean([pair.mean() for pair in pairs]))
+
+
+def _spread(groups: Sequence[Features]) -> float | None:
+    """The mean Vendi score − 1 of the rows of each group; None where no group has two."""
+    found = [vendi(group) - 1 for group in groups if len(group) > 1]
+    return float(np.mean(found)) if found else None
 
 
 def _lead(pictures: Mapping[str, Features], texts: Mapping[str, Values]) -> float | None:

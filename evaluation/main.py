@@ -2,12 +2,14 @@
 
 import argparse
 import contextlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from evaluation import references
 from evaluation.client import Client
+from evaluation.extractors import identify
 from evaluation.protocol import VERSION, Protocol, check_trigger_free, read_protocol
 from evaluation.references import References
 from evaluation.results import Results, read_results
@@ -22,6 +24,7 @@ from foundation.manifest import Stage, given
 from foundation.offline import stay_offline
 
 OUT = Path("outputs/lora_eval")
+_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 PROMPTS = Path(__file__).parent / "prompts"
 
 
@@ -109,8 +112,8 @@ def _named(adapters: Sequence[str]) -> dict[str, str]:
     """Name → path; without a name an adapter is called as its file is."""
     named: dict[str, str] = {}
     for each in adapters:
-        name, _, path = each.rpartition("=")
-        name = name or Path(path).stem
+        found = None if Path(each).exists() else _NAMED.fullmatch(each)
+        name, path = (found["name"], found["path"]) if found else (Path(each).stem, each)
         if name in named:
             raise BadInput(f"--adapter {each}: two are called {name!r}; name them, as in NAME={path}.")
         named[name] = path
@@ -139,16 +142,22 @@ def _asked(arguments: argparse.Namespace) -> Iterator[_Server]:
 
 def _inputs(task: Task, arguments: argparse.Namespace, server: _Server) -> dict[str, str]:
     """What the results depend on. Of a server that runs it is told by the server, else it is read from the files."""
-    told = {"prompts": task.prompts_sha256, "references": task.references.sha256}
+    told = {"prompts": task.prompts_sha256, **{name: str(value) for name, value in task.references.facts().items()}}
+    told |= {f"extractor {each}": identify(each).revision for each in task.protocol.extractors}
     if arguments.server:
-        client, variant = server.client(), task.protocol.variant
-        told |= {name: client.identify(path, variant) for name, path in task.adapters.items()}
-        return {"base": client.base().sha256, **told}
-    for name, path in task.adapters.items():
-        if not Path(path).exists():
-            raise BadInput(f"--adapter {path}: nothing is there.")
-        told[name] = hash_value(identity(Path(path)))
-    return {"base": hash_value(identity(Path(arguments.model))), **told}
+        client, base = server.client(), server.client().base()
+        adapters = {name: client.identify(path, task.protocol.variant) for name, path in task.adapters.items()}
+        told |= {"base": base.sha256, "painted on": f"{base.device}, {base.precision}"}
+    else:
+        adapters = {name: _hash(path, "--adapter") for name, path in task.adapters.items()}
+        told |= {"base": _hash(arguments.model, "--model")}
+    return {**told, **{f"adapter {name}": digest for name, digest in adapters.items()}}
+
+
+def _hash(path: str, argument: str) -> str:
+    if not Path(path).exists():
+        raise BadInput(f"{argument} {path}: nothing is there.")
+    return hash_value(identity(Path(path)))
 
 
 def _settings(task: Task) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Pictures → figures: what every metric finds at every scale, by prompt."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from evaluation import metrics
 from evaluation.knowing import NOTHING, among_themselves, gather
 from evaluation.looking import Eyes, distance
 from evaluation.metrics.base import Cell, Known
-from evaluation.protocol import Protocol, Stratum
+from evaluation.protocol import Protocol
 from evaluation.references import References
 from evaluation.results import DIGITS, TRAINING, SampleResult
 from evaluation.sets import set_figures
@@ -21,15 +21,17 @@ from evaluation.sweep import Sweep, Under
 class Measured:
     """What was found.
 
-    ``by_prompt``: adapter and scale → metric → stratum → prompt → value, averaged over seeds. ``distances``: adapter and scale →
-    prompt → mean pixel distance to the base. ``sets``: adapter and scale → figures of all their pictures with the trigger.
-    ``samples`` carry what has a value for each picture; ``ceiling`` is how like one another the held-out pictures are.
+    ``by_prompt``: adapter and scale → metric → prompt → value, averaged over seeds; ``at_base`` the same of the base's pictures
+    of the same seeds. ``distances``: adapter and scale → prompt → mean pixel distance to the base. ``sets``: adapter and scale →
+    figures of all their pictures with the trigger. ``samples`` carry what has a value for each picture; ``ceiling`` is how like
+    one another the held-out pictures are.
     """
 
     samples: list[SampleResult]
     known: Known
     ceiling: float | None
-    by_prompt: dict[Under, dict[str, dict[Stratum, dict[str, float]]]] = field(default_factory=dict)
+    by_prompt: dict[Under, dict[str, dict[str, float]]] = field(default_factory=dict)
+    at_base: dict[Under, dict[str, dict[str, float]]] = field(default_factory=dict)
     distances: dict[Under, dict[str, float]] = field(default_factory=dict)
     sets: dict[Under, dict[str, float]] = field(default_factory=dict)
 
@@ -67,14 +69,14 @@ def training_name(path: Path) -> str:
 
 def _apply(found: Measured, under: Under, cell: Cell, told: Sequence[dict[str, float]]) -> None:
     """Every metric of one cell, kept by prompt and, where it has a value for each picture, in what is ``told`` of each."""
+    base = replace(cell, pictures=cell.base)
     for metric in metrics.all_metrics():
-        values = metric.of(cell, found.known) if cell.stratum in metric.strata else None
-        if values is None:
-            continue
-        of_metric = found.by_prompt.setdefault(under, {}).setdefault(metric.name, {})
-        of_metric.setdefault(cell.stratum, {})[cell.prompt] = float(values.mean())
-        if len(values) == len(told) > 1:
-            for each, value in zip(told, values, strict=True):
+        measured = [metric.of(each, found.known) for each in (cell, base)] if cell.stratum in metric.strata else [None]
+        for kept, values in zip((found.by_prompt, found.at_base), measured, strict=False):
+            if values is not None:
+                kept.setdefault(under, {}).setdefault(metric.name, {})[cell.prompt] = float(values.mean())
+        if measured[0] is not None and len(measured[0]) == len(told) > 1:
+            for each, value in zip(told, measured[0], strict=True):
                 each[metric.name] = round(float(value), DIGITS)
 
 

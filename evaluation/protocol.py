@@ -1,13 +1,15 @@
 """What is asked of the server: prompts × seeds × scales, read from one YAML file, and the requests of the gates around them."""
 
+import math
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from foundation.config import Strict, parse, read_yaml
 from foundation.errors import BadInput
@@ -56,7 +58,7 @@ class Protocol(Strict):
                 raise ValueError(f"{prompt!r} does not contain {TRIGGER}")
         return prompts
 
-    @field_validator("trained", "novel", "control", "seeds", "extractors")
+    @field_validator("seeds", "extractors")
     @classmethod
     def _no_twice(cls, values: tuple[str | int, ...]) -> tuple[str | int, ...]:
         if len(set(values)) < len(values):
@@ -66,11 +68,24 @@ class Protocol(Strict):
     @field_validator("scales")
     @classmethod
     def _has_base(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
-        if 0.0 not in scales:
+        found = tuple(sorted(set(scales)))
+        if not all(math.isfinite(scale) for scale in scales):
+            raise ValueError("every scale is a finite number")
+        if 0.0 not in found:
             raise ValueError("scale 0, the base, is missing")
-        if min(scales) < 0:
+        if found[0] < 0:
             raise ValueError("scales below 0 take the concept away; they cannot be recommended")
-        return tuple(sorted(set(scales)))
+        if len(found) < 2:
+            raise ValueError("scale 0 alone shows no adapter")
+        return found
+
+    @model_validator(mode="after")
+    def _has_no_prompt_twice(self) -> Self:
+        # The same prompt in both halves would confirm itself.
+        told = [" ".join(prompt.casefold().split()) for stratum in STRATA for prompt in getattr(self, stratum)]
+        if twice := [prompt for prompt in told if told.count(prompt) > 1]:
+            raise ValueError(f"{twice[0]!r} stands there twice")
+        return self
 
     def of(self, stratum: Stratum, trigger: str) -> tuple[str, ...]:
         """The prompts of one stratum, with the trigger word put in."""
@@ -126,8 +141,9 @@ def read_protocol(path: Path) -> Protocol:
 
 def check_trigger_free(protocol: Protocol, trigger: str) -> None:
     """Refuse control prompts that contain the trigger: they would control nothing."""
+    word = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
     for prompt in protocol.control:
-        if trigger in prompt:
+        if word.search(prompt):
             raise BadInput(f"control prompt {prompt!r} contains the trigger {trigger!r}; controls must be free of it.")
 
 

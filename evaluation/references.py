@@ -1,5 +1,6 @@
 """The concept's own pictures: held out to compare with, and trained on to find copies of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,8 @@ class References:
 
     def facts(self) -> dict[str, Any]:
         """What results say of them."""
-        return {"held_out": len(self.held_out), "training": len(self.training), "sha256": self.sha256}
-
-    @property
-    def sha256(self) -> str:
-        """One hash over all of them."""
-        return hash_value([[hash_file(path) for path in paths] for paths in (self.held_out, self.training)])
+        hashes = {"held_out_sha256": _hash(self.held_out), "training_sha256": _hash(self.training)}
+        return {"held_out": len(self.held_out), "training": len(self.training), **hashes}
 
 
 def of_dataset(folder: Path) -> References:
@@ -61,6 +58,11 @@ def load(path: Path) -> Pixels:
             return np.asarray(picture.convert("RGB"))
     except OSError as error:
         raise BadInput(f"{path}: cannot be read as a picture ({error}).") from None
+
+
+def _hash(paths: Sequence[Path]) -> str:
+    """One hash over all of them."""
+    return hash_value([hash_file(path) for path in paths])
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:

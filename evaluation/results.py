@@ -1,7 +1,7 @@
 """What an evaluation found, as its files hold it: one line a picture, and the figures that the reports are rendered from."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,12 +55,23 @@ class SampleResult(Strict):
 
 
 class GateFinding(Strict):
-    """A gate: ``told`` says in plain words what was found. What has nothing to be judged by is not judged."""
+    """A gate: ``told`` says in plain words what was found. What has nothing to be judged by is not judged.
 
+    One of an ``adapter`` voids that adapter's figures alone, one of the server all.
+    """
+
+    adapter: str | None = None
     name: str
     title: str
     state: Literal["passed", "failed", "not judged"]
     told: str
+
+
+def void(gates: Sequence[GateFinding], adapters: Collection[str]) -> list[GateFinding] | None:
+    """The failed gates, if they void the figures of every one of ``adapters``; None while there are some that count."""
+    failed = [gate for gate in gates if gate.state == "failed"]
+    is_whole = any(gate.adapter is None for gate in failed) or set(adapters) <= {gate.adapter for gate in failed}
+    return failed if failed and is_whole else None
 
 
 class Figure(Strict):
@@ -71,12 +82,12 @@ class Figure(Strict):
 
 
 class GuardFinding(Strict):
-    """Whether a metric stays within its bound, on the prompts it is judged by."""
+    """Whether a metric stays within its bound; ``passed`` is None where it could not be measured."""
 
     metric: str
     guard: Guard
-    interval: Interval
-    passed: bool
+    interval: Interval | None
+    passed: bool | None
 
 
 class Candidate(Strict):
@@ -135,8 +146,8 @@ class Results(Strict):
 
     @property
     def is_void(self) -> bool:
-        """Whether a gate failed, so that the figures mean nothing."""
-        return any(gate.state == "failed" for gate in self.gates)
+        """Whether gates failed so that no figure means anything."""
+        return void(self.gates, {each.name for each in self.adapters}) is not None
 
 
 def read_results(folder: Path) -> Results:

@@ -6,13 +6,13 @@ no say, tells how large the gain is. Guards are held by all prompts: they only e
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from evaluation import metrics
 from evaluation.measure import Measured
 from evaluation.metrics.base import Metric
-from evaluation.protocol import WITH_TRIGGER, Protocol, Stratum
+from evaluation.protocol import WITH_TRIGGER, Protocol
 from evaluation.results import Candidate, Figure, GuardFinding
 from evaluation.statistics import CONFIDENCE, Interval, cluster_t, holm, sign_flip
 from evaluation.sweep import Under
@@ -20,6 +20,11 @@ from evaluation.sweep import Under
 SIGNIFICANT = 1 - CONFIDENCE
 WORTHLESS = 0.05
 """A gain that surely is below this share of the gap to the held-out pictures is none."""
+
+REQUIRED = ("drift",)
+"""Guards without which nothing is recommended."""
+CLEAR = 0.02
+"""A gap below this is none that a gain could be a share of."""
 
 Halves = Mapping[str, tuple[str, ...]]
 BASE: Under = (None, 0.0)
@@ -60,28 +65,40 @@ def candidates(measured: Measured, counts: Mapping[Under, tuple[int, int]], halv
 
 
 def choose(found: Sequence[Candidate], ceiling: float | None) -> Choice:
-    """Apply the rule to candidates whose gates were passed."""
+    """Apply the rule to candidates whose gates were passed; its reason tells of guards that failed, whatever the outcome."""
     rivals = [each for each in found if each.adapter is not None and each.selected is not None]
     if not rivals:
         return Choice("inconclusive", "there are no held-out pictures that a gain could be measured against")
+    choice = _choice(rivals, found, ceiling)
+    barred = "; ".join(_failures(each) for each in rivals if _has_failed(each))
+    if barred and barred not in choice.reason:
+        choice = replace(choice, reason=f"{choice.reason}; elsewhere a guard fails: {barred}")
+    unmeasured = list(dict.fromkeys(_title(guard.metric) for each in rivals for guard in each.guards if guard.passed is None))
+    return replace(choice, reason=f"{choice.reason}; not measured: {', '.join(unmeasured)}") if unmeasured else choice
+
+
+def _choice(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: float | None) -> Choice:
     significant = [each for each in rivals if each.p_holm is not None and each.p_holm < SIGNIFICANT]
     if not significant:
         return _no_gain(rivals, found, ceiling)
-    eligible = [each for each in significant if all(guard.passed for guard in each.guards)]
-    barred = "; ".join(_failures(each) for each in significant if each not in eligible)
+    eligible = [each for each in significant if not _has_failed(each)]
     if not eligible:
-        return Choice("none", f"wherever there is a gain, a guard fails: {barred}")
+        return Choice("none", f"wherever there is a gain, a guard fails: {'; '.join(map(_failures, significant))}")
+    if any(guard.metric in REQUIRED and guard.passed is None for each in eligible for guard in each.guards):
+        return Choice("inconclusive", "without control prompts nothing tells what becomes of pictures without the trigger")
     best = max(eligible, key=lambda each: _gain(each).mean)
     reach = _gain(best).mean - _gain(best).standard_error
     near = [each for each in eligible if _gain(each).mean >= reach]
     chosen = min(near, key=lambda each: (each.lora_scale, -_gain(each).mean))
     confirmed = chosen.confirmed
     if confirmed is None or confirmed.low is None or confirmed.low <= 0:
-        return Choice(
-            "inconclusive",
-            f"the gain at scale {chosen.lora_scale:g} does not show in the prompts that had no part in choosing it",
-        )
+        told = f"the gain at scale {chosen.lora_scale:g} does not show in the prompts that had no part in choosing it"
+        return Choice("inconclusive", told)
     return Choice("recommended", "the smallest scale within one standard error of the best that passes every guard", chosen)
+
+
+def _has_failed(candidate: Candidate) -> bool:
+    return any(guard.passed is False for guard in candidate.guards)
 
 
 def _candidate(measured: Measured, under: Under, asked: int, answered: int, halves: Halves) -> Candidate:
@@ -104,9 +121,7 @@ def _candidate(measured: Measured, under: Under, asked: int, answered: int, halv
     select, confirm = ([gains[prompt] for prompt in halves[half] if prompt in gains] for half in ("select", "confirm"))
     return told.model_copy(
         update={
-            "guards": tuple(
-                _guarded(measured, metric, under) for metric in metrics.all_metrics() if _applies(metric, measured, under)
-            ),
+            "guards": tuple(_guards(measured, under)),
             "selected": cluster_t(select) if select else None,
             "confirmed": cluster_t(confirm) if confirm else None,
             "p": sign_flip(select) if len(select) > 1 else None,
@@ -115,14 +130,13 @@ def _candidate(measured: Measured, under: Under, asked: int, answered: int, halv
 
 
 def values(measured: Measured, metric: str, under: Under) -> dict[str, float]:
-    """Prompt → value of a metric, over all its strata."""
-    strata: Mapping[Stratum, Mapping[str, float]] = measured.by_prompt.get(under, {}).get(metric, {})
-    return {prompt: value for by_prompt in strata.values() for prompt, value in by_prompt.items()}
+    """Prompt → value of a metric."""
+    return measured.by_prompt.get(under, {}).get(metric, {})
 
 
 def changes(measured: Measured, metric: str, under: Under) -> dict[str, float]:
-    """Prompt → change of a metric from the base, where both are there."""
-    base = values(measured, metric, BASE)
+    """Prompt → change of a metric from the base's pictures of the same seeds."""
+    base = measured.at_base.get(under, {}).get(metric, {})
     return {prompt: value - base[prompt] for prompt, value in values(measured, metric, under).items() if prompt in base}
 
 
@@ -133,16 +147,15 @@ def _figure(measured: Measured, metric: Metric, under: Under) -> Figure:
     )
 
 
-def _applies(metric: Metric, measured: Measured, under: Under) -> bool:
-    return metric.guard(measured.known) is not None and bool(values(measured, metric.name, under))
-
-
-def _guarded(measured: Measured, metric: Metric, under: Under) -> GuardFinding:
-    guard = metric.guard(measured.known)
-    assert guard is not None
-    found = values(measured, metric.name, under) if guard.of == "value" else changes(measured, metric.name, under)
-    interval = cluster_t(list(found.values()))
-    return GuardFinding(metric=metric.name, guard=guard, interval=interval, passed=guard.passes(interval.low, interval.high))
+def _guards(measured: Measured, under: Under) -> Iterator[GuardFinding]:
+    """What every guard found; one that could not be measured has neither passed nor failed."""
+    for metric in metrics.all_metrics():
+        if (guard := metric.guard(measured.known)) is None:
+            continue
+        found = values(measured, metric.name, under) if guard.of == "value" else changes(measured, metric.name, under)
+        interval = cluster_t(list(found.values())) if found else None
+        passed = guard.passes(interval.low, interval.high) if interval else None
+        yield GuardFinding(metric=metric.name, guard=guard, interval=interval, passed=passed)
 
 
 def _no_gain(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: float | None) -> Choice:
@@ -159,9 +172,9 @@ def _no_gain(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: f
             "none", f"no scale gains anything: surely less than {WORTHLESS:.0%} of the gap between base and held-out pictures"
         )
     best = max(rivals, key=lambda each: _gain(each).mean)
+    told = "" if best.p_holm is None else f", p = {best.p_holm:.2g}"
     return Choice(
-        "inconclusive",
-        f"no gain is significant; the largest is {_gain(best).mean:+.3f} at scale {best.lora_scale:g}, p = {best.p_holm:.2g}",
+        "inconclusive", f"no gain is significant; the largest is {_gain(best).mean:+.3f} at scale {best.lora_scale:g}{told}"
     )
 
 
@@ -173,17 +186,22 @@ def gap_of(found: Sequence[Candidate], ceiling: float | None) -> float | None:
 
 
 def _failures(candidate: Candidate) -> str:
-    failed = [_failure(guard) for guard in candidate.guards if not guard.passed]
+    failed = [_failure(guard) for guard in candidate.guards if guard.passed is False]
     return f"at scale {candidate.lora_scale:g} {' and '.join(failed)}"
 
 
 def _failure(found: GuardFinding) -> str:
     metric = next(metric for metric in metrics.all_metrics() if metric.name == found.metric)
-    reached = found.interval.low if found.guard.at_least is not None else found.interval.high
+    interval = found.interval
+    reached = None if interval is None else interval.low if found.guard.at_least is not None else interval.high
     if reached is None:
-        return f"{metric.title} cannot be told"
+        return f"{metric.title} cannot be told from one prompt"
     bound = f"at least {found.guard.at_least:.3g}" if found.guard.at_least is not None else f"at most {found.guard.at_most:.3g}"
     return f"{metric.failure} ({metric.title} {reached:.3g}, allowed {bound})"
+
+
+def _title(name: str) -> str:
+    return next(metric.title for metric in metrics.all_metrics() if metric.name == name)
 
 
 def _gain(candidate: Candidate) -> Interval:

@@ -38,10 +38,10 @@ class Fingerprints:
     def __getitem__(self, places: slice) -> "Fingerprints":
         return Fingerprints(self.shapes[places], self.colours[places])
 
-    def versions_of(self, one: Fingerprint) -> NDArray[np.bool_]:
-        """Which of them are of versions of the picture that ``one`` is of, (n,)."""
-        near: NDArray[np.bool_] = (one.shapes != self.shapes).sum(1) <= MOST_BITS
-        near &= np.abs(one.colours - self.colours).mean(1) <= MOST_COLOUR
+    def versions_of(self, one: Fingerprint, bits: int = MOST_BITS, colour: float = MOST_COLOUR) -> NDArray[np.bool_]:
+        """Which of them are of versions of the picture that ``one`` is of, (n,), by so many bits and so far in colour."""
+        near: NDArray[np.bool_] = (one.shapes != self.shapes).sum(1) <= bits
+        near &= np.abs(one.colours - self.colours).mean(1) <= colour
         return near
 
 

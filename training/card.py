@@ -128,10 +128,8 @@ def _judged(verdict: Verdict | None) -> str:
     """What was found of it, and the scale to use it at; nothing where it was not evaluated."""
     if verdict is None:
         return ""
-    return f"""
-**Evaluated: {verdict.sentence}.** The interval is of 95 % over prompts that had no part in choosing the scale; `verdict.json` has
-the figures.
-"""
+    told = " The interval is of 95 % over prompts that had no part in choosing the scale." if verdict.effect else ""
+    return f"\n**Evaluated: {verdict.sentence}.**{told} `verdict.json` has the figures.\n"
 
 
 def _index(name: str, verdict: Verdict | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How two files differ, in words: the first place, and by how much."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from foundation.hashing import hash_file
 
 PIXELS = 2.0
 """Pictures that were made on a GPU may differ by so much of 255 on average."""
-NUMBERS = 0.01
-"""Numbers that were made on a GPU may differ by this share of the larger one."""
+NUMBERS, LITTLE = 0.01, 0.005
+"""Numbers that were made on a GPU may differ by this share of the larger one, or by so little."""
 
 _VARIES = frozenset({"environment"})
 """Parts of results that tell of the machine and the code, and nothing of what was found."""
+_PROSE = frozenset({"told", "reason", "sentence"})
+"""Parts of results that say in words what stands there in numbers."""
+_PROVENANCE = re.compile(r'<section id="provenance".*?</section>|^## How it was made$.*?(?=^## |\Z)', re.DOTALL | re.MULTILINE)
+"""The part of a report's pages that tells of the machine and the code."""
 
 
 def difference(one: Path, other: Path, digest: str, is_tolerant: bool) -> str | None:
@@ -32,10 +37,16 @@ def difference(one: Path, other: Path, digest: str, is_tolerant: bool) -> str | 
         return _of_pictures(one, other, is_tolerant)
     if one.suffix == ".safetensors":
         return _of_tensors(one, other, is_tolerant)
-    return None if is_tolerant else _of_bytes(one.read_bytes(), other.read_bytes())
+    if is_tolerant:
+        return None
+    if one.suffix in (".html", ".md"):
+        return _of_bytes(*(_PROVENANCE.sub("", path.read_text(encoding="utf-8")).encode() for path in (one, other)))
+    return _of_bytes(one.read_bytes(), other.read_bytes())
 
 
-def _of_bytes(one: bytes, other: bytes) -> str:
+def _of_bytes(one: bytes, other: bytes) -> str | None:
+    if one == other:
+        return None
     pairs = enumerate(zip(one, other, strict=False))
     place = next((place for place, (first, second) in pairs if first != second), min(len(one), len(other)))
     return f"byte {place} ({len(one)} bytes then, {len(other)} now)"
@@ -43,7 +54,7 @@ def _of_bytes(one: bytes, other: bytes) -> str:
 
 def _of_values(one: Any, other: Any, is_tolerant: bool) -> str | None:
     for where, first, second in _leaves(one, other):
-        if is_tolerant and _is_near(first, second):
+        if is_tolerant and (_is_near(first, second) or where.rpartition(".")[2] in _PROSE):
             continue
         return f"{where} was {_short(first)} and is {_short(second)}"
     return None
@@ -71,7 +82,7 @@ def _is_near(one: Any, other: Any) -> bool:
     numbers = isinstance(one, int | float) and isinstance(other, int | float) and not isinstance(one, bool)
     # Hashes of what may differ differ.
     hashes = isinstance(one, str) and isinstance(other, str) and len(one) == len(other) == 64
-    return hashes or (numbers and abs(one - other) <= NUMBERS * max(abs(one), abs(other)))
+    return hashes or (numbers and abs(one - other) <= max(LITTLE, NUMBERS * max(abs(one), abs(other))))
 
 
 def _of_pictures(one: Path, other: Path, is_tolerant: bool) -> str | None:
@@ -88,14 +99,15 @@ def _of_pictures(one: Path, other: Path, is_tolerant: bool) -> str | None:
 
 
 def _of_tensors(one: Path, other: Path, is_tolerant: bool) -> str | None:
-    from safetensors.numpy import load_file
+    import torch
+    from safetensors.torch import load_file
 
     first, second = load_file(one), load_file(other)
     for name in sorted(first.keys() | second.keys()):
         if name not in first or name not in second or first[name].shape != second[name].shape:
             return f"tensor {name} is not in both in one shape"
-        apart = np.abs(first[name].astype(np.float64) - second[name])
-        most = float(apart.max(initial=0))
-        if most and not (is_tolerant and most <= NUMBERS * float(np.abs(first[name]).max())):
+        then, now = first[name].to(torch.float64), second[name].to(torch.float64)
+        most = float((then - now).abs().max()) if then.numel() else 0.0
+        if most and not (is_tolerant and most <= NUMBERS * float(then.abs().max())):
             return f"tensor {name}, by {most:.3g} at the most"
     return None if is_tolerant else "the same tensors in another file"

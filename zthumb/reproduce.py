@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from foundation.errors import DONE, FAILED, BadInput, StageFailed
@@ -16,6 +17,7 @@ from foundation.manifest import NAME as MANIFEST
 from foundation.manifest import git_state, package_versions, platform_facts
 from zthumb.difference import difference
 
+RESULTS = "results.json"
 DESCRIPTION = (
     "Run the stage that wrote MANIFEST again, beside what it wrote then, and compare: every byte of what was made on a CPU, "
     "within a tolerance that is told of what was made on a GPU. Names the first difference; exit code 1 where there is one."
@@ -23,13 +25,32 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True)
+class Known:
+    """A stage that can be run again: its module, and the option whose value names the folder ``below`` which it writes to."""
+
+    module: str
+    names: str
+    below: str = ""
+
+
+STAGES: Mapping[str, Known] = MappingProxyType(
+    {
+        "prepare": Known("training.prepare_dataset", "--dataset"),
+        "train": Known("training.train_lora", "--run", "outputs/lora"),
+        "export": Known("training.export_lora", "--run", "models/lora"),
+        "evaluate": Known("evaluation", "--run", "outputs/lora_eval"),
+    }
+)
+
+
+@dataclass(frozen=True)
 class Record:
-    """What a manifest tells: who wrote it, on what, and the hashes of what was written to ``folder``."""
+    """What a manifest tells: which stage wrote it, on what, and the hashes of what was written to ``folder``."""
 
     folder: Path
+    stage: str
     command: tuple[str, ...]
     outputs: Mapping[str, str]
-    inputs: Mapping[str, str]
     device: str
     packages: Mapping[str, str]
     platform: Mapping[str, Any]
@@ -67,18 +88,36 @@ def read_record(path: Path) -> Record:
         raise BadInput(f"{manifest}: not there. A stage that was finished has one.") from None
     except ValueError:
         raise BadInput(f"{manifest}: not valid JSON.") from None
-    if not isinstance(told, dict) or not told.get("command"):
+    if not isinstance(told, dict) or not {"command", "outputs", "packages", "platform"} <= told.keys() or not told["command"]:
         raise BadInput(f"{manifest}: does not tell the command that wrote it. Run the stage once more with --force.")
+    stage = str(told.get("stage"))
+    if stage not in STAGES or told["command"][0] != STAGES[stage].module:
+        raise BadInput(f"{manifest}: not of a stage that can be run again; those are {', '.join(STAGES)}.")
     return Record(
         folder=manifest.parent,
-        command=tuple(told["command"]),
+        stage=stage,
+        command=_split(told["command"]),
         outputs=told["outputs"],
-        inputs=told["inputs"],
-        device=told["platform"]["device"],
+        device=_device(manifest.parent, told["platform"].get("device", "cpu")),
         packages=told["packages"],
         platform=told["platform"],
-        git=told["git"],
+        git=told.get("git"),
     )
+
+
+def _split(command: Sequence[str]) -> tuple[str, ...]:
+    """The command with every option and its value apart, as ``--run=a`` are not."""
+    parts: list[str] = []
+    for each in command:
+        is_joined = each.startswith("--") and "=" in each
+        parts += each.split("=", 1) if is_joined else [each]
+    return tuple(parts)
+
+
+def _device(folder: Path, told: str) -> str:
+    """What the output was made on: an evaluation's pictures on what its server ran on."""
+    results = folder / RESULTS
+    return str(read_json(results)["base"]["device"]) if results.is_file() else told
 
 
 def notes(record: Record) -> list[str]:
@@ -97,20 +136,39 @@ def notes(record: Record) -> list[str]:
 
 
 def mirror(record: Record, here: Path, place: Path) -> Path:
-    """Make ``place`` like ``here``, by links, but without the outputs; the folder in it where they will be."""
-    try:
-        relative = record.folder.resolve().relative_to(here.resolve())
-    except ValueError:
-        raise BadInput(f"{record.folder}: lies outside the folder that the stage was run from; run this from there.") from None
+    """Make ``place`` like ``here``, by links, but with an empty folder where the stage writes; that folder.
+
+    ``BadInput`` unless that is where the manifest lies, relative to ``here``: nothing that is there may be written to.
+    """
+    written, relative = _written_to(record), _relative(record.folder, here)
+    if written != relative:
+        raise BadInput(
+            f"{record.folder}: its stage writes to {written}, seen from here; run this from the folder it was run from."
+        )
     source, target = here.resolve(), place
     for part in relative.parts:
         _link(source, target, leave_out={part})
         source, target = source / part, target / part
         target.mkdir()
-    # What a stage reads may lie beside what it writes, as a data set's raw pictures do.
-    made = {Path(name).parts[0] for name in record.outputs} | {MANIFEST}
-    _link(source, target, leave_out=made)
+    if record.stage == "prepare":
+        # The raw pictures lie beside what is made of them.
+        made = {Path(name).parts[0] for name in record.outputs} | {MANIFEST}
+        _link(source, target, leave_out=made)
     return target
+
+
+def _relative(folder: Path, here: Path) -> Path:
+    try:
+        return folder.resolve().relative_to(here.resolve())
+    except ValueError:
+        raise BadInput(f"{folder}: lies outside the folder that the stage was run from; run this from there.") from None
+
+
+def _written_to(record: Record) -> Path:
+    """Where the command writes to."""
+    stage, arguments = STAGES[record.stage], list(record.command[1:])
+    name = next((arguments[place + 1] for place, each in enumerate(arguments[:-1]) if each == stage.names), "")
+    return Path(stage.below, name)
 
 
 def compare(record: Record, again: Path) -> list[str]:
@@ -136,7 +194,7 @@ def _command(record: Record, server: str | None) -> list[str]:
     arguments = list(record.command[1:])
     if "--server" in arguments:
         place = arguments.index("--server")
-        base = read_json(record.folder / "results.json")["base"]["name"]
+        base = read_json(record.folder / RESULTS)["base"]["name"]
         arguments[place : place + 2] = ["--model", base]
     return [sys.executable, "-m", record.command[0], *arguments, *(["--server", server] if server else [])]
 

@@ -39,6 +39,11 @@ class Extractor(ABC):
 
     @classmethod
     @abstractmethod
+    def identify(cls, weights: str | None) -> Identity:
+        """Which one ``weights`` are, without loading them; raises as ``open`` does."""
+
+    @classmethod
+    @abstractmethod
     def open(cls, weights: str | None) -> "Extractor":
         """Load it from ``weights``, a repository with ``@revision`` after it if one is meant, or a folder; None: where it usually
         is. ``BadInput`` says how to get weights that are not there.

@@ -17,12 +17,16 @@ class Clip(Extractor):
     reads_text = True
 
     @classmethod
+    def identify(cls, weights: str | None) -> Identity:
+        weights = weights or cls.usual
+        return Identity(name=cls.name, weights=weights, revision=located(weights, cls.advice)[1])
+
+    @classmethod
     def open(cls, weights: str | None) -> "Clip":
         import torch
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-        folder, revision = located(weights or cls.usual, cls.advice)
-        identity = Identity(name=cls.name, weights=weights or cls.usual, revision=revision)
+        identity, (folder, _) = cls.identify(weights), located(weights or cls.usual, cls.advice)
         model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         return cls(identity, model, processor, CLIPTokenizer.from_pretrained(folder, local_files_only=True))

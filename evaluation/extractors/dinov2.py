@@ -15,13 +15,17 @@ class Dinov2(Extractor):
     """The class token of a DINOv2 model, prepared as its own processor prepares pictures."""
 
     @classmethod
+    def identify(cls, weights: str | None) -> Identity:
+        weights = weights or _USUAL
+        return Identity(name="dinov2", weights=weights, revision=located(weights, _ADVICE)[1])
+
+    @classmethod
     def open(cls, weights: str | None) -> "Dinov2":
         import torch
         from transformers import BitImageProcessorPil, Dinov2Model
 
-        folder, revision = located(weights or _USUAL, _ADVICE)
+        identity, (folder, _) = cls.identify(weights), located(weights or _USUAL, _ADVICE)
         model = Dinov2Model.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
-        identity = Identity(name="dinov2", weights=weights or _USUAL, revision=revision)
         return cls(identity, model, BitImageProcessorPil.from_pretrained(folder, local_files_only=True))
 
     def __init__(self, identity: Identity, model: Any, processor: Any) -> None:

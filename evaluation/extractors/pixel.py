@@ -16,6 +16,10 @@ class Pixel(Extractor):
     identity = Identity(name="pixel", weights=None, revision=f"{_EDGE}x{_EDGE}", is_smoke_check=True)
 
     @classmethod
+    def identify(cls, weights: str | None) -> Identity:
+        return cls.identity
+
+    @classmethod
     def open(cls, weights: str | None) -> "Pixel":
         return cls()
 

@@ -69,6 +69,7 @@ class Known:
     texts: Mapping[str, NDArray[np.float64]]
     apart: float | None
     lead: float | None
+    spread: float | None = None
     wishes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -104,7 +105,7 @@ class Metric(ABC):
         """Its values, one a picture (n,) or one for all (1,); None where it cannot be measured."""
 
     def guard(self, known: Known) -> Guard | None:
-        """The bound it may not cross; None for one that only informs, or where it cannot be told."""
+        """The bound it may not cross; None for one that only informs."""
         return None
 
 

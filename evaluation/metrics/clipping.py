@@ -25,7 +25,7 @@ class Clipping(Metric):
     def of(self, cell: Cell, known: Known) -> Values | None:
         return cell.pictures.clipped
 
-    def guard(self, known: Known) -> Guard | None:
+    def guard(self, known: Known) -> Guard:
         return Guard(of="change", at_most=_MAY_GROW)
 
 

@@ -30,8 +30,8 @@ class Copies(Metric):
         trained = Fingerprints.of(known.training.fingerprints)
         return np.array([float(trained.versions_of(one).any()) for one in cell.pictures.fingerprints])
 
-    def guard(self, known: Known) -> Guard | None:
-        return Guard(of="change", at_most=_MAY_GROW) if known.training else None
+    def guard(self, known: Known) -> Guard:
+        return Guard(of="change", at_most=_MAY_GROW)
 
 
 METRIC = Copies()

@@ -8,28 +8,31 @@ from evaluation.extractors.base import Features
 from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
-_AT_LEAST = 0.6
+_AT_LEAST = 0.2
 
 
 class Diversity(Metric):
-    """Vendi score of the seeds of one prompt, relative to the base's."""
+    """What a seed changes in a picture with the trigger, relative to what it changes in the base's pictures of what it knows.
+
+    The base's own pictures with the trigger are no measure: it does not know the word and paints something else every time.
+    """
 
     name: ClassVar[str] = "diversity"
     title: ClassVar[str] = "diversity over seeds"
     meaning: ClassVar[str] = (
-        "Vendi score of the pictures of one prompt's seeds, the effective number of different ones, ÷ that of the base's. An "
-        f"adapter that shows one thing makes it fall somewhat; below {_AT_LEAST:g} every seed is the same picture."
+        "Vendi score − 1 of the pictures of one prompt's seeds, 0 where all are one, ÷ that of the base's control prompts: 1 is "
+        f"as different as things that the base knows. Below {_AT_LEAST:g} every seed is nearly the same picture."
     )
-    strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "every seed gives nearly the same picture"
+    strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     is_better: ClassVar[Literal["higher", "lower"]] = "higher"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
-        if len(cell.pictures) < 2:
+        if len(cell.pictures) < 2 or not known.spread:
             return None
-        return np.array([vendi(cell.pictures.features) / vendi(cell.base.features)])
+        return np.array([(vendi(cell.pictures.features) - 1) / known.spread])
 
-    def guard(self, known: Known) -> Guard | None:
+    def guard(self, known: Known) -> Guard:
         return Guard(of="value", at_least=_AT_LEAST)
 
 

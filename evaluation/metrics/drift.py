@@ -26,8 +26,8 @@ class Drift(Metric):
             return None
         return distances(cell.pictures.features, cell.base.features) / known.apart
 
-    def guard(self, known: Known) -> Guard | None:
-        return Guard(of="value", at_most=_AT_MOST) if known.apart else None
+    def guard(self, known: Known) -> Guard:
+        return Guard(of="value", at_most=_AT_MOST)
 
 
 METRIC = Drift()

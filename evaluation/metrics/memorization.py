@@ -1,9 +1,6 @@
 """A guard: is a picture nearer to a trained one than pictures of the concept are by nature?"""
 
-from math import comb
 from typing import ClassVar, Literal
-
-import numpy as np
 
 from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
@@ -17,8 +14,9 @@ class Memorization(Metric):
     name: ClassVar[str] = "memorization"
     title: ClassVar[str] = "memorization gap"
     meaning: ClassVar[str] = (
-        "Cosine of a picture with the trigger with the nearest training picture minus that with the nearest held-out one, both "
-        f"among equally many. Learned by heart if it grows by more than {_MAY_GROW:g} over the base's."
+        "Cosine of a picture with the trigger with the nearest training picture minus that with the nearest held-out one. Of "
+        "more pictures the nearest is nearer, for the base too: learned by heart if it grows over the base's by more than "
+        f"{_MAY_GROW:g}."
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "overfitted: nearer to training pictures than to held-out ones"
@@ -27,24 +25,12 @@ class Memorization(Metric):
     def of(self, cell: Cell, known: Known) -> Values | None:
         if known.held_out is None or known.training is None:
             return None
-        among = min(len(known.held_out), len(known.training))
-        nearest = [expected_maximum(cell.pictures.features @ of.features.T, among) for of in (known.training, known.held_out)]
-        return nearest[0] - nearest[1]
+        nearest = [(cell.pictures.features @ of.features.T).max(axis=1) for of in (known.training, known.held_out)]
+        found: Values = nearest[0] - nearest[1]
+        return found
 
-    def guard(self, known: Known) -> Guard | None:
-        return Guard(of="change", at_most=_MAY_GROW) if known.held_out and known.training else None
-
-
-def expected_maximum(values: Values, among: int) -> Values:
-    """The mean of the largest of ``among`` values drawn without replacement from each row of ``values`` (n, count).
-
-    The nearest of many is nearer than the nearest of few whatever they show; this makes both equally many.
-    """
-    ordered = np.sort(values, axis=1)
-    count = ordered.shape[1]
-    weights = np.array([comb(place, among - 1) / comb(count, among) for place in range(count)])
-    found: Values = ordered @ weights
-    return found
+    def guard(self, known: Known) -> Guard:
+        return Guard(of="change", at_most=_MAY_GROW)
 
 
 METRIC = Memorization()

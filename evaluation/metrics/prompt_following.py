@@ -30,8 +30,8 @@ class PromptFollowing(Metric):
         found: Values = cell.pictures.readable @ known.texts[cell.prompt]
         return found
 
-    def guard(self, known: Known) -> Guard | None:
-        return None if known.lead is None else Guard(of="change", at_least=-_MAY_LOSE * max(0.0, known.lead))
+    def guard(self, known: Known) -> Guard:
+        return Guard(of="change", at_least=-_MAY_LOSE * max(0.0, known.lead or 0.0))
 
 
 METRIC = PromptFollowing()

@@ -27,9 +27,9 @@ def curve(shown: Shown, metric: Metric) -> str:
         text = _svg(figure, transparent=True).replace(_INK, "currentColor")
     # Several drawings in one page may not share their ids.
     named = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{metric.name}-", text[text.index("<svg") :])
-    return re.sub(
-        r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>", rf'<svg role="img" aria-label="{_told(shown, metric)}" \1>', named, count=1
-    )
+    view = re.search(r'viewBox="[^"]+"', named)
+    assert view is not None
+    return f'<svg role="img" aria-label="{_told(shown, metric)}" {view[0]}>' + named[named.index(">") + 1 :]
 
 
 def sheet(shown: Shown) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from evaluation.report.sheets import grid_name
-from evaluation.report.shown import Column, Shown, failed_guards, interval, title_of
+from evaluation.report.shown import Shown, guards, interval
 from evaluation.results import Results
 
 
@@ -26,7 +26,7 @@ def render(template: str, shown: Shown, **more: Any) -> str:
         "scale": lambda value: f"{value:g}",
         "interval": interval,
         "figure": lambda value: f"{value:.3g}",
-        "guards": _guards,
+        "guards": lambda column: guards(column.candidate),
         "grid": grid_name,
     }
     environment.filters.update(filters)
@@ -42,13 +42,6 @@ def _cell(value: Any) -> str:
     return re.sub(r"([|\[\]\\`*_<])", r"\\\1", " ".join(str(value).split()))
 
 
-def _guards(column: Column) -> str:
-    if column.candidate.adapter is None:
-        return "–"
-    failed = failed_guards(column.candidate)
-    return "every guard passed" if not failed else "✗ " + ", ".join(title_of(guard.metric) for guard in failed)
-
-
 def _provenance(results: Results) -> list[tuple[str, str]]:
     """What went in, for the last table of a report."""
     git = results.environment.get("git")
@@ -61,7 +54,8 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
         ("painted on", f"{results.base['device']}, {results.base['precision']}"),
         *(("compared by", f"{each.name} ({each.weights}, {each.revision})") for each in results.extractors),
         ("held-out pictures", f"{results.dataset['held_out']} (training pictures: {results.dataset['training']})"),
-        ("SHA-256 of these pictures", results.dataset["sha256"]),
+        ("SHA-256 of the held-out pictures", results.dataset["held_out_sha256"]),
+        ("SHA-256 of the training pictures", results.dataset["training_sha256"]),
         ("SHA-256 of the prompts file", results.prompts_sha256),
         *((name, str(value)) for name, value in settings.items()),
         ("pictures", f"{results.answered} of {results.asked} answered, those of the gates among them"),

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from evaluation.collect import slug
 from evaluation.report.shown import Row, Shown
 from evaluation.results import SampleResult
+from foundation.hashing import hash_value
 
 _TILE, _GAP, _LABEL, _PROMPT = 128, 4, 76, 62
 _PROMPTS_EACH = 3
@@ -58,7 +59,7 @@ def closest(shown: Shown) -> Image.Image:
 
 def grid_name(row: Row) -> str:
     """The file of a prompt's grid, relative to the report."""
-    return f"grids/{row.stratum}-{slug(row.prompt, 80)}.webp"
+    return f"grids/{row.stratum}-{slug(row.prompt, 60)}-{hash_value(row.prompt)[:10]}.webp"
 
 
 def _across(sheet: Image.Image, top: int, pictures: Sequence[SampleResult], folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from evaluation import metrics
 from evaluation.metrics.base import Metric
 from evaluation.protocol import STRATA, Stratum
-from evaluation.results import Candidate, GuardFinding, Results, SampleResult, read_samples
+from evaluation.results import Candidate, Results, SampleResult, read_samples
 from evaluation.sets import MEANINGS
 from evaluation.statistics import Interval
 
@@ -114,9 +114,13 @@ def interval(found: Interval | None, sign: bool = False) -> str:
     return f"{found.mean:{form}}{bounds}"
 
 
-def failed_guards(candidate: Candidate) -> list[GuardFinding]:
-    """The guards that a candidate does not pass."""
-    return [guard for guard in candidate.guards if not guard.passed]
+def guards(candidate: Candidate) -> str:
+    """What the guards found of a candidate, for people."""
+    if candidate.adapter is None:
+        return "–"
+    failed, unknown = ([title_of(guard.metric) for guard in candidate.guards if guard.passed is state] for state in (False, None))
+    told = f"✗ {', '.join(failed)}" if failed else "every guard passed" if not unknown else "no guard failed"
+    return f"{told}; not measured: {', '.join(unknown)}" if unknown else told
 
 
 def title_of(metric: str) -> str:

@@ -27,7 +27,7 @@
   };
   const draw = () => {
     const now = mode();
-    stage.className = `stage ${now}`;
+    stage.className = `stage ${now}${view.zoom > 1 ? " zoomed" : ""}`;
     for (const controls of document.querySelectorAll("[data-mode]")) controls.hidden = !controls.dataset.mode.split(" ").includes(now);
     put("stage-a", now === "slide" ? at("closer-scale").value : at("closer-left").value);
     put("stage-b", at("closer-right").value);
@@ -58,16 +58,24 @@
   for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", draw);
   at("closer-zoom").addEventListener("input", () => zoom(Number(at("closer-zoom").value)));
   at("closer-reset").addEventListener("click", () => zoom(1));
+  // The wheel alone scrolls the page.
   stage.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey && view.zoom === 1 && event.deltaY > 0) return;
+    if (!event.ctrlKey) return;
     event.preventDefault();
     zoom(view.zoom * (event.deltaY < 0 ? 1.15 : 1 / 1.15));
   }, { passive: false });
-  stage.addEventListener("pointermove", (event) => {
-    if (event.buttons !== 1) return;
+  const drag = (event) => {
     const pane = stage.querySelector(".pane").getBoundingClientRect();
-    move((event.movementX / pane.width) * 100, (event.movementY / pane.height) * 100);
-  });
+    if (mode() === "wipe") {
+      at("closer-wipe").value = ((event.clientX - pane.left) / pane.width) * 100;
+      draw();
+    } else if (event.type === "pointermove") {
+      move((event.movementX / pane.width) * 100, (event.movementY / pane.height) * 100);
+    }
+  };
+  stage.addEventListener("dragstart", (event) => event.preventDefault());
+  stage.addEventListener("pointerdown", (event) => { stage.setPointerCapture(event.pointerId); drag(event); });
+  stage.addEventListener("pointermove", (event) => { if (event.buttons === 1) drag(event); });
   stage.addEventListener("keydown", (event) => {
     const keys = { "+": () => zoom(view.zoom * 1.25), "=": () => zoom(view.zoom * 1.25), "-": () => zoom(view.zoom / 1.25), 0: () => zoom(1),
       ArrowLeft: () => move(10, 0), ArrowRight: () => move(-10, 0), ArrowUp: () => move(0, 10), ArrowDown: () => move(0, -10) };

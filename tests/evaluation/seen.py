@@ -28,7 +28,11 @@ def cell(pictures: Seen, base: Seen, stratum: Stratum = "trained", prompt: str =
 
 
 def known(
-    held_out: Seen | None = None, training: Seen | None = None, apart: float | None = 0.5, lead: float | None = 0.5
+    held_out: Seen | None = None,
+    training: Seen | None = None,
+    apart: float | None = 0.5,
+    lead: float | None = 0.5,
+    spread: float | None = 0.5,
 ) -> Known:
     """What they are compared with; the words of the one prompt are Y."""
-    return Known(held_out, training, {"a red z": Y}, apart, lead)
+    return Known(held_out, training, {"a red z": Y}, apart, lead, spread)

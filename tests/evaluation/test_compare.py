@@ -64,6 +64,24 @@ def test_one_that_fails_a_guard_that_the_first_passes_is_worse(
         _with_gain(folder, 0.0, passes)
     assert compare.main(["one", "other:first", "--fail-if-worse"]) == FAILED
     assert "guard drift fails" in capsys.readouterr().out
+    results = read_results(two[1])
+    bare = [each.model_copy(update={"guards": ()}) for each in results.candidates]
+    _change(two[1], candidates=tuple(bare))
+    assert compare.main(["one", "other:first", "--fail-if-worse"]) == FAILED
+    assert "guard drift was not measured" in capsys.readouterr().out
+
+
+def test_nothing_is_said_where_likeness_was_not_measured_of_the_same_prompts(
+    two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = read_results(two[1])
+    others = [
+        each.model_copy(update={"by_prompt": {**each.by_prompt, "similarity": {"a thing": 0.1, "a cow": 0.2}}})
+        for each in results.candidates
+    ]
+    _change(two[1], candidates=tuple(others))
+    assert compare.main(["one", "other:first", "--fail-if-worse"]) == BAD_INPUT
+    assert "fewer than two prompts" in capsys.readouterr().err
 
 
 def test_two_adapters_of_one_report_are_compared(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +96,11 @@ def test_two_adapters_of_one_report_are_compared(two: tuple[Path, Path], capsys:
     [
         ({"base": {"name": "x", "sha256": "0", "device": "cpu", "precision": "fp32"}}, "the same base"),
         ({"protocol_version": 1}, "the same protocol"),
-        ({"dataset": {"held_out": 1, "training": 1, "sha256": "0"}}, "the same held-out pictures"),
+        (
+            {"dataset": {"held_out": 1, "training": 1, "held_out_sha256": "0", "training_sha256": "0"}},
+            "the same held-out pictures",
+        ),
+        ({"settings": {"seeds": [1, 2], "scales": [0.0, 0.8], "steps": 30, "cfg": 5.0}}, "the same steps"),
     ],
 )
 def test_figures_that_do_not_mean_the_same_are_not_compared(

@@ -187,6 +187,38 @@ def test_bad_input_is_one_line(place: Path, options: tuple[str, ...], code: int,
     assert "Traceback" not in done.stderr
 
 
+def test_adapters_of_like_names_have_pictures_of_their_own(place: Path, room: Path, server: str) -> None:
+    names = ["my-concept-sdxl-rank16-lr1e-4-2026-11-21-step-000150", "my-concept-sdxl-rank16-lr1e-4-2026-11-21-step-000300"]
+    options = [option for name in names for option in ("--adapter", f"{name}={ADAPTER}")]
+    done = _evaluate(place, "--server", server, *options)
+    assert done.returncode == 0, done.stderr
+    samples = read_samples(place / "outputs" / "lora_eval" / "r")
+    assert len({sample.image for sample in samples}) == len(samples)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"images": [{"b64_json": "bm8gcGljdHVyZQ=="}] * 2}, "is no picture"),
+        ({"images": []}, "answered 0 of 2 pictures"),
+    ],
+)
+def test_an_answer_that_is_none_is_a_record(place: Path, server: str, answer: dict[str, Any], told: str) -> None:
+    def fault(fields: dict[str, Any], ask: Any) -> dict[str, Any]:
+        if fields["prompt"] == "a blue star" and fields.get("lora_scale") == 0.8:
+            return {**answer, "meta": {"loras": [{"sha256": "0"}], "together": 1}}
+        real: dict[str, Any] = ask(fields)
+        return real
+
+    with faulty(server, fault) as url:
+        done = _evaluate(place, "--server", url)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    failed = [sample for sample in read_samples(place / "outputs" / "lora_eval" / "r") if sample.status == "failed"]
+    assert len(failed) == 4
+    assert all(told in str(sample.error) for sample in failed)
+
+
 def test_checkpoints_are_compared_in_one_grid(place: Path, room: Path, server: str) -> None:
     other = room / "models" / "lora" / "a" / "later.safetensors"
     shutil.copy(room / "models" / "lora" / "a" / "a.safetensors", other)

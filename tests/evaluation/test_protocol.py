@@ -64,6 +64,9 @@ def test_zero_is_asked_before_anything_counts_and_again_after_the_strongest_at_t
         ("trained: ['{trigger}']\nscales: [0.5, 1]\n", "scale 0, the base, is missing"),
         ("trained: ['{trigger}']\nscales: [-1, 0]\n", "scales below 0"),
         ("trained: ['{trigger}', '{trigger}']\n", "stands there twice"),
+        ("trained: ['a {trigger}']\nnovel: ['A  {trigger}']\n", "stands there twice"),
+        ("trained: ['{trigger}']\nscales: [0, 0]\n", "scale 0 alone"),
+        ("trained: ['{trigger}']\nscales: [0, .nan]\n", "finite"),
         ("trained: ['{trigger}']\nseed: [1]\n", "Did you mean 'seeds'"),
         ("[1, 2", "not valid YAML"),
     ],
@@ -76,6 +79,8 @@ def test_a_faulty_prompts_file_is_named_with_its_fault(tmp_path: Path, text: str
 
 
 def test_a_control_with_the_trigger_in_it_is_refused(tmp_path: Path) -> None:
-    protocol = read_protocol(_write(tmp_path, "trained: ['{trigger}']\ncontrol: [a z cat]\n"))
+    protocol = read_protocol(_write(tmp_path, "trained: ['{trigger}']\ncontrol: [an old Fisherman]\n"))
     with pytest.raises(BadInput, match="controls must be free of it"):
-        check_trigger_free(protocol, "z")
+        check_trigger_free(protocol, "fisherman")
+    # Part of a word is another word.
+    check_trigger_free(protocol, "man")

@@ -31,7 +31,8 @@ def _found(
             own = (confirm or {}).get(scale, gain) if prompt in HALVES["confirm"] else gain
             values[prompt] = 0.2 + own + (0 if scale == 0 else scatter)
         of_drift = dict(zip(CONTROLS, np.array([0.0, 0.001, 0.002]) + (drift or {}).get(scale, 0.0), strict=True))
-        measured.by_prompt[under] = {"similarity": {"trained": values}, "drift": {"control": of_drift}}
+        measured.by_prompt[under] = {"similarity": values, "drift": of_drift}
+        measured.at_base[under] = {"similarity": dict.fromkeys(prompts, 0.2), "drift": dict.fromkeys(CONTROLS, 0.0)}
         measured.distances[under] = dict.fromkeys(prompts, scale)
     return candidates(measured, dict.fromkeys(measured.by_prompt, (16, 16)), HALVES)
 
@@ -111,7 +112,38 @@ def test_too_few_prompts_are_said_to_be_too_few() -> None:
     measured = Measured([], known(held_out=seen([1, 0, 0])), 0.6)
     for scale in (0.0, 1.0):
         values = {prompt.replace("{trigger}", "z"): 0.2 + scale / 2 for prompt in few.trained}
-        measured.by_prompt[None if scale == 0 else "z", scale] = {"similarity": {"trained": values}}
+        under = (None if scale == 0 else "z", scale)
+        measured.by_prompt[under] = {"similarity": values}
+        measured.at_base[under] = {"similarity": dict.fromkeys(values, 0.2)}
     choice = choose(candidates(measured, dict.fromkeys(measured.by_prompt, (4, 4)), halves), 0.6)
     assert choice.outcome == "inconclusive"
     assert "2 prompts that choose" in choice.reason
+
+
+def test_a_guard_that_fails_is_told_whatever_the_outcome() -> None:
+    choice = choose(_found({0.4: 0.1, 1.0: 0.3}, drift={1.0: 0.5}), 0.6)
+    assert choice.outcome == "recommended"
+    assert "elsewhere a guard fails: at scale 1 it changes pictures without the trigger" in choice.reason
+
+
+def test_guards_that_could_not_be_measured_have_not_passed_and_are_named() -> None:
+    found = _found({1.0: 0.3})
+    reason = choose(found, 0.6).reason
+    assert "not measured: clipped pixels, copies of training pictures" in reason
+    without = [
+        each.model_copy(
+            update={"guards": tuple(guard.model_copy(update={"passed": None, "interval": None}) for guard in each.guards)}
+        )
+        for each in found
+    ]
+    choice = choose(without, 0.6)
+    assert choice.outcome == "inconclusive"
+    assert "without control prompts" in choice.reason
+
+
+def test_a_rival_with_one_prompt_is_no_reason_to_fail() -> None:
+    found = list(_found({0.4: 0.0, 1.0: 0.0}))
+    assert found[2].selected is not None
+    one = found[2].selected.model_copy(update={"mean": 0.9, "low": None, "high": None, "prompts": 1})
+    found[2] = found[2].model_copy(update={"selected": one, "p": None, "p_holm": None})
+    assert choose(found, 0.6).outcome in ("none", "inconclusive")

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as torch_file
 
 from foundation.errors import BAD_INPUT, DONE, FAILED
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_files
 from foundation.manifest import NAME, Stage
+from zthumb import reproduce
 from zthumb.cli import main
 from zthumb.difference import difference
 
@@ -34,7 +37,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "work" / "raw.txt").write_text("abc")
     (made / "text.txt").write_text("abcabc")
     (made / "figures.json").write_text(json.dumps({"environment": {"now": 0}, "figures": {"likeness": 0.5, "name": "abc"}}))
-    Stage("small", {}, {}, command=("stagelet", "2")).write_manifest(made, hash_files(made))
+    Stage("small", {}, {}, command=("stagelet", "2", "--name", "made")).write_manifest(made, hash_files(made))
+    stages = {"small": reproduce.Known("stagelet", "--name", "work"), **reproduce.STAGES}
+    monkeypatch.setattr(reproduce, "STAGES", stages)
     return tmp_path
 
 
@@ -81,12 +86,34 @@ def test_what_is_there_is_left_as_it_is(place: Path) -> None:
     assert all(before[path] == data for path, data in after.items())
 
 
+def test_what_lies_beside_the_output_and_is_none_is_not_in_the_stages_reach(place: Path) -> None:
+    beside = place / "work" / "made" / "previews"
+    beside.mkdir()
+    (place / "stagelet.py").write_text('import pathlib\nassert not pathlib.Path("work/made/previews").exists()\n' + STAGE)
+    assert main(["reproduce", _manifest(place)]) == DONE
+    assert beside.is_dir()
+
+
+def test_a_manifest_that_was_moved_does_not_make_its_stage_write_elsewhere(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "docs").mkdir()
+    moved = place / "docs" / NAME
+    moved.write_bytes(Path(_manifest(place)).read_bytes())
+    before = (place / "work" / "made" / "text.txt").stat().st_mtime_ns
+    assert main(["reproduce", str(moved)]) == BAD_INPUT
+    assert "its stage writes to work/made" in capsys.readouterr().err
+    assert (place / "work" / "made" / "text.txt").stat().st_mtime_ns == before
+
+
 @pytest.mark.parametrize(
     ("text", "code", "named"),
     [
         ("{", BAD_INPUT, "not valid JSON"),
         ("[]", BAD_INPUT, "does not tell the command"),
         ('{"command": []}', BAD_INPUT, "does not tell the command"),
+        ('{"command": ["os"]}', BAD_INPUT, "does not tell the command"),
+        ('{"command": ["os"], "stage": "small", "outputs": {}, "packages": {}, "platform": {}}', BAD_INPUT, "can be run again"),
     ],
 )
 def test_a_manifest_that_is_none_is_one_line(
@@ -110,7 +137,7 @@ def test_one_that_is_not_there_or_lies_elsewhere_is_one_line(
 def test_a_stage_that_fails_this_time_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "work" / "raw.txt").unlink()
     assert main(["reproduce", _manifest(place)]) == FAILED
-    assert "the stage ended with code 1 this time: -m stagelet 2" in capsys.readouterr().err
+    assert "the stage ended with code 1 this time: -m stagelet 2 --name made" in capsys.readouterr().err
 
 
 def _difference(one: Path, other: Path, is_tolerant: bool) -> str | None:
@@ -146,3 +173,21 @@ def test_numbers_on_a_gpu_may_differ_by_a_hundredth(tmp_path: Path) -> None:
     assert _difference(tmp_path / "one.json", tmp_path / "near.json", True) is None
     assert _difference(tmp_path / "one.json", tmp_path / "far.json", True) == "a[0] was 1.0 and is 1.05"
     assert _difference(tmp_path / "one.json", tmp_path / "near.json", False) == "a[0] was 1.0 and is 1.005"
+
+
+def test_pages_may_differ_in_what_they_tell_of_machine_and_code_alone(tmp_path: Path) -> None:
+    pages = {
+        "html": '<p>{found}</p><section id="provenance"><h2>Provenance</h2>{commit}</section><p>end</p>',
+        "md": "# {found}\n\n## How it was made\n\n| commit | {commit} |\n",
+    }
+    for suffix, page in pages.items():
+        for name, told in {"one": ("a", "1"), "other": ("a", "2"), "wrong": ("b", "1")}.items():
+            (tmp_path / f"{name}.{suffix}").write_text(page.format(found=told[0], commit=told[1]))
+        assert _difference(tmp_path / f"one.{suffix}", tmp_path / f"other.{suffix}", False) is None
+        assert "byte" in str(_difference(tmp_path / f"one.{suffix}", tmp_path / f"wrong.{suffix}", False))
+
+
+def test_bfloat16_tensors_are_compared_too(tmp_path: Path) -> None:
+    for name, value in (("one", 1.0), ("other", 1.5)):
+        torch_file({"a": torch.full((2,), value, dtype=torch.bfloat16)}, tmp_path / f"{name}.safetensors")
+    assert "tensor a, by 0.5" in str(_difference(tmp_path / "one.safetensors", tmp_path / "other.safetensors", False))

@@ -68,7 +68,8 @@ def _results(names: list[str], asked: int, failed: bool, gate_fails: bool) -> Re
     for number, name in enumerate([None, *names]):
         under = (name, 0.0 if name is None else 0.8)
         values = {prompt: 0.2 + number / 10 + place / 50 for place, prompt in enumerate(prompts)}
-        measured.by_prompt[under] = {"similarity": {"trained": values}, "drift": {"control": {"a star": number / 100}}}
+        measured.by_prompt[under] = {"similarity": values, "drift": {"a star": number / 100}}
+        measured.at_base[under] = {"similarity": dict.fromkeys(prompts, 0.2), "drift": {"a star": 0.0}}
         measured.distances[under] = dict.fromkeys(prompts, number / 10)
     found = candidates(measured, dict.fromkeys(measured.by_prompt, (6, 6)), halve(PROTOCOL, "zbadge"))
     gates = (GATES[0].model_copy(update={"state": "failed"}), *GATES[1:]) if gate_fails else GATES
@@ -93,7 +94,7 @@ def _results(names: list[str], asked: int, failed: bool, gate_fails: bool) -> Re
         base={"name": "models/mini-sdxl", "sha256": "b" * 64, "device": "cpu", "precision": "fp32"},
         adapters=tuple(Subject(name=name, path=f"models/{name}.safetensors", sha256="a" * 64) for name in names),
         extractors=(Identity(name="pixel", weights=None, revision="16x16", is_smoke_check=True),),
-        dataset={"held_out": 1, "training": 1, "sha256": "c" * 64},
+        dataset={"held_out": 1, "training": 1, "held_out_sha256": "c" * 64, "training_sha256": "e" * 64},
         prompts_sha256="d" * 64,
         settings={"seeds": [1, 2], "scales": [0.0, 0.8], "steps": 3, "cfg": 5.0},
         environment={"packages": {"torch": "2"}, "platform": {"system": "Linux"}, "git": None},

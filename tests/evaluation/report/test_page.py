@@ -59,7 +59,7 @@ def test_it_fits_its_window_and_anyone_can_read_it(browser: Browser, address: st
 
 
 def test_the_verdict_is_what_is_seen_first_and_provenance_last(page: Page) -> None:
-    assert page.locator("h1").inner_text() == "Recommended at scale 0.8"
+    assert page.locator("h1").inner_text() == "Recommended: first at scale 0.8"
     assert page.locator("h1").bounding_box()["y"] < 200  # type: ignore[index]
     assert page.locator("h2").first.inner_text() == "Gates"
     assert page.locator("h2").last.inner_text() == "Provenance"
@@ -96,6 +96,33 @@ def test_the_wipe_shows_one_picture_over_the_other(page: Page) -> None:
     page.locator("#closer-wipe").fill("25")
     assert page.locator("#stage-b").evaluate("each => each.style.clipPath") == "inset(0px 0px 0px 25%)"
     assert _shown(page, "#stage-a") != _shown(page, "#stage-b")
+
+
+def test_the_wipes_edge_is_dragged_on_the_picture(page: Page) -> None:
+    page.locator("input[name=mode][value=wipe]").check()
+    pane = page.locator("#stage .pane").first
+    pane.scroll_into_view_if_needed()
+    box = pane.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 20)
+    page.mouse.up()
+    assert page.locator("#closer-wipe").input_value() == "25"
+
+
+def test_the_wheel_scrolls_the_page_and_zooms_with_ctrl_alone(page: Page) -> None:
+    page.locator("#stage").scroll_into_view_if_needed()
+    page.locator("#stage").hover()
+    before = page.evaluate("scrollY")
+    page.mouse.wheel(0, -200)
+    page.wait_for_function("before => scrollY < before", arg=before)
+    assert page.locator("#closer-zoom").input_value() == "1"
+    page.locator("#stage").hover()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    page.wait_for_function("document.getElementById('closer-zoom').value > 1")
 
 
 def test_zoom_and_place_are_the_same_in_both_pictures(page: Page) -> None:
