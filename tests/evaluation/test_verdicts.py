@@ -53,7 +53,7 @@ def _alone(results: Results, adapter: str) -> Choice:
 
 
 def test_every_gate_is_passed(results: Results) -> None:
-    assert [gate.state for gate in results.gates if gate.name != "the scale counts"] == ["passed"] * 4
+    assert {gate.state for gate in results.gates if gate.name != "the scale counts"} == {"passed"}
 
 
 def test_the_good_one_is_recommended_with_a_scale_and_an_effect(results: Results) -> None:
