@@ -1,5 +1,6 @@
 """Figures of whole sets of pictures, through torchmetrics, where there are pictures enough: they inform and have no intervals."""
 
+import warnings
 from typing import Any
 
 from evaluation.extractors.base import Features
@@ -28,7 +29,10 @@ def _kid(made: Features, real: Features) -> float:
     from torchmetrics.image.kid import KernelInceptionDistance
 
     size = min(len(made), len(real))
-    metric = KernelInceptionDistance(feature=_ready(made.shape[1]), subsets=_DRAWS, subset_size=size)
+    with warnings.catch_warnings():
+        # It warns that it keeps all features; there are few here.
+        warnings.simplefilter("ignore", UserWarning)
+        metric = KernelInceptionDistance(feature=_ready(made.shape[1]), subsets=_DRAWS, subset_size=size)
     # It draws from torch's one generator.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
