@@ -2,9 +2,9 @@
 
 import sys
 
-from evaluation import compare, main, render
+from evaluation import check, compare, main, render
 
-_COMMANDS = {"compare": compare.main, "render": render.main}
+_COMMANDS = {"check": check.main, "compare": compare.main, "render": render.main}
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]

@@ -9,7 +9,7 @@ RECIPE=${RECIPE:-mini}
 DATASET=${DATASET:-datasets/z}
 DATASET=${DATASET%/}
 RUN=${RUN:-$(basename "$RECIPE" .yaml)-$(date +%Y-%m-%d)}
-PROMPTS=${PROMPTS:-}                # a prompts file; by default the one of the recipe's name, else the miniature's
+PROMPTS=${PROMPTS:-}                # a prompts file; by default the miniature's for its adapters, SDXL's for all others
 SET=${SET:-}                        # values of the recipe to override: SET="steps=20 optimizer.lr=1e-4"
 PYTHON=${PYTHON:-.venv/bin/python}
 set -- --dataset "$DATASET"         # what every stage is given
@@ -24,27 +24,30 @@ prepare=("${recipe[@]}")
 . scripts/runner.sh
 choose_runner
 
-# 3. Pictures → data set
+# 3. What the verdict will need, looked for before hours are spent
+base=$(base_of "$RECIPE" $SET)
+if [ -z "$PROMPTS" ]; then
+  case $base in models/mini-*) PROMPTS=evaluation/prompts/mini.yaml ;; *) PROMPTS=evaluation/prompts/sdxl.yaml ;; esac
+fi
+stage evaluation check --prompts "$PROMPTS"
+
+# 4. Pictures → data set
 stage training.prepare_dataset "$@" "${prepare[@]}"
 
-# 4. Data set → adapter
+# 5. Data set → adapter
 stage training.train_lora "$@" --run "$RUN" "${recipe[@]}"
 
-# 5. Adapter → files that every program reads
+# 6. Adapter → files that every program reads
 stage training.export_lora "$@" --run "$RUN"
 
-# 6. Files → pictures → verdict, asked of a server that ends with it
-if [ -z "$PROMPTS" ]; then
-  PROMPTS=evaluation/prompts/$(basename "$RECIPE" .yaml).yaml
-  [ -f "$PROMPTS" ] || PROMPTS=evaluation/prompts/mini.yaml
-fi
+# 7. Files → pictures → verdict, asked of a server that ends with it
 stage evaluation "$@" --run "$RUN" --adapter "models/lora/$RUN/$RUN.safetensors" --prompts "$PROMPTS" \
-  --model "$(value_of base "outputs/lora/$RUN/recipe.yaml")"
+  --model "$base"
 
-# 7. Verdict → the adapter's card
+# 8. Verdict → the adapter's card
 stage training.export_lora --dataset "$DATASET" --run "$RUN"
 
-# 8. Where it all is
+# 9. Where it all is
 echo
 echo "adapter  models/lora/$RUN/$RUN.safetensors"
 echo "report   outputs/lora_eval/$RUN/report.html"

@@ -32,3 +32,9 @@ stage() {
 
 # value_of KEY FILE: a top-level value of a YAML or JSON file.
 value_of() { "$PYTHON" -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[2], encoding="utf-8"))[sys.argv[1]])' "$@"; }
+
+# base_of RECIPE [KEY=VALUE…]: the base that the recipe trains onto.
+base_of() {
+  "$PYTHON" -c 'import sys; from foundation.errors import command; from training import recipe
+sys.exit(command(lambda argv=None: print(recipe.load(argv[0], argv[1:]).base) or 0)(sys.argv[1:]))' "$@"
+}

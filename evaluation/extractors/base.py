@@ -73,11 +73,13 @@ def batches(items: Sequence[Any]) -> list[Sequence[Any]]:
 def located(weights: str, advice: str) -> tuple[Path, str]:
     """The folder of a model and its revision: of a folder the hash of its files, of a repository the commit in the hub's cache.
 
-    Nothing is downloaded; ``BadInput`` gives ``advice`` on what is not here.
+    A repository may lie in the models folder under its own name. Nothing is downloaded; ``BadInput`` gives ``advice`` on what is
+    not here.
     """
-    if (folder := Path(weights)).is_dir():
-        return folder, f"sha256:{hash_value({**hash_files(folder, '*.safetensors'), **hash_files(folder, '*.json')})}"
     repository, _, revision = weights.partition("@")
+    for folder in (Path(weights), Path("models", Path(repository).name)):
+        if folder.is_dir():
+            return folder, f"sha256:{hash_value({**hash_files(folder, '*.safetensors'), **hash_files(folder, '*.json')})}"
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

@@ -75,7 +75,7 @@ def faulty(server: str, fault: Fault) -> Iterator[str]:
             pass
 
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{proxy.server_port}"
     finally:

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from evaluation import extractors
-from evaluation.extractors import open_extractor
+from evaluation.extractors import identify, open_extractor
 from evaluation.extractors.base import Extractor, Pixels
 from foundation.errors import BadInput
 from tests.conftest import ROOT
@@ -123,6 +123,17 @@ def test_one_in_the_hubs_cache_is_named_by_its_commit(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     extractor = open_extractor("clip=someone/tiny")
     assert (extractor.identity.weights, extractor.identity.revision) == ("someone/tiny", commit)
+
+
+def test_a_repository_may_lie_in_the_models_folder(
+    tiny_dino: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path_factory.mktemp("place")
+    (place / "models").mkdir()
+    (place / "models" / "dinov2-base").symlink_to(tiny_dino)
+    monkeypatch.chdir(place)
+    assert open_extractor("dinov2").identity.weights == "facebook/dinov2-base"
+    assert identify("dinov2").revision.startswith("sha256:")
 
 
 def test_an_extractor_that_is_not_is_told_the_nearest() -> None:
