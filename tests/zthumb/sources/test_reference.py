@@ -1,0 +1,108 @@
+"""One syntax for everything that names a model."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foundation.errors import BadInput
+from zthumb.sources.reference import FORMATS, SOURCES, TYPES, Address, Air, Hub, Local, Named, Reference, parse
+
+
+def _nothing(_: Path) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("urn:air:sdxl:lora:civitai:1377820@1963644", Air("civitai", "1377820", "sdxl", "lora", "1963644")),
+        ("air:sdxl:lora:civitai:1377820@1963644", Air("civitai", "1377820", "sdxl", "lora", "1963644")),
+        ("sdxl:lora:civitai:1377820", Air("civitai", "1377820", "sdxl", "lora")),
+        ("civitai:1377820@1963644", Air("civitai", "1377820", version="1963644")),
+        ("lora:civitai:5", Air("civitai", "5", type="lora")),
+        ("sdxl:civitai:5", Air("civitai", "5", ecosystem="sdxl")),
+        (
+            "urn:air:sdxl:checkpoint:civitai:1@2+345.safetensors",
+            Air("civitai", "1", "sdxl", "checkpoint", "2", None, "345", "safetensors"),
+        ),
+        (
+            "urn:air:sdxl:vae:huggingface:madebyollin/sdxl-vae-fp16-fix",
+            Air("huggingface", "madebyollin/sdxl-vae-fp16-fix", "sdxl", "vae"),
+        ),
+        ("urn:air:sdxl:lora:civitai:1@1.5.2", Air("civitai", "1", "sdxl", "lora", "1.5.2")),
+        ("urn:air:sdxl:lora:civitai:1@1.5.safetensors", Air("civitai", "1", "sdxl", "lora", "1.5", format="safetensors")),
+        ("urn:air:sd1:checkpoint:civitai:1@2:unet.gguf", Air("civitai", "1", "sd1", "checkpoint", "2", "unet", None, "gguf")),
+        ("stabilityai/stable-diffusion-xl-base-1.0", Hub("stabilityai/stable-diffusion-xl-base-1.0")),
+        ("a/b@main:unet/model.safetensors", Hub("a/b", "main", "unet/model.safetensors")),
+        ("a/b:sd_xl_base_1.0.safetensors", Hub("a/b", None, "sd_xl_base_1.0.safetensors")),
+        ("https://example.org/a.safetensors?x=1", Address("https://example.org/a.safetensors?x=1")),
+        ("models/mine", Local(Path("models/mine"))),
+        ("./mine", Local(Path("mine"))),
+        ("/data/mine.safetensors", Local(Path("/data/mine.safetensors"))),
+        ("~/mine", Local(Path("~/mine"))),
+        ("sdxl-base-1.0", Named("sdxl-base-1.0")),
+    ],
+)
+def test_what_is_named(text: str, meant: Reference) -> None:
+    assert parse(text, _nothing) == meant
+
+
+def test_what_is_there_as_a_path_is_that_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse("owner/name") == Hub("owner/name")
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    assert parse("owner/name") == Local(Path("owner/name"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "names nothing"),
+        (" a/b", "names nothing"),
+        ("a/b/c d?", "names nothing"),
+        ("http://example.org/a", "only https"),
+        ("ftp://example.org/a", "only https"),
+        ("https://user:secret@example.org/a", "neither a user nor a password"),
+        ("https:///a", "has a host"),
+        ("https://[::1/a", "is no address"),
+        ("https://example.org:x/a", "is no address"),
+        ("urn:air:sdxl:lora:nowhere:1", "is no AIR"),
+        ("urn:air:sdxl:picture:civitai:1", "is no type"),
+        ("urn:isbn:123", "is no AIR"),
+    ],
+)
+def test_what_names_nothing_is_told_why(text: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        parse(text, _nothing)
+
+
+WORD = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)
+ID = st.from_regex(r"[A-Za-z0-9_-]{1,8}(/[A-Za-z0-9_-]{1,8})?", fullmatch=True)
+VERSION = st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,3}){0,2}", fullmatch=True)
+AIRS = st.builds(
+    Air,
+    st.sampled_from(SOURCES),
+    ID,
+    st.none() | WORD.filter(lambda word: word not in (*TYPES, *SOURCES)),
+    st.none() | st.sampled_from(TYPES),
+    st.none() | VERSION,
+    st.none() | WORD,
+    st.none() | st.from_regex(r"[0-9]{1,8}", fullmatch=True),
+    st.none() | st.sampled_from(FORMATS),
+)
+
+
+@given(AIRS)
+def test_an_air_is_read_as_it_is_written(air: Air) -> None:
+    assert parse(str(air), _nothing) == air
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_reference_that_is_read_again_or_told_to_be_none(text: str) -> None:
+    try:
+        found = parse(text, _nothing)
+    except BadInput:
+        return
+    assert isinstance(found, Local) or parse(str(found), _nothing) == found

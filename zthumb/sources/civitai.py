@@ -1,0 +1,129 @@
+"""Civitai: what an AIR of it names, looked up by its API (host civitai.com, path /api/v1)."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import requests
+
+from foundation.errors import BadInput, StageFailed
+from zthumb.sources.download import ADVICE, File
+from zthumb.sources.guard import Policy
+from zthumb.sources.reference import Air
+
+HOST = "https://civitai.com"
+KEY = "CIVITAI_API_KEY"
+OPENED = (".safetensors", ".gguf")
+"""Only such files are ever opened: others may hold programs."""
+_TIMEOUT_S = 30
+_ECOSYSTEMS: Mapping[str, tuple[str, ...]] = {
+    "sdxl": ("SDXL",),
+    "pony": ("Pony",),
+    "illustrious": ("Illustrious",),
+    "sd1": ("SD 1",),
+}
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a model version: what to fetch, a safe name for it, and the words that call it up."""
+
+    file: File
+    name: str
+    triggers: tuple[str, ...]
+    base_model: str
+
+
+def find(air: Air, policy: Policy | None = None, host: str = HOST) -> Found:
+    """The file that ``air`` names.
+
+    Raises ``BadInput`` when there is none, when it is not what the AIR says it is, or when it is of a kind that is never opened;
+    ``StageFailed`` when Civitai does not answer as it should. The API key is read from the environment and told to nobody else.
+    """
+    policy = policy or Policy()
+    told = _ask(f"{host}/api/v1/model-versions/{_version(air, policy, host)}", air, policy)
+    _check(told, air)
+    chosen = _chosen(told.get("files") or [], air)
+    name = safe_name(str(chosen.get("name", "")))
+    if not name.endswith(OPENED):
+        raise BadInput(f"{air}: {name} is of a kind that is never opened; only {' and '.join(OPENED)} are.")
+    hashes = chosen.get("hashes") or {}
+    digest = str(hashes.get("SHA256", "")).lower() or None
+    size = round(float(chosen["sizeKB"]) * 1024) if chosen.get("sizeKB") else None
+    url = str(chosen.get("downloadUrl") or told.get("downloadUrl") or f"{host}/api/download/models/{told['id']}")
+    words = tuple(str(word) for word in told.get("trainedWords") or [])
+    return Found(File(url, digest, size, _login()), name, words, str(told.get("baseModel", "")))
+
+
+def safe_name(name: str) -> str:
+    """A name that came from elsewhere as one of a file: no path, nothing hidden, no odd characters."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    return _UNSAFE.sub("-", last).lstrip(".-")[-120:] or "model"
+
+
+def _version(air: Air, policy: Policy, host: str) -> str:
+    if air.version is not None:
+        return air.version
+    told = _ask(f"{host}/api/v1/models/{air.id}", air, policy)
+    versions = told.get("modelVersions") or []
+    if not versions:
+        raise BadInput(f"{air}: that model has no version.")
+    return str(versions[0]["id"])
+
+
+def _ask(url: str, air: Air, policy: Policy) -> dict[str, Any]:
+    policy.check(url)
+    try:
+        answer = policy.session().get(url, headers=_login(), timeout=_TIMEOUT_S, allow_redirects=False)
+    except requests.RequestException as error:
+        raise StageFailed(f"{air}: Civitai does not answer ({type(error).__name__}).") from None
+    if answer.status_code == 429:
+        raise StageFailed(f"{air}: Civitai has had enough questions for now (429); try again in a while.")
+    if answer.status_code >= 500:
+        raise StageFailed(f"{air}: Civitai fails ({answer.status_code}); try again in a while.")
+    if answer.status_code != 200:
+        raise BadInput(f"{air}: {ADVICE.get(answer.status_code, 'Civitai refuses it')} ({answer.status_code}).")
+    try:
+        told = answer.json()
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise StageFailed(f"{air}: what Civitai answered cannot be read.")
+    return told
+
+
+def _check(told: Mapping[str, Any], air: Air) -> None:
+    """Is it what the AIR says: the same model, of the ecosystem and type?"""
+    if str(told.get("modelId")) != air.id:
+        raise BadInput(f"{air}: version {air.version} is of model {told.get('modelId')}, not of {air.id}.")
+    base = str(told.get("baseModel", ""))
+    wanted = _ECOSYSTEMS.get(air.ecosystem or "")
+    if wanted and not base.startswith(wanted):
+        raise BadInput(f"{air}: is made for {base!r}, not for {air.ecosystem}.")
+    kind = str((told.get("model") or {}).get("type", "")).lower()
+    if air.type and kind and kind not in (air.type, {"dora": "dora", "lycoris": "locon"}.get(air.type, air.type)):
+        raise BadInput(f"{air}: is a {kind}, not a {air.type}.")
+
+
+def _chosen(files: Sequence[Mapping[str, Any]], air: Air) -> Mapping[str, Any]:
+    """The file the AIR names, or the primary one of those of its format."""
+    if air.file is not None:
+        found = [each for each in files if str(each.get("id")) == air.file]
+        if not found:
+            raise BadInput(
+                f"{air}: that version has no file {air.file}; it has {', '.join(str(each.get('id')) for each in files)}."
+            )
+        return found[0]
+    wanted = [each for each in files if air.format is None or str(each.get("name", "")).lower().endswith(f".{air.format}")]
+    if not wanted:
+        raise BadInput(f"{air}: that version has no file{f' in {air.format}' if air.format else ''}.")
+    return next((each for each in wanted if each.get("primary")), wanted[0])
+
+
+def _login() -> dict[str, str]:
+    key = os.environ.get(KEY, "")
+    return {"authorization": f"Bearer {key}"} if key else {}
