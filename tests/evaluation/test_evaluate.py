@@ -187,6 +187,26 @@ def test_bad_input_is_one_line(place: Path, options: tuple[str, ...], code: int,
     assert "Traceback" not in done.stderr
 
 
+def test_several_requests_are_in_flight_and_none_beside_those_of_the_gates(place: Path, server: str) -> None:
+    now, most, lock = 0, dict[str, int](), threading.Lock()
+
+    def fault(fields: dict[str, Any], ask: Any) -> dict[str, Any]:
+        nonlocal now
+        with lock:
+            now += 1
+            kind = "zero" if fields.get("lora_scale") == 0 else "sweep"
+            most[kind] = max(most.get(kind, 0), now)
+        time.sleep(0.1)
+        answer: dict[str, Any] = ask(fields)
+        with lock:
+            now -= 1
+        return answer
+
+    with faulty(server, fault) as url:
+        assert _evaluate(place, "--server", url, "--in-flight", "3").returncode == 0
+    assert most == {"zero": 1, "sweep": 3}
+
+
 def test_adapters_of_like_names_have_pictures_of_their_own(place: Path, room: Path, server: str) -> None:
     names = ["my-concept-sdxl-rank16-lr1e-4-2026-11-21-step-000150", "my-concept-sdxl-rank16-lr1e-4-2026-11-21-step-000300"]
     options = [option for name in names for option in ("--adapter", f"{name}={ADAPTER}")]
