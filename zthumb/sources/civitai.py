@@ -33,6 +33,7 @@ class Found:
     """A file of a model version: what to fetch, a safe name for it, and the words that call it up."""
 
     file: File
+    version: str
     name: str
     triggers: tuple[str, ...]
     base_model: str
@@ -56,7 +57,8 @@ def find(air: Air, policy: Policy | None = None, host: str = HOST) -> Found:
     size = round(float(chosen["sizeKB"]) * 1024) if chosen.get("sizeKB") else None
     url = str(chosen.get("downloadUrl") or told.get("downloadUrl") or f"{host}/api/download/models/{told['id']}")
     words = tuple(str(word) for word in told.get("trainedWords") or [])
-    return Found(File(url, digest, size, _login()), name, words, str(told.get("baseModel", "")))
+    version = safe_name(str(told.get("id")))
+    return Found(File(url, digest, size, _login()), version, name, words, str(told.get("baseModel", "")))
 
 
 def safe_name(name: str) -> str:
