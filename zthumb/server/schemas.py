@@ -103,7 +103,7 @@ class GenerateRequest(BaseModel):
 
     @model_validator(mode="after")
     def _names_adapters_in_one_way(self) -> Self:
-        if self.loras is not None and (self.lora_path is not None or self.lora_scale is not None):
+        if self.loras and (self.lora_path is not None or self.lora_scale is not None):
             raise ValueError("name adapters either in loras or by lora_path and lora_scale")
         return self
 

@@ -55,11 +55,13 @@ class Shelf:
 
     def asked(self, request: GenerateRequest) -> tuple[Lora, ...]:
         """The adapters that a request means; ``BadInput`` for one that is not here."""
-        if request.loras is not None:
+        if request.loras:
             found = tuple(self._lora(asked) for asked in request.loras)
             if len({lora.path for lora in found}) < len(found):
                 raise BadInput("loras: names one adapter twice.")
             return found
+        if request.loras is not None and request.lora_path is None and request.lora_scale is None:
+            return ()
         path = request.lora_path or self._settings.lora_path
         if path is None:
             if request.lora_scale is not None:

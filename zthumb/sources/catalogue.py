@@ -1,31 +1,45 @@
-"""What is known of base models by name: ``catalogue.yaml``."""
+"""What is known of models by name: ``catalogue.yaml``."""
 
 from pathlib import Path
-from typing import Any
 
-import yaml
+from pydantic import Field
+
+from foundation.config import Strict, parse, read_yaml
 
 _FILE = Path(__file__).with_name("catalogue.yaml")
 
 
-def entries() -> dict[str, dict[str, Any]]:
+class Entry(Strict):
+    """A model: what it is for, where it is from, and the SHA-256 of its files as far as they were computed or published.
+
+    A ``gated`` one takes a login and an accepted licence. ``family`` is that of a base, None of what is none.
+    """
+
+    purpose: str
+    reference: str
+    licence: str
+    family: str | None = None
+    gated: bool = False
+    files: dict[str, str] = Field(default={})
+
+
+def entries() -> dict[str, Entry]:
     """Every entry by its name."""
-    values: dict[str, dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
-    return values
+    return {name: parse(Entry, values, f"{_FILE.name}: {name}") for name, values in read_yaml(_FILE).items()}
 
 
 def licence_of(reference: str) -> str:
     """The licence of the base that ``reference`` names, by its path or its repository's name; "unknown" for others."""
     found = _entry(reference)
-    return str(found["licence"]) if found else "unknown"
+    return found.licence if found else "unknown"
 
 
 def published_as(reference: str) -> str:
     """Where anybody finds the base that ``reference`` names, as a repository of the hub; ``reference`` itself for others."""
     found = _entry(reference)
-    return str(found["reference"]) if found else reference
+    return found.reference if found else reference
 
 
-def _entry(reference: str) -> dict[str, Any] | None:
+def _entry(reference: str) -> Entry | None:
     name = Path(reference).name
-    return next((entry for entry in entries().values() if Path(entry["reference"]).name == name), None)
+    return next((entry for entry in entries().values() if Path(entry.reference).name == name), None)

@@ -8,21 +8,23 @@ from foundation.errors import BadInput, StageFailed
 from zthumb.sources.reference import Hub
 
 TOKENS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN")
-_WANTED = ("*.json", "*.txt", "*.safetensors", "*.model")
-"""What a model is of. Other weights may hold programs and are never opened."""
+_WANTED = ("*.json", "*.txt", "*.model", "model.safetensors", "*/*.safetensors")
+"""What a model is of: not the same once more in one file beside its parts, and no weights that may hold programs."""
 _OTHERS = ("*.fp16.safetensors", "*.non_ema.safetensors", "*openvino*", "*onnx*", "*flax*")
 
 
-def fetch(hub: Hub, endpoint: str | None = None, cache: Path | None = None) -> Path:
+def fetch(hub: Hub, endpoint: str | None = None, cache: Path | None = None, folder: Path | None = None) -> Path:
     """The folder of a repository, or the file in it that ``hub`` names, in the hub's cache; what is there is not fetched again.
 
-    ``endpoint`` is another hub than the usual one, as HF_ENDPOINT names it. Offline (HF_HUB_OFFLINE) only what is there is found.
-    Raises ``BadInput`` for what is not there or may not be fetched, ``StageFailed`` when the hub does not answer.
+    With a ``folder`` it is put there and not into the cache. ``endpoint`` is another hub than the usual one, as HF_ENDPOINT names
+    it. Offline (HF_HUB_OFFLINE) only what is there is found. Raises ``BadInput`` for what is not there or may not be fetched,
+    ``StageFailed`` when the hub does not answer.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    how: dict[str, Any] = {"revision": hub.revision, "endpoint": endpoint, "cache_dir": cache, "token": token() or False}
+    how: dict[str, Any] = {"revision": hub.revision, "endpoint": endpoint, "cache_dir": cache, "local_dir": folder}
+    how["token"] = token() or False
     try:
         if hub.file is not None:
             return Path(hf_hub_download(hub.repository, hub.file, **how))

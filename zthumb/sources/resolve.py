@@ -60,7 +60,7 @@ class Resolver:
         known = entries()
         if name not in known:
             raise BadInput(f"{name}: not in the catalogue, which has {', '.join(sorted(known))}.")
-        return self._of(parse(str(known[name]["reference"])))
+        return self._of(parse(known[name].reference))
 
     def _fetched(self, file: File, target: Path) -> Path:
         if not target.name.endswith(civitai.OPENED):

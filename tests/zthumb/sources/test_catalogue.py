@@ -6,14 +6,22 @@ import yaml
 
 from foundation.hashing import hash_files
 from tests.conftest import ROOT
-from zthumb.sources.catalogue import licence_of, published_as
+from zthumb.sources.catalogue import entries, licence_of, published_as
+from zthumb.sources.reference import Hub, Local, Named, parse
 
 CATALOGUE = yaml.safe_load((ROOT / "zthumb" / "sources" / "catalogue.yaml").read_text(encoding="utf-8"))
 
 
 def test_every_hash_is_a_hash() -> None:
     for entry in CATALOGUE.values():
-        assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in entry["files"].values())
+        assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in entry.get("files", {}).values())
+
+
+def test_every_entry_is_whole_and_its_reference_is_one() -> None:
+    for name, entry in entries().items():
+        assert isinstance(parse(name, lambda _: False), Named)
+        assert isinstance(parse(entry.reference, lambda _: False), Hub | Local)
+        assert entry.purpose
 
 
 @pytest.mark.parametrize("name", ["mini-sdxl", "mini-sdxl-turbo", "mini-clip"])

@@ -21,6 +21,7 @@ FILES = {
     "unet/model.safetensors": b"weights" * 500,
     "unet/model.fp16.safetensors": b"half",
     "unet/model.bin": b"a program",
+    "model_1.0.safetensors": b"the same once more",
     "README.md": b"# a model",
 }
 

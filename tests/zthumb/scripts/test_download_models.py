@@ -1,0 +1,80 @@
+"""The catalogue on the command line."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foundation.errors import BAD_INPUT, DONE, FAILED
+from tests.conftest import ROOT
+from tests.zthumb.sources.shop import Shop
+from zthumb.scripts import download_models
+from zthumb.sources import civitai, resolve
+
+WEIGHTS = b"weights" * 100
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "models" / "mini-clip", tmp_path / "models" / "mini-clip")
+    return tmp_path / "models"
+
+
+def test_the_catalogue_is_listed_with_what_is_here(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert download_models.main(["--list"]) == DONE
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert " here " in lines["mini-clip"].replace("not here", "")
+    assert "not here" in lines["sdxl-base-1.0"]
+    assert "CreativeML Open RAIL++-M" in lines["sdxl-base-1.0"]
+
+
+def test_what_is_here_is_verified_and_a_changed_file_is_found(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert download_models.main(["--verify"]) == DONE
+    assert "mini-clip: 1 files with a known hash" in capsys.readouterr().out
+    with (models / "mini-clip" / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert download_models.main(["--verify", "mini-clip"]) == FAILED
+    assert "was wanted" in capsys.readouterr().err
+    assert download_models.main(["--verify", "dinov2-base"]) == FAILED
+    assert "dinov2-base: is not here" in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_is_told_the_nearest(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert download_models.main(["mini-sdx"]) == BAD_INPUT
+    assert "Did you mean 'mini-sdxl'" in capsys.readouterr().err
+
+
+def test_another_reference_is_fetched_too(
+    models: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = {
+        "id": 2,
+        "name": "badge.safetensors",
+        "hashes": {"SHA256": hashlib.sha256(WEIGHTS).hexdigest()},
+        "downloadUrl": shop.url("/get"),
+    }
+    version = {"id": 7, "modelId": 5, "baseModel": "SDXL 1.0", "model": {"type": "LORA"}, "files": [file]}
+    shop.stock |= {"/api/v1/model-versions/7": json.dumps(version).encode(), "/get": WEIGHTS}
+    monkeypatch.setattr(civitai, "HOST", shop.url(""))
+    real = resolve.Resolver
+    monkeypatch.setattr(
+        download_models,
+        "Resolver",
+        lambda models, watch: real(models, shop.policy(), watch, civitai_host=shop.url("")),
+    )
+    assert download_models.main(["civitai:5@7"]) == DONE
+    told = capsys.readouterr()
+    assert "models/civitai/5/7/badge.safetensors" in told.out
+    assert "badge.safetensors: 100%" in told.err
+    assert (models / "civitai" / "5" / "7" / "badge.safetensors").read_bytes() == WEIGHTS
+
+
+def test_it_is_a_command(models: Path) -> None:
+    command = [sys.executable, "-m", "zthumb.scripts.download_models", "--verify", "mini-clip"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

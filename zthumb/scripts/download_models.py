@@ -1,0 +1,127 @@
+"""Fetch models of the catalogue: ``python -m zthumb.scripts.download_models [NAME…]``."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from foundation.errors import DONE, FAILED, BadInput, command
+from foundation.hashing import hash_file
+from foundation.plugins import suggestion
+from zthumb.sources import catalogue, hub
+from zthumb.sources.catalogue import Entry
+from zthumb.sources.download import Watch
+from zthumb.sources.reference import Hub, Local, parse
+from zthumb.sources.resolve import Resolver
+
+MODELS = Path("models")
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fetch, list or verify; exit code 0 done, 1 a file is not what it should be, 2 bad input."""
+    arguments = _parser().parse_args(argv)
+    chosen = _chosen(arguments.names)
+    if arguments.list:
+        for name, entry in chosen.items():
+            print(_line(name, entry))
+        return DONE
+    if arguments.verify and not arguments.names:
+        chosen = {name: entry for name, entry in chosen.items() if (where := place(entry)) and where.exists()}
+    faults = [fault for name, entry in chosen.items() for fault in _done(name, entry, fetch=not arguments.verify)]
+    for fault in faults:
+        print(f"download: {fault}", file=sys.stderr)
+    return FAILED if faults else DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m zthumb.scripts.download_models",
+        description="Fetch models of the catalogue into models/, whole and verified; what is there already is not fetched again. "
+        "A gated one takes HF_TOKEN and its licence accepted on its page. With HF_HUB_OFFLINE=1 nothing is fetched.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="names of the catalogue, or any other reference (default: all)")
+    parser.add_argument("--list", action="store_true", help="tell what there is, and do nothing else")
+    parser.add_argument("--verify", action="store_true", help="only check what is here against the catalogue's hashes")
+    return parser
+
+
+def _chosen(names: Sequence[str]) -> dict[str, Entry]:
+    """The entries of ``names``; another reference is one of its own."""
+    known = catalogue.entries()
+    if not names:
+        return known
+    return {name: known.get(name) or _entry_of(name, known) for name in names}
+
+
+def _entry_of(text: str, known: Mapping[str, Entry]) -> Entry:
+    if "/" not in text and ":" not in text:
+        raise BadInput(f"{text}: not in the catalogue. {suggestion(text, sorted(known))}")
+    return Entry(purpose="named on the command line", reference=text, licence="unknown")
+
+
+def _line(name: str, entry: Entry) -> str:
+    where = place(entry)
+    state = "here" if where is not None and where.exists() else "not here"
+    gate = ", gated" if entry.gated else ""
+    return f"{name:24}{state:10}{entry.reference:45}{entry.licence}{gate}: {entry.purpose}"
+
+
+def place(entry: Entry) -> Path | None:
+    """Where a model of the catalogue lies once it is here; None of one whose name is only told when it is looked up."""
+    named = parse(entry.reference)
+    if isinstance(named, Local):
+        return named.path
+    return MODELS / Path(named.repository).name if isinstance(named, Hub) else None
+
+
+def _done(name: str, entry: Entry, fetch: bool) -> list[str]:
+    """Fetch and verify one; what is wrong with it."""
+    where = place(entry)
+    if fetch:
+        where = _fetched(entry)
+        print(f"download: {name}: {where}")
+    if where is None or not where.exists():
+        return [f"{name}: is not here"]
+    print(f"download: {name}: {sum((where / file).is_file() for file in entry.files)} files with a known hash")
+    return [
+        f"{where / file}: has SHA-256 {found}, {digest} was wanted"
+        for file, digest in entry.files.items()
+        if (where / file).is_file() and (found := hash_file(where / file)) != digest
+    ]
+
+
+def _fetched(entry: Entry) -> Path:
+    named, where = parse(entry.reference), place(entry)
+    if isinstance(named, Hub) and named.file is None and where is not None:
+        return hub.fetch(named, folder=where)
+    with _bars() as watch:
+        return Resolver(MODELS, watch=watch).path(entry.reference)
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str], Watch]]:
+    """A progress bar for every file."""
+    bars: dict[str, tqdm[Any]] = {}
+
+    def watch(name: str) -> Watch:
+        def tell(have: int, total: int | None) -> None:
+            if name not in bars:
+                bars[name] = tqdm(desc=name, total=total, initial=have, unit="B", unit_scale=True)
+            bars[name].update(have - bars[name].n)
+
+        return tell
+
+    try:
+        yield watch
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
