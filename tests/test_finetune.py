@@ -103,7 +103,7 @@ def test_pictures_become_an_adapter_and_a_report_and_a_second_time_nothing_is_re
         ({"SET": "base=models/gone"}, "models/gone"),
         ({"RUNNER": "podman"}, "neither local nor docker"),
         # Known before anything is trained: what the verdict would need.
-        ({"PROMPTS": "evaluation/prompts/sdxl.yaml"}, "hf download facebook/dinov2-base"),
+        ({"PROMPTS": "evaluation/prompts/sdxl.yaml"}, "download_models dinov2-base"),
     ],
 )
 def test_bad_input_ends_the_chain_with_one_line_and_exit_code_two(checkout: Path, settings: dict[str, str], named: str) -> None:

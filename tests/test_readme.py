@@ -15,6 +15,7 @@ RUN_BY = {
     "python -m training.export_lora": "tests/training/test_export_lora.py",
     "zthumb serve": "tests/zthumb/server/test_main.py",
     "python scripts/eval_lora_report.py": "tests/evaluation/test_evaluate.py",
+    ".venv/bin/python -m zthumb.scripts.download_models": "tests/zthumb/scripts/test_download_models.py",
     "zthumb reproduce": "tests/test_finetune.py",
     "python -m evaluation compare": "tests/evaluation/test_compare.py",
     "mkdir -p datasets/mine/raw": "plain shell",

@@ -14,8 +14,7 @@ class Clip(Extractor):
     name: ClassVar[str] = "clip"
     usual: ClassVar[str] = "openai/clip-vit-large-patch14"
     advice: ClassVar[str] = (
-        "`hf download openai/clip-vit-large-patch14 --local-dir models/clip-vit-large-patch14` fetches it; "
-        "`clip=FOLDER` names another."
+        "`python -m zthumb.scripts.download_models clip-vit-large-patch14` fetches it; `clip=FOLDER` names another."
     )
     reads_text = True
 

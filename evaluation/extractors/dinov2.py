@@ -8,7 +8,7 @@ import numpy as np
 from evaluation.extractors.base import Extractor, Features, Identity, Pixels, batches, located, normalized
 
 _USUAL = "facebook/dinov2-base"
-_ADVICE = "`hf download facebook/dinov2-base --local-dir models/dinov2-base` fetches it; `dinov2=FOLDER` names another."
+_ADVICE = "`python -m zthumb.scripts.download_models dinov2-base` fetches it; `dinov2=FOLDER` names another."
 
 
 class Dinov2(Extractor):

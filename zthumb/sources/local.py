@@ -7,8 +7,6 @@ from foundation.errors import BadInput
 from foundation.files import read_json
 from foundation.hashing import hash_file, hash_files, hash_value
 
-SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
-
 _FAMILIES = {"StableDiffusionXLPipeline": "sdxl"}
 
 
@@ -23,8 +21,7 @@ def find_base(reference: str) -> Path:
         )
     raise BadInput(
         f"{folder}: no base model is there. Put a model in the diffusers layout (a folder with model_index.json) at this path; "
-        "SDXL base 1.0 comes with "
-        f"`hf download {SDXL_BASE} --include '*.json' '*.txt' '*model.safetensors' --local-dir {folder}`."
+        "SDXL base 1.0 comes with `python -m zthumb.scripts.download_models sdxl-base-1.0`."
     )
 
 

@@ -18,7 +18,7 @@ def test_a_port_that_is_taken_is_bad_input(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_base_that_is_not_there_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--port", "0", "--model", str(tmp_path / "sdxl")]) == 2
-    assert "hf download" in capsys.readouterr().err
+    assert "download_models sdxl-base-1.0" in capsys.readouterr().err
     assert main(["--port", "0", "--model", str(tmp_path / "mini-sdxl")]) == 2
     assert "git checkout" in capsys.readouterr().err
 
