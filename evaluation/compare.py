@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation import metrics
-from evaluation.results import Candidate, Results, read_results
+from evaluation.results import OUT, Candidate, Results, read_results
 from evaluation.statistics import Interval, cluster_t, sign_flip
 from foundation.errors import DONE, FAILED, BadInput, command
-
-OUT = Path("outputs/lora_eval")
 
 
 @dataclass(frozen=True)

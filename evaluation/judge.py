@@ -83,7 +83,8 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     write_samples(folder, measured.samples)
     write_results(folder, results)
     write_verdict(folder / VERDICT, results.verdict)
-    (folder / _SERVER).unlink()
+    if results.answered == results.asked:
+        (folder / _SERVER).unlink()
     # What is rendered is what is on the disk, now and ever after.
     return read_results(folder)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.extractors.base import Extractor, Features
+from evaluation.extractors.base import Features, Reader
 from evaluation.looking import Eyes
 from evaluation.metrics.base import Known, Seen, Values
 from evaluation.metrics.diversity import vendi
@@ -57,7 +57,7 @@ def _check_apart(held_out: Seen | None, training: Seen | None, references: Refer
             )
 
 
-def _texts(reader: Extractor | None, protocol: Protocol, trigger: str) -> dict[str, Values]:
+def _texts(reader: Reader | None, protocol: Protocol, trigger: str) -> dict[str, Values]:
     """Prompt with the trigger → what ``reader`` makes of its words without it."""
     if reader is None:
         return {}

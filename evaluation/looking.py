@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from evaluation.extractors.base import Extractor, Features, Pixels
+from evaluation.extractors.base import Extractor, Features, Pixels, Reader
 from evaluation.metrics.base import Seen
 from evaluation.metrics.clipping import clipped
 from evaluation.references import load
@@ -29,14 +29,18 @@ class Eyes:
         return self.extractors[0]
 
     @property
-    def reader(self) -> Extractor | None:
+    def reader(self) -> Reader | None:
         """The one that reads texts, if any does."""
-        return next((each for each in self.extractors if each.reads_text and each is not self.critic), None)
+        return next((each for each in self._readers if not each.is_critic), None)
 
     @property
-    def critic(self) -> Extractor | None:
+    def critic(self) -> Reader | None:
         """The one that has learned what people like, if there is one."""
-        return next((each for each in self.extractors if each.is_critic), None)
+        return next((each for each in self._readers if each.is_critic), None)
+
+    @property
+    def _readers(self) -> list[Reader]:
+        return [each for each in self.extractors if isinstance(each, Reader)]
 
     def look(self, paths: Sequence[Path]) -> Seen:
         """What is to be seen of the pictures at ``paths``, of which there is at least one."""

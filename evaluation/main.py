@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evaluation import references
@@ -12,7 +12,7 @@ from evaluation.client import Client
 from evaluation.extractors import identify
 from evaluation.protocol import VERSION, Protocol, check_trigger_free, read_protocol
 from evaluation.references import References
-from evaluation.results import Results, read_results
+from evaluation.results import OUT, Results, read_results
 from evaluation.server import identity, serving
 from evaluation.task import Task
 from foundation.arguments import run_name
@@ -23,7 +23,6 @@ from foundation.hashing import hash_file, hash_files, hash_value
 from foundation.manifest import Stage, given
 from foundation.offline import stay_offline
 
-OUT = Path("outputs/lora_eval")
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 PROMPTS = Path(__file__).parent / "prompts"
 
@@ -34,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     task = _task(arguments)  # 1. what to ask about what
     target = OUT / task.run
-    with _asked(arguments) as server:  # 2. whom, once it is needed
+    with contextlib.ExitStack() as stack:
+        server = _Server(stack, arguments)  # 2. whom, once it is needed
         stage = Stage("evaluate", _inputs(task, arguments, server), _settings(task), command=given("evaluation", argv))
         if not arguments.force and stage.is_up_to_date(target):
             print(f"evaluate: {target} is up to date")
@@ -132,12 +132,6 @@ class _Server:
         if self._client is None:
             self._client = self._stack.enter_context(serving(self._arguments.model, self._arguments.in_flight))
         return self._client
-
-
-@contextlib.contextmanager
-def _asked(arguments: argparse.Namespace) -> Iterator[_Server]:
-    with contextlib.ExitStack() as stack:
-        yield _Server(stack, arguments)
 
 
 def _inputs(task: Task, arguments: argparse.Namespace, server: _Server) -> dict[str, str]:

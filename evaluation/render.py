@@ -5,9 +5,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.compare import OUT
 from evaluation.report import PAGE, write
-from evaluation.results import RESULTS, SAMPLES, read_results
+from evaluation.results import OUT, RESULTS, SAMPLES, read_results
 from foundation.errors import DONE, command
 from foundation.files import whole_file
 from foundation.verdict import NAME as VERDICT

@@ -16,6 +16,7 @@ from foundation.errors import BadInput
 from foundation.files import write_json, write_text
 from foundation.verdict import Verdict
 
+OUT = Path("outputs/lora_eval")
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 IMAGES, HELD_OUT, TRAINING = "images", "held_out", "training"
 DIGITS = 6

@@ -73,7 +73,9 @@ def choose(found: Sequence[Candidate], ceiling: float | None) -> Choice:
     barred = "; ".join(_failures(each) for each in rivals if _has_failed(each))
     if barred and barred not in choice.reason:
         choice = replace(choice, reason=f"{choice.reason}; elsewhere a guard fails: {barred}")
-    unmeasured = list(dict.fromkeys(_title(guard.metric) for each in rivals for guard in each.guards if guard.passed is None))
+    unmeasured = list(
+        dict.fromkeys(metrics.named(guard.metric).title for each in rivals for guard in each.guards if guard.passed is None)
+    )
     return replace(choice, reason=f"{choice.reason}; not measured: {', '.join(unmeasured)}") if unmeasured else choice
 
 
@@ -191,17 +193,13 @@ def _failures(candidate: Candidate) -> str:
 
 
 def _failure(found: GuardFinding) -> str:
-    metric = next(metric for metric in metrics.all_metrics() if metric.name == found.metric)
+    metric = metrics.named(found.metric)
     interval = found.interval
     reached = None if interval is None else interval.low if found.guard.at_least is not None else interval.high
     if reached is None:
         return f"{metric.title} cannot be told from one prompt"
     bound = f"at least {found.guard.at_least:.3g}" if found.guard.at_least is not None else f"at most {found.guard.at_most:.3g}"
     return f"{metric.failure} ({metric.title} {reached:.3g}, allowed {bound})"
-
-
-def _title(name: str) -> str:
-    return next(metric.title for metric in metrics.all_metrics() if metric.name == name)
 
 
 def _gain(candidate: Candidate) -> Interval:

@@ -53,9 +53,15 @@ class Extractor(ABC):
     def images(self, pictures: Sequence[Pixels]) -> Features:
         """Features of pictures of any sizes."""
 
+
+class Reader(Extractor):
+    """One that reads texts too."""
+
+    reads_text = True
+
+    @abstractmethod
     def texts(self, texts: Sequence[str]) -> Features:
-        """Features of texts, of those that read them."""
-        raise NotImplementedError
+        """Features of texts, in the pictures' space."""
 
 
 def normalized(features: Any) -> Features:
@@ -70,16 +76,16 @@ def batches(items: Sequence[Any]) -> list[Sequence[Any]]:
     return [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
 
 
-def located(weights: str, advice: str) -> tuple[Path, str]:
-    """The folder of a model and its revision: of a folder the hash of its files, of a repository the commit in the hub's cache.
+def located(weights: str, advice: str) -> Path:
+    """The folder of a model: one that is named, one of the models folder that is called as the repository, or the hub's cache.
 
-    A repository may lie in the models folder under its own name. Nothing is downloaded; ``BadInput`` gives ``advice`` on what is
-    not here.
+    Nothing is downloaded; ``BadInput`` gives ``advice`` on what is not here.
     """
     repository, _, revision = weights.partition("@")
-    for folder in (Path(weights), Path("models", Path(repository).name)):
+    # Which revision a folder is of it does not tell: one that is asked for is looked for in the cache.
+    for folder in (Path(weights), *([] if revision else [Path("models", Path(repository).name)])):
         if folder.is_dir():
-            return folder, f"sha256:{hash_value({**hash_files(folder, '*.safetensors'), **hash_files(folder, '*.json')})}"
+            return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -87,4 +93,11 @@ def located(weights: str, advice: str) -> tuple[Path, str]:
         found = Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, ValueError):
         raise BadInput(f"{weights}: neither a folder nor in the hub's cache. {advice}") from None
-    return found, found.name
+    return found
+
+
+def revision_of(folder: Path) -> str:
+    """The commit of a folder in the hub's cache, the hash of the files of any other."""
+    if folder.parent.name == "snapshots":
+        return folder.name
+    return f"sha256:{hash_value({**hash_files(folder, '*.safetensors'), **hash_files(folder, '*.json')})}"

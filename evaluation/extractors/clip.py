@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evaluation.extractors.base import Extractor, Features, Identity, Pixels, batches, located, normalized
+from evaluation.extractors.base import Features, Identity, Pixels, Reader, batches, located, normalized, revision_of
 
 
-class Clip(Extractor):
+class Clip(Reader):
     """The projected embeddings of a CLIP model, prepared as its own processor prepares pictures."""
 
     name: ClassVar[str] = "clip"
@@ -16,19 +16,18 @@ class Clip(Extractor):
     advice: ClassVar[str] = (
         "`python -m zthumb.scripts.download_models clip-vit-large-patch14` fetches it; `clip=FOLDER` names another."
     )
-    reads_text = True
 
     @classmethod
     def identify(cls, weights: str | None) -> Identity:
         weights = weights or cls.usual
-        return Identity(name=cls.name, weights=weights, revision=located(weights, cls.advice)[1])
+        return Identity(name=cls.name, weights=weights, revision=revision_of(located(weights, cls.advice)))
 
     @classmethod
     def open(cls, weights: str | None) -> "Clip":
         import torch
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-        identity, (folder, _) = cls.identify(weights), located(weights or cls.usual, cls.advice)
+        identity, folder = cls.identify(weights), located(weights or cls.usual, cls.advice)
         model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         return cls(identity, model, processor, CLIPTokenizer.from_pretrained(folder, local_files_only=True))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.extractors.base import Extractor, Features, Identity, Pixels, batches, located, normalized
+from evaluation.extractors.base import Extractor, Features, Identity, Pixels, batches, located, normalized, revision_of
 
 _USUAL = "facebook/dinov2-base"
 _ADVICE = "`python -m zthumb.scripts.download_models dinov2-base` fetches it; `dinov2=FOLDER` names another."
@@ -17,14 +17,14 @@ class Dinov2(Extractor):
     @classmethod
     def identify(cls, weights: str | None) -> Identity:
         weights = weights or _USUAL
-        return Identity(name="dinov2", weights=weights, revision=located(weights, _ADVICE)[1])
+        return Identity(name="dinov2", weights=weights, revision=revision_of(located(weights, _ADVICE)))
 
     @classmethod
     def open(cls, weights: str | None) -> "Dinov2":
         import torch
         from transformers import BitImageProcessorPil, Dinov2Model
 
-        identity, (folder, _) = cls.identify(weights), located(weights or _USUAL, _ADVICE)
+        identity, folder = cls.identify(weights), located(weights or _USUAL, _ADVICE)
         model = Dinov2Model.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
         return cls(identity, model, BitImageProcessorPil.from_pretrained(folder, local_files_only=True))
 

@@ -7,8 +7,13 @@ PRIMARY = "similarity"
 """The one that decides; all others guard or inform."""
 
 
+def named(name: str) -> Metric:
+    """The metric called ``name``."""
+    found = plugins.get(__name__, name, "METRIC", "metric")
+    assert isinstance(found, Metric)
+    return found
+
+
 def all_metrics() -> list[Metric]:
     """Every metric, the primary first."""
-    names = sorted(plugins.names(__name__), key=lambda name: (name != PRIMARY, name))
-    found = [plugins.get(__name__, name, "METRIC", "metric") for name in names]
-    return [metric for metric in found if isinstance(metric, Metric)]
+    return [named(name) for name in sorted(plugins.names(__name__), key=lambda name: (name != PRIMARY, name))]

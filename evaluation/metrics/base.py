@@ -98,7 +98,6 @@ class Metric(ABC):
     meaning: ClassVar[str]
     failure: ClassVar[str] = ""
     strata: ClassVar[tuple[Stratum, ...]]
-    is_better: ClassVar[Literal["higher", "lower"]]
 
     @abstractmethod
     def of(self, cell: Cell, known: Known) -> Values | None:

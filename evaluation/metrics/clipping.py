@@ -1,6 +1,6 @@
 """A guard: are pictures burnt?"""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from evaluation.extractors.base import Pixels
 from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
@@ -20,7 +20,6 @@ class Clipping(Metric):
     )
     strata: ClassVar[tuple[Stratum, ...]] = STRATA
     failure: ClassVar[str] = "it burns pictures"
-    is_better: ClassVar[Literal["higher", "lower"]] = "lower"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         return cell.pictures.clipped

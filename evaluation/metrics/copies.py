@@ -1,6 +1,6 @@
 """A guard: is a picture a version of a trained one?"""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,7 +22,6 @@ class Copies(Metric):
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "overfitted: it paints training pictures again"
-    is_better: ClassVar[Literal["higher", "lower"]] = "lower"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if known.training is None:

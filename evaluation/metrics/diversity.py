@@ -1,6 +1,6 @@
 """A guard: do different seeds still give different pictures?"""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,7 +25,6 @@ class Diversity(Metric):
     )
     failure: ClassVar[str] = "every seed gives nearly the same picture"
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
-    is_better: ClassVar[Literal["higher", "lower"]] = "higher"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if len(cell.pictures) < 2 or not known.spread:

@@ -1,6 +1,6 @@
 """A guard: does a picture without the trigger stay as the base paints it?"""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from evaluation.metrics.base import Cell, Guard, Known, Metric, Values, distances
 from evaluation.protocol import Stratum
@@ -19,7 +19,6 @@ class Drift(Metric):
     )
     strata: ClassVar[tuple[Stratum, ...]] = ("control",)
     failure: ClassVar[str] = "it changes pictures without the trigger"
-    is_better: ClassVar[Literal["higher", "lower"]] = "lower"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if not known.apart:

@@ -1,6 +1,6 @@
 """A guard: is a picture nearer to a trained one than pictures of the concept are by nature?"""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
@@ -20,7 +20,6 @@ class Memorization(Metric):
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "overfitted: nearer to training pictures than to held-out ones"
-    is_better: ClassVar[Literal["higher", "lower"]] = "lower"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if known.held_out is None or known.training is None:

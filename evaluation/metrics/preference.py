@@ -1,6 +1,6 @@
 """For comparison: would people like it?"""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from evaluation.metrics.base import Cell, Known, Metric, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
@@ -15,7 +15,6 @@ class Preference(Metric):
         "PickScore's cosine between a picture with the trigger and its prompt's words without it. It informs."
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
-    is_better: ClassVar[Literal["higher", "lower"]] = "higher"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if cell.pictures.liked is None:

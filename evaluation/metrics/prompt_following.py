@@ -1,6 +1,6 @@
 """A guard: does a picture still show what the rest of its prompt says?"""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
@@ -22,7 +22,6 @@ class PromptFollowing(Metric):
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "it forgets the rest of the prompt"
-    is_better: ClassVar[Literal["higher", "lower"]] = "higher"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if cell.pictures.readable is None:

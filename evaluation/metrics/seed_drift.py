@@ -1,6 +1,6 @@
 """For comparison: drift measured by what another seed changes."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,7 +24,6 @@ class SeedDrift(Metric):
         "where the extractor hardly sees what a seed changes."
     )
     strata: ClassVar[tuple[Stratum, ...]] = ("control",)
-    is_better: ClassVar[Literal["higher", "lower"]] = "lower"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         base = cell.base.features

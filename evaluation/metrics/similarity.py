@@ -1,6 +1,6 @@
 """The primary metric: how like the concept's held-out pictures a picture is."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from evaluation.metrics.base import Cell, Known, Metric, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
@@ -13,7 +13,6 @@ class Similarity(Metric):
     title: ClassVar[str] = "likeness to held-out pictures"
     meaning: ClassVar[str] = "Mean cosine between a picture with the trigger and the concept's held-out pictures, −1 to 1."
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
-    is_better: ClassVar[Literal["higher", "lower"]] = "higher"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if known.held_out is None:

@@ -118,14 +118,11 @@ def guards(candidate: Candidate) -> str:
     """What the guards found of a candidate, for people."""
     if candidate.adapter is None:
         return "–"
-    failed, unknown = ([title_of(guard.metric) for guard in candidate.guards if guard.passed is state] for state in (False, None))
+    failed, unknown = (
+        [metrics.named(guard.metric).title for guard in candidate.guards if guard.passed is state] for state in (False, None)
+    )
     told = f"✗ {', '.join(failed)}" if failed else "every guard passed" if not unknown else "no guard failed"
     return f"{told}; not measured: {', '.join(unknown)}" if unknown else told
-
-
-def title_of(metric: str) -> str:
-    """What a metric is called."""
-    return next(each.title for each in metrics.all_metrics() if each.name == metric)
 
 
 def _label(candidate: Candidate, several: bool) -> str:
