@@ -125,6 +125,8 @@ def _attempt(session: requests.Session, file: File, part: Path, policy: Policy, 
     headers = {**file.headers, **({"range": f"bytes={have}-", "if-range": mark} if have and mark else {})}
     with _followed(session, file.url, headers, policy) as answer:
         if answer.status_code == 416 and have:
+            if answer.headers.get("content-range", "") == f"bytes */{have}":
+                return  # all of it had come, and the process was killed before it was put into place
             _forget(part)
             raise _Interrupted("what was there is not of this file any more")
         _refuse(answer, file)

@@ -53,6 +53,14 @@ def test_interrupted_twenty_times_it_ends_whole_and_right(shop: Shop, tmp_path: 
     assert begun == sorted(set(begun))
 
 
+def test_killed_after_the_last_byte_it_does_not_begin_anew(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "a.part").write_bytes(CONTENT)
+    (tmp_path / "a.part.json").write_text('{"etag": "\\"one\\""}')
+    _get(shop, tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    assert [each.headers["range"] for each in shop.asked] == [f"bytes={len(CONTENT)}-"]
+
+
 def test_a_signed_link_that_has_expired_is_asked_for_anew(shop: Shop, tmp_path: Path) -> None:
     shop.signed, shop.cut = True, iter([50_000] * 3)
     shop.redirect = lambda path: shop.url(f"/model.safetensors?{shop.ticket()}") if path == "/download/1" else None
