@@ -21,6 +21,8 @@ from foundation.hashing import hash_file, hash_files
 _READY_WITHIN_S = 600
 _LOOK_S = 0.25
 _WHEN_THE_PARENT_DIES = 1
+_PREFIXES = ("ZTHUMB_", "Z_LORA_")
+_ALONE = ("MODEL", "PROMPT_PARSER", "TRAINING_RESOLUTION")
 
 
 @contextlib.contextmanager
@@ -53,7 +55,7 @@ def _ends_with_us() -> None:
 
 def _environment(kept: str) -> dict[str, str]:
     """What the user has set for a server of their own is not for this one."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("ZTHUMB_", "Z_LORA_")) and name != "MODEL"}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _ALONE}
     return {**own, "ZTHUMB_DATA_FOLDER": kept}
 
 

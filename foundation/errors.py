@@ -24,6 +24,10 @@ class StageFailed(Exception):
     """Something outside the program went wrong (a server, a disk). The message says what, where, and what to do."""
 
 
+class SourceFailed(StageFailed):
+    """Where something is fetched from does not answer as it should. The message says which, and what to do."""
+
+
 class Interrupted(Exception):
     """The process was asked to stop and did so in good order. The message says what is kept and how to go on."""
 

@@ -40,7 +40,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=_swept(target), prefix=f"{_mark(target)}{os.getpid()}.", suffix=_PART))
     try:
         yield temporary
-        for path in sorted(temporary.rglob("*")):
+        # What a link leads to is not ours.
+        for path in sorted(path for path in temporary.rglob("*") if not path.is_symlink()):
             path.chmod(0o755 if path.is_dir() else 0o644)
             _flush(path)
         temporary.chmod(0o755)

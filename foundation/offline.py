@@ -7,9 +7,15 @@ import os
 def stay_offline() -> None:
     """Fetch nothing behind anyone's back, and leave the terminal to our own bars and lines.
 
-    To be called before those libraries are imported: they read these variables when they are. What the user has set stays.
+    To be called after whatever was named has been fetched, and before those libraries are imported: they read these variables
+    when they are. What the user has set stays.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    keep_quiet()
+
+
+def keep_quiet() -> None:
+    """Leave the terminal to our own bars and lines. To be called before those libraries are imported."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")

@@ -27,8 +27,9 @@ from training.steps.checkpoints import Checkpoint
 from training.steps.run import PREVIEWS, RECIPE, Run
 from training.train_lora import RUNS
 from zthumb.adapters.layouts import DIFFUSERS_FILE
+from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import licence_of
-from zthumb.sources.local import family_of, find_base, hash_base
+from zthumb.sources.local import family_of, hash_base
 
 if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
@@ -100,7 +101,7 @@ def _trained_on(run: Path, folder: Path) -> Dataset:
 
 
 def _trained_from(run: Path, recipe: Recipe) -> Path:
-    base = find_base(recipe.base)
+    base = find_base(recipe.base, recipe.vae)
     if read_json(run / MANIFEST)["inputs"][recipe.base] != hash_base(base):
         raise BadInput(f"{base}: not the base that {run} was trained from, or changed since. Put that one back, or train again.")
     return base

@@ -20,7 +20,8 @@ from training.data.prepare import prepare
 from training.data.preview import contact_sheet
 from training.data.raw import RawPicture
 from zthumb import families
-from zthumb.sources.local import family_of, find_base
+from zthumb.sources.bases import find_base
+from zthumb.sources.local import family_of
 
 PREVIEW, COUNTS = "preview.png", "counts.json"
 

@@ -158,6 +158,7 @@ class PreviewRecipe(Strict):
 class Recipe(Strict):
     """One run: base, resolution, length and seed, and a section for each part of the way.
 
+    ``base`` and ``vae``, an autoencoder in place of the base's own, are whatever names a model (``zthumb.sources.reference``).
     A step learns from ``batch`` pictures at a time, ``accumulate`` times, in each process. ``trackers`` are names that accelerate
     knows, as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written. ``gradient_checkpointing`` computes the forward
     pass again in the backward one instead of keeping it: less memory, a third more time. ``compile`` compiles the repeated blocks
@@ -169,6 +170,7 @@ class Recipe(Strict):
     """
 
     base: str
+    vae: str | None = None
     resolution: int = Field(ge=64, le=2048, multiple_of=8)
     seed: int = Field(default=0, ge=0)
     steps: int = Field(default=1000, ge=1)

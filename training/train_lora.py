@@ -22,7 +22,9 @@ from training.judging import selection
 from training.judging.validation import Validation
 from training.recipe import Recipe
 from training.steps.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
-from zthumb.sources.local import family_of, find_base, hash_base
+from zthumb.sources.bases import find_base
+from zthumb.sources.catalogue import published_as
+from zthumb.sources.local import INDEX, family_of, hash_base
 
 if TYPE_CHECKING:
     from training.steps.course import Course
@@ -39,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.estimate:
         _print_estimate(recipe, _has_own_prior(arguments.dataset))
         return DONE
-    base = find_base(recipe.base)  # 2. onto which model
-    dataset = _dataset(arguments.dataset, recipe)  # 3. from which pictures
+    dataset = _dataset(arguments.dataset, recipe)  # 2. from which pictures
+    base = find_base(recipe.base, recipe.vae)  # 3. onto which model
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
     settings = {**recipe.model_dump(mode="json"), "processes": processes.count()}
     stage = Stage("train", inputs, settings, recipe.seed, given("training.train_lora", argv))
@@ -115,8 +117,9 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # What is asked before a base is there can be told of the one that its family knows.
     references = {families.get(name).reference.name: families.get(name).reference for name in families.names()}
-    is_there = (Path(recipe.base) / "model_index.json").is_file()
-    base = find_base(recipe.base) if is_there else references.get(Path(recipe.base).name) or find_base(recipe.base)
+    is_there = (Path(recipe.base) / INDEX).is_file()
+    known = None if is_there else references.get(Path(published_as(recipe.base)).name)
+    base = known or find_base(recipe.base, recipe.vae)
     family = families.get(family_of(base))
     needed = estimate(recipe, family, base, device, has_own_prior)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY

@@ -30,7 +30,8 @@ from training.steps.loop import Loop
 from zthumb import families
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
-from zthumb.sources.local import family_of, find_base
+from zthumb.sources.bases import find_base
+from zthumb.sources.local import family_of
 
 OUT = Path("outputs/bench/train.json")
 FEW, MANY = 2, 8
@@ -99,7 +100,7 @@ class _Ours:
     """A step of this trainer with one recipe, and the passes of its model alone."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
-        self._base = find_base(recipe.base)
+        self._base = find_base(recipe.base, recipe.vae)
         self.family, self.dataset = families.get(family_of(self._base)), read_dataset(folder)
         pipeline = self.load(DTYPES[recipe.precision])
         with tempfile.TemporaryDirectory() as empty:

@@ -71,7 +71,7 @@ def _grade(arguments: argparse.Namespace) -> int:
     from foundation.files import write_json
     from training.mini_base import grade, image_tower
     from training.mini_base.card import GRADED, weights
-    from zthumb.sources.local import find_base
+    from zthumb.sources.bases import find_base
 
     is_reached = True
     for name, bar in grade.BARS.items():

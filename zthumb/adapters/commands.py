@@ -144,7 +144,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 def _read(file: Path, arguments: argparse.Namespace) -> Recognised:
     from zthumb.adapters.bases import recognise
-    from zthumb.sources.local import find_base
+    from zthumb.sources.bases import find_base
 
     return recognise(file, find_base(str(arguments.base)) if arguments.base else None)
 

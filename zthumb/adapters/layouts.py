@@ -16,7 +16,7 @@ from typing import Any
 
 from zthumb.adapters import safetensors_file
 from zthumb.adapters.adapter import Adapter
-from zthumb.adapters.names import to_kohya
+from zthumb.naming.unet import to_kohya
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _LENGTH, _ALIGNMENT = 8, 8
+_BYTES = MappingProxyType({"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "F8_E4M3": 1, "F8_E5M2": 1})
 _LEGACY_START, _LEGACY_LENGTH = 2**20, 2**16
 
 
@@ -24,9 +27,21 @@ def write(tensors: dict[str, Tensor], metadata: Mapping[str, str], path: Path) -
     """Write ``tensors`` with ``metadata`` in the header."""
     header, body = _split(tensors)
     entries = {"__metadata__": dict(sorted(metadata.items())), **json.loads(header)}
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    path.write_bytes(len(text).to_bytes(_LENGTH, "little") + text + body)
+    path.write_bytes(_header(entries) + body)
+
+
+def write_each(shapes: Mapping[str, tuple[str, tuple[int, ...]]], read: Callable[[str], Tensor], path: Path) -> None:
+    """Write tensors of which one at a time is in memory: ``shapes`` are the types and shapes by name, ``read`` gives each."""
+    import torch
+
+    entries, end = dict[str, Any]({"__metadata__": {"format": "pt"}}), 0
+    for name, (kind, shape) in sorted(shapes.items()):
+        start, end = end, end + prod(shape) * _BYTES[kind]
+        entries[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    with path.open("wb") as file:
+        file.write(_header(entries))
+        for name in sorted(shapes):
+            file.write(read(name).reshape(-1).view(torch.uint8).numpy().data)
 
 
 def body_hash(tensors: dict[str, Tensor]) -> str:
@@ -39,6 +54,12 @@ def legacy_hash(tensors: dict[str, Tensor]) -> str:
     header, body = _split(tensors)
     file = len(header).to_bytes(_LENGTH, "little") + header + body
     return hashlib.sha256(file[_LEGACY_START : _LEGACY_START + _LEGACY_LENGTH]).hexdigest()[:8]
+
+
+def _header(entries: Mapping[str, Any]) -> bytes:
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(_LENGTH, "little") + text
 
 
 def _split(tensors: dict[str, Tensor]) -> tuple[bytes, bytes]:

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from zthumb.adapters.names import KOHYA_PREFIXES, to_kohya
+from zthumb.naming.clip import inside_text_model
+from zthumb.naming.unet import KOHYA_PREFIXES, to_kohya
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from zthumb.families.base import Family
-
-_TEXT_MODEL = "text_model."
-_BESIDE_TEXT_MODEL = "text_projection"
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,4 @@ def of_folder(name: str, folder: Path, family: Family) -> Skeleton:
 
 def as_in_files(part: str, module: str) -> str:
     """The path of a module of a loaded ``part`` as adapter files have it."""
-    # Whether a text encoder has its layers in a module called text_model depends on its class and on transformers' version.
-    if part == "unet" or module.startswith((_TEXT_MODEL, _BESIDE_TEXT_MODEL)):
-        return module
-    return _TEXT_MODEL + module
+    return module if part == "unet" else inside_text_model(module)

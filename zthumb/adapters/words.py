@@ -8,13 +8,14 @@ Those that OneTrainer packs into the adapter's own file (``bundle_emb.``) are re
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
+from foundation.files import read_json, write_json
 from zthumb.adapters import header, safetensors_file
 from zthumb.adapters.header import Header
 from zthumb.adapters.layouts import DIFFUSERS_FILE
@@ -68,10 +69,24 @@ def beside(file: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
+def note_triggers(file: Path, triggers: Sequence[str]) -> None:
+    """Keep, beside an adapter from elsewhere, the words that call it up as its page tells them."""
+    if triggers:
+        write_json(_note(file), list(triggers))
+
+
 def trigger_of(file: Path) -> str | None:
-    """The word that calls the adapter in ``file`` up, as its header or that of its words tells; None where neither does."""
+    """The word that calls the adapter in ``file`` up: as its header tells it, that of its words, or what was noted beside it.
+
+    None where none of them does.
+    """
     told = [header.read(each).metadata.get(_WORD, "").strip() for each in (file, beside(file)) if each is not None]
+    told += [str(word).strip() for word in (read_json(_note(file)) if _note(file).is_file() else [])]
     return next((word for word in told if 0 < len(word) <= _LONGEST), None)
+
+
+def _note(file: Path) -> Path:
+    return file.with_name(f"{file.name}.triggers.json")
 
 
 def read(found: Header, base: Skeleton) -> tuple[Word, ...]:

@@ -57,7 +57,7 @@ class Backend(BaseBackend):
         self.facts = Facts(
             family=family.name,
             base_sha256=self._hash(place),
-            resolution=denoiser.config.sample_size * pipeline.vae_scale_factor,
+            resolution=family.resolution(place.base),
             scheduler=schedulers.name_of(pipeline.scheduler),
             denoiser_bytes=size,
             device=device.type,

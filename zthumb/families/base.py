@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from foundation.files import read_json
+from zthumb.naming.origin import Origin
 
 if TYPE_CHECKING:
     import torch
@@ -90,12 +91,19 @@ class Family(ABC):
         return values
 
     @abstractmethod
+    def resolution(self, folder: Path) -> int:
+        """Width and height in pixels that the base in ``folder`` was trained at."""
+
+    @abstractmethod
     def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
         """An untrained ``part`` with weights, of that configuration, made on torch's default device."""
 
+    single_file: Mapping[str, str]
+    """Part with weights → how the names of its tensors begin in a checkpoint that is one file."""
+
     @abstractmethod
-    def original_names(self, denoiser: Any) -> Mapping[str, str]:
-        """The name of each of the denoiser's tensors → the one it was published under, before diffusers renamed it."""
+    def origins(self, part: str, model: Any) -> Mapping[str, Origin]:
+        """The name of each tensor of the ``part`` → where it lies in what was published, before diffusers renamed it."""
 
     @abstractmethod
     def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:

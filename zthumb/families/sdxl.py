@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from foundation.errors import BadInput
-from zthumb.adapters.names import to_sgm
 from zthumb.families.base import NO_WORDS, Conditioning, Family, Prediction
+from zthumb.naming import clip, unet, vae
+from zthumb.naming.origin import Origin
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,14 @@ class SDXL(Family):
     picture_parts = ("vae",)
     room = _TOKENS - 2
     text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
+    single_file = MappingProxyType(
+        {
+            "unet": "model.diffusion_model.",
+            "text_encoder": "conditioner.embedders.0.transformer.",
+            "text_encoder_2": "conditioner.embedders.1.model.",
+            "vae": "first_stage_model.",
+        }
+    )
 
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
         from diffusers import StableDiffusionXLPipeline
@@ -61,6 +70,9 @@ class SDXL(Family):
             part.requires_grad_(False)
         return pipeline.to(device)
 
+    def resolution(self, folder: Path) -> int:
+        return int(self.configuration(folder, self.denoiser_part)["sample_size"]) * _FACTOR
+
     def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -72,12 +84,18 @@ class SDXL(Family):
         kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
         return kind(CLIPTextConfig(**configuration))
 
-    def original_names(self, denoiser: Any) -> Mapping[str, str]:
-        names = {}
-        for name in denoiser.state_dict():
+    def origins(self, part: str, model: Any) -> Mapping[str, Origin]:
+        def origin(name: str) -> Origin:
+            if part == "text_encoder":
+                return clip.of_transformers(name)
+            if part == "text_encoder_2":
+                return clip.of_open_clip(name)
+            if part == "vae":
+                return vae.of_autoencoder(name, len(model.config.block_out_channels))
             module, _, last = name.rpartition(".")
-            names[name] = f"{to_sgm(module, denoiser.config.layers_per_block)}.{last}"
-        return names
+            return Origin(f"{unet.to_sgm(module, model.config.layers_per_block)}.{last}")
+
+        return {name: origin(name) for name in model.state_dict()}
 
     def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
         import torch

@@ -26,7 +26,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 def _gguf(arguments: argparse.Namespace) -> int:
     from zthumb import families
     from zthumb.gguf.write import write
-    from zthumb.sources.local import family_of, find_base
+    from zthumb.sources.bases import find_base
+    from zthumb.sources.local import family_of
 
     types.check(arguments.type)
     base = find_base(arguments.base)

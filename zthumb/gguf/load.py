@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.families.base import Family
+    from zthumb.naming.origin import Origin
 
 
 def load(path: Path, base: Path, family: Family, dtype: torch.dtype) -> Any:
@@ -28,7 +29,7 @@ def load(path: Path, base: Path, family: Family, dtype: torch.dtype) -> Any:
     with torch.device("meta"):
         denoiser = family.empty_part(family.denoiser_part, configuration).requires_grad_(False)
     _check_types(found)
-    stored = _by_own_names(found, family.original_names(denoiser))
+    stored = _by_own_names(found, family.origins(family.denoiser_part, denoiser))
     _check(found, stored, denoiser, base)
     for name, module in list(denoiser.named_modules()):
         weight = f"{name}.weight"
@@ -50,9 +51,9 @@ def _check_types(found: File) -> None:
             raise BadInput(f"{found.path}: {name} is of type {tensor.type.name}, which is not read here.")
 
 
-def _by_own_names(found: File, originals: Mapping[str, str]) -> dict[str, Stored]:
+def _by_own_names(found: File, origins: Mapping[str, Origin]) -> dict[str, Stored]:
     """The tensors by diffusers' names, whichever of the two kinds of names the file has."""
-    own = {original: name for name, original in originals.items()}
+    own = {origin.name: name for name, origin in origins.items()}
     return {own.get(name, name): tensor for name, tensor in found.tensors.items()}
 
 

@@ -56,7 +56,8 @@ def _originals(family: Family, configuration: Mapping[str, Any]) -> Mapping[str,
     import torch
 
     with torch.device("meta"):
-        return family.original_names(family.empty_part(family.denoiser_part, configuration))
+        denoiser = family.empty_part(family.denoiser_part, configuration)
+    return {name: origin.name for name, origin in family.origins(family.denoiser_part, denoiser).items()}
 
 
 def _type(shape: tuple[int, ...], wanted: Any) -> Any:

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foundation.files import read_json
+from zthumb.sources.local import parts_of
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +19,7 @@ _MEMORY_INFO = Path("/proc/meminfo")
 
 def weights(folder: Path, element: int) -> int:
     """Bytes of the weights of the base in ``folder`` with ``element`` bytes for each number; nothing of them is read."""
-    parts = [folder / name for name in read_json(folder / "model_index.json") if (folder / name).is_dir()]
-    return sum(weights_of(part, element) for part in parts)
+    return sum(weights_of(folder / part, element) for part in parts_of(folder))
 
 
 def weights_of(part: Path, element: int) -> int:

@@ -31,7 +31,8 @@ Watch = Callable[[int, Tensor], None]
 class Picture:
     """What one picture is made from. Width and height in pixels, both multiples of 8; without a scheduler the base's own.
 
-    ``prompt_parser`` says what marks in both prompts mean.
+    ``prompt_parser`` says what marks in both prompts mean. ``original_size`` is the width and height that the base is told a
+    picture had before it was cut (arXiv 2307.01952, section 2.2); None: its own.
     """
 
     prompt: str
@@ -43,6 +44,7 @@ class Picture:
     guidance_scale: float
     scheduler: str | None = None
     prompt_parser: str = "plain"
+    original_size: tuple[int, int] | None = None
 
 
 class Painter:
@@ -107,6 +109,7 @@ class Painter:
             **self._told(pictures, words),
             width=first.width,
             height=first.height,
+            original_size=first.original_size and first.original_size[::-1],
             num_inference_steps=first.steps,
             guidance_scale=first.guidance_scale,
             generator=[torch.Generator().manual_seed(picture.seed) for picture in pictures],

@@ -2,23 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from foundation.errors import DONE, FAILED, BadInput, command
 from foundation.hashing import hash_file
 from foundation.plugins import suggestion
 from zthumb.sources import catalogue, hub
-from zthumb.sources.catalogue import Entry
-from zthumb.sources.download import Watch
-from zthumb.sources.reference import Hub, Local, parse
+from zthumb.sources.catalogue import MODELS, Entry, place
+from zthumb.sources.progress import bars
+from zthumb.sources.reference import Hub, parse
 from zthumb.sources.resolve import Resolver
-
-MODELS = Path("models")
 
 
 @command
@@ -71,14 +65,6 @@ def _line(name: str, entry: Entry) -> str:
     return f"{name:24}{state:10}{entry.reference:45}{entry.licence}{gate}: {entry.purpose}"
 
 
-def place(entry: Entry) -> Path | None:
-    """Where a model of the catalogue lies once it is here; None of one whose name is only told when it is looked up."""
-    named = parse(entry.reference)
-    if isinstance(named, Local):
-        return named.path
-    return MODELS / Path(named.repository).name if isinstance(named, Hub) else None
-
-
 def _done(name: str, entry: Entry, fetch: bool) -> list[str]:
     """Fetch and verify one; what is wrong with it."""
     where = place(entry)
@@ -99,28 +85,8 @@ def _fetched(entry: Entry) -> Path:
     named, where = parse(entry.reference), place(entry)
     if isinstance(named, Hub) and named.file is None and where is not None:
         return hub.fetch(named, folder=where)
-    with _bars() as watch:
+    with bars() as watch:
         return Resolver(MODELS, watch=watch).path(entry.reference)
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str], Watch]]:
-    """A progress bar for every file."""
-    bars: dict[str, tqdm[Any]] = {}
-
-    def watch(name: str) -> Watch:
-        def tell(have: int, total: int | None) -> None:
-            if name not in bars:
-                bars[name] = tqdm(desc=name, total=total, initial=have, unit="B", unit_scale=True)
-            bars[name].update(have - bars[name].n)
-
-        return tell
-
-    try:
-        yield watch
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 if __name__ == "__main__":

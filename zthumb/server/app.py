@@ -21,13 +21,18 @@ from zthumb.server.security import Door
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
 from zthumb.server.store import Store
+from zthumb.sources.resolve import Resolver
 
 _LOG = logging.getLogger("zthumb")
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """An app that loads its base when it is started; ``BadInput`` when there is none, or its data folder is another's."""
-    service, store = Service(settings), Store(settings.data_folder)
+def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
+    """An app that loads its base when it is started; ``BadInput`` when there is none, or its data folder is another's.
+
+    What models are named is found and fetched by ``resolver``.
+    """
+    resolver = resolver or Resolver(settings.fetched_folder or settings.models_folder)
+    service, store = Service(settings, resolver), Store(settings.data_folder)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

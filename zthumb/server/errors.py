@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from foundation.errors import BadInput, StageFailed
+from foundation.errors import BadInput, SourceFailed, StageFailed
 from zthumb.server.dispatcher import Cancelled, Draining, QueueFull
 from zthumb.server.examples import shown
 from zthumb.server.jobs import NotKnown
@@ -17,6 +17,7 @@ STATUS: dict[type[Exception], int] = {
     QueueFull: 429,
     Cancelled: 499,
     StageFailed: 500,
+    SourceFailed: 502,
     NotReady: 503,
     Draining: 503,
     TookTooLong: 504,
@@ -69,7 +70,12 @@ _EVERYWHERE = {
     500: "a fault of the server, which its log has",
     503: "the base is not loaded yet, or the server ends",
 }
-_PAINTING = {499: "the client is gone", 504: "given up after the time that is allowed", 507: "there is not enough memory"}
+_PAINTING = {
+    499: "the client is gone",
+    502: "what was to be fetched first could not be",
+    504: "given up after the time that is allowed",
+    507: "there is not enough memory",
+}
 
 Responses = dict[int | str, dict[str, Any]]
 

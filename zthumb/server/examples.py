@@ -26,6 +26,7 @@ META: Examples = MappingProxyType(
     {
         "backend": "full",
         "variant": "full",
+        "base": "models/mini-sdxl",
         "why": "full is loaded",
         "scheduler": "euler",
         "steps": 25,
@@ -98,6 +99,28 @@ MODELS: Examples = MappingProxyType(
         "lora_scale": 0.8,
         "device": "cpu",
         "precision": "fp32",
+    }
+)
+PRESETS: Examples = MappingProxyType(
+    {
+        "presets": {
+            "mini": {
+                "purpose": "the embedded base, as it was trained",
+                "base": "mini-sdxl",
+                "vae": None,
+                "variant": "auto",
+                "scheduler": "euler",
+                "steps": 25,
+                "cfg": 5.0,
+                "width": None,
+                "height": None,
+                "prompt": "a photo of {prompt}",
+                "negative_prompt": None,
+                "prompt_parser": None,
+                "loras": [{"ref": "models/lora/demo", "weight": 0.8, "triggers": ["zbadge"]}],
+                "is_here": True,
+            }
+        }
     }
 )
 CAPABILITIES: Examples = MappingProxyType(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
-from zthumb.server.schemas import OutputFormat
+from zthumb.server.settings import OutputFormat
 
 if TYPE_CHECKING:
     from PIL import Image

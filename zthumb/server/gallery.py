@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.errors import StageFailed
 from foundation.files import whole_file
 from zthumb.server.files import encoded
-from zthumb.server.schemas import OutputFormat
+from zthumb.server.settings import OutputFormat
 from zthumb.server.store import ImageRow, Store
 
 if TYPE_CHECKING:

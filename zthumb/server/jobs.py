@@ -51,7 +51,7 @@ class Jobs:
                 continue
             try:
                 request = GenerateRequest.model_validate(row.request)
-                self._submit(job, request, self._service.order(request), is_accepted=True)
+                self._submit(job, self._service.order(request), is_accepted=True)
             except Exception as error:
                 _LOG.warning("job %s cannot be taken up again", job, exc_info=error)
                 self._store.end(job, "failed", self._service.public(f"after a restart of the server: {error}"))
@@ -69,7 +69,7 @@ class Jobs:
         # Kept before it is queued: what a client was told of is never lost.
         self._store.add(job, request.model_dump(mode="json"))
         try:
-            self._submit(job, request, order)
+            self._submit(job, order)
         except (QueueFull, Draining) as error:
             self._store.end(job, "failed", str(error))
             raise
@@ -80,7 +80,7 @@ class Jobs:
         job = uuid.uuid4().hex
         self._store.add(job, request.model_copy(update={"seed": order.pictures[0].seed}).model_dump(mode="json"))
         try:
-            rows = self._keep(job, request, order, painted)
+            rows = self._keep(job, order, painted)
         except BaseException:
             # Left open it would be painted again, for nobody, when the server starts anew.
             self._store.end(job, "failed", "its pictures could not be kept")
@@ -155,20 +155,20 @@ class Jobs:
         """Write what there still is to write."""
         self._writer.shutdown(wait=True)
 
-    def _submit(self, job: str, request: GenerateRequest, order: Order, is_accepted: bool = False) -> None:
+    def _submit(self, job: str, order: Order, is_accepted: bool = False) -> None:
         assert self._service.dispatcher is not None
         ticket = self._service.dispatcher.submit(order, is_accepted)
         self._tickets[job] = ticket
         # Without the ticket in it: a callback that held it would hold its pictures.
-        ticket.done.add_done_callback(lambda _: self._writer.submit(self._end, job, request, order))
+        ticket.done.add_done_callback(lambda _: self._writer.submit(self._end, job, order))
 
-    def _end(self, job: str, request: GenerateRequest, order: Order) -> None:
+    def _end(self, job: str, order: Order) -> None:
         """Keep what came of a job."""
         ticket = self._tickets[job]
         try:
             painted = ticket.done.result()
             if not ticket.is_cancelled:
-                self._keep(job, request, order, painted)
+                self._keep(job, order, painted)
         except Cancelled:
             # By its owner's wish, which is kept already, or because the server ends: then it is run when that starts again.
             pass
@@ -181,11 +181,11 @@ class Jobs:
         finally:
             self._tickets.pop(job, None)
 
-    def _keep(self, job: str, request: GenerateRequest, order: Order, painted: Painted) -> list[ImageRow]:
+    def _keep(self, job: str, order: Order, painted: Painted) -> list[ImageRow]:
         meta = self._service.meta(order, painted)
         pairs = zip(order.pictures, painted.images, strict=True)
-        pictures = [(image, picture.seed, self._service.parameters(picture, meta)) for picture, image in pairs]
-        rows = self.gallery.write(job, pictures, request.output_format)
+        pictures = [(image, picture.seed, self._service.parameters(order, picture, meta)) for picture, image in pairs]
+        rows = self.gallery.write(job, pictures, order.output_format)
         self._store.finish(job, meta.model_dump(mode="json"), self._service.warnings(order, painted), rows)
         return rows
 

@@ -2,16 +2,24 @@
 
 import argparse
 import contextlib
+import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from foundation.config import explain
 from foundation.errors import DONE, BadInput, command
-from foundation.offline import stay_offline
-from zthumb.server.settings import Settings, described
+from foundation.offline import keep_quiet
+from foundation.plugins import suggestion
+from zthumb.server.settings import Settings, described, variables
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_OURS = "ZTHUMB_"
 
 _PATIENCE_S = 60
 """How long open connections may take to end when the server is told to."""
@@ -41,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     """Check the settings, take the port, load the base, serve."""
     settings = _settings(arguments)  # 1. what to serve, where
-    stay_offline()  # 2. nothing is fetched behind anyone's back
-    with _taken_port(settings) as listener:  # 3. before anything slow is loaded
+    with _taken_port(settings) as listener:  # 2. before anything slow is loaded
+        keep_quiet()
+        app = _app(settings)  # 3. the base, fetched if need be
+
         import uvicorn
 
-        from zthumb.server.app import create_app
-
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=_PATIENCE_S))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE_S))
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
         print(f"zthumb serves {settings.model} at {address}, once it is loaded: {address}/health/ready tells", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
@@ -55,12 +63,38 @@ def serve(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _app(settings: Settings) -> "FastAPI":
+    from zthumb.server.app import create_app
+    from zthumb.sources.progress import bars
+    from zthumb.sources.resolve import Resolver
+
+    with bars() as watch:
+        return create_app(settings, Resolver(settings.fetched_folder or settings.models_folder, watch=watch))
+
+
 def _settings(arguments: argparse.Namespace) -> Settings:
+    _check_names(os.environ)
     given = {name: getattr(arguments, name) for name in ("host", "port", "model") if getattr(arguments, name) is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise BadInput("\n".join(f"settings: {line}" for line in explain(Settings, error))) from None
+        told = "\n".join(f"settings: {line}" for line in explain(Settings, error))
+        raise BadInput(_without_secrets(told, os.environ)) from None
+
+
+def _without_secrets(told: str, environment: Mapping[str, str]) -> str:
+    secret = [name for name, field in Settings.model_fields.items() if SecretStr.__name__ in str(field.annotation)]
+    for variable in (each for name in secret for each in variables(name)):
+        told = told.replace(repr(environment.get(variable, "")), "what is not shown")
+    return told
+
+
+def _check_names(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that is meant for this server and that it does not know."""
+    known = {variable for name in Settings.model_fields for variable in variables(name)}
+    for name in sorted(environment):
+        if name.startswith(_OURS) and name not in known:
+            raise BadInput(f"settings: the environment has {name}, which is no setting. {suggestion(name, sorted(known))}")
 
 
 def _taken_port(settings: Settings) -> socket.socket:

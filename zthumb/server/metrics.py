@@ -31,8 +31,8 @@ class Metrics:
 
     def painted(self, order: Order, painted: Painted) -> None:
         """An order was painted."""
-        self._pictures.labels(order.backend).inc(len(order.pictures))
-        self._painting.labels(order.backend).observe(painted.generate_s)
+        self._pictures.labels(order.seat.variant).inc(len(order.pictures))
+        self._painting.labels(order.seat.variant).observe(painted.generate_s)
         self._waiting.observe(painted.queue_s)
         self._peak.set(painted.peak_bytes)
 

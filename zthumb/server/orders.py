@@ -13,27 +13,44 @@ from zthumb.backends.base import Limits
 from zthumb.painting.painter import Picture
 from zthumb.prompts.base import Malformed, is_plain
 from zthumb.server.schemas import GenerateRequest
-from zthumb.server.settings import Settings
+from zthumb.server.settings import OutputFormat, Settings
 from zthumb.server.shelf import Shelf
 
 _SEEDS = 2**32
 
 
 @dataclass(frozen=True)
+class Model:
+    """A base by what names it, and an autoencoder in place of its own if one is named."""
+
+    base: str
+    vae: str | None = None
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where an order is painted: a variant of a model."""
+
+    model: Model
+    variant: str
+
+
+@dataclass(frozen=True)
 class Order:
-    """Pictures to be painted by ``backend``, and ``why`` by that one, under ``loras``.
+    """Pictures to be painted in ``seat``, and ``why`` in that one, under ``loras``, and how their files are written.
 
     ``triggers`` are the words that were put before the prompt, one for each adapter or None. ``cost`` is in steps of one picture
     of the base's own size.
     """
 
-    backend: str
+    seat: Seat
     why: str
     pictures: tuple[Picture, ...]
     loras: tuple[Lora, ...]
     triggers: tuple[str | None, ...]
     deterministic: bool
     isolated: bool
+    output_format: OutputFormat
     cost: float
     warnings: tuple[str, ...] = ()
 
@@ -47,8 +64,16 @@ class Order:
         first = self.pictures[0]
         # Without a negative prompt the denoiser is told zeros, with an empty one what the text encoders make of it.
         is_told = first.negative_prompt is not None
-        how = (first.width, first.height, first.steps, first.guidance_scale, first.scheduler, first.prompt_parser)
-        return (self.backend, self.loras, is_told, how, self._length)
+        how = (
+            first.width,
+            first.height,
+            first.original_size,
+            first.steps,
+            first.guidance_scale,
+            first.scheduler,
+            first.prompt_parser,
+        )
+        return (self.seat, self.loras, is_told, how, self._length)
 
     @property
     def _length(self) -> tuple[str, ...]:
@@ -62,20 +87,24 @@ class Order:
 
 @dataclass(frozen=True)
 class Orders:
-    """Makes orders out of requests for adapters on ``shelf``. ``resolution`` is the base's own size in pixels."""
+    """Makes orders out of requests for adapters on ``shelf``."""
 
     settings: Settings
     shelf: Shelf
-    resolution: int
 
-    def of(self, request: GenerateRequest, backend: str, why: str, limits: Limits) -> Order:
-        """The order that ``request`` means; ``BadInput`` says what of it cannot be."""
-        steps = _within(limits.steps, request.steps, limits.default_steps, "steps", backend)
-        guidance = _within(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", backend)
+    def of(
+        self, request: GenerateRequest, seat: Seat, why: str, limits: Limits, size: tuple[int, int], is_preset: bool = False
+    ) -> Order:
+        """The order that ``request`` means; ``size`` is the base's own in pixels. ``BadInput`` says what of it cannot be.
+
+        With ``is_preset`` its adapters are those of a preset, which may always be fetched: who keeps this server wrote it.
+        """
+        steps = _within(limits.steps, request.steps, limits.default_steps, "steps", seat.variant)
+        guidance = _within(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", seat.variant)
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
-        width, height = request.width or self.resolution, request.height or self.resolution
+        width, height = request.width or size[0], request.height or size[1]
         parser = request.prompt_parser or self.settings.prompt_parser
-        loras = self.shelf.asked(request)
+        loras = self.shelf.asked(request, may_fetch=is_preset or self.settings.may_fetch)
         prompt, triggers, told = _with_triggers(request, parser, loras)
         _check_prompts(parser, {"prompt": request.prompt, "negative_prompt": request.negative_prompt or ""})
         # With trigger words before it, it may be another thing.
@@ -90,9 +119,10 @@ class Orders:
             guidance_scale=guidance,
             scheduler=request.scheduler,
             prompt_parser=parser,
+            original_size=self.settings.training_resolution if self._is_own(seat) else None,
         )
         pictures = tuple(replace(one, seed=seed + turn) for turn in range(request.batch))
-        cost = steps * request.batch * width * height / self.resolution**2
+        cost = steps * request.batch * width * height / (size[0] * size[1])
         if cost > self.settings.queue_room:
             raise BadInput(
                 f"steps × pictures × pixels: {cost:.0f} is more than this server takes at once ({self.settings.queue_room}). Ask "
@@ -100,8 +130,20 @@ class Orders:
             )
         warnings = (*told, *_warnings(request, guidance))
         return Order(
-            backend, why, pictures, loras, triggers, request.deterministic, request.isolated, cost=cost, warnings=warnings
+            seat=seat,
+            why=why,
+            pictures=pictures,
+            loras=loras,
+            triggers=triggers,
+            deterministic=request.deterministic,
+            isolated=request.isolated,
+            output_format=request.output_format or self.settings.output_format,
+            cost=cost,
+            warnings=warnings,
         )
+
+    def _is_own(self, seat: Seat) -> bool:
+        return seat.model == Model(self.settings.model, self.settings.vae)
 
 
 def _check_prompts(parser: str, texts: Mapping[str, str]) -> None:

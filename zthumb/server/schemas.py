@@ -8,17 +8,18 @@ from foundation.verdict import Verdict
 from zthumb import backends, prompts
 from zthumb.painting.schedulers import SchedulerName
 from zthumb.server import examples
+from zthumb.server.settings import OutputFormat
 
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 16
 MAX_LORAS = 8
-OutputFormat = Literal["png", "jpeg", "webp"]
 
 
 class LoraRequest(BaseModel):
     """An adapter, and how strongly it counts.
 
-    It is named by the id of its folder in models/lora, by its path in the models folder, or by a ref to what is in its file.
+    It is named by the id of its folder in models/lora, by its path in the models folder, or by a ref: the hash of its file, or
+    any reference to a model, which is fetched if this server does that for requests.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -26,7 +27,10 @@ class LoraRequest(BaseModel):
     id: str | None = Field(default=None, max_length=200, description="a folder of models/lora")
     path: str | None = Field(default=None, max_length=1000, description="a file or folder inside the models folder")
     ref: str | None = Field(
-        default=None, max_length=200, description="sha256: and at least 8 digits of the file's hash, as answers tell it"
+        default=None,
+        max_length=1000,
+        description="sha256: and at least 8 digits of the file's hash, as answers tell it; or an AIR, owner/name[:file] of the "
+        "hub, an https address, a path",
     )
     weight: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")
     trigger: str | None = Field(
@@ -55,6 +59,7 @@ class GenerateRequest(BaseModel):
                 {"prompt": "a photo of a red star on a blue background", "seed": 7},
                 {"prompt": "a photo of a red zbadge", "loras": [{"id": "demo", "weight": 0.8}], "scheduler": "dpmpp_2m_karras"},
                 {"prompt": "a photo of a red star", "variant": "turbo", "steps": 2},
+                {"prompt": "a red star", "preset": "mini"},
                 {"prompt": "a photo of a (red:1.3) star BREAK on a blue background", "prompt_parser": "lpw"},
             ]
         },
@@ -88,7 +93,12 @@ class GenerateRequest(BaseModel):
         description="what marks in prompts mean: plain nothing, compel and lpw weights and more; default: this server's",
         json_schema_extra={"enum": [*prompts.names()]},
     )
-    output_format: OutputFormat = "png"
+    output_format: OutputFormat | None = Field(default=None, description="default: this server's")
+    preset: str | None = Field(
+        default=None,
+        max_length=100,
+        description="a way to paint by its name; GET /presets lists them. What the request gives itself counts before it",
+    )
     response_format: Literal["b64_json", "url", "path"] = Field(
         default="b64_json",
         description="the picture itself, or where it is kept: an address or a path of this server; a job tells addresses alone",
@@ -139,6 +149,7 @@ class Meta(BaseModel):
 
     backend: str
     variant: str
+    base: str = Field(description="what names the base")
     why: str = Field(description="why this backend")
     scheduler: str
     steps: int
@@ -182,6 +193,41 @@ class ModelsAnswer(BaseModel):
     lora_scale: float
     device: str = Field(description="what paints, as torch calls it: cpu or cuda")
     precision: str = Field(description="of the denoiser's numbers: fp32, bf16 or fp16")
+
+
+class PresetLoraAnswer(BaseModel):
+    """An adapter of a preset."""
+
+    ref: str
+    weight: float
+    triggers: list[str] = Field(description="words that are put before the prompt")
+
+
+class PresetAnswer(BaseModel):
+    """A way to paint. What is null is as the server has it."""
+
+    purpose: str
+    base: str | None = None
+    vae: str | None = None
+    variant: str
+    scheduler: str | None = None
+    steps: int | None = None
+    cfg: float | None = None
+    width: int | None = None
+    height: int | None = None
+    prompt: str = Field(description="a template: {prompt} is the request's")
+    negative_prompt: str | None = None
+    prompt_parser: str | None = None
+    loras: list[PresetLoraAnswer]
+    is_here: bool = Field(description="whether its base is on this machine; if not, the first request waits for it to be fetched")
+
+
+class PresetsAnswer(BaseModel):
+    """The presets by their names."""
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.PRESETS))
+
+    presets: dict[str, PresetAnswer]
 
 
 class BackendCapabilities(BaseModel):

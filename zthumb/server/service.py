@@ -12,10 +12,11 @@ from foundation.errors import BadInput
 from zthumb import backends, prompts
 from zthumb.painting.painter import Picture
 from zthumb.painting.schedulers import NAMES
+from zthumb.server import presets
 from zthumb.server.dispatcher import Dispatcher, Painted, Ticket
 from zthumb.server.files import encoded
 from zthumb.server.metrics import Metrics
-from zthumb.server.orders import Order, Orders
+from zthumb.server.orders import Model, Order, Orders, Seat
 from zthumb.server.schemas import (
     MAX_BATCH,
     MAX_LORAS,
@@ -27,13 +28,16 @@ from zthumb.server.schemas import (
     GenerateRequest,
     Meta,
     ModelsAnswer,
-    OutputFormat,
+    PresetAnswer,
+    PresetLoraAnswer,
+    PresetsAnswer,
     ReadyAnswer,
     Timings,
 )
-from zthumb.server.settings import Settings
+from zthumb.server.settings import OutputFormat, Settings
 from zthumb.server.shelf import Shelf
 from zthumb.server.studio import Studio
+from zthumb.sources.resolve import Resolver
 
 _LOG = logging.getLogger("zthumb")
 _LOOK_S = 0.1
@@ -51,26 +55,28 @@ class TookTooLong(Exception):
 class Service:
     """One server: a studio behind a dispatcher. It is ready once it has made a real picture."""
 
-    def __init__(self, settings: Settings) -> None:
-        """``BadInput`` when there is no base."""
+    def __init__(self, settings: Settings, resolver: Resolver) -> None:
+        """``BadInput`` when there is no base, or a preset is wrong."""
         self.settings = settings
-        self.studio, self.shelf = Studio(settings), Shelf(settings)
+        self.presets = presets.read(settings.presets_folder)
+        self.studio, self.shelf = Studio(settings, resolver), Shelf(settings, resolver)
         self.dispatcher: Dispatcher | None = None
         self.metrics = Metrics(lambda: self.dispatcher.depth if self.dispatcher else 0, lambda: float(self._orders is not None))
         self._orders: Orders | None = None
         self._failure: str | None = None
-        self._first = ""
+        self._first: Seat | None = None
 
     async def start(self) -> None:
         """Load the base in the painter's thread and make a picture, with the default adapter on it, before any request's."""
         self.dispatcher = Dispatcher(self.studio.paint, self.settings.queue_room, self.settings.together, self.metrics.painted)
         try:
-            name, _ = self.studio.choose("auto")
-            backend = await asyncio.wrap_future(self.dispatcher.call(lambda: self.studio.backend(name)))
-            orders = Orders(self.settings, self.shelf, backend.facts.resolution)
+            seat, _ = self.studio.choose("auto", self.studio.own)
+            backend = await asyncio.wrap_future(self.dispatcher.call(lambda: self.studio.backend(seat)))
+            orders = Orders(self.settings, self.shelf)
             first = GenerateRequest(prompt="", steps=1, seed=0)
-            await asyncio.wrap_future(self.dispatcher.submit(orders.of(first, name, "", backend.limits)).done)
-            self._first, self._orders = name, orders
+            order = orders.of(first, seat, "", backend.limits, self.studio.size(seat.model))
+            await asyncio.wrap_future(self.dispatcher.submit(order).done)
+            self._first, self._orders = seat, orders
         except Exception as error:
             # Whatever it is, the server stays to say so.
             told = isinstance(error, BadInput)
@@ -95,14 +101,19 @@ class Service:
 
     def order(self, request: GenerateRequest) -> Order:
         """What ``request`` means; ``BadInput`` says what of it cannot be."""
-        orders = self.orders
-        name, why = self.studio.choose(request.variant)
-        return orders.of(request, name, why, self.studio.limits(name))
+        orders, model, has_presets_loras = self.orders, self.studio.own, False
+        if request.preset is not None:
+            preset = presets.chosen(self.presets, request.preset)
+            has_presets_loras = not preset.names_adapters(request)
+            request = preset.filled_in(request)
+            model = Model(preset.base or model.base, preset.vae if preset.base else preset.vae or model.vae)
+        seat, why = self.studio.choose(request.variant, model)
+        return orders.of(request, seat, why, self.studio.limits(seat.variant), self.studio.size(model), has_presets_loras)
 
     async def generate(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerateAnswer:
         """Make the pictures of one request and answer with them."""
         order, painted = await self.paint(request, is_gone)
-        return await asyncio.to_thread(self._answer, order, painted, request.output_format)
+        return await asyncio.to_thread(self._answer, order, painted)
 
     async def paint(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> tuple[Order, Painted]:
         """Make the pictures of one request; they are given up when the client ``is_gone`` or it takes too long."""
@@ -124,11 +135,12 @@ class Service:
                 break
         return await waiting
 
-    def _answer(self, order: Order, painted: Painted, output_format: OutputFormat) -> GenerateAnswer:
+    def _answer(self, order: Order, painted: Painted) -> GenerateAnswer:
         meta = self.meta(order, painted)
         files = [
-            GeneratedImage(seed=picture.seed, b64_json=_base64(encoded(image, output_format, self.parameters(picture, meta))))
+            GeneratedImage(seed=picture.seed, b64_json=_base64(encoded(image, order.output_format, told)))
             for picture, image in zip(order.pictures, painted.images, strict=True)
+            for told in [self.parameters(order, picture, meta)]
         ]
         return GenerateAnswer(images=files, meta=meta, warnings=self.warnings(order, painted))
 
@@ -145,10 +157,11 @@ class Service:
         """How the pictures of an order were made."""
         first = order.pictures[0]
         return Meta(
-            backend=order.backend,
-            variant=order.backend,
+            backend=order.seat.variant,
+            variant=order.seat.variant,
+            base=order.seat.model.base,
             why=order.why,
-            scheduler=first.scheduler or self.studio.facts(order.backend).scheduler,
+            scheduler=first.scheduler or self.studio.facts(order.seat).scheduler,
             steps=first.steps,
             cfg=first.guidance_scale,
             width=first.width,
@@ -165,21 +178,21 @@ class Service:
             ],
         )
 
-    def parameters(self, picture: Picture, meta: Meta) -> dict[str, Any]:
+    def parameters(self, order: Order, picture: Picture, meta: Meta) -> dict[str, Any]:
         """What makes a picture again, and nothing of when or how fast it was made: the same picture is the same file."""
         return {
             **asdict(picture),
             "scheduler": meta.scheduler,
             "variant": meta.variant,
             "loras": [lora.model_dump() for lora in meta.loras],
-            "base_sha256": self.studio.facts(meta.backend).base_sha256,
+            "base_sha256": self.studio.facts(order.seat).base_sha256,
         }
 
     def public(self, told: str) -> str:
         """A message without where on this server's disk its models are."""
         root = self.settings.models_folder.resolve()
         told = told.replace(f"{root}/", "").replace(f"{root}", "models")
-        for place in self.studio.installed.values():
+        for place in self.studio.known_places():
             for path in (place.denoiser, place.base):
                 for parent in {path.parent, path.parent.resolve()} - {Path()}:
                     told = told.replace(f"{parent}/", "")
@@ -187,13 +200,15 @@ class Service:
 
     def models(self) -> ModelsAnswer:
         """What is served."""
-        resolution, facts = self.orders.resolution, self.studio.facts(self._first)
+        assert self.orders is not None, "NotReady before the first picture"
+        assert self._first is not None
+        facts, own = self.studio.facts(self._first), self.studio.places(self.studio.own)
         return ModelsAnswer(
             base=self.settings.model,
             base_sha256=facts.base_sha256,
             family=facts.family,
-            backends=list(self.studio.installed),
-            resolution=resolution,
+            backends=list(own),
+            resolution=self.studio.size(self.studio.own)[0],
             loras=self.shelf.files(),
             lora_ids=self.shelf.ids(),
             verdicts=self.shelf.verdicts(),
@@ -204,14 +219,27 @@ class Service:
             precision=facts.precision,
         )
 
+    def known_presets(self) -> PresetsAnswer:
+        """The presets, and whether their bases are here."""
+        return PresetsAnswer(
+            presets={
+                name: PresetAnswer(
+                    **preset.model_dump(exclude={"loras"}),
+                    loras=[PresetLoraAnswer(**lora.model_dump()) for lora in preset.loras],
+                    is_here=self.studio.is_here(Model(preset.base or self.settings.model, preset.vae)),
+                )
+                for name, preset in self.presets.items()
+            }
+        )
+
     def capabilities(self) -> CapabilitiesAnswer:
         """What can be asked for."""
         variants = {}
-        for name, place in self.studio.installed.items():
+        for name, place in self.studio.places(self.studio.own).items():
             limits = backends.get(name).limits
             variants[name] = BackendCapabilities(
                 base=place.denoiser.name,
-                is_loaded=self.studio.is_loaded(name),
+                is_loaded=self.studio.is_loaded(Seat(self.studio.own, name)),
                 steps=limits.steps,
                 default_steps=limits.default_steps,
                 cfg=limits.guidance_scale,

@@ -1,13 +1,42 @@
 """Every setting of the server is an environment variable with a default."""
 
+import re
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from foundation.errors import BadInput
 from zthumb import prompts
 from zthumb.backends.base import Options, Precision
 from zthumb.memory.quantize import Quantization
+from zthumb.sources.reference import parse
+
+OutputFormat = Literal["png", "jpeg", "webp"]
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_SIZE = re.compile(r"(\d{2,4})(?:x(\d{2,4}))?")
+
+
+def _size(text: object) -> object:
+    """Width and height out of ``1024`` or ``1024x768``."""
+    if not isinstance(text, str):
+        return text
+    found = _SIZE.fullmatch(text)
+    edges = (int(found[1]), int(found[2] or found[1])) if found else ()
+    if not edges or any(not 64 <= edge <= 2048 or edge % 8 for edge in edges):
+        raise ValueError("is an edge, or width and height as in 1024x768, each 64 to 2048 pixels in multiples of 8")
+    return edges
+
+
+def _login(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and not re.fullmatch(r"[\x21-\x7e]+", key.get_secret_value()):
+        raise ValueError("has characters that no key has: spaces, line ends or accents")
+    return key
+
+
+Resolution = Annotated[tuple[int, int] | None, NoDecode, BeforeValidator(_size)]
+Login = Annotated[SecretStr | None, AfterValidator(_login)]
 
 
 class Settings(BaseSettings):
@@ -15,14 +44,43 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ZTHUMB_", env_ignore_empty=True, frozen=True, populate_by_name=True)
 
-    model: str = Field(default="models/mini-sdxl", validation_alias="MODEL", description="the base model")
+    model: str = Field(
+        default="models/mini-sdxl",
+        validation_alias="MODEL",
+        description="the base model: a path, owner/name of the hub, an AIR, an https address, or a name of the catalogue",
+    )
+    vae: str | None = Field(default=None, description="an autoencoder in place of the base's own, named in the same ways")
+    training_resolution: Resolution = Field(
+        default=None,
+        validation_alias=AliasChoices("TRAINING_RESOLUTION", "ZTHUMB_TRAINING_RESOLUTION"),
+        description="what the base was trained at, as 1024 or 1024x768 (width by height): the size of requests that give none, "
+        "and the original size that it is told of every picture; by default the base's own, and each picture's own",
+    )
     turbo_model: str | None = Field(
         default=None, description="the base of variant turbo; by default the folder called as MODEL with -turbo after it"
     )
     gguf_model: str | None = Field(
         default=None, description="the denoiser of variant gguf; by default the file called as MODEL with .gguf after it"
     )
-    models_folder: Path = Field(default=Path("models"), description="the folder that every adapter must lie in")
+    models_folder: Path = Field(default=Path("models"), description="the folder that adapters named by a path or id lie in")
+    fetched_folder: Path | None = Field(
+        default=None, description="where models go that are fetched or laid out; by default the models folder"
+    )
+    presets_folder: Path = Field(default=Path("presets"), description="where presets lie, a file each")
+    requests_fetch: bool | None = Field(
+        default=None,
+        description="whether requests may name adapters that must be fetched; by default only where this machine alone can ask",
+    )
+    civitai_api_key: Login = Field(
+        default=None,
+        validation_alias="CIVITAI_API_KEY",
+        description="the login for Civitai, which some models take",
+    )
+    hf_token: Login = Field(
+        default=None,
+        validation_alias=AliasChoices("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN"),
+        description="the login for the hub, which gated models take",
+    )
     data_folder: Path = Field(default=Path("outputs/server"), description="where jobs and their pictures are kept")
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
@@ -43,6 +101,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PROMPT_PARSER", "ZTHUMB_PROMPT_PARSER"),
         description="what marks in prompts mean, of requests that do not say: plain, compel or lpw",
     )
+    output_format: OutputFormat = Field(default="png", description="of pictures of requests that do not say: png, jpeg or webp")
     precision: Precision = Field(default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU and fp32 on a CPU")
     tile: int | None = Field(
         default=None, ge=64, multiple_of=8, description="decode pictures larger than so many pixels in tiles: less memory"
@@ -68,6 +127,19 @@ class Settings(BaseSettings):
     def _is_known(cls, name: str) -> str:
         prompts.get(name)
         return name
+
+    @field_validator("model", "vae", "turbo_model", "gguf_model")
+    @classmethod
+    def _names_a_model(cls, text: str | None) -> str | None:
+        try:
+            return text if text is None else str(parse(text))
+        except BadInput as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def may_fetch(self) -> bool:
+        """Whether requests may name what must be fetched."""
+        return self.requests_fetch if self.requests_fetch is not None else self.host in _LOOPBACK
 
     @property
     def keys(self) -> tuple[str, ...]:

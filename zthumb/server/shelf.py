@@ -10,6 +10,9 @@ from zthumb.adapters import header, reader, words
 from zthumb.adapters.loaded import Lora
 from zthumb.server.schemas import GenerateRequest, LoraRequest
 from zthumb.server.settings import Settings
+from zthumb.sources import hub
+from zthumb.sources.reference import Local, Named, parse
+from zthumb.sources.resolve import Resolver
 
 _BY_CONTENT, _DIGITS = "sha256:", 8
 
@@ -23,14 +26,14 @@ class _Version:
 class Shelf:
     """The adapters in the models folder of a server. It may be asked by several threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, resolver: Resolver) -> None:
+        self._settings, self._resolver = settings, resolver
         self._root = settings.models_folder.resolve()
         self._hashes: dict[_Version, str] = {}
 
     def named(self, path: Path) -> str:
-        """An adapter's path as ``lora_path`` takes it."""
-        return path.relative_to(self._root).as_posix()
+        """An adapter's path as ``lora_path`` takes it; of one that was fetched to elsewhere the name of its file."""
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else path.name
 
     def files(self) -> list[str]:
         """Every adapter."""
@@ -53,21 +56,23 @@ class Shelf:
                 found[self.named(path)] = verdict
         return found
 
-    def asked(self, request: GenerateRequest) -> tuple[Lora, ...]:
-        """The adapters that a request means; ``BadInput`` for one that is not here."""
+    def asked(self, request: GenerateRequest, may_fetch: bool) -> tuple[Lora, ...]:
+        """The adapters that a request means; ``BadInput`` for one that is not here and that it ``may_fetch`` not."""
         if request.loras:
-            found = tuple(self._lora(asked) for asked in request.loras)
+            found = tuple(self._lora(asked, may_fetch) for asked in request.loras)
             if len({lora.path for lora in found}) < len(found):
                 raise BadInput("loras: names one adapter twice.")
             return found
         if request.loras is not None and request.lora_path is None and request.lora_scale is None:
             return ()
-        path = request.lora_path or self._settings.lora_path
-        if path is None:
-            if request.lora_scale is not None:
-                raise BadInput("lora_scale: given without lora_path, and this server has no adapter of its own.")
-            return ()
-        return (Lora(self._inside(path, "lora_path"), self._weight(request.lora_scale)),)
+        if request.lora_path is not None:
+            return (Lora(self._inside(request.lora_path, "lora_path"), self._weight(request.lora_scale)),)
+        if self._settings.lora_path is not None:
+            own = self._referred(self._settings.lora_path, "Z_LORA_PATH", may_fetch=True)
+            return (Lora(own, self._weight(request.lora_scale)),)
+        if request.lora_scale is not None:
+            raise BadInput("lora_scale: given without lora_path, and this server has no adapter of its own.")
+        return ()
 
     def _paths(self) -> list[Path]:
         return [path for path in self._root.glob("lora/*/*.safetensors") if self._is_adapter(path)]
@@ -76,9 +81,11 @@ class Shelf:
         # A pipe or a device would be read for ever.
         return not path.name.endswith(words.ENDING) and path.is_file() and path.resolve().is_relative_to(self._root)
 
-    def _lora(self, asked: LoraRequest) -> Lora:
-        if asked.ref is not None:
+    def _lora(self, asked: LoraRequest, may_fetch: bool) -> Lora:
+        if asked.ref is not None and asked.ref.startswith(_BY_CONTENT):
             return Lora(self._of_content(asked.ref), self._weight(asked.weight))
+        if asked.ref is not None:
+            return Lora(self._referred(asked.ref, "loras.ref", may_fetch), self._weight(asked.weight))
         if asked.path is not None:
             return Lora(self._inside(asked.path, "loras.path"), self._weight(asked.weight))
         if asked.id not in self.ids():
@@ -89,9 +96,26 @@ class Shelf:
         chosen = own if own.exists() else inside[0] if len(inside) == 1 else folder
         return Lora(self._inside(str(chosen), "loras.id"), self._weight(asked.weight))
 
+    def _referred(self, ref: str, field: str, may_fetch: bool) -> Path:
+        """The file that a reference leads to: one inside the models folder, or one that was fetched."""
+        try:
+            named = parse(ref, self._is_there)
+        except BadInput as error:
+            raise BadInput(f"{field}: {error}") from None
+        if isinstance(named, Local):
+            return self._inside(str(named.path), field)
+        if isinstance(named, Named):
+            raise BadInput(f"{field}: {ref!r} is no adapter; adapters have an id, a path or a ref to where they are from.")
+        if not (may_fetch or self._resolver.is_here(ref)):
+            raise BadInput(f"{field}: {ref!r} must be fetched first, which requests may not make this server do.")
+        return header.read(self._resolver.path(ref, hub.ADAPTER)).file
+
+    def _is_there(self, path: Path) -> bool:
+        return any((start / path).exists() for start in (Path.cwd(), self._root))
+
     def _of_content(self, ref: str) -> Path:
         digits = ref.removeprefix(_BY_CONTENT).lower()
-        if not ref.startswith(_BY_CONTENT) or len(digits) < _DIGITS or not set(digits) <= set("0123456789abcdef"):
+        if len(digits) < _DIGITS or not set(digits) <= set("0123456789abcdef"):
             raise BadInput(f"loras.ref: {ref!r} is not sha256: and at least {_DIGITS} digits of a file's hash.")
         found = [path for path in self._paths() if (self._hash(path) or "").startswith(digits)]
         if not found:

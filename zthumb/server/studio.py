@@ -1,6 +1,7 @@
 """The one place where pictures are made: the backends there are, which of them an order goes to, and how tickets are painted."""
 
 import gc
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +14,17 @@ import torch
 
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
-from zthumb import backends
+from zthumb import backends, families
 from zthumb.adapters.loaded import Applied
 from zthumb.backends.base import BaseBackend, Facts, Limits, Place
 from zthumb.memory import room
 from zthumb.painting.painter import Picture
 from zthumb.server.dispatcher import Cancelled, Painted, Ticket
+from zthumb.server.orders import Model, Seat
 from zthumb.server.settings import Settings
-from zthumb.sources.local import find_base
+from zthumb.sources.bases import find_base
+from zthumb.sources.local import family_of
+from zthumb.sources.resolve import Resolver
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,51 +41,79 @@ class NoMemory(Exception):
 class Studio:
     """Backends, loaded when they are first asked for. All but ``choose`` and what tells of them is for the painter's thread."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.installed = _installed(settings)
-        if not self.installed:
-            find_base(settings.model)  # says how to get it
-        self._loaded: dict[str, BaseBackend] = {}
-        self._facts: dict[str, Facts] = {}
+    def __init__(self, settings: Settings, resolver: Resolver) -> None:
+        """``BadInput`` when there is no base."""
+        self.settings, self._resolver = settings, resolver
+        self.own = Model(settings.model, settings.vae)
+        self._places: dict[Model, Mapping[str, Place]] = {}
+        self._looking = threading.Lock()
+        self._loaded: dict[Seat, BaseBackend] = {}
+        self._facts: dict[Seat, Facts] = {}
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.places(self.own)
 
-    def choose(self, asked: str) -> tuple[str, str]:
-        """The variant for a request that ``asked`` for one, and why; ``BadInput`` when it is not here."""
+    def places(self, model: Model) -> Mapping[str, Place]:
+        """The variants there are of ``model``, the preferred first, each with what it runs; it is fetched now if need be."""
+        with self._looking:
+            if model not in self._places:
+                self._places[model] = self._found(model)
+            return self._places[model]
+
+    def known_places(self) -> list[Place]:
+        """What was looked up so far, of all models."""
+        return [place for places in list(self._places.values()) for place in places.values()]
+
+    def is_here(self, model: Model) -> bool:
+        """Whether ``model`` can be painted with and nothing fetched."""
+        named = [model.base] if model.vae is None else [model.base, model.vae]
+        return model in self._places or all(self._resolver.is_here(each) for each in named)
+
+    def choose(self, asked: str, model: Model) -> tuple[Seat, str]:
+        """The variant of ``model`` for a request that ``asked`` for one, and why; ``BadInput`` when it is not here."""
+        places = self.places(model)
         if asked != "auto":
             if asked not in backends.names():
-                raise BadInput(f"variant: none is called {asked!r}. {suggestion(asked, ['auto', *self.installed])}")
-            if asked not in self.installed:
-                raise BadInput(f"variant: no base for {asked} is here; there are {', '.join(self.installed)}.")
-            return asked, "it was asked for"
+                raise BadInput(f"variant: none is called {asked!r}. {suggestion(asked, ['auto', *places])}")
+            if asked not in places:
+                raise BadInput(f"variant: no base for {asked} is here; there are {', '.join(places)}.")
+            return Seat(model, asked), "it was asked for"
         free, told, needs = room.free(self._device), list[str](), dict[str, float]()
-        for name, place in self.installed.items():
-            needs[name] = 0 if name in self._loaded else backends.get(name).weights(place, self._element) * _HEADROOM
+        for name, place in places.items():
+            is_loaded = Seat(model, name) in self._loaded
+            needs[name] = 0 if is_loaded else backends.get(name).weights(place, self._element) * _HEADROOM
             if needs[name] <= free:
-                how = "is loaded" if name in self._loaded else f"needs {_gib(needs[name])} of {_gib(free)} that are free"
-                return name, "; ".join([*told, f"{name} {how}"])
+                how = "is loaded" if is_loaded else f"needs {_gib(needs[name])} of {_gib(free)} that are free"
+                return Seat(model, name), "; ".join([*told, f"{name} {how}"])
             told.append(f"{name} would need {_gib(needs[name])} of {_gib(free)} that are free")
         least = min(needs, key=lambda name: needs[name])
-        return least, "; ".join([*told, f"{least} is tried all the same"])
+        return Seat(model, least), "; ".join([*told, f"{least} is tried all the same"])
 
-    def limits(self, name: str) -> Limits:
-        """What the variant called ``name`` can be asked for."""
-        return backends.get(name).limits
+    def limits(self, variant: str) -> Limits:
+        """What the variant can be asked for."""
+        return backends.get(variant).limits
 
-    def is_loaded(self, name: str) -> bool:
-        """Whether the backend called ``name`` is in memory now."""
-        return name in self._loaded
+    def size(self, model: Model) -> tuple[int, int]:
+        """Width and height in pixels that ``model`` was trained at; what the settings say is of the server's own."""
+        if model == self.own and self.settings.training_resolution is not None:
+            return self.settings.training_resolution
+        base = next(iter(self.places(model).values())).base
+        edge = families.get(family_of(base)).resolution(base)
+        return edge, edge
 
-    def facts(self, name: str) -> Facts:
-        """What is true of the backend called ``name``, which was loaded before."""
-        return self._facts[name]
+    def is_loaded(self, seat: Seat) -> bool:
+        """Whether that backend is in memory now."""
+        return seat in self._loaded
 
-    def backend(self, name: str) -> BaseBackend:
-        """The backend called ``name``, loaded now if need be."""
-        if name not in self._loaded:
-            self._loaded[name] = backends.get(name)(self.installed[name], self.settings.options)
-            self._facts[name] = self._loaded[name].facts
-        return self._loaded[name]
+    def facts(self, seat: Seat) -> Facts:
+        """What is true of a backend that was loaded before."""
+        return self._facts[seat]
+
+    def backend(self, seat: Seat) -> BaseBackend:
+        """That backend, loaded now if need be."""
+        if seat not in self._loaded:
+            self._loaded[seat] = backends.get(seat.variant)(self.places(seat.model)[seat.variant], self.settings.options)
+            self._facts[seat] = self._loaded[seat].facts
+        return self._loaded[seat]
 
     def paint(self, tickets: Sequence[Ticket]) -> None:
         """Paint tickets that go together, and set what each is done with."""
@@ -114,40 +146,49 @@ class Studio:
     def _attempt(self, tickets: Sequence[Ticket], together: int, tile: int | None = None) -> "_Done | None":
         """The pictures of all tickets; None where memory ran out, of which all that can be is given back then."""
         try:
-            return _under_adapters(self.backend(tickets[0].order.backend), tickets, together, tile)
+            return _under_adapters(self.backend(tickets[0].order.seat), tickets, together, tile)
         except Exception as error:
             if not room.is_short(error):
                 raise
         # After the exception is gone: it holds on to every tensor of what it came out of.
-        self._give_back(keep=tickets[0].order.backend)
+        self._give_back(keep=tickets[0].order.seat)
         return None
 
-    def _give_back(self, keep: str) -> None:
+    def _give_back(self, keep: Seat) -> None:
         """All that can be done without: the other backends, which are loaded again when they are asked for, and adapters."""
-        self._loaded = {name: backend for name, backend in self._loaded.items() if name == keep}
+        self._loaded = {seat: backend for seat, backend in self._loaded.items() if seat == keep}
         for backend in self._loaded.values():
             backend.spare()
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _found(self, model: Model) -> dict[str, Place]:
+        try:
+            base = find_base(model.base, model.vae, self._resolver)
+        except BadInput:
+            # A server may have the few-step base alone.
+            if model != self.own or not self.settings.turbo_model:
+                raise
+            base = Path(model.base)
+        found = {}
+        for name in sorted(backends.names(), key=lambda name: backends.get(name).preference):
+            told = getattr(self.settings, f"{name}_model", None) if model == self.own else None
+            place = backends.get(name).find(base, self._named(told) if told else None)
+            if place is not None:
+                found[name] = place
+            elif told:
+                raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: nothing that variant {name} can run is at {told}.")
+        return found
+
+    def _named(self, reference: str) -> Path:
+        path = self._resolver.path(reference)
+        return path if path.suffix == ".gguf" else find_base(reference, None, self._resolver)
+
     @property
     def _element(self) -> int:
         asked = self.settings.precision
         return 4 if asked == "fp32" or (asked == "auto" and self._device.type == "cpu") else 2
-
-
-def _installed(settings: Settings) -> dict[str, Place]:
-    """The variants that are here, the preferred first, each with what it runs."""
-    found = {}
-    for name in sorted(backends.names(), key=lambda name: backends.get(name).preference):
-        own = getattr(settings, f"{name}_model", None)
-        place = backends.get(name).find(Path(settings.model), Path(own) if own else None)
-        if place is not None:
-            found[name] = place
-        elif own:
-            raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: nothing that variant {name} can run is at {own}.")
-    return found
 
 
 @dataclass(frozen=True)

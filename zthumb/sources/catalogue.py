@@ -5,7 +5,10 @@ from pathlib import Path
 from pydantic import Field
 
 from foundation.config import Strict, parse, read_yaml
+from zthumb.sources.reference import Hub, Local
+from zthumb.sources.reference import parse as parse_reference
 
+MODELS = Path("models")
 _FILE = Path(__file__).with_name("catalogue.yaml")
 
 
@@ -40,6 +43,14 @@ def published_as(reference: str) -> str:
     return found.reference if found else reference
 
 
+def place(entry: Entry, models: Path = MODELS) -> Path | None:
+    """Where a model of the catalogue lies once it was fetched by its name; None where only its page tells what it is called."""
+    named = parse_reference(entry.reference)
+    if isinstance(named, Local):
+        return named.path
+    return models / Path(named.repository).name if isinstance(named, Hub) else None
+
+
 def _entry(reference: str) -> Entry | None:
     name = Path(reference).name
-    return next((entry for entry in entries().values() if Path(entry.reference).name == name), None)
+    return next((entry for key, entry in entries().items() if name in (key, Path(entry.reference).name)), None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from foundation.errors import BadInput, StageFailed
+from foundation.errors import BadInput, SourceFailed
 from zthumb.sources.download import ADVICE, File
 from zthumb.sources.guard import Policy
 from zthumb.sources.reference import Air
@@ -43,7 +43,7 @@ def find(air: Air, policy: Policy | None = None, host: str = HOST) -> Found:
     """The file that ``air`` names.
 
     Raises ``BadInput`` when there is none, when it is not what the AIR says it is, or when it is of a kind that is never opened;
-    ``StageFailed`` when Civitai does not answer as it should. The API key is read from the environment and told to nobody else.
+    ``SourceFailed`` when Civitai does not answer as it should. The API key is read from the environment and told to nobody else.
     """
     policy = policy or Policy()
     told = _ask(f"{host}/api/v1/model-versions/{_version(air, policy, host)}", air, policy)
@@ -82,11 +82,11 @@ def _ask(url: str, air: Air, policy: Policy) -> dict[str, Any]:
     try:
         answer = policy.session().get(url, headers=_login(), timeout=_TIMEOUT_S, allow_redirects=False)
     except requests.RequestException as error:
-        raise StageFailed(f"{air}: Civitai does not answer ({type(error).__name__}).") from None
+        raise SourceFailed(f"{air}: Civitai does not answer ({type(error).__name__}).") from None
     if answer.status_code == 429:
-        raise StageFailed(f"{air}: Civitai has had enough questions for now (429); try again in a while.")
+        raise SourceFailed(f"{air}: Civitai has had enough questions for now (429); try again in a while.")
     if answer.status_code >= 500:
-        raise StageFailed(f"{air}: Civitai fails ({answer.status_code}); try again in a while.")
+        raise SourceFailed(f"{air}: Civitai fails ({answer.status_code}); try again in a while.")
     if answer.status_code != 200:
         raise BadInput(f"{air}: {ADVICE.get(answer.status_code, 'Civitai refuses it')} ({answer.status_code}).")
     try:
@@ -94,7 +94,7 @@ def _ask(url: str, air: Air, policy: Policy) -> dict[str, Any]:
     except ValueError:
         told = None
     if not isinstance(told, dict):
-        raise StageFailed(f"{air}: what Civitai answered cannot be read.")
+        raise SourceFailed(f"{air}: what Civitai answered cannot be read.")
     return told
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from foundation.errors import BadInput, StageFailed
+from foundation.errors import BadInput, SourceFailed
 from zthumb.sources.guard import Policy
 
 _CHUNK = 2**20
@@ -63,7 +63,7 @@ def download(
 ) -> str:
     """Fetch ``file`` to ``target`` and return its SHA-256; what is there already is only checked.
 
-    Raises ``BadInput`` for what may not be fetched, cannot be found or does not fit on the disk, ``StageFailed`` when the server
+    Raises ``BadInput`` for what may not be fetched, cannot be found or does not fit on the disk, ``SourceFailed`` when the server
     fails again and again or sends another file than was wanted, of which nothing is kept.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def download(
         digest = _digest(part)
         if file.sha256 and digest != file.sha256.lower():
             _forget(part)
-            raise StageFailed(f"{target}: SHA-256 {digest} came, {file.sha256.lower()} was wanted. Nothing was kept.")
+            raise SourceFailed(f"{target}: SHA-256 {digest} came, {file.sha256.lower()} was wanted. Nothing was kept.")
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(target)
@@ -98,7 +98,7 @@ def _alone(target: Path) -> Iterator[None]:
 def _checked(target: Path, file: File) -> str:
     digest = _digest(target)
     if file.sha256 and digest != file.sha256.lower():
-        raise StageFailed(
+        raise SourceFailed(
             f"{target}: is there with SHA-256 {digest}, {file.sha256.lower()} was wanted. Remove it to fetch it again."
         )
     return digest
@@ -115,7 +115,7 @@ def _fetch(file: File, part: Path, policy: Policy, watch: Watch, sleep: Callable
         except (requests.RequestException, _Interrupted) as error:
             left = _TRIES if _size(part) > before else left - 1
             if not left:
-                raise StageFailed(f"{file.url.partition('?')[0]}: {error}; tried {_TRIES} times without a byte.") from None
+                raise SourceFailed(f"{file.url.partition('?')[0]}: {error}; tried {_TRIES} times without a byte.") from None
             sleep(getattr(error, "wait_s", None) or 0.5 * 2 ** (_TRIES - left))
 
 
@@ -156,7 +156,7 @@ def _followed(session: requests.Session, url: str, headers: Mapping[str, str], p
         if urlsplit(onward).netloc != urlsplit(url).netloc:
             told = {name: value for name, value in told.items() if name.lower() not in ("authorization", "cookie")}
         url = onward
-    raise StageFailed(f"{url.partition('?')[0]}: leads on and on.")
+    raise SourceFailed(f"{url.partition('?')[0]}: leads on and on.")
 
 
 def _refuse(answer: requests.Response, file: File) -> None:

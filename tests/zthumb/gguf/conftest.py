@@ -26,8 +26,8 @@ def denoiser() -> Any:
 @pytest.fixture(scope="session")
 def original(denoiser: Any) -> Tensors:
     """Its tensors by their original names."""
-    names = SDXL.original_names(denoiser)
-    return {names[name]: values.numpy() for name, values in denoiser.state_dict().items()}
+    origins = SDXL.origins("unet", denoiser)
+    return {origins[name].name: values.numpy() for name, values in denoiser.state_dict().items()}
 
 
 def write(

@@ -27,7 +27,7 @@ def test_it_lies_beside_the_base_and_says_what_it_spares(base: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["gone"], "no base model is there"),
+        (["gone"], "nothing is there, and it is not in the catalogue"),
         (["mini-sdxl", "--type", "q4_k_m"], "stable-diffusion.cpp writes it"),
         (["mini-sdxl", "--type", "q8"], "Did you mean 'q8_0'?"),
         (["mini-sdxl", "--out", "x.bin"], "ends in .gguf"),

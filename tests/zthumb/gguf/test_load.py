@@ -105,7 +105,7 @@ def test_types_that_only_others_write_are_read_as_the_format_means_them(
     tmp_path: Path, denoiser: Any, original: Tensors, kind: Type
 ) -> None:
     # Nothing here writes them: any bytes are a weight, and the reference implementation says which.
-    name = SDXL.original_names(denoiser)["up_blocks.2.attentions.0.transformer_blocks.0.ff.net.2.weight"]
+    name = SDXL.origins("unet", denoiser)["up_blocks.2.attentions.0.transformer_blocks.0.ff.net.2.weight"].name
     block, size = gguf.GGML_QUANT_SIZES[kind]
     assert original[name].shape[1] % block == 0
     rows = (original[name].shape[0], original[name].shape[1] // block * size)
@@ -181,7 +181,7 @@ def _without(tensors: Tensors, name: str) -> Tensors:
 
 def test_what_does_not_fit_is_named(tmp_path: Path, denoiser: Any, original: Tensors) -> None:
     own = "up_blocks.2.attentions.0.transformer_blocks.0.attn1.to_q.weight"
-    name = SDXL.original_names(denoiser)[own]
+    name = SDXL.origins("unet", denoiser)[own].name
     for tensors, told in (
         (_without(original, name), f"it lacks {own}"),
         ({**original, "more.weight": np.ones((2, 2), np.float32)}, "which has no more.weight"),

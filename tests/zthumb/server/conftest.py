@@ -20,6 +20,7 @@ from tests.conftest import MINIATURE
 from zthumb.adapters.layouts import save_diffusers, save_kohya
 from zthumb.server.app import create_app
 from zthumb.server.settings import Settings
+from zthumb.sources.resolve import Resolver
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def started(settings: Settings) -> Iterator[TestClient]:
+def started(settings: Settings, resolver: Resolver | None = None) -> Iterator[TestClient]:
     """A client of a server that has made its first picture."""
-    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
+    with TestClient(create_app(settings, resolver), base_url="http://127.0.0.1:8000") as client:
         for _ in range(1200):
             answer = client.get("/health/ready").json()
             assert not answer["failed"], answer["reason"]
@@ -50,7 +51,9 @@ def started(settings: Settings) -> Iterator[TestClient]:
 def settings(models: Path, **values: Any) -> Settings:
     """Those of a server of the miniature that keeps its jobs in a folder of its own."""
     data = Path(tempfile.mkdtemp(dir=models.parent))
-    return Settings(**{"model": str(models / "mini-sdxl"), "models_folder": models, "data_folder": data, **values})
+    return Settings(
+        **{"model": str(models / "mini-sdxl"), "models_folder": models, "data_folder": data, "requests_fetch": False, **values}
+    )
 
 
 @pytest.fixture(scope="module")

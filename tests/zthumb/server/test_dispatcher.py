@@ -12,10 +12,11 @@ from PIL import Image
 from zthumb.adapters.loaded import Applied, Lora
 from zthumb.painting.painter import Picture
 from zthumb.server.dispatcher import Cancelled, Dispatcher, Draining, Painted, QueueFull, Ticket
-from zthumb.server.orders import Order
+from zthumb.server.orders import Model, Order, Seat
 
 ONE = Picture("a star", None, 128, 128, seed=1, steps=10, guidance_scale=5.0)
-ORDER = Order("full", "", (ONE,), (), (), deterministic=False, isolated=False, cost=10.0)
+SEAT = Seat(Model("models/mini-sdxl"), "full")
+ORDER = Order(SEAT, "", (ONE,), (), (), deterministic=False, isolated=False, output_format="png", cost=10.0)
 
 
 class _Painter:
@@ -74,7 +75,7 @@ def test_like_orders_are_painted_together_and_others_in_their_turn(dispatcher: D
     [
         replace(ORDER, deterministic=True),
         replace(ORDER, isolated=True),
-        replace(ORDER, backend="turbo"),
+        replace(ORDER, seat=replace(SEAT, variant="turbo")),
         replace(ORDER, loras=(Lora(Path("a"), 1.0),)),
         replace(ORDER, pictures=(replace(ONE, steps=5),)),
         replace(ORDER, pictures=(replace(ONE, guidance_scale=4.0),)),
@@ -101,7 +102,7 @@ def test_beyond_its_room_it_takes_no_more_and_says_when_to_come_again(dispatcher
 
 def test_what_nobody_waits_for_is_not_painted_and_what_is_being_painted_stops(dispatcher: Dispatcher, painter: _Painter) -> None:
     first = _begun(dispatcher, painter)
-    second = dispatcher.submit(replace(ORDER, backend="turbo"))
+    second = dispatcher.submit(replace(ORDER, seat=replace(SEAT, variant="turbo")))
     second.cancel()
     first.cancel()
     for ticket in (first, second):

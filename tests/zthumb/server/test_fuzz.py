@@ -34,7 +34,7 @@ def small(models: Path) -> Iterator[TestClient]:
 
 def _operations() -> list[str]:
     """Every route that there is; a test holds the list."""
-    about = ["/models", "/capabilities", "/metrics", "/health/live", "/health/ready"]
+    about = ["/models", "/capabilities", "/presets", "/metrics", "/health/live", "/health/ready"]
     jobs = ["GET /jobs/{job}", "GET /jobs/{job}/events", "DELETE /jobs/{job}", "GET /images/{image}"]
     painting = ["/generate", "/jobs", "/images/inspect", "/v1/images/generations", "/api/v1/images/generate"]
     return [*(f"GET {path}" for path in about), *jobs, *(f"POST {path}" for path in painting)]

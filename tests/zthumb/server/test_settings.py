@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from pydantic import SecretStr
 
 from tests.conftest import ROOT
+from zthumb.server.main import main
 from zthumb.server.settings import Settings
 
 LINES = re.findall(r"^(# )?([A-Z][A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
@@ -36,6 +36,47 @@ def test_what_the_example_sets_is_the_default(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", [name for comment, name, _ in LINES if comment])
 def test_what_the_example_leaves_out_can_be_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (value,) = (value for _, each, value in LINES if each == name)
+    monkeypatch.delenv(name, raising=False)
+    default = Settings()
     monkeypatch.setenv(name, value)
-    found = Settings().model_dump().values()
-    assert value in {each.get_secret_value() if isinstance(each, SecretStr) else str(each) for each in found}
+    assert Settings() != default
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("TRAINING_RESOLUTION", "1024by1024", "is an edge, or width and height as in 1024x768"),
+        ("TRAINING_RESOLUTION", "1023", "in multiples of 8"),
+        ("TRAINING_RESOLUTION", "4096", "64 to 2048 pixels"),
+        ("MODEL", "http://example.org/a.safetensors", "only https addresses are taken"),
+        ("MODEL", "urn:air:sdxl:nothing:civitai:1", "is no type of an AIR"),
+        ("ZTHUMB_VAE", " ", "names nothing"),
+        ("CIVITAI_API_KEY", "two words", "has characters that no key has"),
+        ("HF_TOKEN", "hf_1\n", "has characters that no key has"),
+        ("PROMPT_PARSER", "lpv", "Did you mean 'lpw'?"),
+        ("Z_LORA_SCALE", "3", "less than or equal to 2"),
+        ("ZTHUMB_OUTPUT_FORMAT", "gif", "'png', 'jpeg' or 'webp'"),
+        ("ZTHUMB_MODEL_FOLDER", "models", "Did you mean 'ZTHUMB_MODELS_FOLDER'?"),
+    ],
+)
+def test_what_makes_no_sense_is_told_at_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert main(["--port", "0"]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "hf_1" not in error
+    assert "two words" not in error
+
+
+@pytest.mark.parametrize(("value", "size"), [("1024", (1024, 1024)), ("1024x768", (1024, 768))])
+def test_a_resolution_is_an_edge_or_both(monkeypatch: pytest.MonkeyPatch, value: str, size: tuple[int, int]) -> None:
+    monkeypatch.setenv("TRAINING_RESOLUTION", value)
+    assert Settings().training_resolution == size
+
+
+@pytest.mark.parametrize(("host", "may"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)])
+def test_requests_may_fetch_where_this_machine_alone_can_ask(host: str, may: bool) -> None:
+    assert Settings(host=host).may_fetch is may
+    assert Settings(host=host, requests_fetch=not may).may_fetch is not may

@@ -12,11 +12,22 @@ from zthumb.gguf.write import write
 from zthumb.memory import room
 from zthumb.server.settings import Settings
 from zthumb.server.studio import Studio
+from zthumb.sources.resolve import Resolver
+
+
+def _studio(**settings: str) -> Studio:
+    return Studio(Settings(**settings), Resolver())
+
+
+def _own(studio: Studio, asked: str) -> tuple[str, str]:
+    """The variant of the server's own base, and why."""
+    seat, why = studio.choose(asked, studio.own)
+    return seat.variant, why
 
 
 @pytest.fixture
 def studio() -> Studio:
-    return Studio(Settings(model=str(MINIATURE)))
+    return _studio(model=str(MINIATURE))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +44,7 @@ def test_auto_takes_the_first_that_fits_and_says_why(
         return free
 
     monkeypatch.setattr(room, "free", told)
-    name, reason = studio.choose("auto")
+    name, reason = _own(studio, "auto")
     assert name == "full"
     assert reason.startswith(why)
 
@@ -41,12 +52,12 @@ def test_auto_takes_the_first_that_fits_and_says_why(
 def test_auto_takes_few_bits_where_the_whole_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mini-sdxl").symlink_to(MINIATURE)
     write(MINIATURE, families.get("sdxl"), "q4_0", tmp_path / "mini-sdxl.gguf")
-    studio = Studio(Settings(model=str(tmp_path / "mini-sdxl")))
-    whole, few = (backends.get(name).weights(place, 4) for name, place in studio.installed.items())
+    studio = _studio(model=str(tmp_path / "mini-sdxl"))
+    whole, few = (backends.get(name).weights(place, 4) for name, place in studio.places(studio.own).items())
     # Given memory for the one and not for the other
     monkeypatch.setattr(room, "free", lambda _: round(1.3 * (whole + few) / 2))
 
-    name, reason = studio.choose("auto")
+    name, reason = _own(studio, "auto")
 
     assert name == "gguf"
     assert "full would need" in reason
@@ -54,7 +65,7 @@ def test_auto_takes_few_bits_where_the_whole_does_not_fit(tmp_path: Path, monkey
 
 
 def test_where_only_the_few_step_base_is_here_auto_takes_that(tmp_path: Path) -> None:
-    studio = Studio(Settings(model=str(tmp_path / "gone"), turbo_model=f"{MINIATURE}-turbo"))
-    assert studio.choose("auto")[0] == "turbo"
+    studio = _studio(model=str(tmp_path / "gone"), turbo_model=f"{MINIATURE}-turbo")
+    assert _own(studio, "auto")[0] == "turbo"
     with pytest.raises(BadInput, match="no base for full is here; there are turbo"):
-        studio.choose("full")
+        _own(studio, "full")

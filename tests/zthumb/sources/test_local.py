@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import BadInput
-from zthumb.sources.local import family_of, find_base, hash_base
+from zthumb.sources.bases import find_base
+from zthumb.sources.local import family_of, hash_base
 
 
 def test_a_base_is_found_and_recognised(miniature: Path) -> None:

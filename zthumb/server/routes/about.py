@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from zthumb.server.routes.asking import Asked
-from zthumb.server.schemas import CapabilitiesAnswer, LiveAnswer, ModelsAnswer, ReadyAnswer
+from zthumb.server.schemas import CapabilitiesAnswer, LiveAnswer, ModelsAnswer, PresetsAnswer, ReadyAnswer
 
 router = APIRouter(tags=["about"])
 
@@ -20,6 +20,12 @@ def models(service: Asked) -> ModelsAnswer:
 def capabilities(service: Asked) -> CapabilitiesAnswer:
     """What can be asked for, and within which limits."""
     return service.capabilities()
+
+
+@router.get("/presets")
+def presets(service: Asked) -> PresetsAnswer:
+    """Ways to paint that have a name, for a request's ``preset``."""
+    return service.known_presets()
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

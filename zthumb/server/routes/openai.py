@@ -12,8 +12,9 @@ from zthumb.painting.schedulers import SchedulerName
 from zthumb.server import examples
 from zthumb.server.errors import for_openai, painting
 from zthumb.server.routes.asking import Asked
-from zthumb.server.schemas import MAX_LORAS, MAX_SEED, GenerateRequest, LoraRequest, Meta, OutputFormat
+from zthumb.server.schemas import MAX_LORAS, MAX_SEED, GenerateRequest, LoraRequest, Meta
 from zthumb.server.service import Service
+from zthumb.server.settings import OutputFormat
 
 router = APIRouter(tags=["other clients"])
 
@@ -31,7 +32,7 @@ class ImagesRequest(BaseModel):
     )
 
     prompt: str = Field(max_length=10_000)
-    model: str | None = Field(default=None, max_length=200, description="a variant, or the base's name; default: auto")
+    model: str | None = Field(default=None, max_length=200, description="a variant, a preset, or the base's name; default: auto")
     n: int | None = Field(default=None, ge=1, le=10, description="default: 1")
     size: str | None = Field(default=None, description="auto, or width and height in pixels as 512x768")
     response_format: Literal["b64_json", "url"] | None = Field(default=None, description="url is a data URL; default: b64_json")
@@ -76,14 +77,14 @@ class ImagesAnswer(BaseModel):
 async def images(asked: ImagesRequest, request: Request, service: Asked) -> ImagesAnswer:
     """OpenAI's images API."""
     width, height = _size(asked.size)
-    output_format: OutputFormat = asked.output_format or "png"
+    output_format = asked.output_format or service.settings.output_format
     wanted = GenerateRequest.model_validate(
         {
             **asked.model_dump(include=_ALIKE),
             "width": width,
             "height": height,
             "batch": asked.n or 1,
-            "variant": _variant(asked.model, service),
+            **_meant(asked.model, service),
             "output_format": output_format,
         }
     )
@@ -111,7 +112,7 @@ class ImageUrlRequest(BaseModel):
 
     prompt: str = Field(max_length=10_000)
     negative_prompt: str | None = Field(default=None, max_length=10_000)
-    model: str | None = Field(default=None, max_length=200, description="a variant, or the base's name; default: auto")
+    model: str | None = Field(default=None, max_length=200, description="a variant, a preset, or the base's name; default: auto")
     width: int | None = Field(default=None, ge=64, le=2048, multiple_of=8)
     height: int | None = Field(default=None, ge=64, le=2048, multiple_of=8)
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
@@ -143,12 +144,13 @@ async def image_url(asked: ImageUrlRequest, request: Request, service: Asked) ->
         seed=asked.seed,
         steps=asked.num_inference_steps,
         cfg=asked.guidance_scale,
-        variant=_variant(asked.model, service),
+        output_format="png",
+        **_meant(asked.model, service),
     )
     made = await service.generate(wanted, request.is_disconnected)
     return ImageUrlAnswer(
         image_url=_data_url(made.images[0].b64_json, "png"),
-        model=service.settings.model,
+        model=made.meta.base,
         width=made.meta.width,
         height=made.meta.height,
         seed=made.images[0].seed,
@@ -156,14 +158,17 @@ async def image_url(asked: ImageUrlRequest, request: Request, service: Asked) ->
     )
 
 
-def _variant(model: str | None, service: Service) -> str:
-    """The variant that a client's ``model`` means."""
+def _meant(model: str | None, service: Service) -> dict[str, str]:
+    """What a client's ``model`` means, as fields of a request."""
     if model is not None and model in _VARIANTS:
-        return model
+        return {"variant": model}
+    if model is not None and model in service.presets:
+        return {"preset": model}
     base = service.settings.model
     if model in (None, base, base.rsplit("/", 1)[-1]):
-        return "auto"
-    raise BadInput(f"model: {model!r} is not served here; there are {', '.join(_VARIANTS)} and {base.rsplit('/', 1)[-1]}.")
+        return {}
+    known = [*_VARIANTS, *service.presets, base.rsplit("/", 1)[-1]]
+    raise BadInput(f"model: {model!r} is not served here; there are {', '.join(known)}.")
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from zthumb.adapters.names import to_kohya, to_sgm
+from zthumb.naming.unet import to_kohya, to_sgm
 
 SDXL_LAYERS_PER_BLOCK = 2
 

@@ -1,0 +1,58 @@
+"""The two text encoders of SDXL: the first is published by transformers' names, the second by OpenCLIP's."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from zthumb.naming.origin import Origin
+
+TEXT_MODEL = "text_model."
+BESIDE_TEXT_MODEL = "text_projection"
+
+_LAYER = re.compile(r"text_model\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_THIRDS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_INSIDE: Mapping[str, str] = MappingProxyType(
+    {
+        "layer_norm1": "ln_1",
+        "layer_norm2": "ln_2",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+        "self_attn.out_proj": "attn.out_proj",
+    }
+)
+_ALONE: Mapping[str, Origin] = MappingProxyType(
+    {
+        "text_model.embeddings.position_embedding.weight": Origin("positional_embedding"),
+        "text_model.embeddings.token_embedding.weight": Origin("token_embedding.weight"),
+        "text_model.final_layer_norm.weight": Origin("ln_final.weight"),
+        "text_model.final_layer_norm.bias": Origin("ln_final.bias"),
+        "text_projection.weight": Origin("text_projection", is_transposed=True),
+    }
+)
+
+
+def inside_text_model(name: str) -> str:
+    """A name of transformers' as files have it: whether the layers lie in a ``text_model`` depends on class and version."""
+    return name if name.startswith((TEXT_MODEL, BESIDE_TEXT_MODEL)) else TEXT_MODEL + name
+
+
+def of_transformers(name: str) -> Origin:
+    """Where the tensor that transformers calls ``name`` lies in a file with transformers' names."""
+    return Origin(inside_text_model(name))
+
+
+def of_open_clip(name: str) -> Origin:
+    """Where it lies in a file with OpenCLIP's names; ``ValueError`` for one that has none.
+
+    >>> of_open_clip("text_model.encoder.layers.3.self_attn.k_proj.bias")
+    Origin(name='transformer.resblocks.3.attn.in_proj_bias', third=1, is_transposed=False)
+    """
+    name = inside_text_model(name)
+    if name in _ALONE:
+        return _ALONE[name]
+    found = _LAYER.fullmatch(name)
+    if found and found[2] in _THIRDS:
+        return Origin(f"transformer.resblocks.{found[1]}.attn.in_proj_{found[3]}", _THIRDS.index(found[2]))
+    if found and found[2] in _INSIDE:
+        return Origin(f"transformer.resblocks.{found[1]}.{_INSIDE[found[2]]}.{found[3]}")
+    raise ValueError(f"{name}: not a tensor of a CLIP text encoder")

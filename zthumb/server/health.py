@@ -1,0 +1,22 @@
+"""Ask the server on this machine whether it is ready: exit code 0 when it is, for an image's health check."""
+
+import sys
+import urllib.request
+
+from zthumb.server.settings import Settings
+
+_PATIENCE_S = 5
+
+
+def main() -> int:
+    """0 ready, 1 not."""
+    address = f"http://127.0.0.1:{Settings().port}/health/ready"
+    try:
+        with urllib.request.urlopen(address, timeout=_PATIENCE_S) as answer:
+            return 0 if answer.status == 200 else 1
+    except OSError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

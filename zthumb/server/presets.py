@@ -1,0 +1,134 @@
+"""Presets: ways to paint that have a name, a file each in the presets folder."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from foundation.config import Strict, explain, parse, read_model, read_yaml
+from foundation.errors import BadInput
+from foundation.plugins import suggestion
+from zthumb import backends, prompts
+from zthumb.painting.schedulers import SchedulerName
+from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
+from zthumb.sources.reference import parse as parse_reference
+
+ENDINGS = (".yaml", ".yml", ".json")
+_HERE = "{prompt}"
+_Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class PresetLora(Strict):
+    """An adapter, named by any reference, and the words that call it up, which are put before the prompt."""
+
+    ref: str
+    weight: float = Field(default=1.0, ge=-2, le=2)
+    triggers: tuple[_Word, ...] = ()
+
+    @property
+    def request(self) -> LoraRequest:
+        """The same as a request names it."""
+        return LoraRequest(
+            ref=self.ref,
+            weight=self.weight,
+            trigger=", ".join(self.triggers) or None,
+            trigger_weight=1 if self.triggers else 0,
+        )
+
+
+class Preset(Strict):
+    """How to paint. What is not given is as the server has it; what a request gives itself counts before this.
+
+    ``base`` and ``vae`` are named by any reference. ``prompt`` is a template with ``{prompt}`` in it.
+    """
+
+    purpose: str
+    base: str | None = None
+    vae: str | None = None
+    variant: str = "auto"
+    scheduler: SchedulerName | None = None
+    steps: int | None = Field(default=None, ge=1, le=150)
+    cfg: float | None = Field(default=None, ge=0, le=30)
+    width: int | None = Field(default=None, ge=64, le=2048, multiple_of=8)
+    height: int | None = Field(default=None, ge=64, le=2048, multiple_of=8)
+    prompt: str = Field(default=_HERE, max_length=5_000)
+    negative_prompt: str | None = Field(default=None, max_length=5_000)
+    prompt_parser: str | None = None
+    loras: tuple[PresetLora, ...] = Field(default=(), max_length=MAX_LORAS)
+
+    @field_validator("base", "vae")
+    @classmethod
+    def _names_a_model(cls, text: str | None) -> str | None:
+        return text if text is None else _checked(parse_reference, text)
+
+    @field_validator("variant")
+    @classmethod
+    def _is_a_variant(cls, name: str) -> str:
+        known = ["auto", *backends.names()]
+        if name not in known:
+            raise ValueError(f"no variant is called {name!r}. {suggestion(name, known)}")
+        return name
+
+    @field_validator("prompt_parser")
+    @classmethod
+    def _is_a_parser(cls, name: str | None) -> str | None:
+        return name if name is None else _checked(prompts.get, name)
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_a_place_for_the_prompt(cls, template: str) -> str:
+        if template.count(_HERE) != 1:
+            raise ValueError(f"has {_HERE} in it once, where the request's prompt goes")
+        return template
+
+    @field_validator("loras")
+    @classmethod
+    def _name_adapters(cls, loras: tuple[PresetLora, ...]) -> tuple[PresetLora, ...]:
+        for lora in loras:
+            assert lora.request  # as a request could name it
+        return loras
+
+    @staticmethod
+    def names_adapters(request: GenerateRequest) -> bool:
+        """Whether ``request`` says itself under which adapters to paint."""
+        return any(value is not None for value in (request.loras, request.lora_path, request.lora_scale))
+
+    def filled_in(self, request: GenerateRequest) -> GenerateRequest:
+        """``request`` with all that it does not give itself; ``BadInput`` where both do not go together."""
+        given = {name: value for name, value in request.model_dump(exclude_unset=True).items() if value is not None}
+        own = self.model_dump(exclude={"purpose", "base", "vae", "loras", "prompt"}, exclude_none=True)
+        values: dict[str, Any] = {**own, **given}
+        values["prompt"] = self.prompt.replace(_HERE, request.prompt)
+        if not self.names_adapters(request):
+            values["loras"] = [lora.request.model_dump() for lora in self.loras] or None
+        try:
+            return GenerateRequest.model_validate(values)
+        except ValidationError as error:
+            raise BadInput("; ".join(explain(GenerateRequest, error))) from None
+
+
+def _checked(check: Callable[[str], object], text: str) -> str:
+    try:
+        check(text)
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def read(folder: Path) -> dict[str, Preset]:
+    """Every preset in ``folder`` by its name, that of its file; ``BadInput`` tells which file is wrong, and where."""
+    found = dict[str, Preset]()
+    for path in sorted(path for path in folder.glob("*") if path.suffix in ENDINGS):
+        if path.stem in found:
+            raise BadInput(f"{path}: there is another preset called {path.stem}; give one of them another name.")
+        found[path.stem] = read_model(Preset, path) if path.suffix == ".json" else parse(Preset, read_yaml(path), str(path))
+    return found
+
+
+def chosen(presets: Mapping[str, Preset], name: str) -> Preset:
+    """The preset called ``name``; ``BadInput`` names the nearest there is."""
+    if name not in presets:
+        there = suggestion(name, sorted(presets)) if presets else "There are none here."
+        raise BadInput(f"preset: none is called {name!r}. {there}")
+    return presets[name]

@@ -1,0 +1,183 @@
+"""Checkpoints that are one file: laid out once as a folder in the diffusers layout, which everything here reads.
+
+A file names neither its tokenizers nor how its parts are built. Both are those of a base that is known, in ``models`` or of a
+family's reference, whose every tensor the file has by the name it was published under and in the same shape.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foundation.errors import BadInput
+from foundation.files import read_json, whole_folder, write_json
+from foundation.hashing import hash_file
+from zthumb import families
+from zthumb.naming.origin import Origin
+from zthumb.sources.local import INDEX, family_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zthumb.families.base import Family
+
+ENDING = ".safetensors"
+RECORD = "single_file.json"
+"""Beside what was laid out: the file it is of."""
+_DIGITS = 12
+_ROOM = 64 * 2**20
+_WEIGHTS = {"unet": "diffusion_pytorch_model.safetensors", "vae": "diffusion_pytorch_model.safetensors"}
+_OTHER_WEIGHTS = "model.safetensors"
+_VELOCITY, _ZERO_SNR = "v_pred", "ztsnr"
+"""Empty tensors by which a file says that it was trained to predict velocities, with noise at the end of the schedule alone."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a base, in ``folder``: each tensor's shape, and its place in a published file."""
+
+    folder: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    origins: Mapping[str, Origin]
+
+    def misfit(self, stored: Mapping[str, tuple[int, ...]], prefix: str) -> str | None:
+        """What of a file with tensors of those shapes is not as this part wants it; None when all is."""
+        for name, wanted in self.shapes.items():
+            origin = self.origins[name]
+            found = stored.get(prefix + origin.name)
+            if found is None:
+                return f"it lacks {prefix}{origin.name}"
+            if not origin.fits(found, wanted):
+                return f"{prefix}{origin.name} is {found}, {wanted} was expected"
+        return None
+
+
+def lay_out(file: Path, models: Path, known: Sequence[Path], completed: Callable[[Path], Path]) -> Path:
+    """The folder with the base in ``file``, made below ``models`` unless it is there.
+
+    ``known`` are folders of bases, the likeliest first, and ``completed`` gives the folder with the index, tokenizers and
+    scheduler of one of them. ``BadInput`` when none fits or the disk is full.
+    """
+    folder = models / "unpacked"
+    if done := _laid_out(file, folder):
+        return done
+    stored = _shapes(file)
+    base, parts = _fitting(file, stored, known)
+    family = families.get(family_of(base))
+    _check_room(file, models)
+    digest = hash_file(file)
+    target = folder / f"{file.stem}-{digest[:_DIGITS]}"
+    with whole_folder(target) as made:
+        for part, facts in parts.items():
+            _write_part(file, family.single_file[part], facts, made / part, _WEIGHTS.get(part, _OTHER_WEIGHTS))
+        _write_rest(completed(base), made, parts, stored)
+        write_json(made / RECORD, {"sha256": digest, **_state(file)})
+    return target
+
+
+def lay_out_autoencoder(file: Path, base: Path, target: Path) -> None:
+    """Write the autoencoder in ``file`` to ``target``, a folder, built as that of ``base``; ``BadInput`` when it is another's."""
+    family = families.get(family_of(base))
+    (part,) = family.picture_parts
+    stored, facts = _shapes(file), _part(family, base, part)
+    # Alone in a file its tensors are called as in a whole checkpoint, as they were published, or as diffusers calls them.
+    own = _Part(facts.folder, facts.shapes, {name: Origin(name) for name in facts.shapes})
+    misfits = []
+    for candidate, prefix in ((facts, family.single_file[part]), (facts, ""), (own, "")):
+        misfit = candidate.misfit(stored, prefix)
+        if misfit is None:
+            with whole_folder(target) as made:
+                _write_part(file, prefix, candidate, made, _WEIGHTS[part])
+            return
+        misfits.append(misfit)
+    raise BadInput(f"{file}: is no autoencoder for {base}: {misfits[1]}.")
+
+
+def _laid_out(file: Path, folder: Path) -> Path | None:
+    """What was laid out of this very file before."""
+    for record in sorted(folder.glob(f"*/{RECORD}")):
+        told = read_json(record)
+        if {name: told.get(name) for name in ("path", "size", "changed")} == _state(file):
+            return record.parent
+    return None
+
+
+def _state(file: Path) -> dict[str, Any]:
+    state = file.stat()
+    return {"path": str(file.resolve()), "size": state.st_size, "changed": state.st_mtime_ns}
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors in ``file``; of its header alone."""
+    from safetensors import SafetensorError, safe_open
+
+    if file.suffix != ENDING:
+        raise BadInput(f"{file}: a base is a folder in the diffusers layout or a {ENDING} file; others may hold programs.")
+    try:
+        with safe_open(file, "pt") as opened:
+            return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise BadInput(f"{file}: not a safetensors file: {str(error).splitlines()[0]}") from None
+
+
+def _fitting(file: Path, stored: Mapping[str, tuple[int, ...]], known: Sequence[Path]) -> tuple[Path, dict[str, _Part]]:
+    """The first base whose every part ``stored`` has, and its parts; ``BadInput`` says what is amiss with the nearest."""
+    misfits = []
+    for base in known:
+        family = families.get(family_of(base))
+        parts = {part: _part(family, base, part) for part in family.single_file}
+        found = [facts.misfit(stored, family.single_file[part]) for part, facts in parts.items()]
+        if not any(found):
+            return base, parts
+        misfits.append((sum(misfit is not None for misfit in found), f"compared with {base.name}, {next(filter(None, found))}"))
+    nearest = min(misfits, default=(0, "no base is known"))[1]
+    raise BadInput(
+        f"{file}: not the checkpoint of a base that is known here: {nearest}. An adapter goes where adapters are named."
+    )
+
+
+def _part(family: Family, base: Path, part: str) -> _Part:
+    import torch
+
+    with torch.device("meta"):
+        model = family.empty_part(part, family.configuration(base, part))
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return _Part(base / part, shapes, family.origins(part, model))
+
+
+def _check_room(file: Path, models: Path) -> None:
+    needed, free = file.stat().st_size + _ROOM, shutil.disk_usage(models).free
+    if needed > free:
+        raise BadInput(f"{models}: {file.name} takes {needed} bytes once more to lay out, and {free} are free. Make room first.")
+
+
+def _write_part(file: Path, prefix: str, facts: _Part, target: Path, name: str) -> None:
+    from safetensors import safe_open
+
+    from zthumb.adapters import safetensors_file
+
+    target.mkdir(exist_ok=True)
+    shutil.copyfile(facts.folder / "config.json", target / "config.json")
+    with safe_open(file, "pt") as opened:
+
+        def read(tensor: str) -> Tensor:
+            return facts.origins[tensor].taken(opened.get_tensor(prefix + facts.origins[tensor].name), facts.shapes[tensor])
+
+        kinds = {tensor: opened.get_slice(prefix + origin.name).get_dtype() for tensor, origin in facts.origins.items()}
+        shapes = {tensor: (kinds[tensor], shape) for tensor, shape in facts.shapes.items()}
+        safetensors_file.write_each(shapes, read, target / name)
+
+
+def _write_rest(base: Path, made: Path, parts: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """What the file lacks: the index, the tokenizers and the scheduler."""
+    for part in (name for name in read_json(base / INDEX) if (base / name).is_dir() and name not in parts):
+        shutil.copytree(base / part, made / part)
+    shutil.copyfile(base / INDEX, made / INDEX)
+    if _VELOCITY in stored:
+        scheduler = made / "scheduler" / "scheduler_config.json"
+        told = {"prediction_type": "v_prediction", **({"rescale_betas_zero_snr": True} if _ZERO_SNR in stored else {})}
+        scheduler.write_text(json.dumps({**read_json(scheduler), **told}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
