@@ -7,32 +7,39 @@ PYTHON3 ?= python3
 # Where pip finds the CPU build of torch, if its default index holds another: make setup TORCH_INDEX=<url>
 TORCH_INDEX ?=
 
-VENV := .venv
+# An image has its packages already, in a folder that VENV names, and nothing to set up.
+VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PINS := training/requirements.base.txt training/requirements.cpu.txt training/requirements.dev.txt
+# What images are for: cpu, or cuda where there is an NVIDIA GPU.
+DEVICE ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 # Several processes of one thread each share the cores better than one process of several threads.
 TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
-SOURCES := foundation training zthumb evaluation scripts tests
+SOURCES := foundation training zthumb evaluation docker scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_prepare bench_serve soak bench_variants bench_gpu clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo bench_train bench_prepare bench_serve soak bench_variants bench_gpu lock docker_build docker_finetune_z docker_check clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+ifneq ($(VENV),.venv)
+READY :=
+endif
+
 setup: $(READY) ## make .venv with every package pinned; a second call does nothing
 
-$(READY): $(PINS) pyproject.toml
+$(VENV)/.ready: $(PINS) pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; choose one with PYTHON3=…")'
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON3) -m venv --clear $(VENV)
 	@echo "setup: installing the pinned packages into $(VENV)"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r training/requirements.dev.txt
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
-	@touch $(READY)
+	@touch $@
 
 finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
-	@scripts/finetune_z.sh
+	@PYTHON=$(PYTHON) scripts/finetune_z.sh
 
 test: setup ## every test  [TEST_PROCESSES=2]
 	@$(PYTEST)
@@ -44,6 +51,7 @@ lint: setup ## lint and types
 	@$(VENV)/bin/ruff check $(SOURCES)
 	@$(VENV)/bin/ruff format --check $(SOURCES)
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/hadolint training/Dockerfile.cpu training/Dockerfile.cuda docker/server.Dockerfile
 
 format: setup ## let ruff put the code in order
 	@$(VENV)/bin/ruff check --fix $(SOURCES)
@@ -77,6 +85,22 @@ bench_variants: setup ## what fewer bits spare in memory and change in pictures 
 bench_gpu: setup ## full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m training.benchmark.gpu
 	@$(PYTHON) -m zthumb.benchmark.gpu
+
+lock: setup ## write docker/locks/*.txt from the pins  [TORCH_WHEELS=where CPU builds of torch are]
+	@$(PYTHON) docker/lock.py $(TORCH_WHEELS)
+
+docker_build: ## build the images: the server, and training for this machine  [DEVICE=cpu|cuda]
+	docker build --file docker/server.Dockerfile --build-arg DEVICE=$(DEVICE) $(if $(filter cuda,$(DEVICE)),--build-arg TORCH_WHEELS=) --tag zthumb-server:$(DEVICE) .
+	docker build --file training/Dockerfile.$(DEVICE) --tag zthumb-training:$(DEVICE) .
+
+docker_finetune_z: docker_build ## the same as finetune_z, in an image  [RECIPE=… DATASET=… RUN=… as there]
+	docker run --rm --init $(if $(filter cuda,$(DEVICE)),--gpus all) --user "$$(id -u):$$(id -g)" --env HOME=/tmp \
+	  $(foreach name,RECIPE DATASET RUN PROMPTS SET FORCE SKIP_BAD ALLOW_MISSING_CAPTIONS,$(if $($(name)),--env $(name)="$($(name))")) \
+	  --volume "$(CURDIR)/datasets:/app/datasets" --volume "$(CURDIR)/models:/app/models" --volume "$(CURDIR)/outputs:/app/outputs" \
+	  zthumb-training:$(DEVICE)
+
+docker_check: setup ## build the CPU images without Docker, and run them: training, and a server that paints  [TORCH_WHEELS=folder]
+	@$(PYTHON) docker/check.py $(if $(TORCH_WHEELS),--torch-wheels $(TORCH_WHEELS))
 
 clean: ## remove runs, reports and prepared data sets, but neither .venv nor models
 	rm -rf outputs/lora outputs/lora_eval outputs/cache datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/counts.json datasets/*/manifest.json

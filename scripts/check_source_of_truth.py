@@ -1,4 +1,4 @@
-"""Check every row of SOURCE_OF_TRUTH.md against the file that is its evidence; exit code 1 and a line for each that disagrees."""
+"""Check every row of both SOURCE_OF_TRUTH.md against the file that is its evidence; exit code 1 and a line for each fault."""
 
 import re
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+DOCUMENTS = ("SOURCE_OF_TRUTH.md", "zthumb/docs/SOURCE_OF_TRUTH.md")
 PLACEHOLDER = re.compile(r"\b(TBD|TODO|FIXME|XXX|placeholder|changeme)\b|<[a-z ]+>|\?\?", re.IGNORECASE)
 CODE = re.compile(r"`([^`]+)`")
 
@@ -33,8 +34,11 @@ def rows(document: str) -> Iterator[Row]:
 
 
 def faults(root: Path) -> list[str]:
-    """What is wrong with the document in ``root``, a line each."""
-    document = (root / "SOURCE_OF_TRUTH.md").read_text(encoding="utf-8")
+    """What is wrong with the documents in ``root``, a line each."""
+    return [f"{name}: {fault}" for name in DOCUMENTS for fault in _faults((root / name).read_text(encoding="utf-8"), root)]
+
+
+def _faults(document: str, root: Path) -> list[str]:
     found = [
         f"line {number}: a placeholder: {line.strip()}"
         for number, line in enumerate(document.splitlines(), start=1)
@@ -65,9 +69,9 @@ def main() -> int:
     """Print what is wrong; exit code 0 nothing, 1 something."""
     found = faults(Path(__file__).resolve().parent.parent)
     for fault in found:
-        print(f"SOURCE_OF_TRUTH.md: {fault}", file=sys.stderr)
+        print(fault, file=sys.stderr)
     if not found:
-        print("SOURCE_OF_TRUTH.md agrees with the files it names")
+        print(f"{' and '.join(DOCUMENTS)} agree with the files they name")
     return 1 if found else 0
 
 

@@ -33,13 +33,15 @@ def test_every_row_agrees_with_its_file(script: ModuleType) -> None:
 
 
 def _copy(tmp_path: Path, script: ModuleType) -> Path:
-    document = (ROOT / "SOURCE_OF_TRUTH.md").read_text()
-    (tmp_path / "SOURCE_OF_TRUTH.md").write_text(document)
-    for row in script.rows(document):
-        target = tmp_path / row.evidence
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            shutil.copy(ROOT / row.evidence, target)
+    for name in script.DOCUMENTS:
+        document = (ROOT / name).read_text()
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(document)
+        for row in script.rows(document):
+            target = tmp_path / row.evidence
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                shutil.copy(ROOT / row.evidence, target)
     return tmp_path
 
 
@@ -48,7 +50,7 @@ def _copy(tmp_path: Path, script: ModuleType) -> Path:
     [
         ("| torch | `2.13.0`", "| torch | `2.12.0`", "does not say 'torch==2.12.0'"),
         ("`training/train_lora.py`", "`training/gone.py`", "training/gone.py is missing"),
-        ("`debian:12.12-slim`", "TBD", "a placeholder"),
+        ("`debian:12.15-slim`", "TBD", "a placeholder"),
         ("`8000`", "`800`", "does not say '800'"),
     ],
 )

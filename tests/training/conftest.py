@@ -17,7 +17,7 @@ from training.mini_base import concept
 from training.model.base import Base, load
 from training.recipe import Recipe
 from zthumb import families
-from zthumb.sources.local import find_base
+from zthumb.sources.bases import find_base
 
 QUICK = ["steps=6", "batch=2", "prior.images=4", "prior.batch=2", "prior.steps=2", "checkpoint_every=2"]
 QUICK += ["validation.choose=lowest", "validation.strata=2", "validation.noises=1", "previews.prompts=[]"]

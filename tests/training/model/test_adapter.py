@@ -17,7 +17,7 @@ from training.steps.loop import Loop
 from zthumb import families
 from zthumb.adapters import bases, skeleton
 from zthumb.adapters.adapter import Adapter
-from zthumb.sources.local import find_base
+from zthumb.sources.bases import find_base
 
 pytestmark = pytest.mark.slow
 
