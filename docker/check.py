@@ -195,7 +195,7 @@ def table(found: dict[str, Any]) -> str:
             "|---|---|---|",
             *rows,
             "",
-            f"On two cores, downloads included, from Debian {found['debian']} made by debootstrap, which is about 0.2 GB larger "
+            f"On two cores, downloads included, from Debian {found['debian']} made by debootstrap, which is larger "
             f"than the slim image. `make finetune_z` with four steps inside: {found['finetune_s']} s. The server was ready after "
             f"{found['ready_s']} s and painted in {found['picture_s']} s. The locks for CUDA resolve: {packages}.",
         ]

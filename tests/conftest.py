@@ -6,6 +6,8 @@ import pytest
 
 from training.mini_base import concept
 
+pytest_plugins = ["tests.faults"]
+
 ROOT = Path(__file__).resolve().parent.parent
 MINIATURE = ROOT / "models" / "mini-sdxl"
 

@@ -20,6 +20,7 @@ from PIL import Image
 from foundation.hashing import hash_file
 from foundation.manifest import Stage
 from tests.training.conftest import quick_arguments
+from tests.zthumb.published import write_single_file
 from training import prepare_dataset, train_lora
 from training import recipe as recipes
 from training.data.dataset import read_dataset
@@ -64,6 +65,14 @@ def test_the_same_recipe_and_pictures_make_the_same_adapter(prepared: Path) -> N
     assert _adapter("a") == _adapter("b")
     train_lora.main(quick_arguments(prepared, "c", "seed=1"))
     assert _adapter("a") != _adapter("c")
+
+
+def test_a_base_that_is_one_file_teaches_the_same_adapter(prepared: Path) -> None:
+    short = ("steps=2", "prior.weight=0", "validation.noises=1")
+    write_single_file(Path("models/mini-sdxl"), Path("models/mini.safetensors"))
+    train_lora.main(quick_arguments(prepared, "a", *short))
+    assert train_lora.main(quick_arguments(prepared, "b", "base=models/mini.safetensors", *short)) == 0
+    assert _adapter("a", 2) == _adapter("b", 2)
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bytes(prepared: Path) -> None:

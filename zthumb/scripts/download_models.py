@@ -3,15 +3,12 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from foundation.errors import DONE, FAILED, BadInput, command
-from foundation.hashing import hash_file
 from foundation.plugins import suggestion
-from zthumb.sources import catalogue, hub
-from zthumb.sources.catalogue import MODELS, Entry, place
+from zthumb.sources import catalogue
+from zthumb.sources.catalogue import MODELS, Entry, faults, place
 from zthumb.sources.progress import bars
-from zthumb.sources.reference import Hub, parse
 from zthumb.sources.resolve import Resolver
 
 
@@ -61,32 +58,24 @@ def _entry_of(text: str, known: Mapping[str, Entry]) -> Entry:
 def _line(name: str, entry: Entry) -> str:
     where = place(entry)
     state = "here" if where is not None and where.exists() else "not here"
+    size = f"{entry.size / 1e9:.2f} GB" if entry.size else "?"
     gate = ", gated" if entry.gated else ""
-    return f"{name:24}{state:10}{entry.reference:45}{entry.licence}{gate}: {entry.purpose}"
+    return f"{name:24}{state:10}{size:>9}  {entry.licence}{gate}: {entry.purpose} ({entry.reference.partition('@')[0]})"
 
 
 def _done(name: str, entry: Entry, fetch: bool) -> list[str]:
-    """Fetch and verify one; what is wrong with it."""
+    """Fetch or verify one; what is wrong with it."""
     where = place(entry)
     if fetch:
-        where = _fetched(entry)
+        with bars() as watch:
+            where = Resolver(MODELS, watch=watch).path(name if name in catalogue.entries() else entry.reference)
         print(f"download: {name}: {where}")
+        return []
     if where is None or not where.exists():
         return [f"{name}: is not here"]
-    print(f"download: {name}: {sum((where / file).is_file() for file in entry.files)} files with a known hash")
-    return [
-        f"{where / file}: has SHA-256 {found}, {digest} was wanted"
-        for file, digest in entry.files.items()
-        if (where / file).is_file() and (found := hash_file(where / file)) != digest
-    ]
-
-
-def _fetched(entry: Entry) -> Path:
-    named, where = parse(entry.reference), place(entry)
-    if isinstance(named, Hub) and named.file is None and where is not None:
-        return hub.fetch(named, folder=where)
-    with bars() as watch:
-        return Resolver(MODELS, watch=watch).path(entry.reference)
+    wrong = faults(entry, where)
+    print(f"download: {name}: {len(entry.files) - len(wrong)} of {len(entry.files)} files with a known hash are right")
+    return [f"{name}: {fault}" for fault in wrong]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from zthumb.server.security import Door
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
 from zthumb.server.store import Store
+from zthumb.sources.download import Watch
 from zthumb.sources.resolve import Resolver
 
 _LOG = logging.getLogger("zthumb")
@@ -31,8 +32,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
 
     What models are named is found and fetched by ``resolver``.
     """
-    resolver = resolver or Resolver(settings.fetched_folder or settings.models_folder)
-    service, store = Service(settings, resolver), Store(settings.data_folder)
+    service, store = Service(settings, resolver or resolver_of(settings)), Store(settings.data_folder)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -67,6 +67,12 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _bug)
     return app
+
+
+def resolver_of(settings: Settings, watch: Callable[[str], Watch] = lambda _: lambda _, __: None) -> Resolver:
+    """What finds and fetches the models that a server is asked for; ``watch`` is told of the progress of each file."""
+    fetched = settings.fetched_folder or settings.models_folder
+    return Resolver(fetched, beside=() if fetched == settings.models_folder else (settings.models_folder,), watch=watch)
 
 
 async def _start(service: Service, waiting: Jobs) -> None:

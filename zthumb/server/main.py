@@ -64,12 +64,11 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def _app(settings: Settings) -> "FastAPI":
-    from zthumb.server.app import create_app
+    from zthumb.server.app import create_app, resolver_of
     from zthumb.sources.progress import bars
-    from zthumb.sources.resolve import Resolver
 
     with bars() as watch:
-        return create_app(settings, Resolver(settings.fetched_folder or settings.models_folder, watch=watch))
+        return create_app(settings, resolver_of(settings, watch))
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

@@ -190,8 +190,9 @@ class Service:
 
     def public(self, told: str) -> str:
         """A message without where on this server's disk its models are."""
-        root = self.settings.models_folder.resolve()
-        told = told.replace(f"{root}/", "").replace(f"{root}", "models")
+        for folder in (self.settings.models_folder, self.settings.fetched_folder):
+            if folder is not None:
+                told = told.replace(f"{folder.resolve()}/", "").replace(f"{folder.resolve()}", "models")
         for place in self.studio.known_places():
             for path in (place.denoiser, place.base):
                 for parent in {path.parent, path.parent.resolve()} - {Path()}:

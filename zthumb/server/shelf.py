@@ -11,6 +11,7 @@ from zthumb.adapters.loaded import Lora
 from zthumb.server.schemas import GenerateRequest, LoraRequest
 from zthumb.server.settings import Settings
 from zthumb.sources import hub
+from zthumb.sources.catalogue import entries
 from zthumb.sources.reference import Local, Named, parse
 from zthumb.sources.resolve import Resolver
 
@@ -104,7 +105,7 @@ class Shelf:
             raise BadInput(f"{field}: {error}") from None
         if isinstance(named, Local):
             return self._inside(str(named.path), field)
-        if isinstance(named, Named):
+        if isinstance(named, Named) and named.name not in entries():
             raise BadInput(f"{field}: {ref!r} is no adapter; adapters have an id, a path or a ref to where they are from.")
         if not (may_fetch or self._resolver.is_here(ref)):
             raise BadInput(f"{field}: {ref!r} must be fetched first, which requests may not make this server do.")

@@ -1,7 +1,7 @@
 """Bases by whatever names them: always a folder in the diffusers layout, made of what was named if it is none."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from foundation.errors import BadInput
@@ -42,12 +42,13 @@ def _whole(path: Path, resolver: Resolver) -> Path:
         return path
     if path.is_dir():
         raise BadInput(f"{path}: no base model is there: a folder in the diffusers layout has a {INDEX}.")
-    return single_file.lay_out(path, resolver.models, list(_known(resolver.models)), lambda base: _completed(base, resolver))
+    return single_file.lay_out(path, resolver.models, list(_known(resolver.folders)), lambda base: _completed(base, resolver))
 
 
-def _known(models: Path) -> Iterator[Path]:
+def _known(folders: Sequence[Path]) -> Iterator[Path]:
     """The bases that are here, then the best known one of every family, of which the configuration alone is here."""
-    yield from (index.parent for index in sorted(models.glob(f"*/{INDEX}")) if _is_supported(index.parent))
+    here = [index.parent for models in folders for index in sorted(models.glob(f"*/{INDEX}"))]
+    yield from (folder for folder in here if _is_supported(folder))
     yield from (families.get(name).reference for name in families.names())
 
 

@@ -23,7 +23,7 @@ _CHUNK = 2**20
 _TRIES = 6
 _REDIRECTS = 10
 _TIMEOUT_S = 60
-_ROOM = 64 * 2**20
+ROOM = 64 * 2**20
 """Bytes that are left free on the disk."""
 ADVICE = {
     401: "a login is needed: set HF_TOKEN or CIVITAI_API_KEY",
@@ -67,7 +67,7 @@ def download(
     fails again and again or sends another file than was wanted, of which nothing is kept.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target):
+    with alone(target):
         if target.exists():
             return _checked(target, file)
         part = target.with_name(f"{target.name}.part")
@@ -84,7 +84,7 @@ def download(
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def alone(target: Path) -> Iterator[None]:
     """Hold the lock of ``target``, waiting for another process that fetches it."""
     lock = target.with_name(f".{target.name}.lock")
     with lock.open("w") as held:
@@ -186,7 +186,7 @@ def _check_size(total: int | None, have: int, part: Path, policy: Policy) -> Non
     if total > policy.most_bytes:
         raise BadInput(f"{part.stem}: {total} bytes are more than {policy.most_bytes}, the most that is fetched.")
     free = shutil.disk_usage(part.parent).free
-    if total - have + _ROOM > free:
+    if total - have + ROOM > free:
         raise BadInput(f"{part.parent}: {total - have} bytes are still to come and {free} are free. Make room and try again.")
 
 

@@ -90,7 +90,7 @@ def test_an_adapter_by_what_is_in_its_file(client: TestClient, models: Path) -> 
         ("civitai:1@2", "must be fetched first, which requests may not make this server do"),
         ("someone/adapter", "must be fetched first"),
         ("http://example.org/a.safetensors", "only https addresses"),
-        ("mini-clip", "is no adapter"),
+        ("nobody", "is no adapter"),
         ("models/../../etc/passwd", "lies outside the models folder"),
         ("sha256:../../etc", "is not sha256:"),
     ],

@@ -13,6 +13,7 @@ from typing import Any
 
 import trustme
 
+from tests.faults import INJECTED
 from zthumb.sources.guard import Policy
 
 
@@ -29,7 +30,7 @@ class Asked:
 class Shop:
     """What it has and how it behaves. ``cut``: after how many bytes each answer breaks off, in turn; then none does."""
 
-    stock: dict[str, bytes] = field(default_factory=dict)
+    stock: dict[str, bytes | memoryview] = field(default_factory=dict)
     cut: Iterator[int] = field(default_factory=lambda: iter(()))
     status: Iterator[int] = field(default_factory=lambda: iter(()))
     redirect: Callable[[str], str | None] = lambda _: None
@@ -100,14 +101,19 @@ def _answer(handler: BaseHTTPRequestHandler, shop: Shop) -> None:
     told = {name.lower(): value for name, value in handler.headers.items()}
     shop.asked.append(Asked(told.get("host", ""), handler.path, told))
     if onward := shop.redirect(path):
+        INJECTED["redirects"] += 1
         return _send(handler, 302, b"", {"location": onward})
     if status := next(shop.status, 0):
+        INJECTED[f"answers {status}"] += 1
         return _send(handler, status, b"no", {"retry-after": "1"} if status == 429 else {})
     if path not in shop.stock:
         return _send(handler, 404, b"no", {})
     if shop.signed and not shop.takes(query):
+        INJECTED["expired links"] += 1
         return _send(handler, 403, b"expired", {})
     whole, begin = shop.stock[path], _begin(told, shop)
+    INJECTED["slow bodies"] += bool(shop.pause_s)
+    INJECTED["ranges not granted"] += "range" in told and not begin
     if begin >= len(whole) > 0:
         return _send(handler, 416, b"", {"content-range": f"bytes */{len(whole)}"})
     headers = {"etag": shop.etag} if shop.etag else {}
@@ -125,7 +131,7 @@ def _begin(told: dict[str, str], shop: Shop) -> int:
 def _send(
     handler: BaseHTTPRequestHandler,
     status: int,
-    body: bytes,
+    body: bytes | memoryview,
     headers: dict[str, str],
     cut: int | None = None,
     pause_s: float = 0.0,
@@ -138,5 +144,6 @@ def _send(
         handler.wfile.write(body[start : min(start + 65536, len(body) if cut is None else cut)])
         time.sleep(pause_s)
     if cut is not None and cut < len(body):
+        INJECTED["broken lines"] += 1
         handler.close_connection = True
         handler.connection.close()

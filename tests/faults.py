@@ -1,0 +1,25 @@
+"""How often servers of the tests' own failed on purpose, counted and told at the end: a plug-in of pytest."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+INJECTED: Counter[str] = Counter()
+"""By kind of fault, of this process."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = dict(INJECTED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    INJECTED.update(getattr(node, "workeroutput", {}).get("faults", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if INJECTED.total():
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(INJECTED.items()) if count)
+        terminalreporter.write_line(f"faults injected into downloads: {INJECTED.total()} ({told})")
