@@ -16,6 +16,8 @@ RUN_BY = {
     "zthumb serve": "tests/zthumb/server/test_main.py",
     "python scripts/eval_lora_report.py": "tests/evaluation/test_evaluate.py",
     ".venv/bin/python -m zthumb.scripts.download_models": "tests/zthumb/scripts/test_download_models.py",
+    "docker compose --file docker/compose.yaml up": "tests/docker/test_images.py",  # read; running it takes an engine
+    "make docker_finetune_z": "tests/docker/test_images.py",  # the same; make docker_check runs what it runs
     "zthumb reproduce": "tests/test_finetune.py",
     "python -m evaluation compare": "tests/evaluation/test_compare.py",
     "mkdir -p datasets/mine/raw": "plain shell",
