@@ -25,9 +25,12 @@ prepare=("${recipe[@]}")
 choose_runner
 
 # 3. What the verdict will need, looked for before hours are spent
-base=$(base_of "$RECIPE" $SET)
+named=$(base_named_by "$RECIPE" $SET)
 if [ -z "$PROMPTS" ]; then
-  case $base in models/mini-*) PROMPTS=evaluation/prompts/mini.yaml ;; *) PROMPTS=evaluation/prompts/sdxl.yaml ;; esac
+  case $named in
+    *mini-sdxl*) PROMPTS=evaluation/prompts/mini.yaml ;;
+    *) PROMPTS=evaluation/prompts/sdxl.yaml ;;
+  esac
 fi
 stage evaluation check --prompts "$PROMPTS"
 
@@ -41,6 +44,7 @@ stage training.train_lora "$@" --run "$RUN" "${recipe[@]}"
 stage training.export_lora "$@" --run "$RUN"
 
 # 7. Files → pictures → verdict, asked of a server that ends with it
+base=$(base_of "$RECIPE" $SET)
 stage evaluation "$@" --run "$RUN" --adapter "models/lora/$RUN/$RUN.safetensors" --prompts "$PROMPTS" \
   --model "$base"
 

@@ -25,9 +25,16 @@ stage() { "$PYTHON" -m "$@"; }
 # value_of KEY FILE: a top-level value of a YAML or JSON file.
 value_of() { "$PYTHON" -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[2], encoding="utf-8"))[sys.argv[1]])' "$@"; }
 
-# base_of RECIPE [KEY=VALUE…]: the folder of the base that the recipe trains onto, fetched if need be.
+# base_named_by RECIPE [KEY=VALUE…]: what names the base that the recipe trains onto; nothing is fetched for that.
+base_named_by() {
+  "$PYTHON" -c 'import sys; from foundation.errors import command; from training.recipe import load; from zthumb.sources.bases import check_name
+def tell(argv=None): told = load(argv[0], argv[1:]); check_name(told.base); print(told.base); return 0
+sys.exit(command(tell)(sys.argv[1:]))' "$@"
+}
+
+# base_of RECIPE [KEY=VALUE…]: the folder of that base.
 base_of() {
-  "$PYTHON" -c 'import sys; from foundation.errors import command; from training import recipe; from zthumb.sources.bases import find_base
-def base(argv=None): told = recipe.load(argv[0], argv[1:]); print(find_base(told.base, told.vae)); return 0
-sys.exit(command(base)(sys.argv[1:]))' "$@"
+  "$PYTHON" -c 'import sys; from foundation.errors import command; from training.recipe import load; from zthumb.sources.bases import find_base
+def tell(argv=None): told = load(argv[0], argv[1:]); print(find_base(told.base, told.vae)); return 0
+sys.exit(command(tell)(sys.argv[1:]))' "$@"
 }

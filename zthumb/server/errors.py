@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from foundation.errors import BadInput, SourceFailed, StageFailed
 from zthumb.server.dispatcher import Cancelled, Draining, QueueFull
 from zthumb.server.examples import shown
+from zthumb.server.fetching import BeingFetched
 from zthumb.server.jobs import NotKnown
 from zthumb.server.service import NotReady, TookTooLong
 from zthumb.server.studio import NoMemory
@@ -19,6 +20,7 @@ STATUS: dict[type[Exception], int] = {
     StageFailed: 500,
     SourceFailed: 502,
     NotReady: 503,
+    BeingFetched: 503,
     Draining: 503,
     TookTooLong: 504,
     NoMemory: 507,
@@ -68,7 +70,7 @@ _EVERYWHERE = {
     422: "what cannot be done, and why",
     429: "too much is asked for; Retry-After says when to come again",
     500: "a fault of the server, which its log has",
-    503: "the base is not loaded yet, or the server ends",
+    503: "the base is not loaded yet, a model is being fetched, or the server ends",
 }
 _PAINTING = {
     499: "the client is gone",

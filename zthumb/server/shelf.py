@@ -8,6 +8,7 @@ from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Verdict, read_verdict
 from zthumb.adapters import header, reader, words
 from zthumb.adapters.loaded import Lora
+from zthumb.server.fetching import Fetching
 from zthumb.server.schemas import GenerateRequest, LoraRequest
 from zthumb.server.settings import Settings
 from zthumb.sources import hub
@@ -30,6 +31,7 @@ class Shelf:
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         self._settings, self._resolver = settings, resolver
         self._root = settings.models_folder.resolve()
+        self._fetching = Fetching()
         self._hashes: dict[_Version, str] = {}
 
     def named(self, path: Path) -> str:
@@ -109,7 +111,8 @@ class Shelf:
             raise BadInput(f"{field}: {ref!r} is no adapter; adapters have an id, a path or a ref to where they are from.")
         if not (may_fetch or self._resolver.is_here(ref)):
             raise BadInput(f"{field}: {ref!r} must be fetched first, which requests may not make this server do.")
-        return header.read(self._resolver.path(ref, hub.ADAPTER)).file
+        with self._fetching.alone(ref):
+            return header.read(self._resolver.path(ref, hub.ADAPTER)).file
 
     def _is_there(self, path: Path) -> bool:
         return any((start / path).exists() for start in (Path.cwd(), self._root))

@@ -1,7 +1,6 @@
 """The one place where pictures are made: the backends there are, which of them an order goes to, and how tickets are painted."""
 
 import gc
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from zthumb.backends.base import BaseBackend, Facts, Limits, Place
 from zthumb.memory import room
 from zthumb.painting.painter import Picture
 from zthumb.server.dispatcher import Cancelled, Painted, Ticket
+from zthumb.server.fetching import Fetching
 from zthumb.server.orders import Model, Seat
 from zthumb.server.settings import Settings
 from zthumb.sources.bases import find_base
@@ -46,18 +46,21 @@ class Studio:
         self.settings, self._resolver = settings, resolver
         self.own = Model(settings.model, settings.vae)
         self._places: dict[Model, Mapping[str, Place]] = {}
-        self._looking = threading.Lock()
+        self._fetching = Fetching()
         self._loaded: dict[Seat, BaseBackend] = {}
         self._facts: dict[Seat, Facts] = {}
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.places(self.own)
 
     def places(self, model: Model) -> Mapping[str, Place]:
-        """The variants there are of ``model``, the preferred first, each with what it runs; it is fetched now if need be."""
-        with self._looking:
-            if model not in self._places:
+        """The variants there are of ``model``, the preferred first, each with what it runs; it is fetched now if need be.
+
+        ``BeingFetched`` if another request waits for that already.
+        """
+        if model not in self._places:
+            with self._fetching.alone(model.base):
                 self._places[model] = self._found(model)
-            return self._places[model]
+        return self._places[model]
 
     def known_places(self) -> list[Place]:
         """What was looked up so far, of all models."""

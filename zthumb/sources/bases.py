@@ -11,7 +11,7 @@ from zthumb import families
 from zthumb.sources import catalogue, hub, single_file
 from zthumb.sources.local import INDEX, family_of, parts_of
 from zthumb.sources.progress import bars
-from zthumb.sources.reference import Hub, Local, parse
+from zthumb.sources.reference import Hub, Local, Named, parse
 from zthumb.sources.resolve import Resolver
 
 _CONFIGURATION = "config.json"
@@ -26,15 +26,18 @@ def find_base(reference: str, vae: str | None = None, resolver: Resolver | None 
     if resolver is None:
         with bars() as watch:
             return find_base(reference, vae, Resolver(watch=watch))
-    base = _whole(_found(reference, resolver), resolver)
+    check_name(reference)
+    base = _whole(resolver.path(reference), resolver)
     return base if vae is None else _with_autoencoder(base, resolver.path(vae), resolver.models)
 
 
-def _found(reference: str, resolver: Resolver) -> Path:
+def check_name(reference: str) -> None:
+    """Refuse what names no base that is here or could be fetched, as far as that is known without asking anybody."""
     named = parse(reference)
     if isinstance(named, Local) and not named.path.expanduser().exists():
         raise BadInput(_advice(named.path))
-    return resolver.path(reference)
+    if isinstance(named, Named):
+        catalogue.entry(named.name)
 
 
 def _whole(path: Path, resolver: Resolver) -> Path:

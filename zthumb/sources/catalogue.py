@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from foundation.config import Strict, parse, read_yaml
+from foundation.errors import BadInput
 from foundation.hashing import hash_file
 from zthumb.sources.reference import Hub, Local
 from zthumb.sources.reference import parse as parse_reference
@@ -45,6 +46,14 @@ class Entry(Strict):
 def entries() -> dict[str, Entry]:
     """Every entry by its name."""
     return {name: parse(Entry, values, f"{_FILE.name}: {name}") for name, values in read_yaml(_FILE).items()}
+
+
+def entry(name: str) -> Entry:
+    """The entry called ``name``; ``BadInput`` tells those there are."""
+    known = entries()
+    if name not in known:
+        raise BadInput(f"{name}: nothing is there, and it is not in the catalogue, which has {', '.join(sorted(known))}.")
+    return known[name]
 
 
 def licence_of(reference: str) -> str:

@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from foundation.errors import BadInput, SourceFailed
 from zthumb.adapters.words import note_triggers
-from zthumb.sources import civitai, hub
-from zthumb.sources.catalogue import MODELS, Entry, entries, faults, place
+from zthumb.sources import catalogue, civitai, hub
+from zthumb.sources.catalogue import MODELS, Entry, faults, place
 from zthumb.sources.download import ROOM, File, Watch, alone, download
 from zthumb.sources.guard import Policy
 from zthumb.sources.reference import Address, Air, Hub, Local, Named, Reference, parse
@@ -51,7 +51,7 @@ class Resolver:
             case Local(path):
                 return path.expanduser().exists()
             case Named(name):
-                known = entries().get(name)
+                known = catalogue.entries().get(name)
                 return known is not None and self._here(known) is not None
             case Address(url):
                 return self._place_of(url).exists()
@@ -84,15 +84,13 @@ class Resolver:
         return path
 
     def _catalogued(self, name: str, wanted: Sequence[str]) -> Path:
-        known = entries()
-        if name not in known:
-            raise BadInput(f"{name}: nothing is there, and it is not in the catalogue, which has {', '.join(sorted(known))}.")
-        if here := self._here(known[name]):
+        known = catalogue.entry(name)
+        if here := self._here(known):
             return here
-        named, where = parse(known[name].reference), place(known[name], self.models)
+        named, where = parse(known.reference), place(known, self.models)
         if not isinstance(named, Hub) or where is None:
             return self._of(named, wanted)
-        return self._verified(known[name], named, where)
+        return self._verified(known, named, where)
 
     def _here(self, entry: Entry) -> Path | None:
         """Where a model of the catalogue lies, if it was fetched before."""

@@ -9,7 +9,7 @@ import pytest
 
 from foundation.errors import BadInput, SourceFailed
 from tests.zthumb.sources.own_hub import FILES, TestHub
-from zthumb.sources import resolve
+from zthumb.sources import catalogue
 from zthumb.sources.catalogue import Entry, Known
 from zthumb.sources.resolve import Resolver
 
@@ -24,7 +24,7 @@ def _entry(reference: str, files: dict[str, str], size: int | None = None) -> di
 
 @pytest.fixture
 def resolver(hub: TestHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolver:
-    monkeypatch.setattr(resolve, "entries", lambda: _entry(f"someone/model:{FILE}", {"model.safetensors": SHA256}))
+    monkeypatch.setattr(catalogue, "entries", lambda: _entry(f"someone/model:{FILE}", {"model.safetensors": SHA256}))
     return Resolver(tmp_path / "models", hub_endpoint=hub.url, hub_cache=tmp_path / "cache")
 
 
@@ -45,20 +45,20 @@ def test_a_file_comes_to_its_place_once(resolver: Resolver, hub: TestHub) -> Non
 
 
 def test_a_repository_comes_to_its_place_whole(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "entries", lambda: _entry("someone/model", {FILE: SHA256}))
+    monkeypatch.setattr(catalogue, "entries", lambda: _entry("someone/model", {FILE: SHA256}))
     assert resolver.path(NAME) == resolver.models / "vae" / "model"
     assert _left(resolver.models) == {"model_index.json", "model.safetensors"}
 
 
 def test_another_file_than_was_known_leaves_nothing(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "entries", lambda: _entry(f"someone/model:{FILE}", {"model.safetensors": "0" * 64}))
+    monkeypatch.setattr(catalogue, "entries", lambda: _entry(f"someone/model:{FILE}", {"model.safetensors": "0" * 64}))
     with pytest.raises(SourceFailed, match=rf"SHA-256 {SHA256}, 0+ was wanted\. Nothing was kept"):
         resolver.path(NAME)
     assert _left(resolver.models) == set()
 
 
 def test_without_room_for_all_of_it_nothing_is_begun(resolver: Resolver, hub: TestHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "entries", lambda: _entry(f"someone/model:{FILE}", {"model.safetensors": SHA256}, 10**9))
+    monkeypatch.setattr(catalogue, "entries", lambda: _entry(f"someone/model:{FILE}", {"model.safetensors": SHA256}, 10**9))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
     with pytest.raises(BadInput, match="1000000000 bytes are still to come and 1000 are free"):
         resolver.path(NAME)
