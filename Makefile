@@ -95,6 +95,7 @@ docker_build: ## build the images: the server, and training for this machine  [D
 
 docker_finetune_z: docker_build ## the same as finetune_z, in an image  [RECIPE=… DATASET=… RUN=… as there]
 	docker run --rm --init $(if $(filter cuda,$(DEVICE)),--gpus all) --user "$$(id -u):$$(id -g)" --env HOME=/tmp \
+	  --env HF_TOKEN --env CIVITAI_API_KEY --env HF_HUB_OFFLINE \
 	  $(foreach name,RECIPE DATASET RUN PROMPTS SET FORCE SKIP_BAD ALLOW_MISSING_CAPTIONS,$(if $($(name)),--env $(name)="$($(name))")) \
 	  --volume "$(CURDIR)/datasets:/app/datasets" --volume "$(CURDIR)/models:/app/models" --volume "$(CURDIR)/outputs:/app/outputs" \
 	  zthumb-training:$(DEVICE)

@@ -41,5 +41,5 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     ZTHUMB_HOST=0.0.0.0 ZTHUMB_DATA_FOLDER=/app/outputs/server ZTHUMB_FETCHED_FOLDER=/app/outputs/models HF_HOME=/app/outputs/hub
 USER 1000
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=6s --start-period=300s --retries=3 CMD ["python", "-m", "zthumb.server.health"]
+HEALTHCHECK --interval=10s --timeout=6s --start-period=3600s --retries=3 CMD ["python", "-m", "zthumb.server.health"]
 ENTRYPOINT ["python", "-m", "zthumb.server.main"]

@@ -27,8 +27,8 @@ value_of() { "$PYTHON" -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[
 
 # base_named_by RECIPE [KEY=VALUE…]: what names the base that the recipe trains onto; nothing is fetched for that.
 base_named_by() {
-  "$PYTHON" -c 'import sys; from foundation.errors import command; from training.recipe import load; from zthumb.sources.bases import check_name
-def tell(argv=None): told = load(argv[0], argv[1:]); check_name(told.base); print(told.base); return 0
+  "$PYTHON" -c 'import sys; from foundation.errors import command; from training.recipe import load; from zthumb.sources.bases import check_base
+def tell(argv=None): told = load(argv[0], argv[1:]); check_base(told.base); print(told.base); return 0
 sys.exit(command(tell)(sys.argv[1:]))' "$@"
 }
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import InitProcessGroupKwargs, LoggerType
 
+from foundation.compilation import check_compiler
 from foundation.errors import BadInput
 from foundation.manifest import Stage
 from foundation.plugins import suggestion
@@ -21,7 +22,6 @@ from training.encoding.examples import Encoders
 from training.judging.previews import Previews
 from training.judging.validator import Validator
 from training.model.base import Base, load
-from training.model.compilation import check_compiler
 from training.recipe import Recipe
 from training.steps.course import Course
 from training.steps.loop import Loop
@@ -45,7 +45,7 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     if recipe.deterministic and accelerator.device.type == "cuda":
         _make_deterministic()
     if recipe.compile:
-        check_compiler(accelerator.device)
+        check_compiler(accelerator.device.type)
     family = families.get(family_of(base))
     pipeline = load(recipe, family, base, accelerator.device)
     cache = Cache(CACHE, CACHE_LIMIT)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from foundation.compilation import check_compiler
 from zthumb import families
 from zthumb.adapters import skeleton
 from zthumb.adapters.loaded import Applied, LoadedAdapters, Lora
@@ -52,6 +53,7 @@ class Backend(BaseBackend):
             denoiser.to(memory_format=torch.channels_last)
         self._adapters = LoadedAdapters(parts, skeleton.of_parts(place.base.name, parts), options.adapter_bytes)
         if options.compile:
+            check_compiler(device.type)
             denoiser.compile_repeated_blocks()
         self._painter = Painter(pipeline, family, options.tile, self.spacing)
         self.facts = Facts(

@@ -1,8 +1,27 @@
 """What is fetched while somebody waits: one request does it, others are told to come again, and no thread waits in vain."""
 
+import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
+
+
+async def apart(call: Callable[[], _Result]) -> _Result:
+    """What ``call`` gives, called in a thread of its own, which nobody waits for when the server ends."""
+    done: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 class BeingFetched(Exception):

@@ -3,9 +3,10 @@
 import argparse
 import contextlib
 import os
+import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr, ValidationError
@@ -15,11 +16,15 @@ from foundation.errors import DONE, BadInput, command
 from foundation.offline import keep_quiet
 from foundation.plugins import suggestion
 from zthumb.server.settings import Settings, described, variables
+from zthumb.sources.download import Watch
+from zthumb.sources.progress import bars
+from zthumb.sources.reference import shown
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _OURS = "ZTHUMB_"
+_LOGIN = re.compile(r"(https?://)[^\s/'\"]*@")
 
 _PATIENCE_S = 60
 """How long open connections may take to end when the server is told to."""
@@ -49,26 +54,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     """Check the settings, take the port, load the base, serve."""
     settings = _settings(arguments)  # 1. what to serve, where
-    with _taken_port(settings) as listener:  # 2. before anything slow is loaded
+    with contextlib.ExitStack() as stack, _taken_port(settings) as listener:  # 2. before anything slow is loaded
         keep_quiet()
-        app = _app(settings)  # 3. the base, fetched if need be
+        app = _app(
+            settings, stack.enter_context(bars())
+        )  # 3. what makes pictures; the base is loaded, and fetched, while it listens
 
         import uvicorn
 
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE_S))
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
-        print(f"zthumb serves {settings.model} at {address}, once it is loaded: {address}/health/ready tells", flush=True)
+        print(f"zthumb serves {shown(settings.model)} at {address}, once it is loaded: {address}/health/ready tells", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])  # 4. until told to stop
     return DONE
 
 
-def _app(settings: Settings) -> "FastAPI":
+def _app(settings: Settings, watch: Callable[[str], Watch]) -> "FastAPI":
     from zthumb.server.app import create_app, resolver_of
-    from zthumb.sources.progress import bars
 
-    with bars() as watch:
-        return create_app(settings, resolver_of(settings, watch))
+    return create_app(settings, resolver_of(settings, watch))
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -83,9 +88,11 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _without_secrets(told: str, environment: Mapping[str, str]) -> str:
     secret = [name for name, field in Settings.model_fields.items() if SecretStr.__name__ in str(field.annotation)]
-    for variable in (each for name in secret for each in variables(name)):
-        told = told.replace(repr(environment.get(variable, "")), "what is not shown")
-    return told
+    known = {variable.upper() for name in secret for variable in variables(name)}
+    # Variables are read whether or not they are in capitals.
+    for value in (value for name, value in environment.items() if name.upper() in known):
+        told = told.replace(repr(value), "what is not shown")
+    return _LOGIN.sub(r"\1…@", told)
 
 
 def _check_names(environment: Mapping[str, str]) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from foundation.config import Strict, explain, parse, read_model, read_yaml
 from foundation.errors import BadInput
@@ -12,6 +12,10 @@ from foundation.plugins import suggestion
 from zthumb import backends, prompts
 from zthumb.painting.schedulers import SchedulerName
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
+from zthumb.server.shelf import BY_CONTENT
+from zthumb.sources import catalogue
+from zthumb.sources.bases import check, check_base
+from zthumb.sources.reference import Named, shown
 from zthumb.sources.reference import parse as parse_reference
 
 ENDINGS = (".yaml", ".yml", ".json")
@@ -22,9 +26,18 @@ _Word = Annotated[str, Field(min_length=1, max_length=200)]
 class PresetLora(Strict):
     """An adapter, named by any reference, and the words that call it up, which are put before the prompt."""
 
-    ref: str
+    ref: str = Field(max_length=1000)
     weight: float = Field(default=1.0, ge=-2, le=2)
     triggers: tuple[_Word, ...] = ()
+
+    @field_validator("ref")
+    @classmethod
+    def _names_an_adapter(cls, text: str) -> str:
+        # What is in the models folder is looked for there when it is asked for.
+        if text.startswith(BY_CONTENT):
+            return text
+        _checked(parse_reference, text)
+        return _checked(catalogue.entry, text) if isinstance(parse_reference(text), Named) else text
 
     @property
     def request(self) -> LoraRequest:
@@ -57,10 +70,15 @@ class Preset(Strict):
     prompt_parser: str | None = None
     loras: tuple[PresetLora, ...] = Field(default=(), max_length=MAX_LORAS)
 
-    @field_validator("base", "vae")
+    @field_validator("base")
     @classmethod
-    def _names_a_model(cls, text: str | None) -> str | None:
-        return text if text is None else _checked(parse_reference, text)
+    def _names_a_base(cls, text: str | None) -> str | None:
+        return text if text is None else _checked(check_base, text)
+
+    @field_validator("vae")
+    @classmethod
+    def _names_an_autoencoder(cls, text: str | None) -> str | None:
+        return text if text is None else _checked(lambda text: check(parse_reference(text)), text)
 
     @field_validator("variant")
     @classmethod
@@ -93,6 +111,20 @@ class Preset(Strict):
     def names_adapters(request: GenerateRequest) -> bool:
         """Whether ``request`` says itself under which adapters to paint."""
         return any(value is not None for value in (request.loras, request.lora_path, request.lora_scale))
+
+    @model_validator(mode="after")
+    def _asks_for_what_its_variant_can_do(self) -> Self:
+        if self.variant != "auto":
+            limits = backends.get(self.variant).limits
+            for name, value, (low, high) in (("steps", self.steps, limits.steps), ("cfg", self.cfg, limits.guidance_scale)):
+                if value is not None and not low <= value <= high:
+                    raise ValueError(f"{name}: {value:g} is not what variant {self.variant} can do, which is {low:g} to {high:g}")
+        return self
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """What names its models, for anybody to read."""
+        return {"base": self.base and shown(self.base), "vae": self.vae and shown(self.vae)}
 
     def filled_in(self, request: GenerateRequest) -> GenerateRequest:
         """``request`` with all that it does not give itself; ``BadInput`` where both do not go together."""

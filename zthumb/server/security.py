@@ -152,10 +152,12 @@ def _named(address: str) -> SplitResult:
 
 
 def _own_names(settings: Settings) -> set[str] | None:
-    """What a server that listens to its own machine alone may be called; None for one that listens to others.
+    """What a server may be called: as it was told, or as its own machine is if it listens to that alone; None for anything.
 
     A page that has its own name point to this machine would otherwise be of the server's own origin (DNS rebinding).
     """
+    if settings.own_names:
+        return set(settings.own_names)
     try:
         is_own = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
     except ValueError:

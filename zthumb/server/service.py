@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from foundation.errors import BadInput
+from foundation.errors import BadInput, SourceFailed
 from zthumb import backends, prompts
 from zthumb.painting.painter import Picture
 from zthumb.painting.schedulers import NAMES
 from zthumb.server import presets
 from zthumb.server.dispatcher import Dispatcher, Painted, Ticket
+from zthumb.server.fetching import apart
 from zthumb.server.files import encoded
 from zthumb.server.metrics import Metrics
 from zthumb.server.orders import Model, Order, Orders, Seat
@@ -37,6 +38,8 @@ from zthumb.server.schemas import (
 from zthumb.server.settings import OutputFormat, Settings
 from zthumb.server.shelf import Shelf
 from zthumb.server.studio import Studio
+from zthumb.sources import hub
+from zthumb.sources.reference import shown
 from zthumb.sources.resolve import Resolver
 
 _LOG = logging.getLogger("zthumb")
@@ -57,7 +60,9 @@ class Service:
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         """``BadInput`` when there is no base, or a preset is wrong."""
-        self.settings = settings
+        self.settings, self.resolver = settings, resolver
+        if "presets_folder" in settings.model_fields_set and not settings.presets_folder.is_dir():
+            raise BadInput(f"ZTHUMB_PRESETS_FOLDER: no folder is at {settings.presets_folder}.")
         self.presets = presets.read(settings.presets_folder)
         self.studio, self.shelf = Studio(settings, resolver), Shelf(settings, resolver)
         self.dispatcher: Dispatcher | None = None
@@ -67,9 +72,13 @@ class Service:
         self._first: Seat | None = None
 
     async def start(self) -> None:
-        """Load the base in the painter's thread and make a picture, with the default adapter on it, before any request's."""
+        """Fetch the base if need be, load it in the painter's thread and make a picture, before any request's.
+
+        The default adapter is on it then.
+        """
         self.dispatcher = Dispatcher(self.studio.paint, self.settings.queue_room, self.settings.together, self.metrics.painted)
         try:
+            await apart(lambda: self.studio.places(self.studio.own))
             seat, _ = self.studio.choose("auto", self.studio.own)
             backend = await asyncio.wrap_future(self.dispatcher.call(lambda: self.studio.backend(seat)))
             orders = Orders(self.settings, self.shelf)
@@ -79,7 +88,7 @@ class Service:
             self._first, self._orders = seat, orders
         except Exception as error:
             # Whatever it is, the server stays to say so.
-            told = isinstance(error, BadInput)
+            told = isinstance(error, (BadInput, SourceFailed))
             self._failure = self.public(str(error)) if told else f"the base cannot be loaded ({type(error).__name__})"
             _LOG.error("zthumb is not ready: %s", self._failure, exc_info=not told)
 
@@ -117,7 +126,7 @@ class Service:
 
     async def paint(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> tuple[Order, Painted]:
         """Make the pictures of one request; they are given up when the client ``is_gone`` or it takes too long."""
-        order = await asyncio.to_thread(self.order, request)
+        order = await apart(lambda: self.order(request))
         assert self.dispatcher is not None
         ticket = self.dispatcher.submit(order)
         return order, await self._wait(ticket, is_gone)
@@ -159,7 +168,7 @@ class Service:
         return Meta(
             backend=order.seat.variant,
             variant=order.seat.variant,
-            base=order.seat.model.base,
+            base=shown(order.seat.model.base),
             why=order.why,
             scheduler=first.scheduler or self.studio.facts(order.seat).scheduler,
             steps=first.steps,
@@ -190,7 +199,8 @@ class Service:
 
     def public(self, told: str) -> str:
         """A message without where on this server's disk its models are."""
-        for folder in (self.settings.models_folder, self.settings.fetched_folder):
+        cache = hub.cache_folder(self.resolver.hub_cache)
+        for folder in (self.settings.models_folder, self.settings.fetched_folder, cache):
             if folder is not None:
                 told = told.replace(f"{folder.resolve()}/", "").replace(f"{folder.resolve()}", "models")
         for place in self.studio.known_places():
@@ -205,7 +215,7 @@ class Service:
         assert self._first is not None
         facts, own = self.studio.facts(self._first), self.studio.places(self.studio.own)
         return ModelsAnswer(
-            base=self.settings.model,
+            base=shown(self.settings.model),
             base_sha256=facts.base_sha256,
             family=facts.family,
             backends=list(own),
@@ -225,8 +235,8 @@ class Service:
         return PresetsAnswer(
             presets={
                 name: PresetAnswer(
-                    **preset.model_dump(exclude={"loras"}),
-                    loras=[PresetLoraAnswer(**lora.model_dump()) for lora in preset.loras],
+                    **{**preset.model_dump(exclude={"loras"}), **preset.names},
+                    loras=[PresetLoraAnswer(**{**lora.model_dump(), "ref": shown(lora.ref)}) for lora in preset.loras],
                     is_here=self.studio.is_here(Model(preset.base or self.settings.model, preset.vae)),
                 )
                 for name, preset in self.presets.items()

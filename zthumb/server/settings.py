@@ -117,6 +117,11 @@ class Settings(BaseSettings):
     )
     together: int = Field(default=8, ge=1, le=64, description="how many pictures of like requests are painted at once")
     api_keys: SecretStr = Field(default=SecretStr(""), description="keys that may ask, with commas between; none: everybody may")
+    names: str = Field(
+        default="",
+        description="names this server goes by, with commas between: others are turned away (DNS rebinding); by default those of "
+        "this machine where it listens to it alone, else any",
+    )
     origins: str = Field(default="", description="origins whose pages may ask, with commas between, as https://example.org")
     body_limit_mb: int = Field(default=32, ge=1, description="the largest request, in MiB")
     requests_per_minute: int | None = Field(default=None, ge=1, description="how often one client may ask; beyond it 429")
@@ -145,6 +150,11 @@ class Settings(BaseSettings):
     def keys(self) -> tuple[str, ...]:
         """The API keys."""
         return _parts(self.api_keys.get_secret_value())
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """The names it goes by, if they were told."""
+        return _parts(self.names)
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

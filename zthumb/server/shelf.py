@@ -11,12 +11,12 @@ from zthumb.adapters.loaded import Lora
 from zthumb.server.fetching import Fetching
 from zthumb.server.schemas import GenerateRequest, LoraRequest
 from zthumb.server.settings import Settings
-from zthumb.sources import hub
+from zthumb.sources import kinds
 from zthumb.sources.catalogue import entries
 from zthumb.sources.reference import Local, Named, parse
 from zthumb.sources.resolve import Resolver
 
-_BY_CONTENT, _DIGITS = "sha256:", 8
+BY_CONTENT, _DIGITS = "sha256:", 8
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Shelf:
         return not path.name.endswith(words.ENDING) and path.is_file() and path.resolve().is_relative_to(self._root)
 
     def _lora(self, asked: LoraRequest, may_fetch: bool) -> Lora:
-        if asked.ref is not None and asked.ref.startswith(_BY_CONTENT):
+        if asked.ref is not None and asked.ref.startswith(BY_CONTENT):
             return Lora(self._of_content(asked.ref), self._weight(asked.weight))
         if asked.ref is not None:
             return Lora(self._referred(asked.ref, "loras.ref", may_fetch), self._weight(asked.weight))
@@ -109,16 +109,18 @@ class Shelf:
             return self._inside(str(named.path), field)
         if isinstance(named, Named) and named.name not in entries():
             raise BadInput(f"{field}: {ref!r} is no adapter; adapters have an id, a path or a ref to where they are from.")
-        if not (may_fetch or self._resolver.is_here(ref)):
+        if there := self._resolver.here(ref, kinds.ADAPTER):
+            return header.read(there).file
+        if not may_fetch:
             raise BadInput(f"{field}: {ref!r} must be fetched first, which requests may not make this server do.")
         with self._fetching.alone(ref):
-            return header.read(self._resolver.path(ref, hub.ADAPTER)).file
+            return header.read(self._resolver.path(ref, kinds.ADAPTER)).file
 
     def _is_there(self, path: Path) -> bool:
         return any((start / path).exists() for start in (Path.cwd(), self._root))
 
     def _of_content(self, ref: str) -> Path:
-        digits = ref.removeprefix(_BY_CONTENT).lower()
+        digits = ref.removeprefix(BY_CONTENT).lower()
         if len(digits) < _DIGITS or not set(digits) <= set("0123456789abcdef"):
             raise BadInput(f"loras.ref: {ref!r} is not sha256: and at least {_DIGITS} digits of a file's hash.")
         found = [path for path in self._paths() if (self._hash(path) or "").startswith(digits)]

@@ -22,7 +22,8 @@ from zthumb.server.dispatcher import Cancelled, Painted, Ticket
 from zthumb.server.fetching import Fetching
 from zthumb.server.orders import Model, Seat
 from zthumb.server.settings import Settings
-from zthumb.sources.bases import find_base
+from zthumb.sources import kinds
+from zthumb.sources.bases import check_base, find_base
 from zthumb.sources.local import family_of
 from zthumb.sources.resolve import Resolver
 
@@ -50,7 +51,19 @@ class Studio:
         self._loaded: dict[Seat, BaseBackend] = {}
         self._facts: dict[Seat, Facts] = {}
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.places(self.own)
+        self._check()
+
+    def _check(self) -> None:
+        """Tell at once what can be told without fetching anything or reading a file to its end."""
+        is_here = self._is_folder(self.own.base)
+        if not is_here and not self.settings.turbo_model:
+            check_base(self.own.base)
+        if (is_here or self.settings.turbo_model) and self.own.vae is None:
+            self.places(self.own)
+
+    def _is_folder(self, reference: str) -> bool:
+        found = self._resolver.here(reference)
+        return found is not None and found.is_dir()
 
     def places(self, model: Model) -> Mapping[str, Place]:
         """The variants there are of ``model``, the preferred first, each with what it runs; it is fetched now if need be.
@@ -68,8 +81,8 @@ class Studio:
 
     def is_here(self, model: Model) -> bool:
         """Whether ``model`` can be painted with and nothing fetched."""
-        named = [model.base] if model.vae is None else [model.base, model.vae]
-        return model in self._places or all(self._resolver.is_here(each) for each in named)
+        named = [(model.base, kinds.MODEL), *([(model.vae, kinds.AUTOENCODER)] if model.vae else [])]
+        return model in self._places or all(self._resolver.here(*each) is not None for each in named)
 
     def choose(self, asked: str, model: Model) -> tuple[Seat, str]:
         """The variant of ``model`` for a request that ``asked`` for one, and why; ``BadInput`` when it is not here."""
@@ -114,17 +127,29 @@ class Studio:
     def backend(self, seat: Seat) -> BaseBackend:
         """That backend, loaded now if need be."""
         if seat not in self._loaded:
+            self._make_room(seat)
             self._loaded[seat] = backends.get(seat.variant)(self.places(seat.model)[seat.variant], self.settings.options)
             self._facts[seat] = self._loaded[seat].facts
         return self._loaded[seat]
+
+    def _make_room(self, seat: Seat) -> None:
+        """Give other backends back where ``seat``'s would not fit beside them."""
+        place = self.places(seat.model)[seat.variant]
+        if self._loaded and backends.get(seat.variant).weights(place, self._element) * _HEADROOM > room.free(self._device):
+            self._give_back(keep=seat)
 
     def paint(self, tickets: Sequence[Ticket]) -> None:
         """Paint tickets that go together, and set what each is done with."""
         began = time.monotonic()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        # Once more with less: one picture at a time, decoded in tiles, after all that can be done without is given back.
-        done = self._attempt(tickets, self.settings.together) or self._attempt(tickets, together=1, tile=_SMALL_TILE)
+        # Once more when other backends are given back, then with less: one picture at a time, decoded in tiles.
+        done, seat = self._attempt(tickets, self.settings.together), tickets[0].order.seat
+        if done is None and self._give_back(keep=seat):
+            done = self._attempt(tickets, self.settings.together)
+        if done is None:
+            self._give_back(keep=seat)
+            done = self._attempt(tickets, together=1, tile=_SMALL_TILE)
         if done is None:
             raise NoMemory(
                 "there is not enough memory for this request, one picture at a time and decoded in tiles too. Ask for smaller "
@@ -147,24 +172,28 @@ class Studio:
             )
 
     def _attempt(self, tickets: Sequence[Ticket], together: int, tile: int | None = None) -> "_Done | None":
-        """The pictures of all tickets; None where memory ran out, of which all that can be is given back then."""
+        """The pictures of all tickets; None where memory ran out."""
         try:
             return _under_adapters(self.backend(tickets[0].order.seat), tickets, together, tile)
         except Exception as error:
             if not room.is_short(error):
                 raise
-        # After the exception is gone: it holds on to every tensor of what it came out of.
-        self._give_back(keep=tickets[0].order.seat)
+        # The exception is gone now: it holds on to every tensor of what it came out of.
         return None
 
-    def _give_back(self, keep: Seat) -> None:
-        """All that can be done without: the other backends, which are loaded again when they are asked for, and adapters."""
+    def _give_back(self, keep: Seat) -> bool:
+        """All that can be done without: the other backends, which are loaded again when they are asked for, and adapters.
+
+        Whether there was another backend.
+        """
+        before = len(self._loaded)
         self._loaded = {seat: backend for seat, backend in self._loaded.items() if seat == keep}
         for backend in self._loaded.values():
             backend.spare()
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+        return len(self._loaded) < before
 
     def _found(self, model: Model) -> dict[str, Place]:
         try:
@@ -177,16 +206,19 @@ class Studio:
         found = {}
         for name in sorted(backends.names(), key=lambda name: backends.get(name).preference):
             told = getattr(self.settings, f"{name}_model", None) if model == self.own else None
-            place = backends.get(name).find(base, self._named(told) if told else None)
+            place = backends.get(name).find(base, self._named(name, told) if told else None)
             if place is not None:
                 found[name] = place
             elif told:
                 raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: nothing that variant {name} can run is at {told}.")
         return found
 
-    def _named(self, reference: str) -> Path:
-        path = self._resolver.path(reference)
-        return path if path.suffix == ".gguf" else find_base(reference, None, self._resolver)
+    def _named(self, variant: str, reference: str) -> Path:
+        try:
+            path = self._resolver.path(reference)
+            return path if path.suffix == ".gguf" else find_base(reference, None, self._resolver)
+        except BadInput as error:
+            raise BadInput(f"ZTHUMB_{variant.upper()}_MODEL: {error}") from None
 
     @property
     def _element(self) -> int:

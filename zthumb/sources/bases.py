@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from foundation.errors import BadInput
-from foundation.files import whole_folder
+from foundation.files import read_json, whole_folder
 from foundation.hashing import hash_value
 from zthumb import families
-from zthumb.sources import catalogue, hub, single_file
+from zthumb.sources import catalogue, kinds, single_file
+from zthumb.sources.download import alone
 from zthumb.sources.local import INDEX, family_of, parts_of
 from zthumb.sources.progress import bars
-from zthumb.sources.reference import Hub, Local, Named, parse
+from zthumb.sources.reference import Hub, Local, Named, Reference, parse
 from zthumb.sources.resolve import Resolver
 
 _CONFIGURATION = "config.json"
@@ -26,16 +27,23 @@ def find_base(reference: str, vae: str | None = None, resolver: Resolver | None 
     if resolver is None:
         with bars() as watch:
             return find_base(reference, vae, Resolver(watch=watch))
-    check_name(reference)
+    check_base(reference)
     base = _whole(resolver.path(reference), resolver)
-    return base if vae is None else _with_autoencoder(base, resolver.path(vae), resolver.models)
+    return base if vae is None else _with_autoencoder(base, resolver.path(vae, kinds.AUTOENCODER), resolver.models)
 
 
-def check_name(reference: str) -> None:
+def check_base(reference: str) -> None:
     """Refuse what names no base that is here or could be fetched, as far as that is known without asking anybody."""
     named = parse(reference)
     if isinstance(named, Local) and not named.path.expanduser().exists():
         raise BadInput(_advice(named.path))
+    check(named)
+
+
+def check(named: Reference) -> None:
+    """The same of any model."""
+    if isinstance(named, Local) and not named.path.expanduser().exists():
+        raise BadInput(f"{named}: nothing is there.")
     if isinstance(named, Named):
         catalogue.entry(named.name)
 
@@ -45,14 +53,24 @@ def _whole(path: Path, resolver: Resolver) -> Path:
         return path
     if path.is_dir():
         raise BadInput(f"{path}: no base model is there: a folder in the diffusers layout has a {INDEX}.")
-    return single_file.lay_out(path, resolver.models, list(_known(resolver.folders)), lambda base: _completed(base, resolver))
+    return single_file.lay_out(path, resolver.models, list(_known(resolver.folders)), lambda base: _rest(base, resolver))
 
 
 def _known(folders: Sequence[Path]) -> Iterator[Path]:
-    """The bases that are here, then the best known one of every family, of which the configuration alone is here."""
-    here = [index.parent for models in folders for index in sorted(models.glob(f"*/{INDEX}"))]
-    yield from (folder for folder in here if _is_supported(folder))
-    yield from (families.get(name).reference for name in families.names())
+    """The best known base of every family, of which the configuration alone is here, then the bases that are here.
+
+    In that order: a neighbour of the same shapes may be of another resolution or schedule.
+    """
+    yield from _references()
+    yield from (folder for folder in _neighbours(folders) if _is_supported(folder))
+
+
+def _references() -> list[Path]:
+    return [families.get(name).reference for name in families.names()]
+
+
+def _neighbours(folders: Sequence[Path]) -> list[Path]:
+    return [index.parent for models in folders for index in sorted(models.glob(f"*/{INDEX}"))]
 
 
 def _is_supported(folder: Path) -> bool:
@@ -63,31 +81,41 @@ def _is_supported(folder: Path) -> bool:
         return False
 
 
-def _completed(base: Path, resolver: Resolver) -> Path:
-    """The folder of a known base with all but its weights: of a family's reference that is fetched, a few small files."""
-    if base not in [families.get(name).reference for name in families.names()]:
-        return base
-    repository = catalogue.published_as(base.name)
-    return hub.fetch(Hub(repository), resolver.hub_endpoint, resolver.hub_cache, wanted=hub.WITHOUT_WEIGHTS)
+def _rest(base: Path, resolver: Resolver) -> dict[str, Path]:
+    """The parts of a known base that no single file has, by name; a reference's tokenizers are a few small files of the hub's."""
+    family = families.get(family_of(base))
+    rest = {part: base / part for part in read_json(base / INDEX) if part not in family.single_file and (base / part).is_dir()}
+    tokenizers = [part for part in family.text_parts if part not in family.single_file and part not in rest]
+    if tokenizers:
+        entry = catalogue.entry(catalogue.named_as(base.name))
+        named = parse(entry.reference)
+        assert isinstance(named, Hub)
+        whole = Hub(named.repository, named.revision)
+        fetched = resolver.path(str(whole), kinds.WITHOUT_WEIGHTS)
+        rest |= {part: fetched / part for part in tokenizers}
+    return rest
 
 
 def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
     """A folder of links to the parts of ``base``, and another autoencoder."""
+    if not (vae.is_file() or kinds.AUTOENCODER.is_whole(vae)):
+        raise BadInput(
+            f"{vae}: no autoencoder is there: a {single_file.ENDING} file, or a folder with {_CONFIGURATION} and weights."
+        )
     family = families.get(family_of(base))
     (part,) = family.picture_parts
     mark = hash_value([str(base.resolve()), str(vae.resolve()), vae.stat().st_mtime_ns])
     target = models / "unpacked" / f"{base.name}-with-{vae.stem}-{mark[:12]}"
-    if (target / INDEX).is_file():
-        return target
-    with whole_folder(target) as made:
-        for other in (base / INDEX, *(base / name for name in parts_of(base) if name != part)):
-            (made / other.name).symlink_to(os.path.relpath(other.resolve(), target.resolve()))
-        if (vae / _CONFIGURATION).is_file():
-            (made / part).symlink_to(os.path.relpath(vae.resolve(), target.resolve()))
-        elif vae.is_file():
-            single_file.lay_out_autoencoder(vae, base, made / part)
-        else:
-            raise BadInput(f"{vae}: no autoencoder is there: a {single_file.ENDING} file, or a folder with {_CONFIGURATION}.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with alone(target):
+        if not (target / INDEX).is_file():
+            with whole_folder(target) as made:
+                for other in (base / INDEX, *(base / name for name in parts_of(base) if name != part)):
+                    (made / other.name).symlink_to(os.path.relpath(other.resolve(), target.resolve()))
+                if vae.is_file():
+                    single_file.lay_out_autoencoder(vae, base, made / part)
+                else:
+                    (made / part).symlink_to(os.path.relpath(vae.resolve(), target.resolve()))
     return target
 
 

@@ -89,6 +89,11 @@ def faults(entry: Entry, where: Path) -> list[str]:
     return found
 
 
+def named_as(folder: str) -> str:
+    """The name of the entry whose folder or file is called ``folder``; ``BadInput`` if there is none."""
+    return next((key for key, entry in entries().items() if folder in {key, *_last(entry)}), folder)
+
+
 def _entry(reference: str) -> Entry | None:
     name = Path(reference).name
     return next((entry for key, entry in entries().items() if name in {key, *_last(entry)}), None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -46,6 +47,16 @@ def find(air: Air, policy: Policy | None = None, host: str = HOST) -> Found:
     ``SourceFailed`` when Civitai does not answer as it should. The API key is read from the environment and told to nobody else.
     """
     policy = policy or Policy()
+    for number in (air.id, air.version or ""):
+        if not re.fullmatch(r"[0-9]*", number):
+            raise BadInput(f"{air}: models and versions of Civitai are numbers, and {number!r} is none.")
+    try:
+        return _found(air, policy, host)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise SourceFailed(f"{air}: what Civitai answered cannot be read.") from None
+
+
+def _found(air: Air, policy: Policy, host: str) -> Found:
     told = _ask(f"{host}/api/v1/model-versions/{_version(air, policy, host)}", air, policy)
     _check(told, air)
     chosen = _chosen(told.get("files") or [], air)
@@ -58,7 +69,9 @@ def find(air: Air, policy: Policy | None = None, host: str = HOST) -> Found:
     url = str(chosen.get("downloadUrl") or told.get("downloadUrl") or f"{host}/api/download/models/{told['id']}")
     words = tuple(str(word) for word in told.get("trainedWords") or [])
     version = safe_name(str(told.get("id")))
-    return Found(File(url, digest, size, _login()), version, name, words, str(told.get("baseModel", "")))
+    # The key is told to Civitai alone, wherever the file lies.
+    login = _login() if urlsplit(url).netloc == urlsplit(host).netloc else {}
+    return Found(File(url, digest, size, login), version, name, words, str(told.get("baseModel", "")))
 
 
 def safe_name(name: str) -> str:

@@ -18,11 +18,13 @@ from urllib3.exceptions import HTTPError
 
 from foundation.errors import BadInput, SourceFailed
 from zthumb.sources.guard import Policy
+from zthumb.sources.reference import shown
 
 _CHUNK = 2**20
 _TRIES = 6
 _REDIRECTS = 10
 _TIMEOUT_S = 60
+_LONGEST_WAIT_S = 120
 ROOM = 64 * 2**20
 """Bytes that are left free on the disk."""
 ADVICE = {
@@ -115,14 +117,21 @@ def _fetch(file: File, part: Path, policy: Policy, watch: Watch, sleep: Callable
         except (requests.RequestException, _Interrupted) as error:
             left = _TRIES if _size(part) > before else left - 1
             if not left:
-                raise SourceFailed(f"{file.url.partition('?')[0]}: {error}; tried {_TRIES} times without a byte.") from None
-            sleep(getattr(error, "wait_s", None) or 0.5 * 2 ** (_TRIES - left))
+                # The text of other errors has the whole address in it, which may be secret.
+                told = str(error) if isinstance(error, _Interrupted) else f"the server cannot be reached ({type(error).__name__})"
+                raise SourceFailed(f"{shown(file.url)}: {told}; tried {_TRIES} times without a byte.") from None
+            sleep(min(getattr(error, "wait_s", None) or 0.5 * 2 ** (_TRIES - left), _LONGEST_WAIT_S))
 
 
 def _attempt(session: requests.Session, file: File, part: Path, policy: Policy, watch: Watch) -> None:
     """Ask once for what is missing. A signed address is asked for anew every time, for it expires."""
     have, mark = _size(part), _mark(part)
-    headers = {**file.headers, **({"range": f"bytes={have}-", "if-range": mark} if have and mark else {})}
+    # As it lies there: what is packed on the way has another size, and cannot be gone on with.
+    headers = {
+        **file.headers,
+        "accept-encoding": "identity",
+        **({"range": f"bytes={have}-", "if-range": mark} if have and mark else {}),
+    }
     with _followed(session, file.url, headers, policy) as answer:
         if answer.status_code == 416 and have:
             if answer.headers.get("content-range", "") == f"bytes */{have}":
@@ -156,16 +165,20 @@ def _followed(session: requests.Session, url: str, headers: Mapping[str, str], p
         if urlsplit(onward).netloc != urlsplit(url).netloc:
             told = {name: value for name, value in told.items() if name.lower() not in ("authorization", "cookie")}
         url = onward
-    raise SourceFailed(f"{url.partition('?')[0]}: leads on and on.")
+    raise SourceFailed(f"{shown(url)}: leads on and on.")
 
 
 def _refuse(answer: requests.Response, file: File) -> None:
-    where, status = file.url.partition("?")[0], answer.status_code
+    where, status = shown(file.url), answer.status_code
     if status == 429 or status >= 500:
         told = answer.headers.get("retry-after", "")
         raise _Interrupted(f"the server answers {status}", float(told) if told.isdecimal() else None)
     if status not in (200, 206):
         raise BadInput(f"{where}: {ADVICE.get(status, 'the server refuses it')} ({status}).")
+    if answer.headers.get("content-type", "").startswith("text/html"):
+        raise BadInput(f"{where}: a page came in place of a file; it may take a login, or another address.")
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise BadInput(f"{where}: the server packs the file, which was not asked for.")
 
 
 def _begins_at(answer: requests.Response, have: int) -> bool:

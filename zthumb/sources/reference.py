@@ -29,6 +29,7 @@ _AIR = re.compile(
     rf"(?:@(?P<version>[^\s@:+]+?))?(?::(?P<layer>[^\s@:+.]+))?(?:\+(?P<file>[0-9A-Za-z_-]+))?(?:\.(?P<format>{'|'.join(FORMATS)}))?"
 )
 _HUB = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[\w./ ()+-]+))?")
+_UP = re.compile(r"(^|/)\.\.(/|$)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HERE = ("models/", "outputs/", "datasets/", "./", "../", "~/", "/")
 _WANTED = "an AIR, owner/name[@revision][:file] of the hub, an https address, a path, or a name of the catalogue"
@@ -98,7 +99,20 @@ class Named:
 Reference = Air | Hub | Address | Local | Named
 
 
-def parse(text: str, exists: Callable[[Path], bool] = Path.exists) -> Reference:
+def shown(text: str) -> str:
+    """What names a model, for anybody to read: an address without what may be secret in it."""
+    parts = urlsplit(text) if "://" in text else None
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts else text
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
+
+
+def parse(text: str, exists: Callable[[Path], bool] = _exists) -> Reference:
     """What ``text`` names; ``BadInput`` says what is wrong with it.
 
     What ``exists`` as a path is that path, whatever else it could be.
@@ -115,7 +129,7 @@ def parse(text: str, exists: Callable[[Path], bool] = Path.exists) -> Reference:
         return _air(text)
     if text.startswith(_HERE) or text.endswith("/"):
         return Local(Path(text))
-    if found := _HUB.fullmatch(text):
+    if (found := _HUB.fullmatch(text)) and not _UP.search(found["file"] or ""):
         return Hub(found["repository"], found["revision"], found["file"])
     if _NAME.fullmatch(text):
         return Named(text)
@@ -127,11 +141,11 @@ def _address(text: str) -> Address:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise BadInput(f"{text!r}: is no address ({error}).") from None
+        raise BadInput(f"what begins with {text.partition('://')[0]!r}: is no address ({error}).") from None
     if parts.scheme != "https":
-        raise BadInput(f"{text!r}: only https addresses are taken.")
+        raise BadInput(f"{shown(text)!r}: only https addresses are taken.")
     if not host or parts.username or parts.password:
-        raise BadInput(f"{text!r}: an address has a host, and neither a user nor a password in it.")
+        raise BadInput(f"{shown(text)!r}: an address has a host, and neither a user nor a password in it.")
     return Address(text)
 
 

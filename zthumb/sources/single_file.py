@@ -6,7 +6,6 @@ family's reference, whose every tensor the file has by the name it was published
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from foundation.files import read_json, whole_folder, write_json
 from foundation.hashing import hash_file
 from zthumb import families
 from zthumb.naming.origin import Origin
+from zthumb.sources.download import ROOM, alone
 from zthumb.sources.local import INDEX, family_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ ENDING = ".safetensors"
 RECORD = "single_file.json"
 """Beside what was laid out: the file it is of."""
 _DIGITS = 12
-_ROOM = 64 * 2**20
 _WEIGHTS = {"unet": "diffusion_pytorch_model.safetensors", "vae": "diffusion_pytorch_model.safetensors"}
 _OTHER_WEIGHTS = "model.safetensors"
 _VELOCITY, _ZERO_SNR = "v_pred", "ztsnr"
@@ -56,11 +55,11 @@ class _Part:
         return None
 
 
-def lay_out(file: Path, models: Path, known: Sequence[Path], completed: Callable[[Path], Path]) -> Path:
+def lay_out(file: Path, models: Path, known: Sequence[Path], rest: Callable[[Path], Mapping[str, Path]]) -> Path:
     """The folder with the base in ``file``, made below ``models`` unless it is there.
 
-    ``known`` are folders of bases, the likeliest first, and ``completed`` gives the folder with the index, tokenizers and
-    scheduler of one of them. ``BadInput`` when none fits or the disk is full.
+    ``known`` are folders of bases, the likeliest first, and ``rest`` gives the parts of one of them that no single file has.
+    ``BadInput`` when none fits or the disk is full.
     """
     folder = models / "unpacked"
     if done := _laid_out(file, folder):
@@ -68,14 +67,19 @@ def lay_out(file: Path, models: Path, known: Sequence[Path], completed: Callable
     stored = _shapes(file)
     base, parts = _fitting(file, stored, known)
     family = families.get(family_of(base))
-    _check_room(file, models)
-    digest = hash_file(file)
+    others, digest = rest(base), hash_file(file)
     target = folder / f"{file.stem}-{digest[:_DIGITS]}"
-    with whole_folder(target) as made:
-        for part, facts in parts.items():
-            _write_part(file, family.single_file[part], facts, made / part, _WEIGHTS.get(part, _OTHER_WEIGHTS))
-        _write_rest(completed(base), made, parts, stored)
-        write_json(made / RECORD, {"sha256": digest, **_state(file)})
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(target):
+        # Made by another process meanwhile, or of the same file by another path.
+        if not (target / INDEX).is_file():
+            _check_room(file, folder)
+            with whole_folder(target) as made:
+                for part, facts in parts.items():
+                    _write_part(file, family.single_file[part], facts, made / part, _WEIGHTS.get(part, _OTHER_WEIGHTS))
+                _write_rest(base, others, made, stored)
+                write_json(made / RECORD, {"sha256": digest, "files": []})
+        _note(file, target / RECORD)
     return target
 
 
@@ -101,9 +105,16 @@ def _laid_out(file: Path, folder: Path) -> Path | None:
     """What was laid out of this very file before."""
     for record in sorted(folder.glob(f"*/{RECORD}")):
         told = read_json(record)
-        if {name: told.get(name) for name in ("path", "size", "changed")} == _state(file):
+        if _state(file) in told["files"]:
             return record.parent
     return None
+
+
+def _note(file: Path, record: Path) -> None:
+    """Remember that what was laid out is of this file, so that it need not be read to the end again."""
+    told = read_json(record)
+    others = [each for each in told["files"] if each["path"] != str(file.resolve())]
+    write_json(record, {**told, "files": [*others, _state(file)]})
 
 
 def _state(file: Path) -> dict[str, Any]:
@@ -149,10 +160,10 @@ def _part(family: Family, base: Path, part: str) -> _Part:
     return _Part(base / part, shapes, family.origins(part, model))
 
 
-def _check_room(file: Path, models: Path) -> None:
-    needed, free = file.stat().st_size + _ROOM, shutil.disk_usage(models).free
+def _check_room(file: Path, folder: Path) -> None:
+    needed, free = file.stat().st_size + ROOM, shutil.disk_usage(folder).free
     if needed > free:
-        raise BadInput(f"{models}: {file.name} takes {needed} bytes once more to lay out, and {free} are free. Make room first.")
+        raise BadInput(f"{folder}: {file.name} takes {needed} bytes once more to lay out, and {free} are free. Make room first.")
 
 
 def _write_part(file: Path, prefix: str, facts: _Part, target: Path, name: str) -> None:
@@ -172,12 +183,16 @@ def _write_part(file: Path, prefix: str, facts: _Part, target: Path, name: str) 
         safetensors_file.write_each(shapes, read, target / name)
 
 
-def _write_rest(base: Path, made: Path, parts: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
-    """What the file lacks: the index, the tokenizers and the scheduler."""
-    for part in (name for name in read_json(base / INDEX) if (base / name).is_dir() and name not in parts):
-        shutil.copytree(base / part, made / part)
+def _write_rest(base: Path, others: Mapping[str, Path], made: Path, stored: Mapping[str, Any]) -> None:
+    """What the file lacks: the index, the tokenizers and the scheduler, which is told what the file says of itself."""
     shutil.copyfile(base / INDEX, made / INDEX)
-    if _VELOCITY in stored:
-        scheduler = made / "scheduler" / "scheduler_config.json"
-        told = {"prediction_type": "v_prediction", **({"rescale_betas_zero_snr": True} if _ZERO_SNR in stored else {})}
-        scheduler.write_text(json.dumps({**read_json(scheduler), **told}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for part, folder in others.items():
+        shutil.copytree(folder, made / part)
+    scheduler = made / "scheduler" / "scheduler_config.json"
+    before = read_json(scheduler)
+    told = {
+        "prediction_type": "v_prediction" if _VELOCITY in stored else "epsilon",
+        "rescale_betas_zero_snr": _ZERO_SNR in stored,
+    }
+    if any(before.get(name, False) != value for name, value in told.items()):
+        write_json(scheduler, {**before, **told})

@@ -15,6 +15,7 @@ from tests.conftest import MINIATURE, ROOT
 from tests.zthumb.published import write_single_file
 from tests.zthumb.server.conftest import pixels, settings, started
 from tests.zthumb.sources.shop import Shop, opened
+from zthumb.memory import room
 from zthumb.server import presets
 from zthumb.server.main import main
 from zthumb.server.schemas import GenerateRequest
@@ -44,8 +45,12 @@ def test_those_that_come_with_the_project_are_right() -> None:
         ({"prompt_parser": "lpv"}, "a.json: prompt_parser: .*Did you mean 'lpw'"),
         ({"base": "http://example.org/a"}, "a.json: base: .*only https"),
         ({"scheduler": "eulr"}, "a.json: scheduler: "),
-        ({"loras": [{"ref": "a", "weight": 3}]}, "a.json: loras.0.weight: "),
-        ({"loras": [{"ref": "a", "triggers": ["x" * 150, "y" * 150]}]}, "a.json: loras.trigger: .*at most 200"),
+        ({"loras": [{"ref": "civitai:1@2", "weight": 3}]}, "a.json: loras.0.weight: "),
+        ({"loras": [{"ref": "civitai:1@2"}, {"ref": "not a ref"}]}, "a.json: loras.1.ref: .*names nothing"),
+        ({"base": "sdxl-bas-1.0"}, "a.json: base: .*not in the catalogue"),
+        ({"vae": "models/nothing"}, "a.json: vae: .*nothing is there"),
+        ({"variant": "turbo", "steps": 40}, "a.json: .*40 is not what variant turbo can do, which is 1 to 4"),
+        ({"loras": [{"ref": "civitai:1@2", "triggers": ["x" * 150, "y" * 150]}]}, "a.json: loras.trigger: .*at most 200"),
     ],
 )
 def test_a_wrong_one_says_which_file_and_where(tmp_path: Path, values: dict[str, Any], told: str) -> None:
@@ -100,6 +105,7 @@ def client(models: Path, shop: Shop, tmp_path_factory: pytest.TempPathFactory) -
     version["files"] = [{**told, "downloadUrl": shop.url("/get/2")}]
     shop.stock |= {"/api/v1/model-versions/7": json.dumps(version).encode(), "/get/2": file}
     _write(folder, "single.json", base=str(single), steps=4, cfg=1, prompt="a photo of {prompt}")
+    _write(folder, "vae.json", vae=str(models / "mini-sdxl" / "vae"), steps=4, cfg=1, prompt="a photo of {prompt}")
     _write(folder, "own.json", steps=4, cfg=1, prompt="a photo of {prompt}")
     _write(folder, "fast.json", base="models/mini-sdxl", variant="turbo", steps=2)
     _write(folder, "badge.json", steps=4, cfg=1, loras=[{"ref": "civitai:5@7", "weight": 0.7, "triggers": ["zbadge"]}])
@@ -116,7 +122,7 @@ def _asked(client: TestClient, **values: Any) -> Any:
 
 def test_they_are_listed_with_what_they_stand_for(client: TestClient) -> None:
     found = client.get("/presets").json()["presets"]
-    assert sorted(found) == ["away", "badge", "fast", "own", "single"]
+    assert sorted(found) == ["away", "badge", "fast", "own", "single", "vae"]
     assert found["badge"]["loras"] == [{"ref": "civitai:5@7", "weight": 0.7, "triggers": ["zbadge"]}]
     assert found["own"]["is_here"]
     assert not found["away"]["is_here"]
@@ -128,6 +134,20 @@ def test_a_single_file_paints_the_very_picture_of_the_folder_it_is_of(client: Te
     assert np.array_equal(pixels(by_file), pixels(by_folder))
     assert by_file.json()["meta"]["base"].endswith("single.safetensors")
     assert by_folder.json()["meta"]["base"].endswith("mini-sdxl")
+
+
+@pytest.mark.slow
+def test_where_two_bases_do_not_fit_the_one_asked_for_takes_the_others_place(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pixels(_asked(client, prompt="a red star", preset="own", deterministic=True))
+    monkeypatch.setattr(room, "free", lambda _: 0)
+    answer = _asked(client, prompt="a red star", preset="vae", deterministic=True)
+    # The same picture, for that is the same autoencoder, and not in tiles
+    assert np.array_equal(pixels(answer), before)
+    assert answer.json()["warnings"] == []
+    assert not client.get("/capabilities").json()["variants"]["full"]["is_loaded"]
+    assert np.array_equal(pixels(_asked(client, prompt="a red star", preset="own", deterministic=True)), before)
 
 
 @pytest.mark.slow
@@ -144,14 +164,18 @@ def test_a_variant_of_another_base_is_found_beside_it(client: TestClient) -> Non
 
 @pytest.mark.slow
 def test_adapters_of_a_preset_are_fetched_though_requests_may_not_fetch(client: TestClient, shop: Shop) -> None:
+    refused = _asked(client, prompt="a star", loras=[{"ref": "civitai:5@7"}])
+    assert refused.status_code == 422
+    assert "must be fetched first" in refused.text
     by_name = _asked(client, prompt="a star", preset="badge")
     beside = {"id": "strong", "weight": 0.7, "trigger": "zbadge", "trigger_weight": 1}
     spelt = _asked(client, prompt="a star", steps=4, cfg=1, loras=[beside])
     assert np.array_equal(pixels(by_name), pixels(spelt))
     assert by_name.json()["meta"]["loras"][0]["trigger"] == "zbadge"
-    refused = _asked(client, prompt="a star", loras=[{"ref": "civitai:5@7"}])
-    assert refused.status_code == 422
-    assert "must be fetched first" in refused.text
+    # What is here by now, a request may name
+    asked = len(shop.asked)
+    assert _asked(client, prompt="a star", steps=2, loras=[{"ref": "civitai:5@7"}]).status_code == 200
+    assert len(shop.asked) == asked
 
 
 def test_one_that_is_not_there_names_the_nearest(client: TestClient) -> None:

@@ -38,6 +38,8 @@ class Shop:
     etag: str | None = '"one"'
     signed: bool = False
     pause_s: float = 0.0
+    kind: str = "application/octet-stream"
+    patience: str = "1"
     asked: list[Asked] = field(default_factory=list)
     port: int = 0
     certificate: Path = Path()
@@ -105,7 +107,7 @@ def _answer(handler: BaseHTTPRequestHandler, shop: Shop) -> None:
         return _send(handler, 302, b"", {"location": onward})
     if status := next(shop.status, 0):
         INJECTED[f"answers {status}"] += 1
-        return _send(handler, status, b"no", {"retry-after": "1"} if status == 429 else {})
+        return _send(handler, status, b"no", {"retry-after": shop.patience} if status == 429 else {})
     if path not in shop.stock:
         return _send(handler, 404, b"no", {})
     if shop.signed and not shop.takes(query):
@@ -116,7 +118,7 @@ def _answer(handler: BaseHTTPRequestHandler, shop: Shop) -> None:
     INJECTED["ranges not granted"] += "range" in told and not begin
     if begin >= len(whole) > 0:
         return _send(handler, 416, b"", {"content-range": f"bytes */{len(whole)}"})
-    headers = {"etag": shop.etag} if shop.etag else {}
+    headers = {"content-type": shop.kind, **({"etag": shop.etag} if shop.etag else {})}
     if begin:
         headers["content-range"] = f"bytes {begin}-{len(whole) - 1}/{len(whole)}"
     return _send(handler, 206 if begin else 200, whole[begin:], headers, next(shop.cut, None), shop.pause_s)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from foundation.errors import BadInput
-from foundation.files import read_json
+from foundation.files import read_json, write_json
 from tests.conftest import ROOT
 from tests.zthumb.published import SDXL, published, write_single_file
 from zthumb.sources.bases import find_base
@@ -98,7 +98,7 @@ def test_a_file_of_something_else_says_what_is_amiss(models: Path, change: objec
     save_file(tensors, file)
     with pytest.raises(BadInput, match=told):
         find_base("models/mini.safetensors")
-    assert not (models / "unpacked").exists() or not list((models / "unpacked").iterdir())
+    assert not list(models.glob("unpacked/*"))
 
 
 @pytest.mark.parametrize("name", ["mini.ckpt", "mini.safetensors"])
@@ -146,12 +146,41 @@ def test_a_file_without_an_autoencoder_is_refused(models: Path) -> None:
     save_file({"x": torch.zeros(1)}, models / "x.safetensors")
     with pytest.raises(BadInput, match="is no autoencoder for models/mini-sdxl: it lacks encoder"):
         find_base("models/mini-sdxl", "models/x.safetensors")
-    assert list((models / "unpacked").iterdir()) == []
+    assert [path for path in (models / "unpacked").iterdir() if path.suffix != ".lock"] == []
 
 
 def test_a_resolver_of_its_own_lays_out_where_it_fetches_to(models: Path, tmp_path: Path) -> None:
     write_single_file(models / "mini-sdxl", tmp_path / "mini.safetensors")
-    resolver = Resolver(tmp_path / "fetched")
-    (tmp_path / "fetched").mkdir()
-    (tmp_path / "fetched" / "mini-sdxl").symlink_to(ROOT / "models" / "mini-sdxl")
+    # Of another folder, which may only be read, comes what the file lacks; where it goes there is nothing yet
+    resolver = Resolver(tmp_path / "fetched", beside=(models,))
     assert find_base(str(tmp_path / "mini.safetensors"), resolver=resolver).is_relative_to(tmp_path / "fetched")
+
+
+def test_what_a_neighbour_predicts_is_not_what_a_file_predicts(models: Path, tmp_path: Path) -> None:
+    # Given the only base of those shapes predicts velocities
+    (models / "mini-sdxl").unlink()
+    neighbour = models / "mini-v"
+    shutil.copytree(ROOT / "models" / "mini-sdxl", neighbour)
+    told = neighbour / "scheduler" / "scheduler_config.json"
+    write_json(told, {**read_json(told), "prediction_type": "v_prediction", "rescale_betas_zero_snr": True})
+    write_single_file(neighbour, models / "plain.safetensors")
+    # Then a file that does not say so predicts noise
+    found = read_json(find_base("models/plain.safetensors") / "scheduler" / "scheduler_config.json")
+    assert (found["prediction_type"], found["rescale_betas_zero_snr"]) == ("epsilon", False)
+
+
+def test_the_same_file_by_another_path_is_not_laid_out_again(models: Path) -> None:
+    first = find_base(str(write_single_file(models / "mini-sdxl", models / "one.safetensors")))
+    made = (first / "unet").stat().st_mtime_ns
+    (models / "other").mkdir()
+    shutil.copy(models / "one.safetensors", models / "other" / "one.safetensors")
+    assert find_base("models/other/one.safetensors").resolve() == first.resolve()
+    assert find_base("models/one.safetensors").resolve() == first.resolve()
+    assert (first / "unet").stat().st_mtime_ns == made
+
+
+def test_a_folder_without_weights_is_no_autoencoder(models: Path) -> None:
+    (models / "empty").mkdir()
+    shutil.copy(models / "mini-sdxl" / "vae" / "config.json", models / "empty")
+    with pytest.raises(BadInput, match="no autoencoder is there"):
+        find_base("models/mini-sdxl", "models/empty")

@@ -33,7 +33,7 @@ def _left(models: Path) -> set[str]:
 
 
 def test_a_file_comes_to_its_place_once(resolver: Resolver, hub: TestHub) -> None:
-    assert not resolver.is_here(NAME)
+    assert resolver.here(NAME) is None
     path = resolver.path(NAME)
     assert path == resolver.models / "vae" / "model.safetensors"
     assert path.read_bytes() == FILES[FILE]
@@ -41,7 +41,7 @@ def test_a_file_comes_to_its_place_once(resolver: Resolver, hub: TestHub) -> Non
     asked = len(hub.asked)
     assert resolver.path(NAME) == path
     assert len(hub.asked) == asked
-    assert resolver.is_here(NAME)
+    assert resolver.here(NAME) == path
 
 
 def test_a_repository_comes_to_its_place_whole(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,11 +58,10 @@ def test_another_file_than_was_known_leaves_nothing(resolver: Resolver, monkeypa
 
 
 def test_without_room_for_all_of_it_nothing_is_begun(resolver: Resolver, hub: TestHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "entries", lambda: _entry(f"someone/model:{FILE}", {"model.safetensors": SHA256}, 10**9))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
-    with pytest.raises(BadInput, match="1000000000 bytes are still to come and 1000 are free"):
+    with pytest.raises(BadInput, match="3500 bytes are still to come and 1000 are free"):
         resolver.path(NAME)
-    assert hub.asked == []
+    assert not any(method == "GET" and "/resolve/" in path for method, path, _ in hub.asked)
 
 
 def test_what_lies_in_another_models_folder_is_not_fetched(resolver: Resolver, hub: TestHub, tmp_path: Path) -> None:

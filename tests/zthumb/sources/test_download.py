@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from foundation.errors import BadInput, StageFailed
+from foundation.errors import BadInput, SourceFailed, StageFailed
 from tests.zthumb.sources.shop import Shop
 from zthumb.sources.download import File, download
 from zthumb.sources.guard import Policy
@@ -244,3 +244,29 @@ def test_a_file_as_large_as_a_base_ends_whole_after_twenty_interruptions(shop: S
         del shop.stock["/large.safetensors"]
     assert len(shop.asked) == 21
     assert (tmp_path / "large.safetensors").stat().st_size == size
+
+
+def test_what_may_be_secret_in_an_address_is_not_told(shop: Shop, tmp_path: Path) -> None:
+    address = shop.url("/model.safetensors?token=SECRET").replace(str(shop.port), "1")  # nobody listens there
+    with pytest.raises(SourceFailed) as caught:
+        download(File(address), tmp_path / "a", shop.policy(), sleep=lambda _: None)
+    assert "cannot be reached" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_page_in_place_of_a_file_is_refused(shop: Shop, tmp_path: Path) -> None:
+    shop.kind = "text/html; charset=utf-8"
+    with pytest.raises(BadInput, match="a page came in place of a file"):
+        _get(shop, tmp_path / "a")
+    assert _left(tmp_path) == set()
+
+
+def test_a_file_is_asked_for_as_it_lies_there(shop: Shop, tmp_path: Path) -> None:
+    _get(shop, tmp_path / "a")
+    assert shop.asked[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_server_that_asks_for_a_day_s_patience_is_asked_before(shop: Shop, tmp_path: Path) -> None:
+    shop.status, shop.patience, waited = iter([429]), "86400", list[float]()
+    download(File(shop.url("/model.safetensors"), SHA256), tmp_path / "a", shop.policy(), sleep=waited.append)
+    assert waited == [120]
