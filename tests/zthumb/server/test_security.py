@@ -73,6 +73,11 @@ def test_a_server_for_others_answers_to_any_name() -> None:
     assert _client(host="0.0.0.0").get("/x", headers={"host": "pictures.example"}).status_code == 200
 
 
+@pytest.mark.parametrize(("host", "status"), [("pictures.example:8000", 200), ("localhost", 421), ("evil.example", 421)])
+def test_a_server_that_was_told_its_names_answers_to_those(host: str, status: int) -> None:
+    assert _client(host="0.0.0.0", names="pictures.example").get("/x", headers={"host": host}).status_code == status
+
+
 def _unannounced(size: int) -> Iterator[bytes]:
     """A body whose length is not told beforehand."""
     for _ in range(size // 2**16):
