@@ -26,7 +26,7 @@ from training.recipe import Recipe
 from training.steps.checkpoints import Checkpoint
 from training.steps.run import PREVIEWS, RECIPE, Run
 from training.train_lora import RUNS
-from zthumb.adapters.layouts import DIFFUSERS_FILE
+from zthumb.adapters.header import DIFFUSERS_FILE
 from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import licence_of
 from zthumb.sources.local import family_of, hash_base

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import BadInput
-from zthumb.adapters.layouts import DIFFUSERS_FILE
 
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 PEFT_FILE = "adapter_model.safetensors"
 
 _LENGTH, _LIMIT = 8, 100_000_000

@@ -18,8 +18,6 @@ from zthumb.adapters import safetensors_file
 from zthumb.adapters.adapter import Adapter
 from zthumb.naming.unet import to_kohya
 
-DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
-
 _TEXT_MODEL = "text_model."
 
 

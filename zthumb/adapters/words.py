@@ -18,7 +18,6 @@ from foundation.errors import BadInput
 from foundation.files import read_json, write_json
 from zthumb.adapters import header, safetensors_file
 from zthumb.adapters.header import Header
-from zthumb.adapters.layouts import DIFFUSERS_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +62,7 @@ def beside(file: Path) -> Path | None:
     own = file.with_name(f"{file.stem}{ENDING}")
     if own.is_file():
         return own
-    if file.name not in (DIFFUSERS_FILE, header.PEFT_FILE):
+    if file.name not in (header.DIFFUSERS_FILE, header.PEFT_FILE):
         return None
     found = sorted(file.parent.glob(f"*{ENDING}"))
     return found[0] if len(found) == 1 else None

@@ -13,7 +13,8 @@ from tests.conftest import MINIATURE
 from zthumb import families
 from zthumb.adapters import reader, words
 from zthumb.adapters.adapter import Adapter
-from zthumb.adapters.layouts import DIFFUSERS_FILE, save_diffusers
+from zthumb.adapters.header import DIFFUSERS_FILE
+from zthumb.adapters.layouts import save_diffusers
 from zthumb.adapters.skeleton import Skeleton
 from zthumb.adapters.vocabulary import knowing
 from zthumb.adapters.words import Word
