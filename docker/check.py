@@ -146,7 +146,7 @@ def _served() -> dict[str, Any]:
         server = subprocess.Popen([*run, *_configured("Entrypoint")])
         try:
             health = _configured("Healthcheck")
-            while subprocess.run([*run, *health]).returncode:
+            while subprocess.run([*run, *health], capture_output=True).returncode:
                 if server.poll() is not None or time.monotonic() - began > _READY_WITHIN_S:
                     raise Failed("the server did not become ready")
             ready = time.monotonic() - began
