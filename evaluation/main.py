@@ -25,6 +25,7 @@ from foundation.offline import stay_offline
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
 PROMPTS = Path(__file__).parent / "prompts"
+_PATHS = ("models/", "outputs/", "./", "../", "/", "~")
 
 
 @command
@@ -62,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--run", type=run_name, required=True, help="the report's name")
     parser.add_argument("--server", help="the address of a server that runs; by default one is started for MODEL")
-    parser.add_argument("--model", default="models/mini-sdxl", help="what a server of its own serves (default: %(default)s)")
+    parser.add_argument(
+        "--model", default="models/mini-sdxl", help="what a server of its own serves, named as MODEL is (default: %(default)s)"
+    )
     parser.add_argument(
         "--dataset", type=Path, help="the prepared data set: held-out and training pictures, and the trigger word"
     )
@@ -144,7 +147,9 @@ def _inputs(task: Task, arguments: argparse.Namespace, server: _Server) -> dict[
         told |= {"base": base.sha256, "painted on": f"{base.device}, {base.precision}"}
     else:
         adapters = {name: _hash(path, "--adapter") for name, path in task.adapters.items()}
-        told |= {"base": _hash(arguments.model, "--model")}
+        # What is no path names a model, which the server knows how to find.
+        is_path = Path(arguments.model).exists() or arguments.model.startswith(_PATHS)
+        told |= {"base": _hash(arguments.model, "--model") if is_path else server.client().base().sha256}
     return {**told, **{f"adapter {name}": digest for name, digest in adapters.items()}}
 
 

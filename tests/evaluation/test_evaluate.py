@@ -178,6 +178,7 @@ def test_what_the_server_refuses_ends_in_one_line_and_leaves_nothing(place: Path
         (("--adapter", ADAPTER), 2, "two are called 'a'"),
         (("--scales", "0.5,1"), 2, "scale 0, the base, is missing"),
         (("--model", "models/gone"), 2, "models/gone"),
+        (("--model", "nobody"), 2, "not in the catalogue"),
     ],
 )
 def test_bad_input_is_one_line(place: Path, options: tuple[str, ...], code: int, named: str) -> None:
