@@ -8,6 +8,7 @@ from foundation.errors import BadInput
 from foundation.files import read_json, whole_folder
 from foundation.hashing import hash_value
 from zthumb import families
+from zthumb.families.base import Family
 from zthumb.sources import catalogue, kinds, single_file
 from zthumb.sources.download import alone
 from zthumb.sources.local import INDEX, family_of, parts_of
@@ -82,18 +83,30 @@ def _is_supported(folder: Path) -> bool:
 
 
 def _rest(base: Path, resolver: Resolver) -> dict[str, Path]:
-    """The parts of a known base that no single file has, by name; a reference's tokenizers are a few small files of the hub's."""
+    """The parts of a known base that no single file has, by name; of a reference the tokenizers are looked for, or fetched."""
     family = families.get(family_of(base))
     rest = {part: base / part for part in read_json(base / INDEX) if part not in family.single_file and (base / part).is_dir()}
     tokenizers = [part for part in family.text_parts if part not in family.single_file and part not in rest]
     if tokenizers:
-        entry = catalogue.entry(catalogue.named_as(base.name))
-        named = parse(entry.reference)
-        assert isinstance(named, Hub)
-        whole = Hub(named.repository, named.revision)
-        fetched = resolver.path(str(whole), kinds.WITHOUT_WEIGHTS)
-        rest |= {part: fetched / part for part in tokenizers}
+        # A neighbour whose encoders read as many words has them too.
+        near = (folder for folder in _neighbours(resolver.folders) if _reads_alike(folder, base, family, tokenizers))
+        source = next(near, None) or resolver.path(_published(base), kinds.WITHOUT_WEIGHTS)
+        rest |= {part: source / part for part in tokenizers}
     return rest
+
+
+def _reads_alike(folder: Path, base: Path, family: Family, tokenizers: Sequence[str]) -> bool:
+    def words(each: Path) -> list[int]:
+        return [family.configuration(each, part)["vocab_size"] for part in family.text_parts if part in family.single_file]
+
+    return _is_supported(folder) and all((folder / part).is_dir() for part in tokenizers) and words(folder) == words(base)
+
+
+def _published(base: Path) -> str:
+    """The repository of a known base that the catalogue has."""
+    named = parse(catalogue.entry(catalogue.named_as(base.name)).reference)
+    assert isinstance(named, Hub), "a family's reference is on the hub"
+    return str(Hub(named.repository, named.revision))
 
 
 def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:

@@ -184,3 +184,16 @@ def test_a_folder_without_weights_is_no_autoencoder(models: Path) -> None:
     shutil.copy(models / "mini-sdxl" / "vae" / "config.json", models / "empty")
     with pytest.raises(BadInput, match="no autoencoder is there"):
         find_base("models/mini-sdxl", "models/empty")
+
+
+def test_what_a_familys_reference_lacks_is_taken_from_a_neighbour(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a reference with configurations alone, as SDXL's is
+    reference = tmp_path / "stable-diffusion-xl-base-1.0"
+    weights = shutil.ignore_patterns("*.safetensors", "tokenizer*")
+    shutil.copytree(ROOT / "models" / "mini-sdxl", reference, ignore=weights)
+    monkeypatch.setattr(type(SDXL), "reference", reference)
+    write_single_file(models / "mini-sdxl", models / "mini.safetensors")
+    # Then tokenizers are the neighbour's, and no hub is asked, which could not be reached from here
+    assert hash_base(find_base("models/mini.safetensors")) == hash_base(models / "mini-sdxl")
