@@ -122,6 +122,26 @@ def test_the_server_only_reads_and_is_reached_from_this_machine_alone() -> None:
     assert composed["services"]["gpu"]["profiles"] == ["gpu"]
 
 
+@pytest.mark.parametrize("name", ["server", "gpu"])
+def test_what_compose_sets_where_nobody_says_otherwise_is_right(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zthumb.server.settings import Settings
+
+    composed: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8"))
+    for variable, text in composed["services"][name]["environment"].items():
+        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*)\}", r"\1", text))
+    settings = Settings(host="0.0.0.0")
+    assert settings.model == {"server": "models/mini-sdxl", "gpu": "sdxl-base-1.0"}[name]
+    assert settings.own_names == ("localhost", "127.0.0.1")
+    assert settings.hf_token is None
+    assert settings.may_fetch is False
+
+
+def test_both_servers_keep_their_jobs_apart() -> None:
+    composed: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8"))
+    folders = [service["environment"].get("ZTHUMB_DATA_FOLDER") for service in composed["services"].values()]
+    assert len(set(folders)) == len(folders)
+
+
 def _variables() -> set[str]:
     from zthumb.server.settings import Settings, variables
 
