@@ -56,9 +56,8 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)  # 1. what to serve, where
     with contextlib.ExitStack() as stack, _taken_port(settings) as listener:  # 2. before anything slow is loaded
         keep_quiet()
-        app = _app(
-            settings, stack.enter_context(bars())
-        )  # 3. what makes pictures; the base is loaded, and fetched, while it listens
+        watch = stack.enter_context(bars())
+        app = _app(settings, watch)  # 3. what makes pictures: its base is fetched and loaded while it listens
 
         import uvicorn
 

@@ -103,9 +103,8 @@ class Preset(Strict):
     @field_validator("loras")
     @classmethod
     def _name_adapters(cls, loras: tuple[PresetLora, ...]) -> tuple[PresetLora, ...]:
-        for lora in loras:
-            assert lora.request  # as a request could name it
-        return loras
+        # Each must be one that a request could name, which is what making a request of it tells.
+        return tuple(lora for lora in loras if lora.request)
 
     @staticmethod
     def names_adapters(request: GenerateRequest) -> bool:

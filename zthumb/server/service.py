@@ -105,8 +105,11 @@ class Service:
     def orders(self) -> Orders:
         """Makes orders out of requests; ``NotReady`` before the first picture."""
         if self._orders is None:
-            raise NotReady(self._failure or "the base is being loaded; GET /health/ready tells when it is")
+            raise self._unready()
         return self._orders
+
+    def _unready(self) -> NotReady:
+        return NotReady(self._failure or "the base is being loaded; GET /health/ready tells when it is")
 
     def order(self, request: GenerateRequest) -> Order:
         """What ``request`` means; ``BadInput`` says what of it cannot be."""
@@ -211,8 +214,8 @@ class Service:
 
     def models(self) -> ModelsAnswer:
         """What is served."""
-        assert self.orders is not None, "NotReady before the first picture"
-        assert self._first is not None
+        if self._first is None:
+            raise self._unready()
         facts, own = self.studio.facts(self._first), self.studio.places(self.studio.own)
         return ModelsAnswer(
             base=shown(self.settings.model),

@@ -35,6 +35,9 @@ _HEADROOM = 1.3
 """What painting takes, as a multiple of the weights, for the choice of a variant."""
 
 
+_Spot = tuple[str, Path, Path]
+
+
 class NoMemory(Exception):
     """There was not enough memory, with the least that can be done either."""
 
@@ -48,8 +51,9 @@ class Studio:
         self.own = Model(settings.model, settings.vae)
         self._places: dict[Model, Mapping[str, Place]] = {}
         self._fetching = Fetching()
-        self._loaded: dict[Seat, BaseBackend] = {}
-        self._facts: dict[Seat, Facts] = {}
+        # By variant and where it lies: two names of one base are one in memory.
+        self._loaded: dict[_Spot, BaseBackend] = {}
+        self._facts: dict[_Spot, Facts] = {}
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._check()
 
@@ -95,7 +99,7 @@ class Studio:
             return Seat(model, asked), "it was asked for"
         free, told, needs = room.free(self._device), list[str](), dict[str, float]()
         for name, place in places.items():
-            is_loaded = Seat(model, name) in self._loaded
+            is_loaded = self.is_loaded(Seat(model, name))
             needs[name] = 0 if is_loaded else backends.get(name).weights(place, self._element) * _HEADROOM
             if needs[name] <= free:
                 how = "is loaded" if is_loaded else f"needs {_gib(needs[name])} of {_gib(free)} that are free"
@@ -118,19 +122,24 @@ class Studio:
 
     def is_loaded(self, seat: Seat) -> bool:
         """Whether that backend is in memory now."""
-        return seat in self._loaded
+        return self._spot(seat) in self._loaded
 
     def facts(self, seat: Seat) -> Facts:
         """What is true of a backend that was loaded before."""
-        return self._facts[seat]
+        return self._facts[self._spot(seat)]
 
     def backend(self, seat: Seat) -> BaseBackend:
         """That backend, loaded now if need be."""
-        if seat not in self._loaded:
+        spot = self._spot(seat)
+        if spot not in self._loaded:
             self._make_room(seat)
-            self._loaded[seat] = backends.get(seat.variant)(self.places(seat.model)[seat.variant], self.settings.options)
-            self._facts[seat] = self._loaded[seat].facts
-        return self._loaded[seat]
+            self._loaded[spot] = backends.get(seat.variant)(self.places(seat.model)[seat.variant], self.settings.options)
+            self._facts[spot] = self._loaded[spot].facts
+        return self._loaded[spot]
+
+    def _spot(self, seat: Seat) -> _Spot:
+        place = self.places(seat.model)[seat.variant]
+        return seat.variant, place.denoiser.resolve(), place.base.resolve()
 
     def _make_room(self, seat: Seat) -> None:
         """Give other backends back where ``seat``'s would not fit beside them."""
@@ -187,7 +196,8 @@ class Studio:
         Whether there was another backend.
         """
         before = len(self._loaded)
-        self._loaded = {seat: backend for seat, backend in self._loaded.items() if seat == keep}
+        kept = self._spot(keep)
+        self._loaded = {spot: backend for spot, backend in self._loaded.items() if spot == kept}
         for backend in self._loaded.values():
             backend.spare()
         gc.collect()

@@ -90,13 +90,12 @@ def faults(entry: Entry, where: Path) -> list[str]:
 
 
 def named_as(folder: str) -> str:
-    """The name of the entry whose folder or file is called ``folder``; ``BadInput`` if there is none."""
+    """The name of the entry whose folder or file is called ``folder``; that itself if there is none."""
     return next((key for key, entry in entries().items() if folder in {key, *_last(entry)}), folder)
 
 
 def _entry(reference: str) -> Entry | None:
-    name = Path(reference).name
-    return next((entry for key, entry in entries().items() if name in {key, *_last(entry)}), None)
+    return entries().get(named_as(Path(reference).name))
 
 
 def _last(entry: Entry) -> set[str]:
