@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from foundation.errors import BadInput
-from tests.conftest import MINIATURE
+from tests.conftest import MINIATURE, ROOT
 from zthumb import backends, families
 from zthumb.gguf.write import write
 from zthumb.memory import room
+from zthumb.server.orders import Model, Seat
 from zthumb.server.settings import Settings
 from zthumb.server.studio import Studio
 from zthumb.sources.resolve import Resolver
@@ -69,3 +70,10 @@ def test_where_only_the_few_step_base_is_here_auto_takes_that(tmp_path: Path) ->
     assert _own(studio, "auto")[0] == "turbo"
     with pytest.raises(BadInput, match="no base for full is here; there are turbo"):
         _own(studio, "full")
+
+
+def test_two_names_of_one_base_are_one_in_memory(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    by_path, by_name = (Seat(model, "full") for model in (studio.own, Model("mini-sdxl")))
+    assert studio.backend(by_path) is studio.backend(by_name)
+    assert studio.is_loaded(by_name)
