@@ -38,7 +38,7 @@ $(VENV)/.ready: $(PINS) pyproject.toml
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
+finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [TRIGGER=word] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
 	@PYTHON=$(PYTHON) scripts/finetune_z.sh
 
 test: setup ## every test  [TEST_PROCESSES=2]
@@ -96,7 +96,7 @@ docker_build: ## build the images: the server, and training for this machine  [D
 docker_finetune_z: docker_build ## the same as finetune_z, in an image  [RECIPE=… DATASET=… RUN=… as there]
 	docker run --rm --init $(if $(filter cuda,$(DEVICE)),--gpus all) --user "$$(id -u):$$(id -g)" --env HOME=/tmp \
 	  --env HF_TOKEN --env CIVITAI_API_KEY --env HF_HUB_OFFLINE \
-	  $(foreach name,RECIPE DATASET RUN PROMPTS SET FORCE SKIP_BAD ALLOW_MISSING_CAPTIONS,$(if $($(name)),--env $(name)="$($(name))")) \
+	  $(foreach name,RECIPE DATASET TRIGGER RUN PROMPTS SET FORCE SKIP_BAD ALLOW_MISSING_CAPTIONS,$(if $($(name)),--env $(name)="$($(name))")) \
 	  --volume "$(CURDIR)/datasets:/app/datasets" --volume "$(CURDIR)/models:/app/models" --volume "$(CURDIR)/outputs:/app/outputs" \
 	  zthumb-training:$(DEVICE)
 

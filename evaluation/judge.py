@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from evaluation import metrics
 from evaluation.client import Base, Client
 from evaluation.collect import Collector
@@ -15,6 +17,7 @@ from evaluation.gates import judge as judge_gates
 from evaluation.looking import Eyes
 from evaluation.measure import Measured, measure, training_name
 from evaluation.protocol import VERSION
+from evaluation.references import load
 from evaluation.results import (
     HELD_OUT,
     Candidate,
@@ -100,13 +103,12 @@ def _begin(folder: Path, base: Base) -> None:
 def _keep_references(task: Task, samples: Sequence[SampleResult], folder: Path) -> None:
     """Copy the concept's pictures that the reports show: some held-out ones and every nearest training picture."""
     near = {sample.nearest for sample in samples if sample.nearest}
-    shown = {
-        f"{HELD_OUT}/{number:02d}{path.suffix}": path for number, path in enumerate(task.references.held_out[:_SHOWN], start=1)
-    }
+    shown = {f"{HELD_OUT}/{number:02d}.png": path for number, path in enumerate(task.references.held_out[:_SHOWN], start=1)}
     shown |= {name: path for path in task.references.training if (name := training_name(path)) in near}
     for name, path in shown.items():
         with whole_file(folder / name) as temporary:
-            shutil.copyfile(path, temporary)
+            # Pixels alone: a report is given away, and a photo's file tells where it was taken.
+            Image.fromarray(load(path, task.references.background)).save(temporary, "png")
 
 
 def _counts(samples: Sequence[SampleResult]) -> dict[Under, tuple[int, int]]:

@@ -12,10 +12,8 @@ from evaluation.protocol import TRIGGER, WITH_TRIGGER, Protocol
 from evaluation.references import References
 from evaluation.sweep import Sweep
 from foundation.errors import BadInput
+from foundation.fingerprint import ONE_PICTURE as _SAME
 from foundation.fingerprint import Fingerprints
-
-_SAME = (10, 5.0)
-"""Bits and colour of fingerprints within which two pictures are one, and not only alike."""
 
 NOTHING = Known(None, None, {}, None, None)
 
@@ -25,7 +23,9 @@ def gather(sweep: Sweep, protocol: Protocol, trigger: str, eyes: Eyes, reference
 
     ``BadInput`` where a held-out picture is a version of a training picture: likeness to it would reward copies.
     """
-    held_out, training = (eyes.look(paths) if paths else None for paths in (references.held_out, references.training))
+    held_out, training = (
+        eyes.look(paths, references.background) if paths else None for paths in (references.held_out, references.training)
+    )
     _check_apart(held_out, training, references)
     texts = _texts(eyes.reader, protocol, trigger)
     controls = sweep.base_of(protocol.of("control", trigger), sweep.seen.features)

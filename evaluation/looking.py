@@ -42,9 +42,9 @@ class Eyes:
     def _readers(self) -> list[Reader]:
         return [each for each in self.extractors if isinstance(each, Reader)]
 
-    def look(self, paths: Sequence[Path]) -> Seen:
-        """What is to be seen of the pictures at ``paths``, of which there is at least one."""
-        return joined([self._look([load(path) for path in group]) for group in _groups(paths)])
+    def look(self, paths: Sequence[Path], background: str = "white") -> Seen:
+        """What is to be seen of the pictures at ``paths``, at least one; transparent ones lie on ``background``."""
+        return joined([self._look([load(path, background) for path in group]) for group in _groups(paths)])
 
     def _look(self, pictures: Sequence[Pixels]) -> Seen:
         features = self.first.images(pictures)

@@ -2,7 +2,6 @@
 
 import math
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from foundation.config import Strict, parse, read_yaml
 from foundation.errors import BadInput
+from foundation.trigger import contains_trigger
 
 VERSION = 2
 """Of the gates, metrics, guards and the rule that recommends a scale: whatever changes a verdict changes this."""
@@ -141,9 +141,8 @@ def read_protocol(path: Path) -> Protocol:
 
 def check_trigger_free(protocol: Protocol, trigger: str) -> None:
     """Refuse control prompts that contain the trigger: they would control nothing."""
-    word = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
     for prompt in protocol.control:
-        if word.search(prompt):
+        if contains_trigger(prompt, trigger):
             raise BadInput(f"control prompt {prompt!r} contains the trigger {trigger!r}; controls must be free of it.")
 
 

@@ -6,24 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from evaluation.extractors.base import Pixels
 from foundation.errors import BadInput
 from foundation.files import read_json
 from foundation.hashing import hash_file, hash_value
+from foundation.image_files import ENDINGS, images_in
+from foundation.images import open_image
 
 _DATASET, _REFERENCE = "dataset.json", "reference"
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
 class References:
-    """Pictures of the concept: ``held_out`` were never trained on, ``training`` were. Without any, nothing can be decided."""
+    """Pictures of the concept: ``held_out`` were never trained on, ``training`` were. Without any, nothing can be decided.
+
+    ``background`` is the colour that transparent ones lie on.
+    """
 
     held_out: tuple[Path, ...] = ()
     training: tuple[Path, ...] = ()
     trigger: str | None = None
+    background: str = "white"
 
     def facts(self) -> dict[str, Any]:
         """What results say of them."""
@@ -32,38 +36,39 @@ class References:
 
 
 def of_dataset(folder: Path) -> References:
-    """Those of a prepared data set: its held-out pictures and what lies in ``reference/``, and its training pictures."""
+    """Those of a prepared data set: its held-out pictures and what lies in ``reference/``, and its training pictures.
+
+    ``BadInput`` where a file in ``reference/`` is one that was trained on.
+    """
     path = folder / _DATASET
     if not path.is_file():
         raise BadInput(f"{path}: not there. `python -m training.prepare_dataset --dataset {folder}` writes it.")
     told = read_json(path)
-    roles = {
-        role: tuple(folder / entry["file"] for entry in told["entries"] if entry["role"] == role) for role in ("holdout", "train")
-    }
-    beside = folder / _REFERENCE
-    return References((*roles["holdout"], *(_pictures(beside) if beside.is_dir() else ())), roles["train"], told["trigger"])
+    roles = {role: [entry for entry in told["entries"] if entry["role"] == role] for role in ("holdout", "train")}
+    prepared = {role: tuple(folder / entry["file"] for entry in entries) for role, entries in roles.items()}
+    beside = tuple(images_in(folder / _REFERENCE))
+    trained = {entry["source_sha256"]: entry["source"] for entry in roles["train"]}
+    for each in beside:
+        if source := trained.get(hash_file(each)):
+            raise BadInput(
+                f"{each}: the same file as {source}, which was trained on; what is held out must not be. Take one out."
+            )
+    return References((*prepared["holdout"], *beside), prepared["train"], told["trigger"], told["background"])
 
 
 def of_folder(folder: Path) -> References:
     """The pictures in a folder, all held out."""
-    if not folder.is_dir() or not (found := _pictures(folder)):
-        raise BadInput(f"{folder}: no folder with pictures ({', '.join(_PICTURES)}) of the concept is there.")
+    found = tuple(images_in(folder))
+    if not found:
+        raise BadInput(f"{folder}: no folder with pictures ({', '.join(ENDINGS)}) of the concept is there.")
     return References(found)
 
 
-def load(path: Path) -> Pixels:
-    """A picture as an array (height, width, 3); ``BadInput`` when it cannot be read."""
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read as a picture ({error}).") from None
+def load(path: Path, background: str = "white") -> Pixels:
+    """A picture as an array (height, width, 3), read as training reads it; ``BadInput`` when it cannot be read."""
+    return np.asarray(open_image(path, background).image)
 
 
 def _hash(paths: Sequence[Path]) -> str:
     """One hash over all of them."""
     return hash_value([hash_file(path) for path in paths])
-
-
-def _pictures(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURES))

@@ -14,6 +14,18 @@ INTERRUPTED = 130
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _AFTER_NO_ROOM = "What was finished before is whole. Make room and run the same command again, which goes on from there."
+_OF_THE_DISK = {
+    errno.EROFS: "Copy it to, or name, a folder that may be written to.",
+    errno.EACCES: "Change its owner or its rights, or name another.",
+    errno.EPERM: "Change its owner or its rights, or name another.",
+    errno.EIO: "The disk itself has failed: look at its state before anything else is written to it.",
+    errno.ESTALE: "The network disk it is on is gone: mount it again.",
+    errno.EMFILE: "Too many files are open at once: raise the limit (`ulimit -n`).",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ENOTDIR: "A file lies where a folder is needed.",
+    errno.EISDIR: "A folder lies where a file is needed.",
+}
+"""What a disk can refuse, and what to do."""
 
 
 class BadInput(Exception):
@@ -57,10 +69,13 @@ def command(main: Command) -> Command:
             print(error, file=sys.stderr)
             return INTERRUPTED
         except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
             where = error.filename or "a file"
-            print(f"failed: {where} cannot be written ({error.strerror}). {_AFTER_NO_ROOM}", file=sys.stderr)
+            if error.errno in _NO_ROOM:
+                print(f"failed: {where} cannot be written ({error.strerror}). {_AFTER_NO_ROOM}", file=sys.stderr)
+            elif error.errno in _OF_THE_DISK:
+                print(f"failed: {where}: {error.strerror}. {_OF_THE_DISK[error.errno]}", file=sys.stderr)
+            else:
+                raise
             return FAILED
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from foundation.errors import BadInput
+
 _PART, _ASIDE = ".part", ".old"
 
 
@@ -48,6 +50,16 @@ def whole_folder(target: Path) -> Iterator[Path]:
         replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_can_write(folder: Path, what: str) -> None:
+    """Refuse, before anything else is done, a ``folder`` that ``what``, a clause, could not be written to."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to ({error.strerror}), and {what}. Copy it, or change its rights.") from None
 
 
 def write_text(target: Path, text: str) -> None:

@@ -17,6 +17,7 @@ set -- --dataset "$DATASET"         # what every stage is given
 recipe=(--recipe "$RECIPE")
 for value in $SET; do recipe+=(--set "$value"); done
 prepare=("${recipe[@]}")
+[ -z "${TRIGGER:-}" ] || prepare+=(--trigger "$TRIGGER")
 [ -z "${ALLOW_MISSING_CAPTIONS:-}" ] || prepare+=(--allow-missing-captions)
 [ -z "${SKIP_BAD:-}" ] || prepare+=(--skip-bad)
 

@@ -6,7 +6,7 @@ choose_runner() {
     docker)
       docker_ready || { echo "error: RUNNER=docker needs a running Docker engine; leave RUNNER out to run on this machine." >&2; exit 2; }
       echo "runner: docker, as asked"
-      export RUNNER= RECIPE DATASET RUN PROMPTS SET
+      export RUNNER= RECIPE DATASET TRIGGER RUN PROMPTS SET
       exec make --no-print-directory docker_finetune_z
       ;;
     local) echo "runner: local, as asked" ;;

@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Caption one data set; exit code 0 done, 2 bad input."""
     arguments = _parser().parse_args(argv)
     concept = read_concept(arguments.dataset)  # 1. the word that stands for the concept
-    pictures = raw.find(arguments.dataset)  # 2. the pictures without a caption
-    wanted = [picture for picture in pictures if arguments.overwrite or picture.caption is None]
+    pictures = raw.find(arguments.dataset).pictures  # 2. the pictures without a caption
+    wanted = [picture for picture in pictures if arguments.overwrite or not picture.captions]
     if not wanted:
         print(f"caption: every one of {len(pictures)} pictures has a caption")
         return DONE
@@ -54,7 +54,7 @@ def _describe(pictures: Sequence[RawPicture], trigger: str, name: str, folder: P
     for picture in tqdm(pictures, desc="caption", unit="picture"):
         words = captioner.describe(open_picture(picture.path).picture)
         # What must stay as it is does not show the concept.
-        write_text(picture.caption_file, f"{words if picture.is_regularization else f'{trigger}, {words}'}\n")
+        write_text(picture.path.with_suffix(".txt"), f"{words if picture.is_regularization else f'{trigger}, {words}'}\n")
 
 
 if __name__ == "__main__":

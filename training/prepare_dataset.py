@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from foundation.errors import DONE, BadInput, command
-from foundation.files import whole_file, write_json
+from foundation.files import check_can_write, whole_file, write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage, given
 from training import recipe as recipes
-from training.data import raw, summary
+from training.data import raw, references, summary
 from training.data.caption import complete
 from training.data.concept import NAME as CONCEPT
 from training.data.concept import Concept, read_concept
@@ -32,15 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     folder: Path = arguments.dataset
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. at which resolution
-    concept = read_concept(folder)  # 2. what is taught
-    pictures = _captioned(raw.find(folder), concept, arguments.allow_missing_captions)  # 3. from what
+    concept = read_concept(folder, arguments.trigger)  # 2. what is taught
+    found = raw.find(folder)  # 3. from what
+    pictures = _captioned(found.pictures, concept, arguments.allow_missing_captions)
+    check_can_write(folder, "what is prepared goes beside the pictures")
     settings = {
         "base": recipe.base,
         "resolution": recipe.resolution,
         **recipe.data.model_dump(),
         "skip_bad": arguments.skip_bad,
         **concept.model_dump(),
-        "unused": [str(path.relative_to(folder)) for path, _ in raw.unused(folder)],
+        "unused": [str(path.relative_to(folder)) for path, _ in found.unused],
     }
     stage = Stage("prepare", _inputs(folder, pictures), settings, command=given("training.prepare_dataset", argv))
     if not arguments.force and stage.is_up_to_date(folder):
@@ -48,8 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     pictures = _with_what_is_not_read(pictures, recipe.base)
     dataset = prepare(pictures, folder, recipe, concept, arguments.skip_bad)  # 4. fit and look at each
-    _write(stage, dataset, folder)
-    for line in [*summary.lines(dataset), *(f"not used: {path}: {why}" for path, why in raw.unused(folder))]:  # 5. say it
+    dataset = dataset.model_copy(update={"readings": found.readings})
+    references.check(folder, dataset, recipe)  # 5. what it will be judged by
+    _write(stage, dataset, folder, len(found.unused))
+    for line in [*summary.lines(dataset), *(f"not used: {path}: {why}" for path, why in found.unused)]:  # 6. say it
         print(f"prepare: {line}")
     return DONE
 
@@ -61,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         "DATASET/prepared, DATASET/counts.json and DATASET/preview.png.",
     )
     parser.add_argument("--dataset", type=Path, required=True, help="the data set's folder, as datasets/README.md lays it out")
+    parser.add_argument(
+        "--trigger", help="the word that calls the concept (default: what concept.yaml says, or kohya's folder name)"
+    )
     parser.add_argument("--recipe", default="mini", help="a recipe's name or file (default: mini)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe")
     parser.add_argument(
@@ -74,22 +81,40 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _captioned(pictures: Sequence[RawPicture], concept: Concept, allow_missing: bool) -> list[RawPicture]:
-    missing = [picture.path for picture in pictures if picture.caption is None and not picture.is_regularization]
-    if missing and not allow_missing:
+    """The pictures with their whole captions; ``BadInput`` where one has none and nothing stands in for it."""
+    missing = [picture for picture in pictures if not picture.captions and not picture.is_regularization]
+    if missing and concept.caption is None and not allow_missing:
         raise BadInput(
-            f"{missing[0]}: no caption beside it ({missing[0].with_suffix('.txt').name})"
-            + (f", nor beside {len(missing) - 1} others" if len(missing) > 1 else "")
-            + f". Write one with the word {concept.trigger!r} in it, or run with --allow-missing-captions to use that word alone."
+            f"{_without_caption(missing)}. Write one with the word {concept.trigger!r} in it, `caption:` in concept.yaml for all "
+            "of them, or run with --allow-missing-captions to use that word alone."
         )
-    return [replace(picture, caption=_complete(picture, concept)) for picture in pictures]
+    bare = [picture for picture in pictures if not picture.captions and picture.is_regularization]
+    if bare and concept.class_word is None:
+        raise BadInput(
+            f"{_without_caption(bare)}. Write one that says what it shows, or `class_word:` in concept.yaml for all of them: "
+            "without a caption they would teach that every picture looks so."
+        )
+    return [replace(picture, captions=_complete(picture, concept)) for picture in pictures]
 
 
-def _complete(picture: RawPicture, concept: Concept) -> str:
-    """The whole caption. Regularization does not show the concept, whose template and trigger do not belong there."""
+def _without_caption(missing: Sequence[RawPicture]) -> str:
+    path = missing[0].path
+    others = f", nor beside {len(missing) - 1} others" if len(missing) > 1 else ""
+    return f"{path.parent.name}/{path.name}: no caption beside it ({path.stem}.txt){others}"
+
+
+def _complete(picture: RawPicture, concept: Concept) -> tuple[str, ...]:
+    """The whole captions. Regularization does not show the concept, whose template and trigger do not belong there."""
+    own = picture.captions
+    if len(own) > 1 and concept.caption_lines == "joined":
+        own = (" ".join(own),)
+    where = picture.caption_file or picture.path
     if picture.is_regularization:
-        return complete(picture.caption or "", picture.caption_file, "{caption}", concept.trigger, concept.presets)
-    caption = picture.caption or concept.trigger
-    return complete(caption, picture.caption_file, concept.template, concept.trigger, concept.presets)
+        texts, template = own or (concept.class_word or "",), "{caption}"
+    else:
+        texts = tuple(text or concept.trigger for text in own or (concept.caption or concept.trigger,))
+        template = concept.template
+    return tuple(dict.fromkeys(complete(text, where, template, concept.trigger, concept.presets) for text in texts))
 
 
 def _with_what_is_not_read(pictures: Sequence[RawPicture], base: str) -> list[RawPicture]:
@@ -99,15 +124,18 @@ def _with_what_is_not_read(pictures: Sequence[RawPicture], base: str) -> list[Ra
     except BadInput:
         print(f"prepare: note: {base} is not there, so the captions' length is not checked")
         return list(pictures)
-    ends = families.get(family_of(folder)).cut_off(folder, [picture.caption or "" for picture in pictures])
-    return [
-        replace(picture, notes=(f"the end of its caption is not read: {end!r}",)) if end else picture
-        for picture, end in zip(pictures, ends, strict=True)
-    ]
+    cut_off = families.get(family_of(folder)).cut_off
+    return [replace(picture, notes=picture.notes + _ends(cut_off(folder, picture.captions))) for picture in pictures]
+
+
+def _ends(ends: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"the end of its caption is not read: {end!r}" for end in ends if end)
 
 
 def _inputs(folder: Path, pictures: Sequence[RawPicture]) -> dict[str, str]:
-    files = [folder / CONCEPT] + [path for picture in pictures for path in picture.files()]
+    concept = folder / CONCEPT
+    files = [concept] * concept.exists() + [path for picture in pictures for path in picture.files()]
+    files += references.find(folder)
     return {path.relative_to(folder).as_posix(): _hash(path) for path in files}
 
 
@@ -118,11 +146,11 @@ def _hash(path: Path) -> str:
         raise BadInput(f"{path}: cannot be read ({error.strerror}). Replace it, or take it out of the folder.") from None
 
 
-def _write(stage: Stage, dataset: Dataset, folder: Path) -> None:
+def _write(stage: Stage, dataset: Dataset, folder: Path, unused: int) -> None:
     write_json(folder / NAME, dataset.model_dump(mode="json"))
     with whole_file(folder / PREVIEW) as path:
         contact_sheet(folder, dataset.entries).save(path, "png")
-    write_json(folder / COUNTS, {**dataset.counts(), "not used": len(raw.unused(folder))})
+    write_json(folder / COUNTS, {**dataset.counts(), "not used": unused})
     outputs = {name: digest for entry in dataset.entries for name, digest in entry.files().items()}
     outputs |= {name: hash_file(folder / name) for name in (NAME, PREVIEW, COUNTS)}
     stage.write_manifest(folder, outputs)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFilter
 
+from foundation.image_files import ENDINGS
 from training.data.dataset import read_dataset
 from training.prepare_dataset import main
 
@@ -135,20 +136,18 @@ def test_regularization_pictures_are_kept_apart_and_take_neither_template_nor_tr
     folder = dataset / "regularization"
     folder.mkdir()
     (dataset / "concept.yaml").write_text("trigger: zbadge\ntemplate: '{caption}, a {trigger} for sale'\n")
-    for name, caption in (("star", "a red star"), ("none", None), ("wrong", "a zbadge")):
+    for name, caption in (("star", "a red star"), ("wrong", "a zbadge")):
         Image.new("RGB", (128, 128), "red").save(folder / f"{name}.png")
-        if caption:
-            (folder / f"{name}.txt").write_text(caption)
+        (folder / f"{name}.txt").write_text(caption)
 
     _prepare(dataset)
 
     prepared = read_dataset(dataset)
     assert {entry.file: entry.caption for entry in prepared.of("regularization")} == {
-        "prepared/regularization/none.png": "",
         "prepared/regularization/star.png": "a red star",
         "prepared/regularization/wrong.png": "a zbadge",
     }
-    assert not prepared.alike
+    assert not any("regularization" in source for sources in prepared.alike for source in sources)
     assert "contains the trigger: regularization/wrong.png" in capsys.readouterr().out
 
 
@@ -189,12 +188,12 @@ def _same_name(raw: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
-        (_without_pictures, "no pictures"),
+        (_without_pictures, "no images"),
         (_without_caption, "zbadge_03.png: no caption"),
         (_truncated, "zbadge_03.png: cannot be read whole"),
         (_empty, "zbadge_03.png: the file is empty"),
         (_too_small, "zbadge_03.png: only 31 × 400 pixels"),
-        (_no_picture, "zbadge_03.png: not a picture"),
+        (_no_picture, "zbadge_03.png: not an image"),
         (_not_utf8, "zbadge_03.txt: not UTF-8"),
         (_same_name, "one caption cannot serve two pictures"),
     ],
@@ -336,9 +335,9 @@ def test_what_lies_among_the_pictures_and_is_not_used_is_told_and_counted(
 
     told = [line for line in capsys.readouterr().out.splitlines() if "not used" in line]
     assert [(line.split(": ")[2], line.split(": ")[3].split(";")[0]) for line in told] == [
+        (str(raw / ".hidden"), "left there by a system or an archive"),
         (str(raw / "gone.txt"), "a caption without a picture of its name"),
-        (str(raw / "more"), "a folder"),
-        (str(raw / "notes.md"), "no picture by its ending (.png, .jpg, .jpeg, .webp, .avif, .bmp, .tif, .tiff, .gif)"),
+        (str(raw / "notes.md"), f"no image by its content or its ending ({', '.join(ENDINGS)})"),
         (str(raw / "zbadge_01.TXT"), "a caption without a picture of its name"),
     ]
     assert json.loads((dataset / "counts.json").read_text())["not used"] == 4

@@ -8,26 +8,19 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 
 _PRESET = re.compile(r"\[([\w-]+)\]")
+_PLACEHOLDERS = ("trigger", "name")
 _LONGEST_TAG = 4
 """Words; between commas, more than these make a clause and not a tag."""
-
-
-def read_caption(path: Path) -> str | None:
-    """The text in ``path`` on one line, None when there is none. Byte-order mark, line ends and runs of blanks do not matter."""
-    if not path.exists():
-        return None
-    try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split()) or None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not UTF-8 text (byte {error.start + 1}). Save it as UTF-8.") from None
 
 
 def complete(caption: str, where: Path, template: str, trigger: str, presets: Mapping[str, str]) -> str:
     """``caption`` with its [presets] written out, its tags tidied, in the data set's ``template``.
 
-    Raises ``BadInput`` naming ``where`` for a preset that is not there.
+    ``[trigger]`` and ``[name]``, which ai-toolkit fills in, are the ``trigger``, unless they are presets. Raises ``BadInput``
+    naming ``where`` for a preset that is not there.
     """
-    written = _PRESET.sub(lambda found: _preset(found[1], where, presets), caption)
+    known = {**dict.fromkeys(_PLACEHOLDERS, trigger), **presets}
+    written = _PRESET.sub(lambda found: _preset(found[1], where, known), caption)
     tidy = _tidy_tags(written) if is_tag_list(written) else written
     return " ".join(template.format(caption=tidy, trigger=trigger).split())
 
@@ -46,6 +39,7 @@ def _tidy_tags(caption: str) -> str:
 
 def _preset(name: str, where: Path, presets: Mapping[str, str]) -> str:
     if name not in presets:
-        hint = suggestion(name, sorted(presets)) if presets else "Define it under presets: in concept.yaml"
+        own = sorted(set(presets) - set(_PLACEHOLDERS))
+        hint = suggestion(name, own) if own else "Define it under presets: in concept.yaml"
         raise BadInput(f"{where}: no preset is called [{name}]. {hint.rstrip('.')}, or leave the brackets out.")
     return presets[name]

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 from string import Formatter
+from typing import Literal
 
 from PIL import ImageColor
 from pydantic import Field, field_validator
 
 from foundation.config import Strict, parse, read_yaml
 from foundation.errors import BadInput
+from training.data.layout import kohya_names
 
 NAME = "concept.yaml"
 
@@ -18,12 +20,18 @@ class Concept(Strict):
 
     ``background``, a colour by its name or as #rrggbb, is what transparent pictures lie on. ``template`` is put around every
     caption; ``{caption}`` and ``{trigger}`` stand in it for those. ``presets`` are texts that captions call by ``[name]``.
+
+    ``caption`` is for pictures that have none. ``class_word`` says what kind of thing the concept is, and captions regularization
+    pictures that have no caption. The lines of a caption file are ``alternatives``, or ``joined`` to one caption.
     """
 
     trigger: str = Field(min_length=2, max_length=60, pattern=r"^\S+$")
     background: str = "white"
     template: str = "{caption}"
     presets: Mapping[str, str] = {}
+    caption: str | None = Field(default=None, min_length=1)
+    class_word: str | None = Field(default=None, min_length=1)
+    caption_lines: Literal["alternatives", "joined"] = "alternatives"
 
     @field_validator("template")
     @classmethod
@@ -43,11 +51,24 @@ class Concept(Strict):
         return value
 
 
-def read_concept(dataset: Path) -> Concept:
-    """Read ``concept.yaml`` of a data set; ``BadInput`` says what to write when it is missing."""
+def read_concept(dataset: Path, trigger: str | None = None) -> Concept:
+    """Read ``concept.yaml`` of a data set; a ``trigger`` that is given comes before what it says.
+
+    Without the file the trigger word is the given one, or the first word of kohya's folder names, whose others are the class
+    word. ``BadInput`` says what to write where neither tells it.
+    """
     path = dataset / NAME
-    if not path.exists():
+    if path.exists():
+        values = read_yaml(path)
+        return parse(Concept, {**values, "trigger": trigger} if trigger and isinstance(values, dict) else values, str(path))
+    names = kohya_names(dataset)
+    words = {name.split()[0] for name in names}
+    if trigger is None and len(words) != 1:
+        several = f" Its folders name several: {', '.join(sorted(words))}." if words else ""
         raise BadInput(
-            f"{path}: missing. Write `trigger: <a word that means nothing yet>` into it and use that word in the captions."
+            f"{path}: missing.{several} Write `trigger: <the word that calls the concept>` into it, a word that means nothing "
+            "yet and that the captions use, or give the word as --trigger (`make finetune_z TRIGGER=<word>`)."
         )
-    return parse(Concept, read_yaml(path), str(path))
+    named = next((name for name in names if name.split()[0] == (trigger or next(iter(words)))), "")
+    values = {"trigger": trigger or next(iter(words)), "class_word": " ".join(named.split()[1:]) or None}
+    return parse(Concept, values, str(path))

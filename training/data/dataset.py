@@ -20,8 +20,9 @@ Role = Literal["train", "holdout", "regularization"]
 class Entry(Strict):
     """One prepared picture. Sizes and the crop's corner are (height, width) and (top, left) in pixels.
 
-    ``notes`` tell what the user should know of how the picture was read. ``mask`` is the file of a grey picture of the same size:
-    what is black in it is not learned.
+    ``alternatives`` are captions besides the first; training draws one of all each epoch, which has the picture ``repeats``
+    times. ``notes`` tell what the user should know of how the picture was read. ``mask`` is the file of a grey picture of the
+    same size: what is black in it is not learned.
     """
 
     file: str
@@ -29,6 +30,8 @@ class Entry(Strict):
     source: str
     source_sha256: str
     caption: str
+    alternatives: tuple[str, ...] = ()
+    repeats: int = Field(default=1, ge=1)
     role: Role = "train"
     size: tuple[int, int]
     original_size: tuple[int, int]
@@ -36,6 +39,11 @@ class Entry(Strict):
     mask: str | None = None
     mask_sha256: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """All its captions."""
+        return (self.caption, *self.alternatives)
 
     def files(self) -> dict[str, str]:
         """Its files, relative to the data set's folder, with their SHA-256."""
@@ -53,15 +61,18 @@ class LeftOut(Strict):
 class Dataset(Strict):
     """The prepared pictures of one concept, each of about ``resolution`` × ``resolution`` pixels.
 
-    ``alike`` are the sources of pictures that are versions of one; all of them are used, on the same side of the split.
+    Transparent parts lie on ``background``. ``alike`` are the sources of pictures that are versions of one; all of them are used,
+    on the same side of the split. ``readings`` say how the raw data set was read where it left a choice.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     trigger: str
+    background: str = "white"
     resolution: int = Field(ge=64)
     entries: tuple[Entry, ...] = Field(min_length=1)
     left_out: tuple[LeftOut, ...] = ()
     alike: tuple[tuple[str, ...], ...] = ()
+    readings: tuple[str, ...] = ()
 
     def of(self, role: Role) -> tuple[Entry, ...]:
         """The entries of one role."""

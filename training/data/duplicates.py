@@ -12,7 +12,7 @@ def groups(prints: Sequence[Fingerprint]) -> list[tuple[int, ...]]:
     group_of = list(range(len(prints)))
     together = Fingerprints.of(prints)
     for place, one in enumerate(prints):
-        joined = {group_of[other] for other in np.flatnonzero(together[:place].versions_of(one))} | {place}
+        joined = {group_of[other] for other in np.flatnonzero(together[:place].near(one))} | {place}
         group_of = [min(joined) if group in joined else group for group in group_of]
     members: dict[int, list[int]] = {}
     for place, group in enumerate(group_of):

@@ -15,18 +15,21 @@ from foundation.errors import BadInput
 from foundation.files import whole_folder
 from foundation.fingerprint import Fingerprint, fingerprint
 from foundation.hashing import hash_file
+from foundation.images import BadImage
 from training.data.buckets import Size, nearest
 from training.data.concept import Concept
 from training.data.dataset import PREPARED, Dataset, Entry, LeftOut
 from training.data.duplicates import groups
 from training.data.fit import LARGEST_ZOOM, fit
-from training.data.picture import BadPicture, open_picture
+from training.data.layout import RAW, REGULARIZATION
+from training.data.picture import open_picture
 from training.data.quality import flags
 from training.data.raw import RawPicture
 from training.data.split import held_out
 from training.recipe import Recipe
 
 PICTURES_PER_WORKER = 16
+_REMEDY = "Replace it, or run with --skip-bad to leave it out."
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class _Prepared:
 def prepare(pictures: Sequence[RawPicture], folder: Path, recipe: Recipe, concept: Concept, skip_bad: bool) -> Dataset:
     """Fit ``pictures`` into ``folder``/prepared, which takes its place only when every one was read, or left out as asked.
 
-    Raises ``BadPicture`` for the first that cannot be used unless bad ones are skipped, ``BadInput`` when none is left.
+    Raises ``BadInput`` for the first that cannot be used unless bad ones are skipped, and when none is left.
     """
     workers = max(1, min(os.cpu_count() or 1, len(pictures) // PICTURES_PER_WORKER))
     with whole_folder(folder / PREPARED) as temporary, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
@@ -47,29 +50,39 @@ def prepare(pictures: Sequence[RawPicture], folder: Path, recipe: Recipe, concep
         done = [result for result in results if isinstance(result, _Prepared)]
         left_out = tuple(result for result in results if isinstance(result, LeftOut))
         if left_out and not skip_bad:
-            raise BadPicture(folder / left_out[0].source, left_out[0].reason, others=len(left_out) - 1)
+            more = f" {len(left_out) - 1} more cannot be used either." if len(left_out) > 1 else ""
+            raise BadInput(f"{folder / left_out[0].source}: {left_out[0].reason} {_REMEDY}{more}")
         if not any(each.entry.role == "train" for each in done):
-            raise BadInput(f"{folder / 'raw'}: none of the pictures can be used.")
+            raise BadInput(f"{folder}: none of the pictures can be used.")
     entries, alike = _split(done, recipe.data.holdout)
-    return Dataset(trigger=concept.trigger, resolution=recipe.resolution, entries=entries, left_out=left_out, alike=alike)
+    return Dataset(
+        trigger=concept.trigger,
+        background=concept.background,
+        resolution=recipe.resolution,
+        entries=entries,
+        left_out=left_out,
+        alike=alike,
+    )
 
 
 def _prepare_one(picture: RawPicture, target: Path, recipe: Recipe, background: str) -> _Prepared | LeftOut:
     try:
         opened = open_picture(picture.path, recipe.resolution // LARGEST_ZOOM, background)
         mask = _open_mask(picture.mask, opened.picture.size) if picture.mask else None
-    except BadPicture as error:
-        return LeftOut(source=error.path.relative_to(picture.path.parent.parent).as_posix(), reason=error.reason)
+    except BadImage as error:
+        is_mask = error.path == picture.mask
+        return LeftOut(source=f"{error.path.parent.name}/{error.path.name}" if is_mask else picture.source, reason=error.reason)
     fitted = fit(opened.picture, _size(opened.picture, recipe), recipe.data.crop, mask)
-    subfolder = f"{picture.path.parent.name}/" if picture.is_regularization else ""
-    name = f"{subfolder}{picture.path.stem}.png"
+    name = _prepared_name(picture)
     mask_name = f"masks/{name}" if fitted.mask else None
     entry = Entry(
         file=f"{PREPARED}/{name}",
         sha256=_save(fitted.picture, target / name),
         source=picture.source,
         source_sha256=hash_file(picture.path),
-        caption=picture.caption or "",
+        caption=picture.captions[0],
+        alternatives=picture.captions[1:],
+        repeats=picture.repeats,
         role="regularization" if picture.is_regularization else "train",
         size=(fitted.picture.height, fitted.picture.width),
         original_size=fitted.original_size,
@@ -81,10 +94,18 @@ def _prepare_one(picture: RawPicture, target: Path, recipe: Recipe, background: 
     return _Prepared(entry, fingerprint(fitted.picture))
 
 
+def _prepared_name(picture: RawPicture) -> str:
+    """Where the fitted picture goes: as in the data set, without the folder that all of them are in."""
+    path = Path(picture.source).with_suffix(".png")
+    if picture.is_regularization:
+        return Path(REGULARIZATION, *path.parts[1:]).as_posix()
+    return Path(*path.parts[1:]).as_posix() if path.parts[0] == RAW else path.as_posix()
+
+
 def _open_mask(path: Path, size: tuple[int, int]) -> Image.Image:
     mask = open_picture(path, background="black").picture.convert("L")
     if mask.size != size:
-        raise BadPicture(path, f"{mask.width} × {mask.height} pixels, but its picture has {size[0]} × {size[1]}.")
+        raise BadImage(path, f"{mask.width} × {mask.height} pixels, but its picture has {size[0]} × {size[1]}.")
     return mask
 
 

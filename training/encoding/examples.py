@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from foundation.images import open_image
 from training.data.dataset import Entry
 from training.encoding.cache import Cache, Tensors
 from training.encoding.placement import placed
@@ -26,13 +28,16 @@ class Examples:
     """N encoded pictures, what the denoiser is told of each, and where to look in it.
 
     ``latents`` are each (C, h, w), of one size or several. ``masks`` are each (1, h, w), 0 where nothing is learned, or None.
-    ``names`` are those of the pictures, for people.
+    ``names`` are those of the pictures, for people. ``captions`` are each picture's rows of ``conditioning``, one for each of its
+    captions; without any, row n is that of picture n. ``repeats`` are how often an epoch has each; without any, once.
     """
 
     latents: tuple[Tensor, ...]
     conditioning: Conditioning
     masks: tuple[Tensor | None, ...]
     names: tuple[str, ...]
+    captions: tuple[tuple[int, ...], ...] = ()
+    repeats: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -50,12 +55,17 @@ class Examples:
         shapes = [torch.ones_like(latents[:1]) if mask is None else mask for mask, latents in pairs]
         return torch.stack([shape / shape.mean().clamp(min=1e-6) for shape in shapes])
 
-    def take(self, chosen: Sequence[int]) -> "Examples":
-        """Some of them, in the order asked for."""
-        told, index = self.conditioning, list(chosen)
+    def rows_of(self, place: int) -> tuple[int, ...]:
+        """The rows of the conditioning that are captions of the picture of this number."""
+        return self.captions[place] if self.captions else (place,)
+
+    def take(self, chosen: Sequence[int], rows: Sequence[int] | None = None) -> "Examples":
+        """Some of them, in the order asked for, each with its first caption, or with that of its row of ``rows``."""
+        index = list(chosen)
+        told = [self.rows_of(place)[0] for place in index] if rows is None else list(rows)
         return Examples(
             tuple(self.latents[place] for place in index),
-            told[index],
+            self.conditioning[told],
             tuple(self.masks[place] for place in index),
             tuple(self.names[place] for place in index),
         )
@@ -87,10 +97,19 @@ class Encoders:
         """The prepared pictures ``entries`` in ``folder`` with their captions, sizes and masks."""
         with placed(self.pipeline, self.family.picture_parts, self.device):
             latents = tuple(self._latents(entry, folder) for entry in tqdm(entries, "encode", unit="picture"))
-        states, pooled, tokens = self.captions([entry.caption for entry in entries])
-        time_ids = torch.tensor([[*entry.original_size, *entry.crop, *entry.size] for entry in entries], device=pooled.device)
+        told = [(entry, caption) for entry in entries for caption in entry.captions]
+        states, pooled, tokens = self.captions([caption for _, caption in told])
+        time_ids = torch.tensor([[*entry.original_size, *entry.crop, *entry.size] for entry, _ in told], device=pooled.device)
         masks = tuple(_mask(entry, folder, each) for entry, each in zip(entries, latents, strict=True))
-        return Examples(latents, Conditioning(states, pooled, time_ids, tokens), masks, tuple(entry.source for entry in entries))
+        ends = [0, *accumulate(len(entry.captions) for entry in entries)]
+        return Examples(
+            latents,
+            Conditioning(states, pooled, time_ids, tokens),
+            masks,
+            tuple(entry.source for entry in entries),
+            captions=tuple(tuple(range(start, end)) for start, end in pairwise(ends)),
+            repeats=tuple(entry.repeats for entry in entries),
+        )
 
     def captions(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """The text states (N, tokens, width), pooled embeddings (N, width) and tokens (N, encoders, tokens) of ``captions``."""
@@ -117,18 +136,21 @@ class Encoders:
 
 def joined(first: Examples, second: Examples) -> Examples:
     """Both one after the other."""
+    rows = len(first.conditioning.pooled)
     return Examples(
         first.latents + second.latents,
         first.conditioning + second.conditioning,
         first.masks + second.masks,
         first.names + second.names,
+        captions=tuple(first.rows_of(place) for place in range(len(first)))
+        + tuple(tuple(rows + row for row in second.rows_of(place)) for place in range(len(second))),
+        repeats=tuple(each.repeats[place] if each.repeats else 1 for each in (first, second) for place in range(len(each))),
     )
 
 
 def pixels(path: Path) -> Tensor:
     """A picture file as (3, height, width) in -1 … 1."""
-    with Image.open(path) as picture:
-        values = np.array(picture.convert("RGB"))
+    values = np.array(open_image(path).image)
     return torch.from_numpy(values).permute(2, 0, 1).float() / 127.5 - 1
 
 

@@ -16,7 +16,7 @@ from foundation.seeds import derive
 from training.encoding.examples import Examples, joined
 from training.model.objective import draw_noise, draw_timestep
 from training.recipe import Recipe
-from training.steps.order import pictures_of
+from training.steps.order import pictures_of, steps_per_epoch
 from zthumb.families.base import Conditioning
 
 
@@ -70,7 +70,9 @@ class Sampler:
     def _pass(self, step: int, turn: int) -> list[Batch]:
         places = range(turn * self._recipe.batch, (turn + 1) * self._recipe.batch)
         order = pictures_of(step, self._sizes, self.pictures_per_step, self._recipe.seed)
-        examples = self._own.take([order[place] for place in places])
+        epoch = step // steps_per_epoch(self._sizes, self.pictures_per_step)
+        turns = [order[place] for place in places]
+        examples = self._own.take([self._turns[each] for each in turns], [self._row(each, epoch) for each in turns])
         drawn = [self._draw("place", step, place, each) for place, each in zip(places, examples.latents, strict=True)]
         if self._prior is not None:
             places = range(turn * self._recipe.prior.batch, (turn + 1) * self._recipe.prior.batch)
@@ -83,8 +85,20 @@ class Sampler:
         return [self._batch(examples.take(chosen), [drawn[place] for place in chosen], chosen) for chosen in by_size.values()]
 
     @cached_property
+    def _turns(self) -> tuple[int, ...]:
+        """The numbers of the pictures that an epoch has, each as often as it has it."""
+        repeats = self._own.repeats or (1,) * len(self._own)
+        return tuple(place for place, count in enumerate(repeats) for _ in range(count))
+
+    @cached_property
     def _sizes(self) -> tuple[tuple[int, int], ...]:
-        return self._own.sizes
+        sizes = self._own.sizes
+        return tuple(sizes[place] for place in self._turns)
+
+    def _row(self, turn: int, epoch: int) -> int:
+        """The caption that a picture is told by in its ``turn`` of an epoch: one of its own, drawn for this epoch."""
+        rows = self._own.rows_of(self._turns[turn])
+        return rows[derive(self._recipe.seed, "caption", epoch, turn) % len(rows)]
 
     def _prior_picture(self, step: int, place: int) -> int:
         assert self._prior is not None

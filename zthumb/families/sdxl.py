@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from foundation.errors import BadInput
+from foundation.trigger import standing_alone
 from zthumb.families.base import NO_WORDS, Conditioning, Family, Prediction
 from zthumb.naming import clip, unet, vae
 from zthumb.naming.origin import Origin
@@ -213,7 +213,7 @@ def _read(prompt: str, tokenizer: Any, size: int, words: Mapping[str, int]) -> l
     ends = accumulate(words.values(), initial=size)
     numbers = {text: list(range(start, end)) for text, (start, end) in zip(words, pairwise(ends), strict=True)}
     longest = sorted(words, key=len, reverse=True)
-    for found in _standing_alone(longest).finditer(prompt) if words else ():
+    for found in standing_alone(longest).finditer(prompt) if words else ():
         assert found.lastindex is not None
         read += _plain(prompt[place : found.start()], tokenizer) + numbers[longest[found.lastindex - 1]]
         place = found.end()
@@ -223,11 +223,6 @@ def _read(prompt: str, tokenizer: Any, size: int, words: Mapping[str, int]) -> l
 def _framed(tokens: Sequence[int], tokenizer: Any) -> list[int]:
     framed = [tokenizer.bos_token_id, *tokens, tokenizer.eos_token_id]
     return framed + [tokenizer.pad_token_id] * (_TOKENS - len(framed))
-
-
-def _standing_alone(words: Sequence[str]) -> re.Pattern[str]:
-    """Finds any of ``words``, capitals or not, where it is no part of another: that of number n is the n-th group."""
-    return re.compile("|".join(rf"(?<!\w)({re.escape(word)})(?!\w)" for word in words), re.IGNORECASE)
 
 
 def _pooled(encoder: Any, read: Any, tokens: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """A request as what is to be painted: every default filled in, every path looked at, everything impossible refused."""
 
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foundation.errors import BadInput
+from foundation.trigger import contains_trigger
 from zthumb import prompts
 from zthumb.adapters.loaded import Lora
 from zthumb.adapters.words import trigger_of
@@ -167,7 +167,7 @@ def _with_triggers(
             trigger = asked.trigger or trigger_of(lora.path)
             if trigger is None:
                 raise BadInput(f"loras.trigger_weight: {lora.path.name} tells no trigger word; give one as trigger.")
-            if trigger in triggers or re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", prompt, re.IGNORECASE):
+            if trigger in triggers or contains_trigger(prompt, trigger):
                 warnings.append(f"the prompt has the trigger word {trigger!r} already; it was not put before it again.")
                 trigger = None
         triggers.append(trigger)

@@ -7,36 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.errors import BadInput
-from training.data.caption import complete, is_tag_list, read_caption
+from training.data.caption import complete, is_tag_list
 
 HERE = Path("raw/a.txt")
 
 
 def _complete(caption: str, template: str = "{caption}", **presets: str) -> str:
     return complete(caption, HERE, template, "zbadge", presets)
-
-
-@pytest.mark.parametrize(
-    "raw", [b"a red zbadge", b"\xef\xbb\xbfa red zbadge\r\n", b"a red\r\nzbadge\r\n", b"  a\tred  zbadge \n\n"]
-)
-def test_marks_line_ends_and_blanks_do_not_matter(tmp_path: Path, raw: bytes) -> None:
-    (tmp_path / "a.txt").write_bytes(raw)
-
-    assert read_caption(tmp_path / "a.txt") == "a red zbadge"
-
-
-@pytest.mark.parametrize("raw", [b"", b" \r\n", b"\xef\xbb\xbf"])
-def test_an_empty_caption_is_none(tmp_path: Path, raw: bytes) -> None:
-    (tmp_path / "a.txt").write_bytes(raw)
-
-    assert read_caption(tmp_path / "a.txt") is None
-
-
-def test_what_is_not_utf8_is_named_with_its_place(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
-
-    with pytest.raises(BadInput, match=r"a\.txt: not UTF-8 text \(byte 4\)"):
-        read_caption(tmp_path / "a.txt")
 
 
 def test_a_preset_is_written_out() -> None:
@@ -48,6 +25,12 @@ def test_a_misspelt_preset_is_answered_with_the_nearest_and_a_missing_one_with_w
         _complete("a zbadge [studoi]", studio="x")
     with pytest.raises(BadInput, match=r"Define it under presets: in concept\.yaml, or leave the brackets out\."):
         _complete("a zbadge [studio]")
+
+
+@pytest.mark.parametrize("placeholder", ["[trigger]", "[name]"])
+def test_the_placeholders_of_ai_toolkit_are_the_trigger_unless_a_preset_has_their_name(placeholder: str) -> None:
+    assert _complete(f"a photo of a {placeholder}") == "a photo of a zbadge"
+    assert _complete(f"a {placeholder}", **{placeholder.strip("[]"): "cat"}) == "a cat"
 
 
 def test_tags_are_tidied_and_a_sentence_is_left_as_it_is() -> None:

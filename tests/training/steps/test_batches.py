@@ -85,3 +85,27 @@ def test_a_mask_gives_its_picture_the_weight_of_any_other() -> None:
     assert batch.where[masked].unique().tolist() == [0.0, 2.0]
     assert batch.where[1 - masked].unique().tolist() == [1.0]
     assert batch.where.mean(dim=(1, 2, 3)).tolist() == [1.0, 1.0]
+
+
+def test_of_several_captions_one_is_drawn_each_epoch_and_always_the_same_one() -> None:
+    two = _examples(4)
+    examples = replace(_examples(2), conditioning=two.conditioning, captions=((0,), (1, 2, 3)), repeats=(1, 1))
+    sampler, again = (Sampler(_recipe(2, dropout=0), examples, None, 1000) for _ in range(2))
+
+    told = []
+    for step in range(20):
+        (batch,), (same,) = _step(sampler, step), _step(again, step)
+        assert torch.equal(batch.conditioning.states, same.conditioning.states)
+        told.append({name: int(batch.conditioning.states[place, 0, 0]) - 1 for place, name in enumerate(batch.names)})
+
+    assert {each["raw/0.png"] for each in told} == {0}
+    assert {each["raw/1.png"] for each in told} == {1, 2, 3}
+
+
+def test_a_picture_with_repeats_is_seen_that_much_more_often() -> None:
+    examples = replace(_examples(3), captions=((0,), (1,), (2,)), repeats=(1, 1, 2))
+    sampler = Sampler(_recipe(4), examples, None, 1000)
+
+    names = [name for step in range(5) for batch in _step(sampler, step) for name in batch.names]
+
+    assert [names.count(f"raw/{place}.png") for place in range(3)] == [5, 5, 10]

@@ -1,6 +1,7 @@
-"""Whatever a picture was saved as, the trainer sees the colours its owner saw."""
+"""Whatever an image was saved as, everything here sees the colours its owner saw."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import pytest
 from PIL import Image, ImageCms
 
 from foundation.errors import BadInput
-from training.data.picture import open_picture
+from foundation.image_files import is_image_file, others_in
+from foundation.images import open_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
 def _pixel(path: Path, place: tuple[int, int] = (0, 0), background: str = "white") -> tuple[int, ...]:
-    opened = open_picture(path, background=background).picture
+    opened = open_image(path, background=background).image
     assert opened.mode == "RGB"
     value = opened.getpixel(place)
     assert isinstance(value, tuple)
@@ -43,7 +45,7 @@ def test_a_picture_that_was_turned_by_its_camera_stands_upright(tmp_path: Path) 
     lying.paste(RED, (0, 0, 20, 20))
     lying.save(tmp_path / "a.png", exif=exif)
 
-    opened = open_picture(tmp_path / "a.png").picture
+    opened = open_image(tmp_path / "a.png").image
 
     assert opened.size == (20, 40)
     assert opened.getpixel((10, 5)) == RED
@@ -65,15 +67,15 @@ def test_srgb_itself_changes_nothing(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png", icc_profile=profile)
 
-    assert np.array_equal(np.asarray(open_picture(tmp_path / "a.png").picture), pixels)
+    assert np.array_equal(np.asarray(open_image(tmp_path / "a.png").image), pixels)
 
 
 def test_a_broken_profile_is_ignored_and_said(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), RED).save(tmp_path / "a.png", icc_profile=b"no profile at all")
 
-    opened = open_picture(tmp_path / "a.png")
+    opened = open_image(tmp_path / "a.png")
 
-    assert opened.picture.getpixel((0, 0)) == RED
+    assert opened.image.getpixel((0, 0)) == RED
     assert opened.notes == ("its colour profile cannot be used and is ignored",)
 
 
@@ -100,7 +102,7 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path, ending: str) ->
     values = np.array([[0, 32896, 65535, 257]], np.uint16)
     Image.fromarray(values).save(tmp_path / f"a.{ending}")
 
-    opened = np.asarray(open_picture(tmp_path / f"a.{ending}").picture)
+    opened = np.asarray(open_image(tmp_path / f"a.{ending}").image)
 
     assert opened[0, :, 0].tolist() == [0, 128, 255, 1]
 
@@ -108,9 +110,9 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path, ending: str) ->
 def test_cmyk_is_converted_and_said_to_be_a_guess(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.tiff")
 
-    opened = open_picture(tmp_path / "a.tiff")
+    opened = open_image(tmp_path / "a.tiff")
 
-    assert opened.picture.getpixel((0, 0)) == RED
+    assert opened.image.getpixel((0, 0)) == RED
     assert "CMYK" in opened.notes[0]
 
 
@@ -121,7 +123,7 @@ def test_of_an_animation_the_first_frame_is_used_and_said(tmp_path: Path, ending
     extra = {"lossless": True} if ending == "webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], **extra)
 
-    opened = open_picture(path)
+    opened = open_image(path)
 
     red, _, blue = _pixel(path)
     assert red > 250
@@ -147,7 +149,7 @@ def test_a_picture_damaged_inside_opens_or_is_named(tmp_path: Path, ending: str)
         start, count = int(rng.integers(16, len(whole) - 400)), int(rng.integers(1, 400))
         (tmp_path / f"a.{ending}").write_bytes(whole[:start] + rng.bytes(count) + whole[start + count :])
         try:
-            open_picture(tmp_path / f"a.{ending}")
+            open_image(tmp_path / f"a.{ending}")
         except BadInput as error:
             told.append(str(error))
     assert all(f"a.{ending}: " in each for each in told)
@@ -158,11 +160,130 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
     Image.new("1", (100, 100)).save(tmp_path / "a.png")
 
     with pytest.raises(BadInput, match=r"a\.png: more pixels"):
-        open_picture(tmp_path / "a.png")
+        open_image(tmp_path / "a.png")
 
 
 def test_thirty_two_bits_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tiff")
 
     with pytest.raises(BadInput, match=r"a\.tiff: 32 bits"):
-        open_picture(tmp_path / "a.tiff")
+        open_image(tmp_path / "a.tiff")
+
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.jpg", "a"])
+def test_a_photo_of_a_phone_is_read_by_its_content_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes((SAMPLES / "phone.heic").read_bytes())
+
+    opened = open_image(tmp_path / name).image
+
+    assert is_image_file(tmp_path / name)
+    assert opened.size == (32, 64)
+    top, bottom = opened.getpixel((16, 8)), opened.getpixel((16, 56))
+    assert isinstance(top, tuple)
+    assert isinstance(bottom, tuple)
+    assert top[0] > 150 > top[2]
+    assert bottom[2] > 150 > bottom[0]
+
+
+@pytest.mark.parametrize("kind", ["rgb", "grey", "sixteen bits"])
+def test_jpeg_xl_is_read(tmp_path: Path, kind: str) -> None:
+    import imagecodecs
+
+    pixels = np.full((20, 30) if kind == "grey" else (20, 30, 3), 51, np.uint8)
+    (tmp_path / "a.jxl").write_bytes(
+        imagecodecs.jpegxl_encode(pixels.astype(np.uint16) * 257 if kind == "sixteen bits" else pixels)
+    )
+
+    opened = np.asarray(open_image(tmp_path / "a.jxl").image).astype(int)
+
+    assert opened.shape == (20, 30, 3)
+    assert np.abs(opened - 51).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.JPG", "a", "a.unknown"])
+def test_an_image_is_known_by_its_content_where_its_ending_says_nothing(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (8, 8), RED).save(tmp_path / name, "jpeg")
+
+    assert is_image_file(tmp_path / name)
+
+
+def test_what_systems_and_archives_leave_is_no_image_and_is_named(tmp_path: Path) -> None:
+    for name in (".DS_Store", "._a.png", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "__MACOSX").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+
+    assert [each.path.name for each in others_in(tmp_path)] == [".DS_Store", "._a.png", "Thumbs.db", "__MACOSX", "desktop.ini"]
+
+
+def _odd_exif(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x9286] = b"\xff\xfe broken comment"
+    data = bytearray(exif.tobytes())
+    # A tag whose value lies behind the block's end.
+    data[-8:] = b"\xff" * 8
+    Image.new("RGB", (40, 20), RED).save(path, "jpeg", exif=bytes(data))
+
+
+def _long_text(path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    told = PngInfo()
+    told.add_text("workflow", "x" * (2 * 2**20), zip=True)
+    Image.new("RGB", (40, 20), RED).save(path, "png", pnginfo=told)
+
+
+def _wrong_checksum_of_a_text(path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    told = PngInfo()
+    told.add_text("parameters", "a red star")
+    Image.new("RGB", (40, 20), RED).save(path, "png", pnginfo=told)
+    path.write_bytes(path.read_bytes().replace(b"a red star", b"a red stor"))
+
+
+def _broken_profile(path: Path) -> None:
+    Image.new("RGB", (40, 20), RED).save(path, "png", icc_profile=b"no profile at all")
+
+
+@pytest.mark.parametrize("make", [_odd_exif, _long_text, _wrong_checksum_of_a_text, _broken_profile])
+def test_a_sound_image_is_not_refused_for_its_metadata(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a")
+
+    opened = open_image(tmp_path / "a").image
+
+    assert sorted(opened.size) == [20, 40]
+    assert opened.getpixel((10, 10)) in (RED, (254, 0, 0))
+
+
+def test_no_metadata_goes_along(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a maker"
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "a.jpg", exif=exif, icc_profile=_swapped_profile(), comment=b"where it was")
+
+    open_image(tmp_path / "a.jpg").image.save(tmp_path / "b.png")
+
+    with Image.open(tmp_path / "b.png") as written:
+        assert not written.info
+        assert not written.getexif()
+
+
+def test_damaged_pixels_are_refused_whatever_the_metadata(tmp_path: Path) -> None:
+    Image.effect_noise((64, 64), 80).save(tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(bytes(data))
+
+    with pytest.raises(BadInput, match=r"a\.png: cannot be read whole"):
+        open_image(tmp_path / "a.png")
+
+
+def test_a_web_page_is_told_for_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("<!DOCTYPE html><html>not found</html>")
+
+    with pytest.raises(BadInput, match="not an image, whatever its name says: it is a web page"):
+        open_image(tmp_path / "a.png")

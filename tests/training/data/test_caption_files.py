@@ -1,0 +1,106 @@
+"""Captions are found however the program that wrote them lays them out."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foundation.errors import BadInput
+from training.data.caption_files import CaptionFiles, read_captions
+
+
+@pytest.mark.parametrize("raw", [b"a red zbadge", b"\xef\xbb\xbfa red zbadge\r\n", b"  a\tred  zbadge \n\n"])
+def test_marks_line_ends_and_blanks_do_not_matter(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(raw)
+
+    assert read_captions(tmp_path / "a.txt") == ("a red zbadge",)
+
+
+def test_each_line_is_a_caption_and_an_empty_file_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a red\r\n\r\nzbadge\r\n")
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbf \r\n")
+
+    assert read_captions(tmp_path / "a.txt") == ("a red", "zbadge")
+    assert read_captions(tmp_path / "b.txt") == ("",)
+
+
+def test_what_is_not_utf8_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+
+    with pytest.raises(BadInput, match=r"a\.txt: not UTF-8 text \(byte 4\)"):
+        read_captions(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.TXT", "a.caption", "a.png.txt", "a.PNG.Caption", "caption.txt"])
+def test_a_caption_beside_its_image_or_one_for_the_folder_is_found_under_every_usual_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("a zbadge")
+
+    found = CaptionFiles(tmp_path).of(tmp_path / "a.png")
+
+    assert found is not None
+    assert found.captions == ("a zbadge",)
+
+
+_TABLES = {
+    "metadata.jsonl": '{"file_name": "in/a.png", "text": "a zbadge"}\n\n{"file_name": "in/b.png", "text": "two"}\n',
+    "metadata.csv": 'file_name,text\nin/a.png,a zbadge\nin/b.png,"two, of them"\n',
+    "meta_cap.json": json.dumps({"/somewhere/else/in/a": {"caption": "a zbadge"}, "a": {"caption": "a zbadge"}}),
+    "captions.json": json.dumps({"a.png": "a zbadge"}),
+    "list.json": json.dumps([{"image": "in/a.png", "prompt": ["a zbadge"]}]),
+}
+
+
+@pytest.mark.parametrize("name", _TABLES)
+@pytest.mark.parametrize("where", [".", "in"])
+def test_a_table_in_the_images_folder_or_around_it_is_read(tmp_path: Path, name: str, where: str) -> None:
+    (tmp_path / "in").mkdir()
+    text = _TABLES[name] if where == "." else _TABLES[name].replace("in/", "")
+    (tmp_path / where / name).write_text(text)
+
+    found = CaptionFiles(tmp_path).of(tmp_path / "in" / "a.png")
+
+    assert found is not None
+    assert (found.captions, found.file) == (("a zbadge",), tmp_path / where / name)
+
+
+def test_captions_and_tags_of_kohya_are_joined_as_kohya_does(tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text(json.dumps({"a": {"caption": "a zbadge", "tags": "red, shiny"}}))
+
+    found = CaptionFiles(tmp_path).of(tmp_path / "a.png")
+
+    assert found is not None
+    assert found.captions == ("a zbadge, red, shiny",)
+
+
+def test_of_two_that_say_different_things_the_one_beside_is_used_and_the_other_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a zbadge")
+    (tmp_path / "a.caption").write_text("something else")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a zbadge"}')
+
+    found = CaptionFiles(tmp_path).of(tmp_path / "a.png")
+
+    assert found is not None
+    assert found.captions == ("a zbadge",)
+    assert found.others == (tmp_path / "a.caption",)
+
+
+def test_a_table_that_is_broken_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}\n{oops\n')
+
+    with pytest.raises(BadInput, match=r"metadata\.jsonl, line 2: not valid JSON"):
+        CaptionFiles(tmp_path).of(tmp_path / "a.png")
+
+
+@given(st.text())
+def test_any_json_is_a_table_of_captions_or_none_and_never_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "x.json").write_text(json.dumps({"a": text, "b": [text], "c": {"caption": text}}), encoding="utf-8")
+
+    found = CaptionFiles(folder).of(folder / "c.png")
+
+    assert found is not None
+    assert found.captions == (" ".join(text.split()),)

@@ -1,0 +1,154 @@
+"""Data sets laid out for other trainers are read as those read them, and the preparation says how."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from foundation.errors import BadInput
+from training.data.concept import read_concept
+from training.data.dataset import read_dataset
+from training.data.raw import find
+from training.prepare_dataset import main
+
+
+def _image(path: Path, caption: str | None = None, colour: str = "red") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Something to tell one from another by: all of one colour would be versions of one.
+    image = Image.effect_noise((128, 128), 60).convert("RGB")
+    image.paste(colour, (32, 32, 96, 96))
+    image.save(path)
+    if caption is not None:
+        path.with_suffix(".txt").write_text(caption)
+
+
+def _sources(dataset: Path) -> dict[str, tuple[tuple[str, ...], int]]:
+    return {picture.source: (picture.captions, picture.repeats) for picture in find(dataset).pictures}
+
+
+@pytest.mark.parametrize("root", ["", "img/", "raw/"])
+def test_kohyas_folders_give_trigger_class_repeats_and_regularization(tmp_path: Path, root: str) -> None:
+    _image(tmp_path / f"{root}10_zbadge badge/a.png", "a photo of a zbadge")
+    _image(tmp_path / f"{root}10_zbadge badge/b.png")
+    _image(tmp_path / f"{root}30_zbadge badge/c.png", "a red zbadge")
+    _image(tmp_path / "reg/1_badge/r.png")
+
+    concept = read_concept(tmp_path)
+
+    assert (concept.trigger, concept.class_word) == ("zbadge", "badge")
+    assert _sources(tmp_path) == {
+        f"{root}10_zbadge badge/a.png": (("a photo of a zbadge",), 1),
+        f"{root}10_zbadge badge/b.png": (("zbadge badge",), 1),
+        f"{root}30_zbadge badge/c.png": (("a red zbadge",), 3),
+        "reg/1_badge/r.png": (("badge",), 1),
+    }
+    told = " ".join(find(tmp_path).readings)
+    assert "10_zbadge badge/ is read as kohya's: 'zbadge badge', 10 repeats" in told
+    assert "2 images have no caption file" in told
+
+
+def test_a_folder_of_images_with_captions_is_read_however_deep(tmp_path: Path) -> None:
+    _image(tmp_path / "a.png", "a photo of [trigger]")
+    _image(tmp_path / "more" / "deep" / "b.jpg", "a photo of [name] on grass")
+    _image(tmp_path / "reference" / "c.png")
+
+    assert main(["--dataset", str(tmp_path), "--trigger", "zbadge"]) == 0
+
+    captions = {entry.file: entry.caption for entry in read_dataset(tmp_path).entries}
+    assert captions == {
+        "prepared/a.png": "a photo of zbadge",
+        "prepared/more/deep/b.png": "a photo of zbadge on grass",
+    }
+    # What it wrote is not read as an image the next time.
+    assert main(["--dataset", str(tmp_path), "--trigger", "zbadge", "--force"]) == 0
+    assert len(read_dataset(tmp_path).entries) == 2
+
+
+def test_diffusers_imagefolder_is_read(tmp_path: Path) -> None:
+    _image(tmp_path / "train" / "a.png")
+    (tmp_path / "train" / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a zbadge on grass"}\n')
+
+    assert _sources(tmp_path) == {"train/a.png": (("a zbadge on grass",), 1)}
+
+
+def test_without_a_trigger_the_error_says_how_to_give_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _image(tmp_path / "a.png", "a photo")
+
+    assert main(["--dataset", str(tmp_path)]) == 2
+    assert "give the word as --trigger" in capsys.readouterr().err
+
+
+def test_several_lines_are_several_captions_or_one_as_the_concept_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _image(tmp_path / "raw" / "a.png", "a red zbadge\na zbadge on grass\n")
+    (tmp_path / "concept.yaml").write_text("trigger: zbadge\n")
+
+    main(["--dataset", str(tmp_path)])
+    assert read_dataset(tmp_path).entries[0].captions == ("a red zbadge", "a zbadge on grass")
+    assert "1 captions have several lines, as raw/a.png" in capsys.readouterr().out
+
+    (tmp_path / "concept.yaml").write_text("trigger: zbadge\ncaption_lines: joined\n")
+    main(["--dataset", str(tmp_path)])
+    assert read_dataset(tmp_path).entries[0].captions == ("a red zbadge a zbadge on grass",)
+
+
+def test_one_caption_may_serve_all_and_an_empty_one_is_the_trigger(tmp_path: Path) -> None:
+    _image(tmp_path / "raw" / "a.png")
+    _image(tmp_path / "raw" / "b.png", "")
+    (tmp_path / "concept.yaml").write_text("trigger: zbadge\ncaption: a photo of a [trigger]\n")
+
+    main(["--dataset", str(tmp_path)])
+
+    assert [entry.caption for entry in read_dataset(tmp_path).entries] == ["a photo of a zbadge", "zbadge"]
+
+
+def test_regularization_without_captions_takes_the_class_word_or_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _image(tmp_path / "raw" / "a.png", "a zbadge")
+    _image(tmp_path / "regularization" / "r.png")
+    (tmp_path / "concept.yaml").write_text("trigger: zbadge\n")
+
+    assert main(["--dataset", str(tmp_path)]) == 2
+    assert "regularization/r.png: no caption beside it" in capsys.readouterr().err
+
+    (tmp_path / "concept.yaml").write_text("trigger: zbadge\nclass_word: badge\n")
+    assert main(["--dataset", str(tmp_path)]) == 0
+    assert read_dataset(tmp_path).of("regularization")[0].caption == "badge"
+
+
+def test_a_mask_of_onetrainer_beside_its_image_is_a_mask(tmp_path: Path) -> None:
+    _image(tmp_path / "a.png", "a zbadge")
+    Image.new("L", (128, 128), 255).save(tmp_path / "a-masklabel.png")
+
+    (picture,) = find(tmp_path).pictures
+
+    assert picture.mask == tmp_path / "a-masklabel.png"
+
+
+def test_where_there_is_no_image_the_error_names_what_is_there(tmp_path: Path) -> None:
+    _image(tmp_path / "logs" / "a.png")
+    (tmp_path / "raw").mkdir()
+
+    with pytest.raises(BadInput, match="1 images in logs/"):
+        find(tmp_path)
+    shutil.rmtree(tmp_path / "logs")
+    (tmp_path / "raw" / "a.cr2").write_text("raw")
+    with pytest.raises(BadInput, match=r"1 of \.cr2"):
+        find(tmp_path)
+
+
+def test_a_reference_that_is_trained_on_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "concept.yaml").write_text("trigger: zbadge\n")
+    for name in "abcd":
+        _image(tmp_path / "raw" / f"{name}.png", "a zbadge")
+    (tmp_path / "reference").mkdir()
+    assert main(["--dataset", str(tmp_path), "--set", "data.holdout=0"]) == 0
+
+    with Image.open(tmp_path / "raw" / "b.png") as image:
+        image.save(tmp_path / "reference" / "z.jpg", quality=90)
+
+    assert main(["--dataset", str(tmp_path), "--set", "data.holdout=0"]) == 2
+    assert "z.jpg: shows the same picture as raw/b.png" in capsys.readouterr().err
