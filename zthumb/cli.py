@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from foundation.errors import command
+from foundation.offline import keep_quiet
 from zthumb import reproduce
 from zthumb.adapters import commands as adapters
 from zthumb.gguf import commands as gguf
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     reproduce.add_arguments(again)
     again.set_defaults(run=reproduce.run)
     arguments = parser.parse_args(argv)
+    keep_quiet()
     code: int = arguments.run(arguments)
     return code
 

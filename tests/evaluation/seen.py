@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from evaluation.metrics.base import Cell, Known, Seen
 from evaluation.protocol import Stratum
@@ -12,7 +13,7 @@ X, Y, Z = np.eye(3)
 
 def plain_print(value: int) -> Fingerprint:
     """The fingerprint of a picture of one colour; two whose values lie far apart are of different pictures."""
-    return Fingerprint(np.full(192, value % 2 == 0), np.full(192, value, np.float32))
+    return Fingerprint(np.full(192, value % 2 == 0), np.full(192, value, np.float32), Image.new("RGB", (8, 8)))
 
 
 def seen(*rows: NDArray[np.float64], clipped: float = 0.0, prints: tuple[int, ...] | None = None) -> Seen:

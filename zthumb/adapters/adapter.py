@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from zthumb.adapters.change import Change
     from zthumb.adapters.words import Word
 
 _DOWN, _UP, _MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
@@ -27,6 +28,8 @@ class Layer:
     up: Tensor
     scale: float = 1.0
     magnitude: Tensor | None = None
+    is_less_base: bool = False
+    """Whether part of the base's own weight is taken out in it, so that what is left may be nothing (PiSSA, OLoRA)."""
 
     @property
     def rank(self) -> int:
@@ -62,11 +65,14 @@ class Layer:
 class Adapter:
     """Layers by the path of their module, which begins with the part of the pipeline: ``unet.``, ``text_encoder_2.`` …
 
-    ``words`` are those that it teaches the text encoders to read.
+    ``words`` are those that it teaches the text encoders to read. ``changes`` are of modules as well, of every other kind; one
+    module may have both. ``notes`` say what of its file was left out, a sentence each.
     """
 
     layers: Mapping[str, Layer]
     words: tuple[Word, ...] = ()
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_peft(cls, weights: Mapping[str, Tensor], scale: float, words: tuple[Word, ...] = ()) -> Adapter:
@@ -95,7 +101,23 @@ class Adapter:
     @property
     def parts(self) -> list[str]:
         """The parts of the pipeline that it changes, sorted."""
-        return sorted({path.split(".")[0] for path in self.layers})
+        return sorted({path.split(".")[0] for path in self.paths})
+
+    @property
+    def paths(self) -> list[str]:
+        """The modules that it changes, sorted."""
+        return sorted({*self.layers, *self.changes})
+
+    @property
+    def kinds(self) -> list[str]:
+        """What it is made of, for people: LoRA, DoRA and the titles of other kinds."""
+        found = {"DoRA" if layer.magnitude is not None else "LoRA" for layer in self.layers.values()}
+        found |= {("DoRA of " if each.magnitude is not None else "") + each.kind.title for each in self.changes.values()}
+        return sorted(found)
+
+    def changes_of(self, part: str) -> dict[str, Change]:
+        """The changes of one part by the path inside it."""
+        return {path.removeprefix(f"{part}."): each for path, each in self.changes.items() if path.startswith(f"{part}.")}
 
     def of(self, part: str) -> dict[str, Layer]:
         """The layers of one part by the path inside it."""
@@ -103,7 +125,7 @@ class Adapter:
 
     @property
     def has_magnitudes(self) -> bool:
-        """Whether it is a DoRA."""
+        """Whether any of its layers is a DoRA's."""
         return any(layer.magnitude is not None for layer in self.layers.values())
 
 

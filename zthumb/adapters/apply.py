@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from foundation.errors import BadInput
+from zthumb.adapters import hooks
 from zthumb.adapters.adapter import Adapter, Layer
 
 _TEXT_MODEL = "text_model."
@@ -29,12 +30,15 @@ def put_on(parts: Parts, adapter: Adapter, name: str) -> None:
     """
     for part in adapter.parts:
         model = parts[part]
-        _inject(model, {_path_in(model, path): layer for path, layer in adapter.of(part).items()}, name)
+        if layers := {_path_in(model, path): layer for path, layer in adapter.of(part).items()}:
+            _inject(model, layers, name)
+        hooks.put_on(model, {_path_in(model, path): each for path, each in adapter.changes_of(part).items()}, name)
 
 
 def adapted_modules(parts: Parts) -> list[Any]:
-    """The modules that have an adapter on; it changes when one is put on or taken off."""
-    return [module for model in parts.values() for module in _adapted(model)]
+    """What has an adapter on: PEFT's modules and changes; it is another when one is put on or taken off."""
+    found: list[Any] = [module for model in parts.values() for module in _adapted(model)]
+    return found + [changed for model in parts.values() for changed in hooks.changed_modules(model)]
 
 
 def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
@@ -44,6 +48,9 @@ def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
     """
     counting = {name: weight for name, weight in weights.items() if weight != 0}
     for module in modules:
+        if isinstance(module, hooks.ModuleChanges):
+            module.weigh(counting)
+            continue
         # Plain dictionaries of PEFT's: torch's own look-ups, made for all modules at each request, take most of a millisecond.
         there = [name for name in counting if name in module.scaling]
         # PEFT's set_adapter also walks over every weight, to say whether it is trained: none is.
@@ -58,6 +65,8 @@ def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
 def remove(parts: Parts, name: str) -> None:
     """Remove the adapter called ``name`` alone; with the last one goes all that held them."""
     for model in parts.values():
+        for changed in list(hooks.changed_modules(model)):
+            changed.remove(name)
         others = set()
         for module in _adapted(model):
             if name in module.lora_A:
@@ -67,25 +76,34 @@ def remove(parts: Parts, name: str) -> None:
             others |= set(module.lora_A)
         getattr(model, "peft_config", {}).pop(name, None)
         if not others:
-            take_off({"model": model})
+            _unwrap(model)
 
 
 def take_off(parts: Parts) -> None:
     """Remove every adapter: each module is again the object it was before."""
+    for model in parts.values():
+        hooks.take_off(model)
+        _unwrap(model)
+
+
+def _unwrap(model: Any) -> None:
+    """Put every module back from behind what PEFT has put around it."""
     from diffusers.utils import recurse_remove_peft_layers
 
-    for model in parts.values():
-        recurse_remove_peft_layers(model)
-        for attribute in ("peft_config", "_hf_peft_config_loaded"):
-            if attribute in vars(model):
-                delattr(model, attribute)
+    recurse_remove_peft_layers(model)
+    for attribute in ("peft_config", "_hf_peft_config_loaded"):
+        if attribute in vars(model):
+            delattr(model, attribute)
 
 
 def work_in(parts: Parts) -> None:
     """Add the adapters, as they are weighed, to the base's weights, and take them off."""
-    for module in adapted_modules(parts):
-        if module.active_adapters:
-            module.merge()
+    for model in parts.values():
+        # What depends on the base's weights is made of them as they are now.
+        hooks.work_in(model)
+        for module in _adapted(model):
+            if module.active_adapters:
+                module.merge()
     take_off(parts)
 
 

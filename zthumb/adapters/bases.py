@@ -11,6 +11,7 @@ from foundation.errors import BadInput
 from zthumb import families
 from zthumb.adapters import reader, skeleton
 from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.effect import check_effect
 from zthumb.adapters.skeleton import Skeleton
 from zthumb.sources.local import family_of
 
@@ -33,15 +34,21 @@ def recognise(path: Path, base: Path | None = None) -> Recognised:
     """
     if base:
         known = skeleton.of_folder(base.name, base, families.get(family_of(base)))
-        return Recognised(reader.load(path, known), known)
+        return _recognised(path, known)
     refusals = []
     for known in _known():
         try:
-            return Recognised(reader.load(path, known), known)
+            return _recognised(path, known)
         except BadInput as refusal:
             refusals.append(str(refusal))
     # All bases refuse a broken file for the same reason.
     raise BadInput(refusals[0] if len(set(refusals)) == 1 else f"{path}: fits no base that is known here. {' '.join(refusals)}")
+
+
+def _recognised(path: Path, known: Skeleton) -> Recognised:
+    adapter = reader.load(path, known)
+    check_effect(adapter, known, path)
+    return Recognised(adapter, known)
 
 
 def _known() -> Iterator[Skeleton]:

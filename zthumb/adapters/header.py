@@ -55,9 +55,9 @@ def _file(path: Path) -> Path:
     file = next((each for each in inside if each.is_file()), None)
     if file is None:
         raise BadInput(f"{path}: no adapter is there. Expected a .safetensors file or a folder with {DIFFUSERS_FILE}.")
-    if file.suffix in _PICKLED:
+    if file.suffix.lower() in _PICKLED:
         raise BadInput(f"{file}: a pickle can run any program when it is opened; ask for the adapter as .safetensors.")
-    if file.suffix != ".safetensors":
+    if file.suffix.lower() != ".safetensors":
         raise BadInput(f"{file}: only .safetensors adapters are opened; convert other formats first.")
     return file
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
 from zthumb.adapters import apply, reader
+from zthumb.adapters.effect import check_effect
 from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -44,13 +45,18 @@ class _Ready:
     sha256: str
     bytes: int
     words: tuple[Word, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Applied:
-    """The adapters that count: the SHA-256 of each, and how many tokens stand for each of the words they bring."""
+    """The adapters that count: the SHA-256 of each, and how many tokens stand for each of the words they bring.
+
+    ``notes`` say what of their files was left out.
+    """
 
     sha256: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     words: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -90,7 +96,8 @@ class LoadedAdapters:
             apply.weigh(self._modules, {each.name: lora.weight for each, lora in zip(ready, wanted, strict=True)})
             brought = [word for each, lora in zip(ready, wanted, strict=True) if lora.weight != 0 for word in each.words]
             with knowing(self._parts, brought) as known:
-                yield Applied(tuple(each.sha256 for each in ready), known)
+                notes = tuple(note for each in ready for note in each.notes)
+                yield Applied(tuple(each.sha256 for each in ready), notes, known)
         finally:
             self._forget()
 
@@ -113,8 +120,7 @@ class LoadedAdapters:
             self._ready.move_to_end(version)
             return self._ready[version]
         adapter, sha256 = reader.load(version.file, self._base), reader.hash_of(version.file)
-        if not any(bool(layer.up.any()) for layer in adapter.layers.values()) and not adapter.has_magnitudes:
-            raise BadInput(f"{version.file}: changes nothing: all its up weights are zero, as before training.")
+        check_effect(adapter, self._base, version.file)
         size = _bytes(adapter, next(next(iter(self._parts.values())).parameters()).element_size())
         self._make_room(size, keep, version)
         self._numbers += 1
@@ -127,7 +133,7 @@ class LoadedAdapters:
             raise
         finally:
             self._modules = apply.adapted_modules(self._parts)
-        self._ready[version] = _Ready(name, sha256, size, adapter.words)
+        self._ready[version] = _Ready(name, sha256, size, adapter.words, adapter.notes)
         return self._ready[version]
 
     def _make_room(self, size: int, keep: Sequence[_Version], version: _Version) -> None:
@@ -151,4 +157,6 @@ def _version(path: Path) -> _Version:
 
 def _bytes(adapter: Adapter, element: int) -> int:
     tensors: list[Any] = [tensor for layer in adapter.layers.values() for tensor in (layer.up, layer.down, layer.magnitude)]
-    return sum(tensor.numel() * element for tensor in tensors if tensor is not None)
+    changes = sum(each.bytes for each in adapter.changes.values())
+    layers: int = sum(tensor.numel() * element for tensor in tensors if tensor is not None)
+    return layers + changes

@@ -1,7 +1,8 @@
-"""A LoRA file of any layout → the adapter in it, checked against a base before anything is applied.
+"""A file of any adapter → the adapter in it, checked against a base before anything is applied.
 
-Understood are kohya's names with the original block names or diffusers' (kohya, ai-toolkit, OneTrainer), the diffusers layout of
-today and before PEFT, ComfyUI's ``diffusion_model.`` names, and PEFT's own folders.
+Understood are kohya's names with the original block names or diffusers' (kohya, ai-toolkit, OneTrainer), LyCORIS', the diffusers
+layout of today and before PEFT, ComfyUI's names and those of whole checkpoints, and PEFT's own folders; and of what is changed,
+LoRA and DoRA, and every kind in ``zthumb.adapters.kinds``.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
 from foundation.hashing import hash_file, hash_value
-from zthumb.adapters import header, scales, words
+from zthumb.adapters import header, kinds, scales, words
 from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.change import Change
 from zthumb.adapters.header import Header
+from zthumb.adapters.kinds.base import Kind
+from zthumb.adapters.module_names import path_of
 from zthumb.adapters.scales import Scales
 from zthumb.adapters.skeleton import Skeleton
 
@@ -25,53 +30,46 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, "Tensor"]
 
-_ROLES = (
-    ("down", re.compile(r"(?:\.lora_down|\.lora_A(?:\.\w+)?|\.lora\.down|_lora\.down|\.lora_linear_layer\.down)\.weight$")),
-    ("up", re.compile(r"(?:\.lora_up|\.lora_B(?:\.\w+)?|\.lora\.up|_lora\.up|\.lora_linear_layer\.up)\.weight$")),
-    ("alpha", re.compile(r"\.alpha$")),
-    ("magnitude", re.compile(r"(?:\.dora_scale|\.lora_magnitude_vector(?:\.\w+)?)$")),
+_DOWN, _UP, _ALPHA, _MAGNITUDE, _LORA_BIAS = "lora_down.weight", "lora_up.weight", "alpha", "magnitude", "lora_bias"
+_LORA = (
+    (_DOWN, re.compile(r"(?:\.lora_down|\.lora_A(?:\.\w+)?|\.lora\.down|_lora\.down|\.lora_linear_layer\.down)\.weight$")),
+    (_UP, re.compile(r"(?:\.lora_up|\.lora_B(?:\.\w+)?|\.lora\.up|_lora\.up|\.lora_linear_layer\.up)\.weight$")),
+    (_LORA_BIAS, re.compile(r"(?:\.lora_up|\.lora_B(?:\.\w+)?)\.bias$")),
+    (_ALPHA, re.compile(r"\.alpha$")),
+    (_MAGNITUDE, re.compile(r"(?:\.dora_scale|\.lora_magnitude_vector(?:\.\w+)?)$")),
 )
-_UNSUPPORTED = (
-    ("a LoHa", re.compile(r"\.hada_[wt]\d")),
-    ("a LoKr", re.compile(r"\.lokr_[wt]\d")),
-    ("an OFT or BOFT", re.compile(r"\.oft_")),
-    ("an (IA)³", re.compile(r"\.on_input$")),
-    ("a LoCon with Tucker decomposition", re.compile(r"\.lora_mid\.weight$")),
-    ("a full difference of weights", re.compile(r"\.diff(_b)?$")),
-    ("a LoRA with biases", re.compile(r"\.lora_B(\.\w+)?\.bias$")),
-)
-_PARTS = ("unet.", "text_encoder.", "text_encoder_2.")
-_PEFT = "base_model.model."
-_COMFY = "diffusion_model."
-_OLD_ATTENTION = re.compile(r"\.processor\.(to_(?:q|k|v|out))$")
+_PEFT_IA3 = re.compile(r"\.ia3_l(?:\.\w+)?$")
+_OF_PEFT = re.compile(r"(\.(?:hada|lokr)_\w+)\.default$")
+
+
+@dataclass
+class _Read:
+    """What of a file was read so far."""
+
+    layers: dict[str, Layer] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def load(path: Path, base: Skeleton) -> Adapter:
     """Read the adapter in ``path``, a file or a folder in the diffusers layout or PEFT's.
 
-    Raises ``BadInput``, which names the first tensor at fault, unless every tensor belongs to a module of ``base``, has its
-    shape and holds finite numbers only.
+    Raises ``BadInput``, which names the first tensor at fault, unless every tensor belongs to a module of ``base``, fits it and
+    holds finite numbers only.
     """
     found = header.read(path)
     told = scales.read(found)
-    layers = {}
-    for stem, roles in _grouped(found).items():
-        module = _path(stem, base)
-        if module is None:
-            name = next(iter(roles.values()))
-            raise BadInput(f"{found.file}: an adapter for another base: {base.name} has no module for {name}.")
-        if module in layers:
-            raise BadInput(f"{found.file}: has {module} twice, under two names.")
-        layers[module] = roles
-    if not layers:
-        raise BadInput(f"{found.file}: no LoRA weights are in it.")
+    modules = _modules(found, base)
     tensors = _tensors(found)
-    read = {module: _layer(found, module, roles, tensors, told, base) for module, roles in sorted(layers.items())}
-    adapter = Adapter(read, words.read(found, base))
-    for part in adapter.parts:
-        if len({layer.magnitude is None for layer in adapter.of(part).values()}) > 1:
-            raise BadInput(f"{found.file}: a DoRA in some modules of the {part} and a LoRA in others, which is not supported.")
-    return adapter
+    read = _Read()
+    for module, roles in sorted(modules.items()):
+        values = {role: _values(found, role, name, tensors[name]) for role, name in roles.items()}
+        _read_module(found, module, roles, values, told, base, read)
+    if not read.layers and not read.changes:
+        raise BadInput(f"{found.file}: nothing in it changes a weight.")
+    layers = {module: told.trained(module, layer, base) for module, layer in read.layers.items()}
+    adapter = Adapter(layers, words.read(found, base), read.changes, tuple(read.notes))
+    return _with_one_kind_of_lora(adapter, base)
 
 
 def hash_of(path: Path) -> str:
@@ -88,89 +86,224 @@ def files(path: Path) -> list[Path]:
     return [file, *(each for each in (scales.beside(file), words.beside(file)) if each is not None)]
 
 
+def _modules(found: Header, base: Skeleton) -> dict[str, dict[str, str]]:
+    """Module of the base → role → name of the tensor."""
+    modules: dict[str, dict[str, str]] = {}
+    for stem, roles in _grouped(found).items():
+        module = path_of(stem, base)
+        if module is None:
+            name = next(iter(roles.values()))
+            raise BadInput(f"{found.file}: an adapter for another base: {base.name} has no module for {name}.")
+        if module in modules:
+            raise BadInput(f"{found.file}: has {module} twice, under two names.")
+        modules[module] = roles
+    if not modules:
+        raise BadInput(f"{found.file}: no LoRA weights are in it.")
+    return modules
+
+
 def _grouped(found: Header) -> dict[str, dict[str, str]]:
     """Module's name in the file → role → name of the tensor."""
     grouped: dict[str, dict[str, str]] = defaultdict(dict)
+    suffixes = sorted(
+        {each for kind in kinds.all_kinds().values() for each in (*kind.marks, *kind.others)}, key=len, reverse=True
+    )
     for name in sorted(found.shapes):
         if name.startswith(words.BUNDLED):
             continue
-        for kind, pattern in _UNSUPPORTED:
-            if pattern.search(name):
-                raise BadInput(f"{found.file}: {kind} ({name}), which is not supported; LoRA and DoRA are.")
-        for role, pattern in _ROLES:
-            if pattern.search(name):
-                roles = grouped[pattern.sub("", name)]
-                if role in roles:
-                    raise BadInput(f"{found.file}: {roles[role]} and {name} are the same weight twice.")
-                roles[role] = name
-                break
-        else:
-            raise BadInput(f"{found.file}: {name} is no part of a LoRA.")
+        stem, role = _role(_OF_PEFT.sub(r"\1", name), suffixes)
+        if role is None:
+            raise BadInput(f"{found.file}: {name} is no part of an adapter that is known here.")
+        if role in grouped[stem]:
+            raise BadInput(f"{found.file}: {grouped[stem][role]} and {name} are the same weight twice.")
+        grouped[stem][role] = name
     return grouped
 
 
-def _path(stem: str, base: Skeleton) -> str | None:
-    """The path of the module that a name in a file stands for."""
-    stem = stem.removeprefix(_PEFT)
-    if stem.startswith(_COMFY):
-        stem = "lora_unet_" + stem.removeprefix(_COMFY).replace(".", "_")
-    if stem.startswith("lora_"):
-        return base.kohya_names.get(stem.replace(".", "_"))
-    stem = _OLD_ATTENTION.sub(lambda found: "." + ("to_out.0" if found[1] == "to_out" else found[1]), stem)
-    named = stem if stem.startswith(_PARTS) else f"unet.{stem}"
-    part, module = named.split(".", 1)
-    return next((path for path in (named, f"{part}.text_model.{module}") if path in base.shapes), None)
+def _role(name: str, suffixes: list[str]) -> tuple[str, str | None]:
+    """A tensor's name without its end, and what that says it is; None where it says nothing."""
+    for role, pattern in _LORA:
+        if pattern.search(name):
+            return pattern.sub("", name), role
+    if _PEFT_IA3.search(name):
+        return _PEFT_IA3.sub("", name), "ia3_l"
+    for suffix in suffixes:
+        if name.endswith(f".{suffix}"):
+            return name.removesuffix(f".{suffix}"), suffix
+    return name, None
 
 
-def _layer(found: Header, module: str, roles: Mapping[str, str], tensors: Tensors, told: Scales, base: Skeleton) -> Layer:
-    for role in ("down", "up"):
-        if role not in roles:
-            raise BadInput(f"{found.file}: {module} has no {role} weight.")
+def _read_module(
+    found: Header, module: str, roles: Mapping[str, str], values: Tensors, told: Scales, base: Skeleton, read: _Read
+) -> None:
+    """Read the tensors of one module into ``read``."""
+    values = _as_written_elsewhere(values, told, module)
+    if set(values) == {_ALPHA}:
+        read.notes.append(f"{roles[_ALPHA]} stands alone, without weights: it was left out")
+        return
+    kind = _kind(values)
+    if kind is None or (_DOWN in values and kind.title == kinds.get("full").title):
+        layer = _layer(found, module, roles, values, told, base)
+        if isinstance(layer, Layer):
+            read.layers[module] = layer
+        else:
+            read.changes[module] = layer
+        values = {role: value for role, value in values.items() if role not in (_DOWN, _UP, _ALPHA, _MAGNITUDE)}
+        kind = _kind(values)
+    if kind is not None and (wrong := _of_another_norm(module, values, base)):
+        # As ComfyUI does: norms change little, and the rest is of this base.
+        read.notes.append(f"{roles[wrong]} does not fit the norm {module}: it was left out")
+    elif kind is not None:
+        if module in read.changes:
+            raise BadInput(f"{found.file}: {module}: a {read.changes[module].kind.title} and a {kind.title} in one module.")
+        read.changes[module] = _change(found, module, roles, values, kind, told, base)
+
+
+def _of_another_norm(module: str, values: Tensors, base: Skeleton) -> str | None:
+    """The tensor that is for a norm of another size than the base's, if one is."""
+    if module not in base.norms:
+        return None
+    size = base.norms[module][0]
+    return next((role for role, tensor in values.items() if tensor.numel() != size), None)
+
+
+def _as_written_elsewhere(values: Tensors, told: Scales, module: str) -> Tensors:
+    """PEFT's and others' forms of what is known here by LyCORIS' names."""
+    import torch
+
+    values = dict(values)
+    if _LORA_BIAS in values:
+        # It is added to the second product, and scaled with that.
+        rank = values[_DOWN].shape[0] if _DOWN in values else 1
+        scale = float(values[_ALPHA].flatten()[0]) / rank if _ALPHA in values else told.of(module, rank)
+        values["diff_b"] = values.pop(_LORA_BIAS) * scale
+    if "ia3_l" in values:
+        scale = values.pop("ia3_l")
+        values |= {"weight": scale - 1, "on_input": torch.tensor(float(scale.shape[0] == 1))}
+    return values
+
+
+def _kind(values: Mapping[str, object]) -> Kind | None:
+    """The kind of the tensors of a module, None for a plain LoRA."""
+    return next((kind for kind in kinds.all_kinds().values() if any(mark in values for mark in kind.marks)), None)
+
+
+def _change(
+    found: Header, module: str, roles: Mapping[str, str], values: Tensors, kind: Kind, told: Scales, base: Skeleton
+) -> Change:
+    shape, name = base.shape_of(module), next(iter(roles.values()))
+    if others := sorted(set(values) - {*kind.marks, *kind.others, _ALPHA, _MAGNITUDE, "diff_b"}):
+        raise BadInput(f"{found.file}: {module}: a {kind.title} with {', '.join(others)}, which do not belong together.")
+    magnitude = values.pop(_MAGNITUDE, None)
+    change = Change(kind, told.folded(module, kind, values), shape)
+    if magnitude is not None:
+        over_inputs = _is_over_inputs(found, roles[_MAGNITUDE], shape)
+        change = Change(kind, change.tensors, shape, magnitude.flatten(), over_inputs)
+    _check_change(found, name, change, module, base)
+    return change
+
+
+def _check_change(found: Header, name: str, change: Change, module: str, base: Skeleton) -> None:
+    """Make the change once: what does not fit the base is told before anything is applied."""
+    weight = base.weight(module) if change.needs_base else None
+    try:
+        made = change.weight(weight)
+    except (ValueError, RuntimeError, KeyError, IndexError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(
+            f"{found.file}: {change.kind.title} for another base: {name} does not fit {base.name} ({reason})."
+        ) from None
+    bias = change.bias()
+    if bias is not None and len(bias) != change.shape[0]:
+        raise BadInput(f"{found.file}: {name}: a bias of {len(bias)} numbers for {change.shape[0]} outputs of {base.name}.")
+    if made is not None and not made.isfinite().all():
+        raise BadInput(f"{found.file}: what {name} comes to is not finite.")
+
+
+def _layer(found: Header, module: str, roles: Mapping[str, str], values: Tensors, told: Scales, base: Skeleton) -> Layer | Change:
+    """A plain LoRA; a DoRA over inputs, which is no layer of PEFT's, as a change."""
+    for role, title in ((_DOWN, "down"), (_UP, "up")):
+        if role not in values:
+            raise BadInput(f"{found.file}: {module} has no {title} weight.")
+    if module not in base.shapes:
+        raise BadInput(f"{found.file}: {roles[_DOWN]}: a LoRA for a norm, which has no inputs to multiply.")
     _check_shapes(found, module, roles, base)
-    values = {role: _values(found, role, name, tensors[name]) for role, name in roles.items()}
     out, *rest = base.shapes[module]
-    rank = values["down"].shape[0]
-    return Layer(
-        down=values["down"].reshape(rank, *rest),
-        up=values["up"].reshape(out, rank, *(1 for _ in rest[1:])),
-        scale=float(values["alpha"].flatten()[0]) / rank if "alpha" in values else told.of(module, rank),
-        magnitude=values["magnitude"].flatten() if "magnitude" in values else None,
-    )
+    rank = values[_DOWN].shape[0]
+    scale = float(values[_ALPHA].flatten()[0]) / rank if _ALPHA in values else told.of(module, rank)
+    down, up = values[_DOWN].reshape(rank, *rest), values[_UP].reshape(out, rank, *(1 for _ in rest[1:]))
+    if _MAGNITUDE in values and _is_over_inputs(found, roles[_MAGNITUDE], base.shapes[module]):
+        return _as_change(Layer(down, up, scale, values[_MAGNITUDE].flatten()), base.shapes[module], over_inputs=True)
+    return Layer(down, up, scale, values[_MAGNITUDE].flatten() if _MAGNITUDE in values else None)
+
+
+def _as_change(layer: Layer, shape: tuple[int, ...], over_inputs: bool = False) -> Change:
+    folded = layer.folded()
+    tensors = {_DOWN: folded.down, _UP: folded.up}
+    return Change(kinds.get("lora"), tensors, shape, layer.magnitude, over_inputs)
+
+
+def _with_one_kind_of_lora(adapter: Adapter, base: Skeleton) -> Adapter:
+    """The adapter with the DoRA's layers as changes in parts where others have no norms: PEFT takes one or the other."""
+    layers, changes = dict(adapter.layers), dict(adapter.changes)
+    for part in adapter.parts:
+        own = {path for path in layers if path.split(".")[0] == part}
+        with_norms = {path for path in own if layers[path].magnitude is not None}
+        for path in with_norms if with_norms != own else ():
+            if path in changes:
+                raise BadInput(f"{path}: a DoRA and another change in one module, beside modules without.")
+            changes[path] = _as_change(layers.pop(path), base.shapes[path])
+    return Adapter(layers, adapter.words, changes, adapter.notes)
 
 
 def _values(found: Header, role: str, name: str, tensor: Tensor) -> Tensor:
     """A tensor's numbers, float32: scales are folded in and compared without another rounding."""
-    # Some programs write a rank that is a whole number for an alpha.
-    if not tensor.is_floating_point() and role != "alpha":
+    # Some programs write a rank that is a whole number for an alpha, and a truth for on_input.
+    if not tensor.is_floating_point() and role not in (_ALPHA, "on_input"):
         raise BadInput(f"{found.file}: {name} holds {tensor.dtype}, not floating-point numbers.")
     values = tensor.float()
     if not values.isfinite().all():
         raise BadInput(f"{found.file}: {name} holds NaN or infinity: the training that made it had failed.")
+    if role == _ALPHA and values.numel() != 1:
+        raise BadInput(f"{found.file}: {name} is not one number.")
     return values
 
 
 def _check_shapes(found: Header, module: str, roles: Mapping[str, str], base: Skeleton) -> None:
     out, *rest = base.shapes[module]
-    down, up = found.shapes[roles["down"]], found.shapes[roles["up"]]
+    down, up = found.shapes[roles[_DOWN]], found.shapes[roles[_UP]]
     rank = down[0] if down else 0
-    # Some programs write the factors of a 1 × 1 convolution as matrices.
-    is_pointwise = all(size == 1 for size in rest[1:])
-    fits_down = down[1:] == tuple(rest) or (is_pointwise and down[1:] == tuple(rest[:1]))
+    # Some programs write the factors of a convolution as matrices.
+    flat = 1
+    for size in rest:
+        flat *= size
+    fits_down = down[1:] in (tuple(rest), (flat,)) or (flat == rest[0] and down[1:2] == (flat,))
     if rank < 1 or not fits_down or up[:2] != (out, rank) or any(size != 1 for size in up[2:]):
-        shapes = f"{roles['down']} {down} and {roles['up']} {up}"
+        shapes = f"{roles[_DOWN]} {down} and {roles[_UP]} {up}"
         raise BadInput(f"{found.file}: an adapter for another base: {shapes} do not fit {base.name}.")
-    if "alpha" in roles and found.shapes[roles["alpha"]] not in ((), (1,)):
-        raise BadInput(f"{found.file}: {roles['alpha']} is not one number.")
-    name = roles.get("magnitude")
-    if name is not None and not _is_of_outputs(name, found.shapes[name], out):
-        told = f"{name} {found.shapes[name]} has no norm for each of {out} outputs"
-        raise BadInput(f"{found.file}: {told}. A DoRA that scales inputs is not supported.")
 
 
-def _is_of_outputs(name: str, shape: tuple[int, ...], out: int) -> bool:
-    """Whether a magnitude has one norm for each output: along its first axis, or in PEFT's convolutions along the second."""
-    along = 1 if "lora_magnitude_vector" in name and len(shape) > 2 else 0
-    return len(shape) > along and shape[along] == out and all(size == 1 for axis, size in enumerate(shape) if axis != along)
+def _is_over_inputs(found: Header, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a DoRA's norms are one for each input: (1, in, …) as LyCORIS and OneTrainer write them; else one for each output.
+
+    PEFT's norms are of outputs, those of convolutions along the second axis.
+    """
+    told = found.shapes[name]
+    if "lora_magnitude_vector" in name:
+        along = 1 if len(told) > 2 else 0
+        is_of_outputs = len(told) > along and told[along] == shape[0]
+        others = [size for axis, size in enumerate(told) if axis != along]
+    else:
+        is_of_outputs = told[:1] == (shape[0],)
+        others = list(told[1:])
+    if is_of_outputs and all(size == 1 for size in others):
+        return False
+    is_of_inputs = (
+        len(told) > 1 and told[0] == 1 and len(shape) > 1 and told[1] == shape[1] and all(size == 1 for size in told[2:])
+    )
+    if is_of_inputs:
+        return True
+    raise BadInput(f"{found.file}: {name} {told} has neither a norm for each of {shape[0]} outputs nor for each input.")
 
 
 def _tensors(found: Header) -> Tensors:

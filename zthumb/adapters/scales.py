@@ -6,43 +6,124 @@ It then stands in the header (``lora_adapter_metadata``, diffusers) or in ``adap
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from foundation.errors import BadInput
+from zthumb.adapters.adapter import Layer
 from zthumb.adapters.header import PEFT_FILE, Header
+from zthumb.adapters.kinds.base import Kind
+from zthumb.adapters.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _CONFIGURATION, _METADATA = "adapter_config.json", "lora_adapter_metadata"
 _PARTS = ("unet", "text_encoder", "text_encoder_2")
-# PEFT takes the keys of its patterns for regular expressions; a file's are not run, and none but anchors are in use.
-_MODULE = re.compile(r"\^?(?P<path>[\w.]+)\$?")
+_LONGEST_PATTERN, _PATTERN_S = 200, 0.5
+_UNTOUCHED = (None, True, False, "gaussian", "default", "orthogonal", "eva")
+"""Ways to begin that leave the base as it is."""
+
+_KINDS = {"LORA": None, "LOHA": "loha", "LOKR": "lokr", "IA3": None}
+_FIRST_FACTORS = {"loha": ("hada_w1_a",), "lokr": ("lokr_w1", "lokr_w1_a")}
 
 
 class _Told(BaseModel):
     """What is read of a configuration; the rest of it is for training."""
 
+    peft_type: str = "LORA"
+    r: int | None = Field(default=None, ge=1)
+    alpha: FiniteFloat | None = None
     lora_alpha: FiniteFloat | None = None
+    rank_pattern: Mapping[str, int] | None = None
     alpha_pattern: Mapping[str, FiniteFloat] | None = None
     use_rslora: bool = False
+    init_lora_weights: bool | str | None = None
 
 
 class Scales(BaseModel):
     """The configurations of an adapter file by part of the pipeline."""
 
+    file: Path
     parts: Mapping[str, _Told] = Field(default_factory=dict)
 
     def of(self, module: str, rank: int) -> float:
         """The scale of one ``module`` of ``rank``; one where nothing is told."""
-        part, path = module.split(".", 1)
-        told = self.parts.get(part)
-        if told is None or (alpha := _own(told, path)) is None:
+        told, path = self._told(module)
+        alpha = None if told is None else self._of_pattern(told.alpha_pattern, path, told.lora_alpha)
+        if told is None or alpha is None:
             return 1.0
-        return alpha / (rank**0.5 if told.use_rslora else rank)
+        return float(alpha) / (rank**0.5 if told.use_rslora else rank)
+
+    def folded(self, module: str, kind: Kind, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The ``tensors`` of a module of PEFT's LoHa or LoKr with the scale that its configuration tells; others as they are."""
+        told, path = self._told(module)
+        name = None if told is None else _KINDS.get(told.peft_type)
+        if told is None or name is None or "alpha" in tensors:
+            return tensors
+        alpha = self._of_pattern(told.alpha_pattern, path, told.alpha)
+        rank = self._of_pattern(told.rank_pattern, path, told.r)
+        factor = 1.0 if alpha is None or rank is None else float(alpha) / float(rank)
+        first = next((each for each in _FIRST_FACTORS[name] if each in tensors), None)
+        assert kind is not None
+        return tensors if first is None else {**tensors, first: tensors[first] * factor}
+
+    def trained(self, module: str, layer: Layer, base: Skeleton) -> Layer:
+        """What training has changed of ``layer``, where its configuration says that it began with the base's own components.
+
+        PiSSA (arXiv 2404.02948) and OLoRA (arXiv 2406.01775) take those out of the base. Raises ``BadInput`` for a beginning that
+        depends on what the file does not hold.
+        """
+        told, _ = self._told(module)
+        begun = None if told is None else told.init_lora_weights
+        if begun in _UNTOUCHED:
+            return layer
+        name = str(begun)
+        if not name.startswith(("pissa", "olora")):
+            raise BadInput(
+                f"{self.file}: init_lora_weights: {name} changes the base as well, in a way that the file does not tell. Export "
+                "it with PEFT's save_pretrained(…, path_initial_model_for_weight_conversion=…), which makes a plain LoRA of it."
+            )
+        import torch
+
+        up, down = _beginning(base.weight(module), layer.rank, name)
+        trained_up, trained_down = layer.factors
+        both = layer.with_factors(torch.cat([trained_up, -up], dim=1), torch.cat([trained_down, down], dim=0))
+        return replace(both, is_less_base=True)
+
+    def _told(self, module: str) -> tuple[_Told | None, str]:
+        part, path = module.split(".", 1)
+        return self.parts.get(part), path
+
+    def _of_pattern(self, patterns: Mapping[str, float] | None, path: str, usual: float | None) -> float | None:
+        """The value of the first pattern that is the end of ``path``, as PEFT looks for it."""
+        import regex
+
+        for pattern, value in (patterns or {}).items():
+            try:
+                # A pattern comes from elsewhere, and some take for ever.
+                if len(pattern) <= _LONGEST_PATTERN and regex.match(rf"(.*\.)?({pattern})$", path, timeout=_PATTERN_S):
+                    return value
+            except (regex.error, TimeoutError):
+                raise BadInput(f"{self.file}: pattern {pattern[:60]!r} is none that can be looked for.") from None
+        return usual
+
+
+def _beginning(weight: Tensor, rank: int, name: str) -> tuple[Tensor, Tensor]:
+    """The factors that PiSSA or OLoRA begin with and take out of the base: (out, rank) and (rank, in)."""
+    import torch
+
+    flat = weight.flatten(1)
+    if name.startswith("olora"):
+        left, right = torch.linalg.qr(flat)
+        return left[:, :rank], right[:rank]
+    left, values, right = torch.linalg.svd(flat, full_matrices=False)
+    return left[:, :rank] * values[:rank], right[:rank]
 
 
 def beside(file: Path) -> Path | None:
@@ -66,25 +147,15 @@ def read(found: Header) -> Scales:
     return _parsed(found.file, parts)
 
 
-def _own(told: _Told, path: str) -> float | None:
-    for pattern, alpha in (told.alpha_pattern or {}).items():
-        named = _MODULE.fullmatch(pattern)
-        assert named is not None
-        if f".{path}".endswith(f".{named['path']}"):
-            return alpha
-    return told.lora_alpha
-
-
 def _parsed(file: Path, parts: Mapping[str, Mapping[str, Any]]) -> Scales:
     try:
-        scales = Scales.model_validate({"parts": parts})
+        scales = Scales.model_validate({"file": file, "parts": parts})
     except ValidationError as error:
         fault = error.errors()[0]
         raise BadInput(f"{file}: its {'.'.join(map(str, fault['loc'][2:3]))} makes no sense: {fault['msg']}.") from None
     for told in scales.parts.values():
-        for pattern in told.alpha_pattern or {}:
-            if not _MODULE.fullmatch(pattern):
-                raise BadInput(f"{file}: alpha_pattern {pattern[:60]!r} is no module's name; such patterns are not run.")
+        if told.peft_type not in _KINDS:
+            raise BadInput(f"{file}: peft_type {told.peft_type[:40]!r} is not read; {', '.join(_KINDS)} are.")
     return scales
 
 

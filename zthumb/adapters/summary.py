@@ -8,9 +8,9 @@ from pathlib import Path
 
 from foundation.hashing import hash_file
 from zthumb.adapters import header
-from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.bases import Recognised
 from zthumb.adapters.difference import norm
+from zthumb.adapters.effect import dense_change
 from zthumb.adapters.header import Header
 
 _WORDS = ("modelspec.trigger_phrase", "ss_output_name", "modelspec.title", "ss_base_model_version", "ss_sd_model_name")
@@ -38,6 +38,7 @@ class Summary:
     dtypes: dict[str, int]
     words: dict[str, int]
     told: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def summarise(path: Path, recognised: Recognised) -> Summary:
@@ -48,15 +49,16 @@ def summarise(path: Path, recognised: Recognised) -> Summary:
         bytes=found.file.stat().st_size,
         sha256=hash_file(found.file),
         layout=_layout(found),
-        kind="DoRA" if adapter.has_magnitudes else "LoRA",
+        kind=" and ".join(adapter.kinds),
         fits=recognised.base.name,
-        modules={part: len(adapter.of(part)) for part in adapter.parts},
+        modules={part: sum(path.startswith(f"{part}.") for path in adapter.paths) for part in adapter.parts},
         ranks=_counted([str(layer.rank) for layer in adapter.layers.values()]),
         scales=_counted([f"{layer.scale:g}" for layer in adapter.layers.values()]),
-        norms={part: _norm(adapter, part) for part in adapter.parts},
+        norms={part: _norm(recognised, part) for part in adapter.parts},
         dtypes=_counted(list(found.dtypes.values())),
         words={word.text: word.tokens for word in adapter.words},
         told={key: found.metadata[key] for key in _WORDS if key in found.metadata},
+        notes=adapter.notes,
     )
 
 
@@ -69,9 +71,14 @@ def lines(summary: Summary) -> list[str]:
         ("what", f"{summary.kind} in the {summary.layout} layout"),
         ("fits", summary.fits),
         *((part, f"{count} modules, norm {summary.norms[part]:.3g}") for part, count in summary.modules.items()),
-        *((name, ", ".join(f"{value} ({count}×)" for value, count in counts.items())) for name, counts in counted.items()),
+        *(
+            (name, ", ".join(f"{value} ({count}×)" for value, count in counts.items()))
+            for name, counts in counted.items()
+            if counts
+        ),
         *(("word", f"{text} ({count} tokens)") for text, count in summary.words.items()),
         *summary.told.items(),
+        *(("note", note) for note in summary.notes),
     ]
     width = max(len(name) for name, _ in rows)
     return [f"{name:{width}}  {_printable(value)}" for name, value in rows]
@@ -82,8 +89,15 @@ def _printable(value: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value)
 
 
-def _norm(adapter: Adapter, part: str) -> float:
-    total: float = sum(norm(layer) ** 2 for layer in adapter.of(part).values())
+def _norm(recognised: Recognised, part: str) -> float:
+    """The norm of all that is added to the weights of a part; of a DoRA without a base to compare with, that of its product."""
+    adapter, base, total = recognised.adapter, recognised.base, 0.0
+    for path in (path for path in adapter.paths if path.startswith(f"{part}.")):
+        layer = adapter.layers.get(path)
+        if path not in adapter.changes and layer is not None and (layer.magnitude is None or base.weights is None):
+            total += norm(layer) ** 2
+        elif (made := dense_change(adapter, path, base)) is not None:
+            total += float(made.norm()) ** 2
     return float(f"{total**0.5:.6g}")
 
 
@@ -93,7 +107,11 @@ def _counted(values: list[str]) -> dict[str, int]:
 
 def _layout(found: Header) -> str:
     names = list(found.shapes)
+    if any(name.startswith("lycoris_") for name in names):
+        return "LyCORIS"
     if any(name.startswith("lora_") for name in names):
         original = any("input_blocks" in name or "output_blocks" in name or "middle_block" in name for name in names)
         return "kohya" if original else "kohya (diffusers block names)"
-    return "diffusers" if any(name.startswith(("unet.", "text_encoder")) for name in names) else "PEFT or ComfyUI"
+    if any(name.startswith(("diffusion_model.", "text_encoders.")) for name in names):
+        return "ComfyUI"
+    return "diffusers" if any(name.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for name in names) else "PEFT"

@@ -14,6 +14,7 @@ from torch import Tensor
 from foundation.errors import StageFailed
 from zthumb import prompts
 from zthumb.painting import schedulers
+from zthumb.painting.conditioning import PromptConditioning
 from zthumb.painting.sketch import Sketcher
 
 if TYPE_CHECKING:
@@ -101,45 +102,27 @@ class Painter:
         # A scheduler keeps its place in the schedule: each picture gets a fresh one.
         self._pipeline.scheduler = schedulers.make(first.scheduler, self._scheduler, self._spacing)
 
+        conditioning = PromptConditioning(pictures, self._pipeline, self._family, words)
+
         def told(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
             watch(step + 1, values["latents"])
+            conditioning.go_on(step + 1, values)
             return values
 
-        latents: Tensor = self._pipeline(
-            **self._told(pictures, words),
-            width=first.width,
-            height=first.height,
-            original_size=first.original_size and first.original_size[::-1],
-            num_inference_steps=first.steps,
-            guidance_scale=first.guidance_scale,
-            generator=[torch.Generator().manual_seed(picture.seed) for picture in pictures],
-            output_type="latent",
-            callback_on_step_end=told,
-        ).images
+        with conditioning.divided(self._family.denoiser(self._pipeline)):
+            latents: Tensor = self._pipeline(
+                **conditioning.told(),
+                width=first.width,
+                height=first.height,
+                original_size=first.original_size and first.original_size[::-1],
+                num_inference_steps=first.steps,
+                guidance_scale=first.guidance_scale,
+                generator=[torch.Generator().manual_seed(picture.seed) for picture in pictures],
+                output_type="latent",
+                callback_on_step_end=told,
+                callback_on_step_end_tensor_inputs=["latents", "prompt_embeds", "add_text_embeds"],
+            ).images
         return latents
-
-    def _told(self, pictures: Sequence[Picture], words: Mapping[str, int]) -> dict[str, Tensor]:
-        """What the denoiser is told of ``pictures``, by the pipeline's names."""
-        parser, dtype = prompts.get(pictures[0].prompt_parser), self._pipeline.dtype
-        texts = [picture.prompt for picture in pictures]
-        # Without any the pipeline tells the denoiser zeros, which is not the same as an empty prompt.
-        if pictures[0].guidance_scale > 1 and any(picture.negative_prompt is not None for picture in pictures):
-            texts += [picture.negative_prompt or "" for picture in pictures]
-        pairs = [parser.encode(text, self._pipeline, self._family, words) for text in texts]
-        longest = max(states.shape[1] for states, _ in pairs)
-        states = torch.cat([self._filled_up(each, longest) for each, _ in pairs]).to(dtype)
-        pooled, count = torch.cat([each for _, each in pairs]).to(dtype), len(pictures)
-        told = {"prompt_embeds": states[:count], "pooled_prompt_embeds": pooled[:count]}
-        if len(texts) > count:
-            told |= {"negative_prompt_embeds": states[count:], "negative_pooled_prompt_embeds": pooled[count:]}
-        return told
-
-    def _filled_up(self, states: Tensor, length: int) -> Tensor:
-        """States (1, tokens, width) made ``length`` tokens long by pieces that say nothing."""
-        if states.shape[1] == length:
-            return states
-        nothing, _ = self._family.encode_prompts(self._pipeline, [""])
-        return torch.cat([states, *[nothing] * ((length - states.shape[1]) // nothing.shape[1])], dim=1)
 
     def sketch(self, latents: Tensor) -> Image.Image:
         """What latents (1, channels, h, w) look like, noise and all, as a picture of h × w pixels; it may be asked any time."""

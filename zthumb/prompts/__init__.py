@@ -14,3 +14,17 @@ def get(name: str) -> Parser:
     parser = plugins.get(__name__, name, "PARSER", "prompt parser")
     assert isinstance(parser, Parser)
     return parser
+
+
+def foreign_marks(name: str, text: str) -> list[str]:
+    """What in ``text`` means nothing to the parser called ``name`` and something to another, a sentence for each."""
+    told = []
+    for other in names():
+        for mark in () if other == name else get(other).marks:
+            found = mark.search(text)
+            if found and not any(own.search(found[0]) for own in get(name).marks):
+                told.append(
+                    f"{found[0][:40]!r} at character {found.start() + 1} means nothing to prompt_parser {name} and is read as "
+                    f"words; {other} reads it."
+                )
+    return told

@@ -5,18 +5,19 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 
 from zthumb.server import errors
 from zthumb.server.dispatcher import QueueFull
+from zthumb.server.error_content import error_content
 from zthumb.server.jobs import Jobs
-from zthumb.server.routes import about, generate, jobs, openai
+from zthumb.server.routes import a1111, about, generate, images, jobs, openai
 from zthumb.server.security import Door
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
@@ -58,7 +59,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
-    for module in (generate, jobs, openai, about):
+    for module in (generate, jobs, images, openai, a1111, about):
         app.include_router(module.router)
     for kind, status in errors.STATUS.items():
         app.add_exception_handler(kind, _told(status, service))
@@ -115,9 +116,5 @@ def _bug(request: Request, error: Exception) -> JSONResponse:
 def _answer(request: Request, told: str, status: int, headers: dict[str, str] | None = None) -> JSONResponse:
     """An error, in the form that OpenAI's clients read where they asked."""
     request.app.state.service.metrics.refused(status)
-    if request.url.path.startswith("/v1/"):
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        content: dict[str, Any] = {"error": {"message": told, "type": kind, "param": None, "code": None}}
-    else:
-        content = {"detail": told}
+    content = error_content(get_route_path(request.scope), status, told)
     return JSONResponse(content, status_code=status, headers=headers)

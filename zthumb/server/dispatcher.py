@@ -153,6 +153,12 @@ class Dispatcher:
         """How many tickets wait."""
         return len(self._waiting)
 
+    @property
+    def current(self) -> Ticket | None:
+        """The first of those that are painted now."""
+        with self._changed:
+            return self._at_work[0] if self._at_work else None
+
     def close(self, timeout: float) -> None:
         """Take no more orders, finish those there are within ``timeout`` seconds, give up the rest."""
         with self._changed:

@@ -145,6 +145,7 @@ CAPABILITIES: Examples = MappingProxyType(
 )
 INSPECTED: Examples = MappingProxyType(
     {
+        "program": "zthumb",
         "parameters": {
             "prompt": "a photo of a red star",
             "negative_prompt": None,
@@ -155,7 +156,7 @@ INSPECTED: Examples = MappingProxyType(
             "variant": "full",
             "loras": [],
             "base_sha256": _SHA256,
-        }
+        },
     }
 )
 OPENAI: Examples = MappingProxyType(
@@ -168,6 +169,9 @@ OPENAI: Examples = MappingProxyType(
         "warnings": [],
     }
 )
+OPENAI_MODELS: Examples = MappingProxyType(
+    {"object": "list", "data": [{"id": "mini-sdxl", "object": "model", "created": 0, "owned_by": "zthumb"}]}
+)
 IMAGE_URL: Examples = MappingProxyType(
     {
         "image_url": "data:image/png;base64,iVBORw0KGgo…",
@@ -178,3 +182,16 @@ IMAGE_URL: Examples = MappingProxyType(
         "num_inference_steps": 25,
     }
 )
+A1111_TXT2IMG: Examples = MappingProxyType(
+    {"images": ["iVBORw0KGgo…"], "parameters": {"prompt": "a photo of a red star"}, "info": '{"seed": 7, "warnings": []}'}
+)
+A1111_PROGRESS: Examples = MappingProxyType(
+    {
+        "progress": 0.4,
+        "eta_relative": 1.2,
+        "state": {"job": "", "job_count": 1, "sampling_step": 8, "sampling_steps": 20},
+        "current_image": None,
+        "textinfo": None,
+    }
+)
+A1111_OPTIONS: Examples = MappingProxyType({"sd_model_checkpoint": "mini-sdxl [0c5c0d1f2e]", "samples_format": "png"})

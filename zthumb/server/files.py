@@ -1,11 +1,12 @@
-"""Pictures as files: encoded, with what they were made from inside, and read back."""
+"""Images as files, with what they were made from inside: as JSON of this server's own, and as A1111 writes it."""
 
 import io
 import json
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from foundation.errors import BadInput
+from zthumb.a1111 import infotext, samplers
 from zthumb.server.settings import OutputFormat
 
 if TYPE_CHECKING:
@@ -14,33 +15,41 @@ if TYPE_CHECKING:
 PARAMETERS = "zthumb"
 """The PNG text chunk that holds them, as JSON."""
 
-_FORMATS = ("PNG",)
+_EXIF_BLOCK, _USER_COMMENT = 0x8769, 0x9286
 
 
 def encoded(picture: "Image.Image", output_format: OutputFormat, parameters: Mapping[str, Any]) -> bytes:
-    """A picture as a file; a PNG carries its ``parameters``."""
+    """A picture as a file that carries its ``parameters``: a PNG in text chunks, others in the EXIF block's user comment."""
+    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     buffer = io.BytesIO()
+    told = _infotext(parameters) if parameters else ""
     if output_format == "png":
-        told = PngInfo()
-        told.add_text(PARAMETERS, json.dumps(parameters, sort_keys=True))
-        picture.save(buffer, format="png", pnginfo=told)
+        chunks = PngInfo()
+        chunks.add_text(PARAMETERS, json.dumps(parameters, sort_keys=True))
+        if told:
+            # Latin-1 goes into a plain chunk, all else into an international one, as Pillow chooses by itself.
+            chunks.add_text(infotext.CHUNK, told)
+        picture.save(buffer, format="png", pnginfo=chunks)
     else:
-        picture.save(buffer, format=output_format, quality=95)
+        exif = Image.Exif()
+        exif.get_ifd(_EXIF_BLOCK)[_USER_COMMENT] = b"UNICODE\0" + told.encode("utf-16-be")
+        picture.save(buffer, format=output_format, quality=95, **({"exif": exif} if told else {}))
     return buffer.getvalue()
 
 
-def parameters_of(data: bytes) -> dict[str, Any]:
-    """What a PNG of this server was made from; ``BadInput`` for any other file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            text = picture.info.get(PARAMETERS)
-        found = json.loads(text) if isinstance(text, str) else None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RecursionError, Image.DecompressionBombError):
-        raise BadInput("the body is no PNG that can be read.") from None
-    if not isinstance(found, dict):
-        raise BadInput("this PNG carries no parameters of this server.")
-    return found
+def _infotext(parameters: Mapping[str, Any]) -> str:
+    sampler, schedule = samplers.shown(parameters["scheduler"])
+    values = {
+        "Steps": str(parameters["steps"]),
+        "Sampler": sampler,
+        **({"Schedule type": schedule} if schedule != samplers.AUTOMATIC else {}),
+        "CFG scale": f"{parameters['guidance_scale']:g}",
+        "Seed": str(parameters["seed"]),
+        "Size": f"{parameters['width']}x{parameters['height']}",
+        "Model hash": parameters["base_sha256"][:10],
+        "Version": "zthumb",
+    }
+    loras = [(PurePosixPath(lora["path"]).stem, lora["weight"], lora["sha256"]) for lora in parameters["loras"]]
+    return infotext.write(infotext.Parameters(parameters["prompt"], parameters["negative_prompt"] or "", values, loras))

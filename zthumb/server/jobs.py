@@ -1,26 +1,20 @@
 """Jobs: orders that nobody waits for in line, kept in the store until somebody asks."""
 
 import asyncio
-import base64
 import logging
 import secrets
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput, StageFailed
 from zthumb.server.dispatcher import Cancelled, Draining, Painted, QueueFull, Ticket
-from zthumb.server.files import encoded
 from zthumb.server.gallery import Gallery
 from zthumb.server.orders import Order
 from zthumb.server.schemas import GenerateAnswer, GeneratedImage, GenerateRequest, JobAnswer, JobImage
 from zthumb.server.service import Service
 from zthumb.server.store import OPEN, ImageRow, State, Store
 from zthumb.server.studio import NoMemory
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _LOG = logging.getLogger("zthumb")
 _SEEDS = 2**32
@@ -56,8 +50,8 @@ class Jobs:
                 _LOG.warning("job %s cannot be taken up again", job, exc_info=error)
                 self._store.end(job, "failed", self._service.public(f"after a restart of the server: {error}"))
 
-    def add(self, request: GenerateRequest) -> JobAnswer:
-        """Accept a job; ``BadInput`` or ``QueueFull`` if that cannot be."""
+    def add(self, request: GenerateRequest, root: str = "") -> JobAnswer:
+        """Accept a job; ``root`` is what addresses of this server begin with; ``BadInput`` or ``QueueFull`` if that cannot be."""
         if "response_format" in request.model_fields_set and request.response_format != "url":
             raise BadInput(
                 f"response_format: {request.response_format} is for POST /generate; a job tells the url of each picture."
@@ -73,10 +67,10 @@ class Jobs:
         except (QueueFull, Draining) as error:
             self._store.end(job, "failed", str(error))
             raise
-        return self.look(job)
+        return self.look(job, root)
 
-    def keep(self, request: GenerateRequest, order: Order, painted: Painted) -> GenerateAnswer:
-        """Keep what somebody waited for, as a job that is done, and answer where it is."""
+    def keep(self, request: GenerateRequest, order: Order, painted: Painted, root: str = "") -> GenerateAnswer:
+        """Keep what somebody waited for, as a job that is done, and answer where it is, at addresses below ``root``."""
         job = uuid.uuid4().hex
         self._store.add(job, request.model_copy(update={"seed": order.pictures[0].seed}).model_dump(mode="json"))
         try:
@@ -89,7 +83,7 @@ class Jobs:
         images = [
             GeneratedImage(
                 seed=int(row.seed),
-                url=None if by_path else f"/images/{row.id}",
+                url=None if by_path else f"{root}/images/{row.id}",
                 path=str(self.gallery.path(row.id)) if by_path else None,
             )
             for row in rows
@@ -98,8 +92,8 @@ class Jobs:
             images=images, meta=self._service.meta(order, painted), warnings=self._service.warnings(order, painted)
         )
 
-    def look(self, job: str) -> JobAnswer:
-        """How a job is; ``NotKnown`` when there is none of that id."""
+    def look(self, job: str, root: str = "") -> JobAnswer:
+        """How a job is, its pictures at addresses below ``root``; ``NotKnown`` when there is none of that id."""
         # The ticket first: it goes only after the row has changed.
         ticket, dispatcher = self._tickets.get(job), self._service.dispatcher
         row = self._store.job(job)
@@ -113,29 +107,31 @@ class Jobs:
             id=job,
             state=state,
             position=dispatcher.position(waits) if waits and dispatcher else None,
-            preview=_data_url(waits.sketch()) if waits and waits.sketch else None,
+            preview=_data_url(self._service.preview(waits)) if waits else None,
             progress=1.0 if state == "done" else waits.progress if waits else 0.0,
             eta_s=round(dispatcher.seconds_left(waits), 2) if waits and dispatcher else None,
-            images=[JobImage(id=each.id, seed=int(each.seed), url=f"/images/{each.id}") for each in self._store.images(job)],
+            images=[
+                JobImage(id=each.id, seed=int(each.seed), url=f"{root}/images/{each.id}") for each in self._store.images(job)
+            ],
             meta=row.meta,
             warnings=row.warnings or [],
             error=row.error,
         )
 
-    def cancel(self, job: str) -> JobAnswer:
+    def cancel(self, job: str, root: str = "") -> JobAnswer:
         """Stop a job before it begins or at its next step; one that has ended stays as it is."""
         if self.look(job).state in OPEN:
             # Kept at once: what was stopped is not run again should the server die now.
             self._store.end(job, "cancelled")
             if ticket := self._tickets.get(job):
                 ticket.cancel()
-        return self.look(job)
+        return self.look(job, root)
 
-    async def events(self, job: str) -> AsyncIterator[JobAnswer]:
+    async def events(self, job: str, root: str = "") -> AsyncIterator[JobAnswer]:
         """How a job is, whenever that changes, until it or the server has ended."""
         before = None
         while True:
-            now = await asyncio.to_thread(self.look, job)
+            now = await asyncio.to_thread(self.look, job, root)
             seen = (now.state, now.position, round(now.progress, 3))
             if seen != before:
                 before = seen
@@ -190,5 +186,5 @@ class Jobs:
         return rows
 
 
-def _data_url(picture: "Image.Image") -> str:
-    return f"data:image/png;base64,{base64.b64encode(encoded(picture, 'png', {})).decode('ascii')}"
+def _data_url(png: str | None) -> str | None:
+    return None if png is None else f"data:image/png;base64,{png}"

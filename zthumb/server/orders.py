@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from foundation.errors import BadInput
 from foundation.trigger import contains_trigger
 from zthumb import prompts
+from zthumb.a1111.lora_tags import LoraTag, extract
 from zthumb.adapters.loaded import Lora
 from zthumb.adapters.words import trigger_of
 from zthumb.backends.base import Limits
 from zthumb.painting.painter import Picture
 from zthumb.prompts.base import Malformed, is_plain
-from zthumb.server.schemas import GenerateRequest
+from zthumb.server.schemas import MAX_SEED, GenerateRequest
 from zthumb.server.settings import OutputFormat, Settings
 from zthumb.server.shelf import Shelf
 
 _SEEDS = 2**32
+_USUAL_WEIGHT = 2
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,13 @@ class Orders:
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
         width, height = request.width or size[0], request.height or size[1]
         parser = request.prompt_parser or self.settings.prompt_parser
-        loras = self.shelf.asked(request, may_fetch=is_preset or self.settings.may_fetch)
-        prompt, triggers, told = _with_triggers(request, parser, loras)
-        _check_prompts(parser, {"prompt": request.prompt, "negative_prompt": request.negative_prompt or ""})
+        text, tags = _without_tags(request)
+        loras = self.shelf.asked(request, may_fetch=is_preset or self.settings.may_fetch, tags=tags)
+        prompt, triggers, told = _with_triggers(request, text, parser, loras)
+        checked = {"prompt": text, "negative_prompt": request.negative_prompt or ""}
         # With trigger words before it, it may be another thing.
-        _check_prompts(parser, {"prompt with its trigger words": prompt})
+        for field, each in {**checked, "prompt with its trigger words": prompt}.items():
+            _check_prompt(parser, field, each, int(steps), guidance)
         one = Picture(
             prompt=prompt,
             negative_prompt=request.negative_prompt,
@@ -121,14 +125,15 @@ class Orders:
             prompt_parser=parser,
             original_size=self.settings.training_resolution if self._is_own(seat) else None,
         )
-        pictures = tuple(replace(one, seed=seed + turn) for turn in range(request.batch))
+        # Every seed that is answered can be asked for: they begin again after the last.
+        pictures = tuple(replace(one, seed=(seed + turn) % (MAX_SEED + 1)) for turn in range(request.batch))
         cost = steps * request.batch * width * height / (size[0] * size[1])
         if cost > self.settings.queue_room:
             raise BadInput(
                 f"steps × pictures × pixels: {cost:.0f} is more than this server takes at once ({self.settings.queue_room}). Ask "
                 "for less, or in several requests."
             )
-        warnings = (*told, *_warnings(request, guidance))
+        warnings = (*told, *_warnings(request, guidance, loras), *_of_other_grammars(parser, checked))
         return Order(
             seat=seat,
             why=why,
@@ -146,20 +151,46 @@ class Orders:
         return seat.model == Model(self.settings.model, self.settings.vae)
 
 
-def _check_prompts(parser: str, texts: Mapping[str, str]) -> None:
-    for field, text in texts.items():
+def _without_tags(request: GenerateRequest) -> tuple[str, tuple[LoraTag, ...]]:
+    """The prompt without the adapters that it names, and those; ``BadInput`` for one that cannot be read or is out of place."""
+    try:
+        text, tags = extract(request.prompt)
+    except Malformed as error:
+        raise BadInput(f"prompt: {error}.") from None
+    if request.negative_prompt is not None and "<" in request.negative_prompt:
         try:
-            prompts.get(parser).check(text)
+            wrong = extract(request.negative_prompt)[1]
         except Malformed as error:
-            raise BadInput(f"{field}: {error} (prompt_parser {parser}).") from None
+            raise BadInput(f"negative_prompt: {error}.") from None
+        if wrong:
+            raise BadInput(
+                f"negative_prompt: at character {wrong[0].place + 1}: an adapter is named in the prompt, and not here."
+            )
+    return text, tags
+
+
+def _check_prompt(parser: str, field: str, text: str, steps: int, guidance: float) -> None:
+    try:
+        parts = prompts.get(parser).parts_of(text, steps)
+        for each in dict.fromkeys(text for part in parts for text in part.texts):
+            prompts.get(parser).check(each)
+    except Malformed as error:
+        raise BadInput(f"{field}: {error} (prompt_parser {parser}).") from None
+    if len(parts) > 1 and (guidance <= 1 or field == "negative_prompt"):
+        why = "is for the prompt alone" if field == "negative_prompt" else f"takes guidance, and cfg is {guidance:g}"
+        raise BadInput(f"{field}: AND {why} (prompt_parser {parser}).")
+
+
+def _of_other_grammars(parser: str, texts: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{field}: {told}" for field, text in texts.items() for told in prompts.foreign_marks(parser, text))
 
 
 def _with_triggers(
-    request: GenerateRequest, parser: str, loras: Sequence[Lora]
+    request: GenerateRequest, prompt: str, parser: str, loras: Sequence[Lora]
 ) -> tuple[str, tuple[str | None, ...], tuple[str, ...]]:
     """The prompt behind the trigger words that were asked for; those words; what should be known of them."""
-    triggers, warnings, prompt = list[str | None](), list[str](), request.prompt
-    # One that is named by lora_path has no trigger weight.
+    triggers, warnings = list[str | None](), list[str]()
+    # One that is named by lora_path or in the prompt has no trigger weight.
     named = request.loras or []
     for asked, lora in zip(named, loras, strict=False):
         trigger = None
@@ -176,7 +207,8 @@ def _with_triggers(
         for trigger, asked in zip(triggers, named, strict=True)
         if trigger is not None
     ]
-    return ", ".join([*told, prompt]), tuple(triggers) or (None,) * len(loras), tuple(warnings)
+    without = (None,) * (len(loras) - len(triggers))
+    return ", ".join([*told, prompt]), (*triggers, *without), tuple(warnings)
 
 
 def _weighted(parser: str, trigger: str, weight: float) -> str:
@@ -196,7 +228,13 @@ def _within(limits: tuple[float, float], asked: float | None, default: float, fi
     return asked
 
 
-def _warnings(request: GenerateRequest, guidance: float) -> tuple[str, ...]:
+def _warnings(request: GenerateRequest, guidance: float, loras: Sequence[Lora]) -> tuple[str, ...]:
+    told = []
     if request.negative_prompt is not None and guidance <= 1:
-        return (f"negative_prompt has no effect without guidance, and cfg is {guidance:g}.",)
-    return ()
+        told.append(f"negative_prompt has no effect without guidance, and cfg is {guidance:g}.")
+    for lora in loras:
+        if abs(lora.weight) > _USUAL_WEIGHT:
+            told.append(
+                f"{lora.path.name} counts {lora.weight:g} times: beyond ±{_USUAL_WEIGHT} most adapters but sliders break."
+            )
+    return tuple(told)

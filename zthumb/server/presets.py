@@ -11,7 +11,7 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, prompts
 from zthumb.painting.schedulers import SchedulerName
-from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
+from zthumb.server.schemas import MAX_LORAS, MAX_WEIGHT, GenerateRequest, LoraRequest
 from zthumb.server.shelf import BY_CONTENT
 from zthumb.sources import catalogue
 from zthumb.sources.bases import check, check_base
@@ -27,7 +27,7 @@ class PresetLora(Strict):
     """An adapter, named by any reference, and the words that call it up, which are put before the prompt."""
 
     ref: str = Field(max_length=1000)
-    weight: float = Field(default=1.0, ge=-2, le=2)
+    weight: float = Field(default=1.0, ge=-MAX_WEIGHT, le=MAX_WEIGHT)
     triggers: tuple[_Word, ...] = ()
 
     @field_validator("ref")

@@ -1,8 +1,8 @@
 """What the API takes and answers. Unknown fields are refused."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from foundation.verdict import Verdict
 from zthumb import backends, prompts
@@ -13,18 +13,28 @@ from zthumb.server.settings import OutputFormat
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 16
 MAX_LORAS = 8
+MAX_WEIGHT = 100
+"""Of an adapter, either way: slider adapters are made for weights of 5 and beyond."""
+
+Seed = Annotated[
+    int | None,
+    Field(ge=-1, le=MAX_SEED, description="of the first picture; drawn and reported if missing or -1"),
+    AfterValidator(lambda seed: None if seed == -1 else seed),
+]
 
 
 class LoraRequest(BaseModel):
     """An adapter, and how strongly it counts.
 
-    It is named by the id of its folder in models/lora, by its path in the models folder, or by a ref: the hash of its file, or
+    It is named by its id, by its path in the models folder, or by a ref: the hash of its file, or
     any reference to a model, which is fetched if this server does that for requests.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    id: str | None = Field(default=None, max_length=200, description="a folder of models/lora")
+    id: str | None = Field(
+        default=None, max_length=400, description="as GET /models lists it: the path in models/lora, without its ending"
+    )
     path: str | None = Field(default=None, max_length=1000, description="a file or folder inside the models folder")
     ref: str | None = Field(
         default=None,
@@ -32,7 +42,9 @@ class LoraRequest(BaseModel):
         description="sha256: and at least 8 digits of the file's hash, as answers tell it; or an AIR, owner/name[:file] of the "
         "hub, an https address, a path",
     )
-    weight: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")
+    weight: float | None = Field(
+        default=None, ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="0 is the base, 1 the adapter as trained"
+    )
     trigger: str | None = Field(
         default=None, min_length=1, max_length=200, description="its trigger word; default: the one that its file tells"
     )
@@ -69,7 +81,7 @@ class GenerateRequest(BaseModel):
     negative_prompt: str | None = Field(default=None, max_length=10_000)
     width: int | None = Field(default=None, ge=64, le=2048, multiple_of=8, description="pixels; default: the base's own")
     height: int | None = Field(default=None, ge=64, le=2048, multiple_of=8, description="pixels; default: the base's own")
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="of the first picture; drawn and reported if missing")
+    seed: Seed = None
     steps: int | None = Field(default=None, ge=1, le=150, description="default: the variant's own")
     cfg: float | None = Field(default=None, ge=0, le=30, description="guidance scale; default: the variant's own")
     scheduler: SchedulerName | None = Field(default=None, description="default: the base's own")
@@ -104,7 +116,9 @@ class GenerateRequest(BaseModel):
         description="the picture itself, or where it is kept: an address or a path of this server; a job tells addresses alone",
     )
     lora_path: str | None = Field(default=None, max_length=1000, description="an adapter inside the models folder")
-    lora_scale: float | None = Field(default=None, ge=-2, le=2, description="0 is the base, 1 the adapter as trained")
+    lora_scale: float | None = Field(
+        default=None, ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="0 is the base, 1 the adapter as trained"
+    )
     loras: list[LoraRequest] | None = Field(
         default=None,
         max_length=MAX_LORAS,
@@ -184,7 +198,7 @@ class ModelsAnswer(BaseModel):
     backends: list[str]
     resolution: int
     loras: list[str] = Field(description="adapters in the models folder, as lora_path takes them")
-    lora_ids: list[str] = Field(description="the same by the folders of models/lora they are in")
+    lora_ids: list[str] = Field(description="the same by their ids: their paths in models/lora without the ending")
     verdicts: dict[str, Verdict] = Field(
         description="by path, what an evaluation said of an adapter: whether it beats the base, and at which scale to use it"
     )
@@ -285,7 +299,10 @@ class InspectAnswer(BaseModel):
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.INSPECTED))
 
-    parameters: dict[str, Any]
+    program: str = Field(description="what wrote the image: zthumb, a1111, comfyui, draw things, fooocus, invokeai or swarmui")
+    parameters: dict[str, Any] = Field(
+        description="called as a request's fields are, what has no such name as the program calls it"
+    )
 
 
 class LiveAnswer(BaseModel):

@@ -1,16 +1,21 @@
 """The door of the server: who may ask, from where, how much and how often. It stands before every route."""
 
+import base64
 import contextlib
 import hmac
 import ipaddress
 import math
+import re
 import time
+import uuid
 from urllib.parse import SplitResult, urlsplit
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from zthumb.server.error_content import error_content
 from zthumb.server.settings import Settings
 
 _HEADERS = {
@@ -22,6 +27,8 @@ _HEADERS = {
 _OPEN_TO_ALL = ("/health/",)
 _CHANGING = ("POST", "DELETE", "PUT", "PATCH")
 _CLIENTS = 10_000
+_PROXIES = ("127.0.0.1", "::1", "testclient")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class _TooLarge(Exception):
@@ -44,34 +51,36 @@ class Door:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        scope["root_path"] = _prefix(scope, headers) or self._settings.root_path
+        named = _with_headers(send, uuid.uuid4().hex)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await refusal(scope, receive, _with_headers(send))
+            await refusal(scope, receive, named)
             return
-        body = _Body(receive, send, self._limit)
+        body = _Body(receive, named, self._limit)
         with contextlib.suppress(_TooLarge):
-            await self._app(scope, body.receive, _with_headers(body.send))
+            await self._app(scope, body.receive, body.send)
         if body.is_too_large and not body.is_answered:
-            await self._too_large()(scope, receive, _with_headers(send))
+            await self._too_large(scope)(scope, receive, named)
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         """Why a request does not come in; None for one that does."""
         host = _host(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
-            return _told(421, f"this server is not called {host!r}")
+            return _told(scope, 421, f"this server is not called {host!r}")
         if scope["method"] in _CHANGING and not self._is_at_home(headers):
-            return _told(403, "pages of other origins may not ask this server (ZTHUMB_ORIGINS)")
+            return _told(scope, 403, "pages of other origins may not ask this server (ZTHUMB_ORIGINS)")
         if int(headers.get("content-length") or 0) > self._limit:
-            return self._too_large()
-        if scope["path"].startswith(_OPEN_TO_ALL):
+            return self._too_large(scope)
+        if get_route_path(scope).startswith(_OPEN_TO_ALL):
             return None
         who = _key(headers)
         if self._keys and not any(hmac.compare_digest(who, key) for key in self._keys):
-            return _told(401, "an API key is needed: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+            return _told(scope, 401, "an API key is needed: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
         # A key that nobody has looked at says nothing of who asks.
         wait = self._wait(who.decode("latin-1") if self._keys else str((scope.get("client") or ("",))[0]))
         if wait > 0:
-            return _told(429, f"too many requests; try again in {wait:.0f} s", {"Retry-After": str(math.ceil(wait))})
+            return _told(scope, 429, f"too many requests; try again in {wait:.0f} s", {"Retry-After": str(math.ceil(wait))})
         return None
 
     def _is_at_home(self, headers: Headers) -> bool:
@@ -92,8 +101,8 @@ class Door:
         self._asked[who] = (there - 1 if there >= 1 else there, now)
         return 0.0 if there >= 1 else (1 - there) * 60 / rate
 
-    def _too_large(self) -> JSONResponse:
-        return _told(413, f"the body is larger than {self._settings.body_limit_mb} MiB")
+    def _too_large(self, scope: Scope) -> JSONResponse:
+        return _told(scope, 413, f"the body is larger than {self._settings.body_limit_mb} MiB")
 
 
 class _Body:
@@ -118,23 +127,34 @@ class _Body:
         await self._send(message)
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, request_id: str) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in {**_HEADERS, "X-Request-Id": request_id}.items():
                 headers.setdefault(name, value)
         await send(message)
 
     return sending
 
 
-def _told(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": detail}, status_code=status, headers=headers)
+def _told(scope: Scope, status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(error_content(get_route_path(scope), status, detail), status_code=status, headers=headers)
+
+
+def _prefix(scope: Scope, headers: Headers) -> str:
+    """The path that a proxy on this machine says it serves this server below; nobody else is believed."""
+    told = headers.get("x-forwarded-prefix", "").rstrip("/")
+    client = (scope.get("client") or ("",))[0]
+    return told if client in _PROXIES and _PREFIX.fullmatch(told) else ""
 
 
 def _key(headers: Headers) -> bytes:
     kind, _, key = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "basic":
+        # Clients of A1111 know names and passwords alone: the password is the key.
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(key.strip(), validate=True).partition(b":")[2]
     return (key if kind.lower() == "bearer" else headers.get("x-api-key", "")).strip().encode("latin-1")
 
 

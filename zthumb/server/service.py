@@ -125,7 +125,7 @@ class Service:
     async def generate(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerateAnswer:
         """Make the pictures of one request and answer with them."""
         order, painted = await self.paint(request, is_gone)
-        return await asyncio.to_thread(self._answer, order, painted)
+        return await asyncio.to_thread(self.answer, order, painted)
 
     async def paint(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> tuple[Order, Painted]:
         """Make the pictures of one request; they are given up when the client ``is_gone`` or it takes too long."""
@@ -147,7 +147,8 @@ class Service:
                 break
         return await waiting
 
-    def _answer(self, order: Order, painted: Painted) -> GenerateAnswer:
+    def answer(self, order: Order, painted: Painted) -> GenerateAnswer:
+        """The pictures of an order, in the answer itself."""
         meta = self.meta(order, painted)
         files = [
             GeneratedImage(seed=picture.seed, b64_json=_base64(encoded(image, order.output_format, told)))
@@ -158,7 +159,7 @@ class Service:
 
     def warnings(self, order: Order, painted: Painted) -> list[str]:
         """What should be known of the pictures of an order."""
-        told = list(order.warnings)
+        told = [*order.warnings, *painted.applied.notes]
         for field, end in painted.unread.items():
             told.append(f"{field}: its end is not read: {end[:80]!r}. prompt_parser lpw and compel read all of it.")
         if painted.tile is not None:
@@ -199,6 +200,10 @@ class Service:
             "loras": [lora.model_dump() for lora in meta.loras],
             "base_sha256": self.studio.facts(order.seat).base_sha256,
         }
+
+    def preview(self, ticket: Ticket) -> str | None:
+        """What the first picture of a ticket looks like so far, small, a PNG as base64; None before its first step."""
+        return _base64(encoded(ticket.sketch(), "png", {})) if ticket.sketch else None
 
     def public(self, told: str) -> str:
         """A message without where on this server's disk its models are."""

@@ -84,6 +84,11 @@ class Settings(BaseSettings):
     data_folder: Path = Field(default=Path("outputs/server"), description="where jobs and their pictures are kept")
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
+    root_path: str = Field(
+        default="",
+        pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
+        description="the path that a proxy serves this server below, as /sd; a proxy here may also tell it (X-Forwarded-Prefix)",
+    )
     lora_path: str | None = Field(
         default=None,
         validation_alias=AliasChoices("Z_LORA_PATH", "ZTHUMB_LORA_PATH"),
@@ -91,8 +96,8 @@ class Settings(BaseSettings):
     )
     lora_scale: float = Field(
         default=0.8,
-        ge=-2,
-        le=2,
+        ge=-100,
+        le=100,
         validation_alias=AliasChoices("Z_LORA_SCALE", "ZTHUMB_LORA_SCALE"),
         description="the scale of requests that give none",
     )

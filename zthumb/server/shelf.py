@@ -1,15 +1,18 @@
 """The adapters that this server has: what lies in its models folder, found by id, path or content, and nothing outside it."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import BadInput
 from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Verdict, read_verdict
-from zthumb.adapters import header, reader, words
+from zthumb.a1111.lora_tags import LoraTag
+from zthumb.adapters import header, library, reader
 from zthumb.adapters.loaded import Lora
 from zthumb.server.fetching import Fetching
-from zthumb.server.schemas import GenerateRequest, LoraRequest
+from zthumb.server.schemas import MAX_LORAS, MAX_WEIGHT, GenerateRequest, LoraRequest
 from zthumb.server.settings import Settings
 from zthumb.sources import kinds
 from zthumb.sources.catalogue import entries
@@ -17,6 +20,7 @@ from zthumb.sources.reference import Local, Named, parse
 from zthumb.sources.resolve import Resolver
 
 BY_CONTENT, _DIGITS = "sha256:", 8
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ class Shelf:
         return sorted(self.named(path) for path in self._paths())
 
     def ids(self) -> list[str]:
-        """The folders of models/lora that have an adapter in them."""
-        return sorted({path.parent.name for path in self._paths()})
+        """The adapters' ids."""
+        return list(self.by_id())
 
     def verdicts(self) -> dict[str, Verdict]:
         """What evaluations said of adapters, by their paths: of those that a verdict lies beside which is on this very file."""
@@ -59,13 +63,24 @@ class Shelf:
                 found[self.named(path)] = verdict
         return found
 
-    def asked(self, request: GenerateRequest, may_fetch: bool) -> tuple[Lora, ...]:
-        """The adapters that a request means; ``BadInput`` for one that is not here and that it ``may_fetch`` not."""
+    def asked(self, request: GenerateRequest, may_fetch: bool, tags: Sequence[LoraTag] = ()) -> tuple[Lora, ...]:
+        """The adapters that a request means, and behind them those of the ``tags`` in its prompt.
+
+        ``BadInput`` for one that is not here and that it ``may_fetch`` not, for one that is named twice, and for too many.
+        """
+        named = tuple(Lora(self._tagged(tag), tag.weight) for tag in tags)
+        # A prompt that names adapters itself takes no default one.
+        fields = () if tags and not _names_any(request) else self._of_fields(request, may_fetch)
+        found = (*fields, *named)
+        if len({lora.path for lora in found}) < len(found):
+            raise BadInput(f"{'prompt' if tags else 'loras'}: names one adapter twice.")
+        if len(found) > MAX_LORAS:
+            raise BadInput(f"prompt: {len(found)} adapters are named; {MAX_LORAS} are taken at most.")
+        return found
+
+    def _of_fields(self, request: GenerateRequest, may_fetch: bool) -> tuple[Lora, ...]:
         if request.loras:
-            found = tuple(self._lora(asked, may_fetch) for asked in request.loras)
-            if len({lora.path for lora in found}) < len(found):
-                raise BadInput("loras: names one adapter twice.")
-            return found
+            return tuple(self._lora(asked, may_fetch) for asked in request.loras)
         if request.loras is not None and request.lora_path is None and request.lora_scale is None:
             return ()
         if request.lora_path is not None:
@@ -78,11 +93,22 @@ class Shelf:
         return ()
 
     def _paths(self) -> list[Path]:
-        return [path for path in self._root.glob("lora/*/*.safetensors") if self._is_adapter(path)]
+        return library.adapter_files(self._root)
 
-    def _is_adapter(self, path: Path) -> bool:
-        # A pipe or a device would be read for ever.
-        return not path.name.endswith(words.ENDING) and path.is_file() and path.resolve().is_relative_to(self._root)
+    def by_id(self) -> dict[str, Path]:
+        """Id → adapter."""
+        return library.ids_of(self._paths(), self._root)
+
+    def _tagged(self, tag: LoraTag) -> Path:
+        """The adapter that a prompt names: by its name, its file's or its hash."""
+        if not math.isfinite(tag.weight) or abs(tag.weight) > MAX_WEIGHT:
+            raise BadInput(f"prompt: at character {tag.place + 1}: a weight is -{MAX_WEIGHT} to {MAX_WEIGHT}.")
+        try:
+            return self._inside(str(library.find(tag.name, self.by_id())), "prompt")
+        except BadInput as error:
+            if len(tag.name) >= _DIGITS and set(tag.name.lower()) <= _HEXADECIMAL:
+                return self._of_content(f"{BY_CONTENT}{tag.name}")
+            raise BadInput(f"prompt: at character {tag.place + 1}: {error}") from None
 
     def _lora(self, asked: LoraRequest, may_fetch: bool) -> Lora:
         if asked.ref is not None and asked.ref.startswith(BY_CONTENT):
@@ -91,12 +117,15 @@ class Shelf:
             return Lora(self._referred(asked.ref, "loras.ref", may_fetch), self._weight(asked.weight))
         if asked.path is not None:
             return Lora(self._inside(asked.path, "loras.path"), self._weight(asked.weight))
-        if asked.id not in self.ids():
-            raise BadInput(f"loras.id: no adapter is called {asked.id!r}; GET /models lists those there are.")
-        folder = self._root / "lora" / asked.id
-        own, inside = folder / f"{asked.id}.safetensors", [path for path in self._paths() if path.parent == folder]
-        # The one of its folder's name, that of a layout that names it otherwise, or the only one.
-        chosen = own if own.exists() else inside[0] if len(inside) == 1 else folder
+        assert asked.id is not None
+        try:
+            chosen = library.find(asked.id, self.by_id())
+        except BadInput as error:
+            inside = [path for path in self._paths() if path.parent == self._root / library.FOLDER / asked.id]
+            # A folder is a name of the only adapter in it.
+            if len(inside) != 1:
+                raise BadInput(f"loras.id: {error} GET /models lists those there are.") from None
+            chosen = inside[0]
         return Lora(self._inside(str(chosen), "loras.id"), self._weight(asked.weight))
 
     def _referred(self, ref: str, field: str, may_fetch: bool) -> Path:
@@ -121,7 +150,7 @@ class Shelf:
 
     def _of_content(self, ref: str) -> Path:
         digits = ref.removeprefix(BY_CONTENT).lower()
-        if len(digits) < _DIGITS or not set(digits) <= set("0123456789abcdef"):
+        if len(digits) < _DIGITS or not set(digits) <= _HEXADECIMAL:
             raise BadInput(f"loras.ref: {ref!r} is not sha256: and at least {_DIGITS} digits of a file's hash.")
         found = [path for path in self._paths() if (self._hash(path) or "").startswith(digits)]
         if not found:
@@ -164,3 +193,8 @@ class Shelf:
         if not all(each.resolve().is_relative_to(self._root) for each in reader.files(file)):
             raise BadInput(f"{field}: {path!r} leads out of the models folder; give a path inside it.")
         return file
+
+
+def _names_any(request: GenerateRequest) -> bool:
+    """Whether the fields of a request name an adapter."""
+    return bool(request.loras) or request.lora_path is not None

@@ -1,10 +1,12 @@
 """Civitai: what an AIR of it names, looked up by its API (host civitai.com, path /api/v1)."""
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ import requests
 
 from foundation.errors import BadInput, SourceFailed
 from zthumb.sources.download import ADVICE, File
-from zthumb.sources.guard import Policy
+from zthumb.sources.guard import Policy, unreached
 from zthumb.sources.reference import Air
 
 HOST = "https://civitai.com"
@@ -20,12 +22,17 @@ KEY = "CIVITAI_API_KEY"
 OPENED = (".safetensors", ".gguf")
 """Only such files are ever opened: others may hold programs."""
 _TIMEOUT_S = 30
-_ECOSYSTEMS: Mapping[str, tuple[str, ...]] = {
-    "sdxl": ("SDXL",),
-    "pony": ("Pony",),
-    "illustrious": ("Illustrious",),
-    "sd1": ("SD 1",),
-}
+_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("lora", "locon", "lycoris", "dora"), "adapter"),
+        **dict.fromkeys(("embedding", "textualinversion"), "embedding"),
+        **dict.fromkeys(("checkpoint", "model", "unet", "diffusionmodel"), "checkpoint"),
+        **dict.fromkeys(("hypernet", "hypernetwork"), "hypernetwork"),
+    }
+)
+"""Civitai's types and those of AIRs, by what they are."""
+
+_LOG = logging.getLogger("zthumb")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -34,6 +41,7 @@ class Found:
     """A file of a model version: what to fetch, a safe name for it, and the words that call it up."""
 
     file: File
+    model: str
     version: str
     name: str
     triggers: tuple[str, ...]
@@ -61,7 +69,7 @@ def _found(air: Air, policy: Policy, host: str) -> Found:
     _check(told, air)
     chosen = _chosen(told.get("files") or [], air)
     name = safe_name(str(chosen.get("name", "")))
-    if not name.endswith(OPENED):
+    if not name.lower().endswith(OPENED):
         raise BadInput(f"{air}: {name} is of a kind that is never opened; only {' and '.join(OPENED)} are.")
     hashes = chosen.get("hashes") or {}
     digest = str(hashes.get("SHA256", "")).lower() or None
@@ -71,7 +79,8 @@ def _found(air: Air, policy: Policy, host: str) -> Found:
     version = safe_name(str(told.get("id")))
     # The key is told to Civitai alone, wherever the file lies.
     login = _login() if urlsplit(url).netloc == urlsplit(host).netloc else {}
-    return Found(File(url, digest, size, login), version, name, words, str(told.get("baseModel", "")))
+    model = safe_name(str(told.get("modelId")))
+    return Found(File(url, digest, size, login), model, version, name, words, str(told.get("baseModel", "")))
 
 
 def safe_name(name: str) -> str:
@@ -95,7 +104,7 @@ def _ask(url: str, air: Air, policy: Policy) -> dict[str, Any]:
     try:
         answer = policy.session().get(url, headers=_login(), timeout=_TIMEOUT_S, allow_redirects=False)
     except requests.RequestException as error:
-        raise SourceFailed(f"{air}: Civitai does not answer ({type(error).__name__}).") from None
+        raise SourceFailed(f"{air}: Civitai does not answer ({unreached(url, error)}).") from None
     if answer.status_code == 429:
         raise SourceFailed(f"{air}: Civitai has had enough questions for now (429); try again in a while.")
     if answer.status_code >= 500:
@@ -112,16 +121,12 @@ def _ask(url: str, air: Air, policy: Policy) -> dict[str, Any]:
 
 
 def _check(told: Mapping[str, Any], air: Air) -> None:
-    """Is it what the AIR says: the same model, of the ecosystem and type?"""
-    if str(told.get("modelId")) != air.id:
+    """Is it the model that the AIR says? Of which type it is, its content decides; a table here could only be out of date."""
+    if air.id and str(told.get("modelId")) != air.id:
         raise BadInput(f"{air}: version {air.version} is of model {told.get('modelId')}, not of {air.id}.")
-    base = str(told.get("baseModel", ""))
-    wanted = _ECOSYSTEMS.get(air.ecosystem or "")
-    if wanted and not base.startswith(wanted):
-        raise BadInput(f"{air}: is made for {base!r}, not for {air.ecosystem}.")
     kind = str((told.get("model") or {}).get("type", "")).lower()
-    if air.type and kind and kind not in (air.type, {"dora": "dora", "lycoris": "locon"}.get(air.type, air.type)):
-        raise BadInput(f"{air}: is a {kind}, not a {air.type}.")
+    if air.type and kind and _KINDS.get(kind, kind) != _KINDS.get(air.type, air.type):
+        _LOG.warning("%s: Civitai calls it a %s, not a %s; what it is, the file itself tells.", air, kind, air.type)
 
 
 def _chosen(files: Sequence[Mapping[str, Any]], air: Air) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from foundation.errors import BadInput, SourceFailed
-from zthumb.sources.guard import Policy
+from zthumb.sources.guard import Policy, unreached
 from zthumb.sources.reference import shown
 
 _CHUNK = 2**20
@@ -118,7 +118,11 @@ def _fetch(file: File, part: Path, policy: Policy, watch: Watch, sleep: Callable
             left = _TRIES if _size(part) > before else left - 1
             if not left:
                 # The text of other errors has the whole address in it, which may be secret.
-                told = str(error) if isinstance(error, _Interrupted) else f"the server cannot be reached ({type(error).__name__})"
+                told = (
+                    str(error)
+                    if isinstance(error, _Interrupted)
+                    else f"the server cannot be reached ({unreached(file.url, error)})"
+                )
                 raise SourceFailed(f"{shown(file.url)}: {told}; tried {_TRIES} times without a byte.") from None
             sleep(min(getattr(error, "wait_s", None) or 0.5 * 2 ** (_TRIES - left), _LONGEST_WAIT_S))
 

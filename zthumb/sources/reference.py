@@ -2,6 +2,8 @@
 
 urn:air:sdxl:lora:civitai:1377820@1963644      an AIR, with or without urn:air:, ecosystem and type
 stabilityai/stable-diffusion-xl-base-1.0       a repository of the hub: owner/name[@revision][:file]
+owner/name/file.safetensors, hf://owner/name   the same, as others write it
+https://civitai.com/models/1?modelVersionId=2  a page or a download of Civitai, a page of the hub
 https://example.org/models/a.safetensors       an address
 models/mini-sdxl                               a path on this disk
 sdxl-base-1.0                                  a name of the catalogue
@@ -11,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from foundation.errors import BadInput
 
@@ -19,15 +21,26 @@ SOURCES = ("civitai", "civitai-r2", "huggingface", "orchestrator")
 TYPES = (
     *("checkpoint", "lora", "dora", "lycoris", "embedding", "hypernet", "ag", "motion", "upscaler", "vae", "controlnet"),
     *("text_encoders", "unet", "clipvision", "clip", "visionlanguage", "diffusionmodel"),
+    *("model", "locon", "textualinversion", "hypernetwork", "motionmodule", "aestheticgradient"),
 )
+"""Types as AIRs and Civitai's pages call them. What a file is, its content decides."""
+
 FORMATS = ("safetensors", "gguf", "diffusers", "ckpt", "pt", "bin", "onnx")
 
 _SOURCE = "|".join(sorted(SOURCES, key=len, reverse=True))
 # Ids and versions may hold dots, and take as little as they can: what an AIR ends with is its format if it is one.
 _AIR = re.compile(
-    rf"(?:(?P<first>[a-z0-9_-]+):)?(?:(?P<second>[a-z0-9_-]+):)?(?P<source>{_SOURCE}):(?P<id>[^\s@:+]+?)"
+    rf"(?:(?P<first>[a-z0-9_-]+):)?(?:(?P<second>[a-z0-9_-]+):)?(?P<source>{_SOURCE}):(?P<id>[^\s@:+]*?)"
     rf"(?:@(?P<version>[^\s@:+]+?))?(?::(?P<layer>[^\s@:+.]+))?(?:\+(?P<file>[0-9A-Za-z_-]+))?(?:\.(?P<format>{'|'.join(FORMATS)}))?"
 )
+_OPENED = (".safetensors", ".gguf")
+_CIVITAI_HOSTS = ("civitai.com", "www.civitai.com", "civitai.red", "civitai.green")
+_CIVITAI_MODEL = re.compile(r"/models/(?P<model>\d+)(?:/[^/]*)?/?")
+_CIVITAI_DOWNLOAD = re.compile(r"/api/download/models/(?P<version>\d+)/?")
+_CIVITAI_VERSION = re.compile(r"/model-versions/(?P<version>\d+)/?")
+_HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+_HUB_PAGE = re.compile(r"/(?P<repository>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[^/]+)(?:/(?P<file>.+?))?)?/?")
+_WITHOUT_SCHEME = re.compile(rf"(?:{'|'.join(map(re.escape, (*_CIVITAI_HOSTS, *_HUB_HOSTS)))})/", re.IGNORECASE)
 _HUB = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[\w./ ()+-]+))?")
 _UP = re.compile(r"(^|/)\.\.(/|$)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -37,7 +50,10 @@ _WANTED = "an AIR, owner/name[@revision][:file] of the hub, an https address, a 
 
 @dataclass(frozen=True)
 class Air:
-    """What an AIR names. ``id`` may hold ``/``, ``version`` may hold dots; ``file`` is one of several of a version."""
+    """What an AIR names. ``id`` may hold ``/``, ``version`` may hold dots; ``file`` is one of several of a version.
+
+    Without an ``id`` the version names the model by itself, as Civitai's download addresses do.
+    """
 
     source: str
     id: str
@@ -117,26 +133,80 @@ def parse(text: str, exists: Callable[[Path], bool] = _exists) -> Reference:
 
     What ``exists`` as a path is that path, whatever else it could be.
     """
-    if not text or text != text.strip() or "\0" in text:
+    text = text.strip()
+    if not text or "\0" in text:
         raise BadInput(f"{text!r}: names nothing; give {_WANTED}.")
-    if "://" in text:
-        return _address(text)
-    if text.startswith(("urn:", "air:")):
-        return _air(text)
+    if (found := _by_its_beginning(text)) is not None:
+        return found
     if exists(Path(text)):
         return Local(Path(text))
-    if _AIR.fullmatch(text):
+    named = _by_its_form(text)
+    if named is None:
+        raise BadInput(f"{text!r}: names nothing; give {_WANTED}.")
+    return named
+
+
+def _by_its_beginning(text: str) -> Reference | None:
+    """What a text names whose beginning says what it is; None for any other."""
+    if text.lower().startswith("hf://"):
+        return _path_on_the_hub(text[len("hf://") :])
+    if "://" in text:
+        return _address(text)
+    return _air(text) if text.lower().startswith(("urn:", "air:")) else None
+
+
+def _by_its_form(text: str) -> Reference | None:
+    """What a text names that is no path here; None where it is of no form that names anything."""
+    if _WITHOUT_SCHEME.match(text):
+        return _address(f"https://{text}")
+    if (air := _AIR.fullmatch(_lowered(text))) and (air["id"] or air["version"]):
         return _air(text)
     if text.startswith(_HERE) or text.endswith("/"):
         return Local(Path(text))
     if (found := _HUB.fullmatch(text)) and not _UP.search(found["file"] or ""):
         return Hub(found["repository"], found["revision"], found["file"])
-    if _NAME.fullmatch(text):
-        return Named(text)
-    raise BadInput(f"{text!r}: names nothing; give {_WANTED}.")
+    if text.count("/") > 1 and text.lower().endswith(_OPENED):
+        return _path_on_the_hub(text)
+    return Named(text.lower()) if _NAME.fullmatch(text.lower()) else None
 
 
-def _address(text: str) -> Address:
+def _path_on_the_hub(text: str) -> Hub:
+    """owner/name[@revision][/file], as fsspec and others write it."""
+    owner, _, rest = text.partition("/")
+    name, _, file = rest.partition("/")
+    found = _HUB.fullmatch(f"{owner}/{name}" + (f":{file}" if file.strip("/") else ""))
+    if found is None or _UP.search(file):
+        raise BadInput(f"{text!r}: is no path on the hub, which is owner/name[@revision][/file].")
+    return Hub(found["repository"], found["revision"], found["file"])
+
+
+def _lowered(text: str) -> str:
+    """An AIR with all but its id, version, layer and file in small letters, as its parts are told apart by."""
+    start = re.search(rf"(?:^|:)(?:{_SOURCE}):", text, re.IGNORECASE)
+    return text[: start.end()].lower() + text[start.end() :] if start else text
+
+
+def _page(text: str) -> Reference | None:
+    """What a page or an address of Civitai or the hub names; None for any other."""
+    parts = urlsplit(text)
+    host, query = (parts.hostname or "").lower(), parse_qs(parts.query)
+    asked = {name: values[0] for name, values in query.items()}
+    if host in _CIVITAI_HOSTS:
+        kind = asked.get("format", "").lower()
+        optional = {"file": asked.get("fileId"), "format": {"safetensor": "safetensors"}.get(kind, kind) or None}
+        if optional["format"] not in (None, *FORMATS):
+            optional["format"] = None
+        if found := _CIVITAI_DOWNLOAD.fullmatch(parts.path) or _CIVITAI_VERSION.fullmatch(parts.path):
+            return Air("civitai", "", version=found["version"], **optional)
+        if found := _CIVITAI_MODEL.fullmatch(parts.path):
+            return Air("civitai", found["model"], version=asked.get("modelVersionId"), **optional)
+    if host in _HUB_HOSTS and (found := _HUB_PAGE.fullmatch(unquote(parts.path))) and not _UP.search(found["file"] or ""):
+        revision = None if found["revision"] == "main" else found["revision"]
+        return Hub(found["repository"], revision, found["file"])
+    return None
+
+
+def _address(text: str) -> Reference:
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -146,12 +216,12 @@ def _address(text: str) -> Address:
         raise BadInput(f"{shown(text)!r}: only https addresses are taken.")
     if not host or parts.username or parts.password:
         raise BadInput(f"{shown(text)!r}: an address has a host, and neither a user nor a password in it.")
-    return Address(text)
+    return _page(text) or Address(text)
 
 
 def _air(text: str) -> Air:
-    found = _AIR.fullmatch(re.sub(r"^(urn:)?(air:)?", "", text, count=1))
-    if found is None:
+    found = _AIR.fullmatch(re.sub(r"^(urn:)?(air:)?", "", _lowered(text), count=1))
+    if found is None or not (found["id"] or found["version"]):
         form = "[urn:air:][ecosystem:][type:]source:id[@version][+file][.format]"
         raise BadInput(f"{text!r}: is no AIR, which is {form} with one of the sources {', '.join(SOURCES)}.")
     ecosystem, kind = found["first"], found["second"]

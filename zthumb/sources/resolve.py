@@ -1,6 +1,5 @@
 """From what names a model to where it is on this disk, fetched first if need be."""
 
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ from zthumb.sources.download import File, Watch, alone, download
 from zthumb.sources.guard import Policy
 from zthumb.sources.kinds import MODEL, Kind
 from zthumb.sources.reference import Address, Air, Hub, Local, Named, Reference, parse
-
-_ON_THE_HUB = re.compile(r"https://(?:huggingface\.co|hf\.co)/([^/?#]+/[^/?#]+)/(?:resolve|blob)/([^/?#]+)/([^?#]+)(?:\?.*)?")
 
 
 @dataclass(frozen=True)
@@ -45,12 +42,12 @@ class Resolver:
 
     def path(self, text: str, kind: Kind = MODEL) -> Path:
         """The file or folder that ``text`` names; ``BadInput`` or ``SourceFailed`` says why there is none."""
-        named = _named(text)
+        named = parse(text)
         return self._here(named, kind) or self._fetched(named, kind)
 
     def here(self, text: str, kind: Kind = MODEL) -> Path | None:
         """The same if it is on this disk, else None; nobody is asked and nothing is fetched."""
-        return self._here(_named(text), kind)
+        return self._here(parse(text), kind)
 
     def _here(self, named: Reference, kind: Kind) -> Path | None:
         match named:
@@ -90,14 +87,14 @@ class Resolver:
         return self.models / "downloads" / str(urlsplit(url).hostname) / hash_value(url)[:12] / name
 
     def _downloaded(self, file: File, target: Path) -> Path:
-        if not target.name.endswith(civitai.OPENED):
+        if not target.name.lower().endswith(civitai.OPENED):
             raise BadInput(f"{target.name}: of a kind that is never opened; only {' and '.join(civitai.OPENED)} are.")
         download(file, target, self.policy, self.watch(target.name))
         return target
 
     def _of_civitai(self, named: Air) -> Path:
         found = civitai.find(named, self.policy, self.civitai_host)
-        target = self.models / "civitai" / named.id / found.version / found.name
+        target = self.models / "civitai" / found.model / found.version / found.name
         self._downloaded(found.file, target)
         note_triggers(target, found.triggers)
         write_json(self._note(named), {"path": target.relative_to(self.models).as_posix(), **_state(target)})
@@ -139,14 +136,6 @@ class Resolver:
             found.replace(where)
             shutil.rmtree(beside, ignore_errors=True)
         return where
-
-
-def _named(text: str) -> Reference:
-    """What ``text`` names; a file of the hub by its address is that of its repository, which a login may be known for."""
-    named = parse(text)
-    if isinstance(named, Address) and (found := _ON_THE_HUB.fullmatch(named.url)):
-        return Hub(found[1], unquote(found[2]), unquote(found[3]))
-    return named
 
 
 def _hub_of(named: Air) -> Hub:

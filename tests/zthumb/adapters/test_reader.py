@@ -144,7 +144,8 @@ def test_scales_told_in_the_header(base: Skeleton, tmp_path: Path, told: dict[st
         '{"unet.lora_alpha": "x"}',
         '{"unet.lora_alpha": Infinity}',
         '{"unet.alpha_pattern": [1]}',
-        '{"unet.alpha_pattern": {"(a+)+": 1}}',
+        '{"unet.alpha_pattern": {"(a+": 1}}',
+        '{"unet.peft_type": "VERA"}',
     ],
 )
 def test_nonsense_in_the_header_is_refused_in_one_line(base: Skeleton, tmp_path: Path, told: str) -> None:
@@ -168,11 +169,24 @@ def test_magnitudes_of_linear_modules_and_convolutions_in_both_layouts(base: Ske
         assert torch.equal(magnitude, norms)
 
 
-def test_a_part_that_is_a_dora_only_in_places_is_refused(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
+def test_a_pattern_that_would_take_for_ever_is_given_up(base: Skeleton, tmp_path: Path) -> None:
+    given, path = layer(base, QUERY), QUERY
+    tensors = {f"{path}.lora_A.weight": given.down, f"{path}.lora_B.weight": given.up}
+    told = json.dumps({"unet.lora_alpha": 2, "unet.alpha_pattern": {"(([a-z_0-9.]+)+)+[A-Z]": 1}})
+    save_file(tensors, tmp_path / "x.safetensors", {"lora_adapter_metadata": told})
+
+    with pytest.raises(BadInput, match="none that can be looked for"):
+        reader.load(tmp_path / "x.safetensors", base)
+
+
+def test_a_part_that_is_a_dora_only_in_places_is_read(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
     mixed = {**adapter.layers, QUERY: replace(layer(base, QUERY), magnitude=torch.ones(base.shapes[QUERY][0]))}
     save_kohya(Adapter(mixed), tmp_path / "x.safetensors", base.layers_per_block, {})
-    with pytest.raises(BadInput, match="a DoRA in some modules of the unet"):
-        reader.load(tmp_path / "x.safetensors", base)
+
+    read = reader.load(tmp_path / "x.safetensors", base)
+
+    assert list(read.changes) == [QUERY]
+    assert sorted([*read.layers, *read.changes]) == sorted(mixed)
 
 
 def test_pointwise_convolutions_written_as_matrices(base: Skeleton, tmp_path: Path) -> None:
@@ -204,15 +218,15 @@ def _changed(tensors: Tensors, **changes: Tensor | None) -> Tensors:
         ({".lora_A.weight": torch.ones(4, 128)}, "another base"),
         ({".lora_A.weight": torch.ones(3)}, "another base"),
         ({".alpha": torch.ones(3)}, "not one number"),
-        ({".dora_scale": torch.ones(1, 128)}, "scales inputs"),
+        ({".dora_scale": torch.ones(1, 127)}, "neither a norm for each of 128 outputs nor for each input"),
         ({".lora_down.weight": torch.ones(3, 128)}, "the same weight twice"),
         ({".alpha": torch.tensor(float("inf"))}, "NaN or infinity"),
-        ({".hada_w1_a": torch.ones(2, 2)}, "a LoHa"),
-        ({".lokr_w1": torch.ones(2, 2)}, "a LoKr"),
+        ({".hada_w1_a": torch.ones(2, 2)}, "LoHa with lora_down.weight, lora_up.weight, which do not belong"),
+        ({".lokr_w1": torch.ones(2, 2)}, "LoKr with lora_down.weight, lora_up.weight, which do not belong"),
         ({".lora_mid.weight": torch.ones(2, 2)}, "Tucker"),
         ({".diff": torch.ones(2, 2)}, "full difference"),
-        ({".lora_B.bias": torch.ones(2)}, "biases"),
-        ({".something": torch.ones(2)}, "no part of a LoRA"),
+        ({".lora_B.bias": torch.ones(2)}, "a bias of 2 numbers for 128 outputs"),
+        ({".something": torch.ones(2)}, "no part of an adapter that is known"),
     ],
 )
 def test_what_cannot_be_applied_is_refused_with_the_reason(

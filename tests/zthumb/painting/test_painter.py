@@ -97,3 +97,50 @@ def test_a_picture_that_overflows_in_full_precision_too_is_an_error_and_not_blac
     _overflow_in(pipeline.unet, torch.float32)
     with pytest.raises(StageFailed, match="not finite"):
         Painter(pipeline, SDXL).paint([replace(STAR, steps=2)])
+
+
+EDITED = replace(STAR, prompt_parser="lpw", steps=8)
+
+
+def test_a_prompt_that_changes_is_painted_as_one_and_then_the_other(painter: Painter) -> None:
+    red, green = (replace(EDITED, prompt=f"a {colour} star on a blue background") for colour in ("red", "green"))
+    edited = [replace(EDITED, prompt=f"a [red:green:{when}] star on a blue background") for when in ("8", "0", "0.5")]
+
+    always_red, always_green, both = (_painted(painter, each) for each in edited)
+
+    assert np.array_equal(always_red, _painted(painter, red))
+    assert np.array_equal(always_green, _painted(painter, green))
+    assert not np.array_equal(both, always_red)
+    assert not np.array_equal(both, always_green)
+
+
+def test_words_that_take_turns_and_a_longer_negative_prompt_go_together(painter: Painter) -> None:
+    one = replace(EDITED, prompt="a red star", negative_prompt="blurry " * 90)
+
+    same = replace(one, prompt="a [red|red] star")
+
+    assert np.array_equal(_painted(painter, same), _painted(painter, one))
+
+
+def test_parts_are_predicted_each_by_itself(painter: Painter) -> None:
+    one = replace(EDITED, prompt="a red star on a blue background")
+    other = "a green circle on a white background"
+
+    # What counts nothing changes nothing, and the same part twice is twice the guidance.
+    nothing = _painted(painter, replace(one, prompt=f"{one.prompt} AND {other}:0"))
+    twice = _painted(painter, replace(one, prompt=f"{one.prompt} AND {one.prompt}"))
+    both = _painted(painter, replace(one, prompt=f"{one.prompt} AND {other}"))
+
+    assert np.abs(nothing.astype(int) - _painted(painter, one)).max() <= 2
+    assert np.abs(twice.astype(int) - _painted(painter, replace(one, guidance_scale=10.0))).max() <= 2
+    assert np.abs(both.astype(int) - nothing).mean() > 2
+    # Nothing of it stays on the denoiser.
+    assert np.array_equal(_painted(painter, one), _painted(painter, one))
+
+
+def test_parts_are_kept_apart_for_each_of_several_pictures(painter: Painter) -> None:
+    one = replace(EDITED, prompt="a red star AND a [blue:white:0.5] background")
+    several = painter.paint([one, replace(one, seed=6)])
+
+    for painted, picture in zip(several, (one, replace(one, seed=6)), strict=True):
+        assert np.abs(np.asarray(painted).astype(int) - _painted(painter, picture)).max() <= 2

@@ -39,7 +39,7 @@ def test_the_openai_client_gets_its_pictures(client: TestClient, client_of_other
         assert np.array_equal(_opened(image.b64_json), pixels(ours, place))
 
 
-def test_sizes_formats_and_data_urls(client_of_others: openai.OpenAI) -> None:
+def test_sizes_formats_and_addresses_that_can_be_fetched(client: TestClient, client_of_others: openai.OpenAI) -> None:
     found = client_of_others.images.generate(
         prompt=PROMPT,
         size="64x128",
@@ -49,20 +49,51 @@ def test_sizes_formats_and_data_urls(client_of_others: openai.OpenAI) -> None:
     )
     assert found.output_format == "webp"
     (image,) = found.data
-    kind, data = image.url.split(";base64,")
-    assert kind == "data:image/webp"
-    assert _opened(data).shape == (128, 64, 3)
+    assert image.url.startswith("http://127.0.0.1:8000/images/")
+    fetched = client.get(image.url)
+    assert fetched.headers["content-type"] == "image/webp"
+    assert np.asarray(Image.open(io.BytesIO(fetched.content))).shape == (128, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"quality": "hd", "style": "vivid"}, ["quality: 'hd'", "style: 'vivid'"]),
+        ({"quality": "standard", "moderation": "low", "size": "", "user": "x", "stream": False}, []),
+        ({"output_compression": 80, "output_format": "jpeg"}, ["output_compression: 80"]),
+        ({"background": "transparent"}, ["background: 'transparent'"]),
+        ({"model": "gpt-image-1"}, ["'gpt-image-1' is not served here", "The base made the images"]),
+        ({"stepz": 3}, ["stepz: is no field here and was passed over. Did you mean 'steps'?"]),
+    ],
+)
+def test_what_means_nothing_here_is_taken_and_told(client: TestClient, fields: dict[str, Any], told: list[str]) -> None:
+    answer = client.post("/v1/images/generations", json={"prompt": PROMPT, "size": "64x64", **QUICK, **fields})
+
+    assert answer.status_code == 200, answer.text
+    warnings = " ".join(answer.json()["warnings"])
+    assert all(each in warnings for each in told)
+    assert bool(warnings) == bool(told)
+
+
+def test_clients_of_dall_e_get_an_address_where_they_ask_for_no_form(client_of_others: openai.OpenAI) -> None:
+    found = client_of_others.images.generate(prompt=PROMPT, model="dall-e-3", extra_body=QUICK)
+
+    assert found.data is not None
+    assert found.data[0].url
+    assert found.data[0].b64_json
+
+
+def test_the_models_are_listed(client_of_others: openai.OpenAI) -> None:
+    assert {"mini-sdxl", "auto", "full"} <= {model.id for model in client_of_others.models.list()}
 
 
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"model": "dall-e-3"}, "'dall-e-3' is not served here"),
         ({"size": "100x100"}, "multiples of 8"),
         ({"size": "large"}, "neither auto nor"),
         ({"n": 11}, "n: "),
-        ({"quality": "hd"}, "quality: "),
-        ({"style": "vivid"}, "style: "),
+        ({"extra_body": {"stream": True}}, "stream: images are answered whole"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_the_way_the_client_reads(
@@ -70,7 +101,11 @@ def test_what_cannot_be_done_is_said_in_the_way_the_client_reads(
 ) -> None:
     with pytest.raises(openai.UnprocessableEntityError) as refusal:
         client_of_others.images.generate(prompt=PROMPT, **fields)
-    assert named in refusal.value.body["message"]  # type: ignore[index]
+    assert isinstance(refusal.value.body, dict)
+    assert named in refusal.value.body["message"]
+    assert refusal.value.param in ("size", "n", "stream")
+    assert refusal.value.code == "invalid_value"
+    assert refusal.value.request_id
 
 
 def test_a_picture_as_a_data_url(client: TestClient) -> None:

@@ -111,7 +111,7 @@ def test_an_adapter_is_named_in_one_way(client: TestClient) -> None:
     ("trigger", "parser", "prompt", "reason"),
     [
         ("c++", "compel", "x", "has marks in it"),
-        ("give me a BREAK", "lpw", "x", "has no mark for the word BREAK"),
+        ("give me a BREAK", "lpw", "x", "has no mark for the words BREAK and AND"),
         ("zbadge", "compel", '("a","b").blend(1,1)', "prompt with its trigger words: at character"),
     ],
 )

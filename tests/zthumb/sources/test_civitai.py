@@ -64,8 +64,6 @@ def test_one_of_several_files_is_named_by_its_id_or_its_format(shop: Shop, text:
     ("text", "told"),
     [
         ("civitai:5@1963644", "is of model 1377820, not of 5"),
-        ("urn:air:sd1:lora:civitai:1377820@1963644", "made for 'SDXL 1.0', not for sd1"),
-        ("urn:air:sdxl:checkpoint:civitai:1377820@1963644", "is a lora, not a checkpoint"),
         ("civitai:1377820@1963644+9", "has no file 9"),
         ("civitai:1377820@1963644.onnx", "no file in onnx"),
         ("civitai:1377820@1963644+1", "never opened"),
@@ -75,6 +73,24 @@ def test_one_of_several_files_is_named_by_its_id_or_its_format(shop: Shop, text:
 def test_what_is_not_what_it_is_said_to_be_is_refused(shop: Shop, text: str, told: str) -> None:
     with pytest.raises(BadInput, match=told):
         _find(shop, text)
+
+
+@pytest.mark.parametrize("ecosystem", ["sdxl", "pony", "illustrious", "noobai", "sd1", "anything"])
+@pytest.mark.parametrize("kind", ["lora", "locon", "dora", "lycoris"])
+def test_what_it_is_made_for_its_shapes_decide_and_no_table(shop: Shop, ecosystem: str, kind: str) -> None:
+    assert _find(shop, f"urn:air:{ecosystem}:{kind}:civitai:1377820@1963644").name.endswith(".safetensors")
+
+
+def test_a_type_that_civitai_does_not_call_it_is_told(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    _find(shop, "urn:air:sdxl:checkpoint:civitai:1377820@1963644")
+
+    assert "Civitai calls it a lora, not a checkpoint" in caplog.text
+
+
+def test_a_download_address_names_a_version_alone(shop: Shop) -> None:
+    found = _find(shop, "https://civitai.com/api/download/models/1963644?type=Model")
+
+    assert (found.model, found.version) == ("1377820", "1963644")
 
 
 @pytest.mark.parametrize(

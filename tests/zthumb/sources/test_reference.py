@@ -43,6 +43,27 @@ def _nothing(_: Path) -> bool:
         ("/data/mine.safetensors", Local(Path("/data/mine.safetensors"))),
         ("~/mine", Local(Path("~/mine"))),
         ("sdxl-base-1.0", Named("sdxl-base-1.0")),
+        # As people copy them.
+        (" SDXL-Base-1.0\n", Named("sdxl-base-1.0")),
+        ("urn:air:SDXL:LORA:Civitai:1@2", Air("civitai", "1", "sdxl", "lora", "2")),
+        ("urn:air:sdxl:model:civitai:2421@43533", Air("civitai", "2421", "sdxl", "model", "43533")),
+        ("https://civitai.com/models/1", Air("civitai", "1")),
+        ("https://civitai.com/models/1?modelVersionId=2", Air("civitai", "1", version="2")),
+        ("https://www.civitai.com/models/1/some-name?modelVersionId=2&x=y", Air("civitai", "1", version="2")),
+        ("civitai.red/models/1?modelVersionId=2", Air("civitai", "1", version="2")),
+        ("https://civitai.com/api/download/models/2", Air("civitai", "", version="2")),
+        (
+            "https://civitai.com/api/download/models/2?type=Model&format=SafeTensor&size=full&fp=fp16&fileId=7",
+            Air("civitai", "", version="2", file="7", format="safetensors"),
+        ),
+        ("https://civitai.com/api/v1/model-versions/2", Address("https://civitai.com/api/v1/model-versions/2")),
+        ("https://huggingface.co/a/b", Hub("a/b")),
+        ("https://huggingface.co/a/b/tree/main", Hub("a/b")),
+        ("https://huggingface.co/a/b/blob/v1/unet/x%20y.safetensors?download=true", Hub("a/b", "v1", "unet/x y.safetensors")),
+        ("huggingface.co/a/b/resolve/main/x.safetensors", Hub("a/b", None, "x.safetensors")),
+        ("hf://a/b/c/x.safetensors", Hub("a/b", None, "c/x.safetensors")),
+        ("hf://a/b@v1", Hub("a/b", "v1")),
+        ("a/b/x.safetensors", Hub("a/b", None, "x.safetensors")),
     ],
 )
 def test_what_is_named(text: str, meant: Reference) -> None:
@@ -60,7 +81,6 @@ def test_what_is_there_as_a_path_is_that_path(tmp_path: Path, monkeypatch: pytes
     ("text", "told"),
     [
         ("", "names nothing"),
-        (" a/b", "names nothing"),
         ("a/b/c d?", "names nothing"),
         ("http://example.org/a", "only https"),
         ("ftp://example.org/a", "only https"),
@@ -70,6 +90,10 @@ def test_what_is_there_as_a_path_is_that_path(tmp_path: Path, monkeypatch: pytes
         ("https://example.org:x/a", "is no address"),
         ("urn:air:sdxl:lora:nowhere:1", "is no AIR"),
         ("urn:air:sdxl:picture:civitai:1", "is no type"),
+        ("civitai:", "names nothing"),
+        ("urn:air:civitai:", "is no AIR"),
+        ("hf://owner", "is no path on the hub"),
+        ("hf://owner/name/../x", "is no path on the hub"),
         ("urn:isbn:123", "is no AIR"),
     ],
 )

@@ -20,5 +20,20 @@ def _jobs(request: Request) -> Jobs:
     return jobs
 
 
+def _root(request: Request) -> str:
+    root: str = request.scope.get("root_path", "")
+    return root.rstrip("/")
+
+
+def _address(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
+
+
+Root = Annotated[str, Depends(_root)]
+"""The path that this server is served below, empty where there is none: what addresses of its own begin with."""
+
+Address = Annotated[str, Depends(_address)]
+"""The address that the client reached this server at, without an ending slash."""
+
 AskedJobs = Annotated[Jobs, Depends(_jobs)]
 Asked = Annotated[Service, Depends(_service)]

@@ -5,16 +5,16 @@ import asyncio
 from fastapi import APIRouter, Request
 
 from zthumb.server.errors import painting
-from zthumb.server.routes.asking import Asked, AskedJobs
+from zthumb.server.routes.asking import Asked, AskedJobs, Root
 from zthumb.server.schemas import GenerateAnswer, GenerateRequest
 
 router = APIRouter(tags=["pictures"])
 
 
 @router.post("/generate", responses=painting())
-async def generate(asked: GenerateRequest, request: Request, service: Asked, jobs: AskedJobs) -> GenerateAnswer:
+async def generate(asked: GenerateRequest, request: Request, service: Asked, jobs: AskedJobs, root: Root) -> GenerateAnswer:
     """Make pictures of a prompt, with adapters or without. A client that goes away stops it at the next step."""
     if asked.response_format == "b64_json":
         return await service.generate(asked, request.is_disconnected)
     order, painted = await service.paint(asked, request.is_disconnected)
-    return await asyncio.to_thread(jobs.keep, asked, order, painted)
+    return await asyncio.to_thread(jobs.keep, asked, order, painted, root)

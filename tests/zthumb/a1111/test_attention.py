@@ -1,15 +1,15 @@
-"""A1111's grammar: what it makes of brackets, where it finds them wrong."""
+"""A1111's grammar of weights: what it makes of brackets, also of those that have no other."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zthumb.prompts import lpw
+from zthumb.a1111.attention import parse
 from zthumb.prompts.base import Malformed
 
 
 def _parsed(text: str) -> list[list[tuple[str, float]]]:
-    return [[(fragment.text, round(fragment.weight, 6)) for fragment in section] for section in lpw.parse(text)]
+    return [[(fragment.text, round(fragment.weight, 6)) for fragment in section] for section in parse(text)]
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,15 @@ def _parsed(text: str) -> list[list[tuple[str, float]]]:
         ("one BREAK two BREAK", [[("one ", 1)], [(" two ", 1)], []]),
         ("BREAKfast", [[("BREAKfast", 1)]]),
         ("", [[]]),
+        # What A1111 reads though it is not balanced.
+        ("a red star, smile :)", [[("a red star, smile :)", 1)]]),
+        ("((masterpiece), best", [[("masterpiece", 1.21), (", best", 1.1)]]),
+        ("a red star)), sharp", [[("a red star)), sharp", 1)]]),
+        ("a [red) star", [[("a ", 1), ("red) star", 0.909091)]]),
+        ("a (red:1.x) star", [[("a ", 1), ("red:1.x", 1.1), (" star", 1)]]),
+        ("a (red:-0.5) star", [[("a ", 1), ("red", -0.5), (" star", 1)]]),
+        ("(a star BREAK blue:1.2)", [[("a star ", 1.2)], [(" blue", 1.2)]]),
+        ("red:1.2)", [[("red:1.2)", 1)]]),
     ],
 )
 def test_what_is_meant(text: str, expected: list[list[tuple[str, float]]]) -> None:
@@ -34,20 +43,16 @@ def test_what_is_meant(text: str, expected: list[list[tuple[str, float]]]) -> No
 @pytest.mark.parametrize(
     ("text", "position", "reason"),
     [
-        ("a (red star", 3, "never closed"),
-        ("a red) star", 6, "closes nothing"),
-        ("a [red) star", 7, "closes nothing"),
-        ("a (red:1.x) star", 8, "no weight"),
-        ("a (red:-1) star", 8, "0 to 10"),
-        ("a (red:11) star", 8, "0 to 10"),
-        ("a (red BREAK star)", 8, "BREAK inside brackets"),
-        ("((x", 2, "never closed"),
-        ("(12:30)", 5, "0 to 10"),
+        ("a (red:11) star", 8, "-10 to 10"),
+        ("(12:30)", 5, "-10 to 10"),
+        ("(a:1.2.3)", 4, "no weight"),
+        ("a [red:green:0.5]", 3, "changes from step to step"),
+        ("a AND b", 3, "divides the prompt"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, position: int, reason: str) -> None:
     with pytest.raises(Malformed, match=reason) as error:
-        lpw.parse(text)
+        parse(text)
     assert error.value.position == position
 
 
@@ -59,7 +64,7 @@ def test_any_text_is_read_or_refused_at_one_of_its_characters(text: str) -> None
 
 def _refused_at(text: str) -> int | None:
     try:
-        lpw.parse(text)
+        parse(text)
     except Malformed as error:
         return error.position
     return None

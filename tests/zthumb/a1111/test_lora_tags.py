@@ -1,0 +1,49 @@
+"""``<lora:name:0.8>`` is an adapter and never words."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zthumb.a1111.lora_tags import extract
+from zthumb.prompts.base import Malformed
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "named"),
+    [
+        ("a star <lora:tiny:0.8>", "a star", [("tiny", 0.8)]),
+        ("<lora:tiny>a star", "a star", [("tiny", 1.0)]),
+        ("a <lyco:My File.v2:-1> star", "a star", [("My File.v2", -1.0)]),
+        ("a <LORA:x:.5>, <lora:y:2>", "a ,", [("x", 0.5), ("y", 2.0)]),
+        ("a <lora:x:0.5:0.5> b", "a b", [("x", 0.5)]),
+        ("a <lora:x:te=0.5:unet=0.5> b", "a b", [("x", 0.5)]),
+        ("a < b and c > d", "a < b and c > d", []),
+        ("two  blanks stay", "two  blanks stay", []),
+    ],
+)
+def test_what_is_named(text: str, rest: str, named: list[tuple[str, float]]) -> None:
+    left, tags = extract(text)
+
+    assert (left, [(tag.name, tag.weight) for tag in tags]) == (rest, named)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a <hypernet:x:1>", "hypernetwork"),
+        ("a <lora::1>", "names no adapter"),
+        ("a <lora:x:strong>", "no weight"),
+        ("a <lora:x:0.5:1>", "several weights"),
+        ("a <lora:x:1:lbw=OUTALL>", "'lbw'"),
+    ],
+)
+def test_what_cannot_be_done_is_told_with_its_place(text: str, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason) as error:
+        extract(text)
+    assert error.value.position == 3
+
+
+@given(st.text(max_size=60))
+def test_a_text_without_a_tag_comes_through_as_it_is(text: str) -> None:
+    if "<" not in text:
+        assert extract(text) == (text, ())

@@ -1,0 +1,157 @@
+"""Images of every program tell what they were made from, in whichever form they are sent."""
+
+import base64
+import html
+import io
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from foundation.errors import BadInput
+from zthumb.a1111 import infotext
+from zthumb.server.files import encoded
+from zthumb.server.image_parameters import parameters_of
+
+A1111 = (
+    "a red star <lora:tiny:0.8>\nwith rays\nNegative prompt: blurry,\nugly\n"
+    'Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 12345, Size: 64x96, Model: x, Note: "a, b: c"'
+)
+GRAPH = {
+    "3": {
+        "class_type": "KSampler",
+        "inputs": {
+            "seed": 12345, "steps": 20, "cfg": 7.5, "sampler_name": "euler", "scheduler": "karras", "denoise": 1.0,
+            "model": ["10", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0],
+        },
+    },
+    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x.safetensors"}},
+    "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 96, "batch_size": 1}},
+    "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a red star", "clip": ["10", 1]}},
+    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["10", 1]}},
+    "10": {"class_type": "LoraLoader", "inputs": {"lora_name": "tiny.safetensors", "strength_model": 0.8, "model": ["4", 0]}},
+}  # fmt: skip
+INVOKE = {
+    "positive_prompt": "a red star", "negative_prompt": "blurry", "seed": 12345, "steps": 20, "cfg_scale": 7.5, "width": 64,
+    "height": 96, "model": {"name": "x", "hash": "…"},
+}  # fmt: skip
+INVOKE_2 = {"image": {"prompt": [{"prompt": "a red star", "weight": 1}], "seed": 12345, "steps": 20, "cfg_scale": 7.5}}
+FOOOCUS = {
+    "prompt": "a red star", "negative_prompt": "blurry", "steps": 20, "guidance_scale": 7.5, "seed": "12345",
+    "resolution": "(64, 96)", "base_model": "x",
+}  # fmt: skip
+SWARM = {"sui_image_params": {"prompt": "a red star", "negativeprompt": "blurry", "seed": 12345, "steps": 20, "cfgscale": 7.5}}
+DRAW_THINGS = {"c": "a red star", "uc": "blurry", "seed": 12345, "steps": 20, "scale": 7.5, "size": "64x96", "model": "x"}
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="r"><rdf:Description><exif:UserComment><rdf:Alt>'
+    f'<rdf:li xml:lang="x-default">{html.escape(json.dumps(DRAW_THINGS))}</rdf:li>'
+    "</rdf:Alt></exif:UserComment></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+PROGRAMS = {
+    "a1111": ("parameters", A1111),
+    "comfyui": ("prompt", json.dumps(GRAPH)),
+    "invokeai": ("invokeai_metadata", json.dumps(INVOKE)),
+    "invokeai 2": ("sd-metadata", json.dumps(INVOKE_2)),
+    "fooocus": ("parameters", json.dumps(FOOOCUS)),
+    "swarmui": ("parameters", json.dumps(SWARM)),
+    "draw things": ("XML:com.adobe.xmp", XMP),
+}
+
+
+def _png(chunk: str, text: str) -> bytes:
+    told, written = PngInfo(), io.BytesIO()
+    told.add_itxt(chunk, text)
+    Image.new("RGB", (64, 96)).save(written, "PNG", pnginfo=told)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_every_program_writes_is_read_under_the_names_of_a_request(program: str) -> None:
+    found = parameters_of(_png(*PROGRAMS[program]))
+
+    assert found.program == program.removesuffix(" 2")
+    assert found.parameters["prompt"].startswith("a red star")
+    assert {name: found.parameters[name] for name in ("seed", "steps", "cfg")} == {"seed": 12345, "steps": 20, "cfg": 7.5}
+    if program not in ("invokeai 2", "swarmui"):
+        assert (found.parameters["width"], found.parameters["height"]) == (64, 96)
+
+
+def test_a1111s_own_fields_are_read_to_the_last() -> None:
+    found = parameters_of(_png("parameters", A1111)).parameters
+
+    assert found["prompt"] == "a red star \nwith rays"
+    assert found["negative_prompt"] == "blurry,\nugly"
+    assert (found["scheduler"], found["Note"], found["model"]) == ("dpmpp_2m_karras", "a, b: c", "x")
+    assert found["loras"] == [{"id": "tiny", "weight": 0.8}]
+
+
+def test_loras_and_model_of_a_graph_are_found() -> None:
+    found = parameters_of(_png("prompt", json.dumps(GRAPH))).parameters
+
+    assert (found["model"], found["loras"]) == ("x.safetensors", [{"id": "tiny.safetensors", "weight": 0.8}])
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_an_image_of_this_server_tells_itself_to_others_in_every_format(output_format: Any) -> None:
+    own = {
+        "prompt": "a réd star", "negative_prompt": None, "steps": 2, "seed": 5, "guidance_scale": 5.0, "width": 64, "height": 64,
+        "scheduler": "euler_a", "base_sha256": "0" * 64,
+        "loras": [{"path": "lora/tiny.safetensors", "weight": 0.8, "sha256": "f" * 64}],
+    }  # fmt: skip
+
+    data = encoded(Image.new("RGB", (64, 64)), output_format, own)
+
+    with Image.open(io.BytesIO(data)) as image:
+        text = image.info.get("parameters")
+    found = parameters_of(data)
+    if output_format == "png":
+        assert (found.program, found.parameters["prompt"]) == ("zthumb", "a réd star")
+        assert text is not None
+        read = infotext.read(text)
+        assert read is not None
+        assert (read["prompt"], read["Seed"], read["Lora hashes"]) == ("a réd star <lora:tiny:0.8>", "5", "tiny: ffffffffffff")
+    else:
+        assert (found.program, found.parameters["prompt"], found.parameters["seed"]) == ("a1111", "a réd star", 5)
+
+
+@given(st.text(max_size=80), st.text(max_size=40), st.dictionaries(st.sampled_from(["Note", "Model"]), st.text(max_size=20)))
+def test_what_is_written_is_read_back(prompt: str, negative: str, values: dict[str, str]) -> None:
+    prompt, negative = (" ".join(text.split()).replace("Negative prompt:", "") for text in (prompt, negative))
+    values = {"Steps": "20", **{name: value.strip() for name, value in values.items() if value.strip()}}
+
+    found = infotext.read(infotext.write(infotext.Parameters(prompt, negative, values)))
+
+    assert found is not None
+    assert (found["prompt"], found["negative_prompt"]) == (prompt.strip(), negative.strip())
+    assert all(found[name] == value for name, value in values.items() if '"' not in value and "\\" not in value)
+
+
+@given(st.binary(max_size=200), st.text(max_size=200))
+def test_whatever_is_sent_is_read_or_refused(data: bytes, text: str) -> None:
+    for body in (data, _png("parameters", text), _png("prompt", text), _png("sd-metadata", text)):
+        try:
+            assert isinstance(parameters_of(body).parameters, dict)
+        except BadInput:
+            continue
+
+
+@pytest.mark.slow
+def test_it_is_taken_as_a_file_as_json_and_as_a_form(client: TestClient) -> None:
+    data = _png("parameters", A1111)
+    encoded_data = base64.b64encode(data).decode()
+
+    answers = [
+        client.post("/images/inspect", content=data),
+        client.post("/images/inspect", json={"image": encoded_data}),
+        client.post("/images/inspect", json={"image": f"data:image/png;base64,{encoded_data}"}),
+        client.post("/images/inspect", files={"file": ("a.png", data, "image/png")}),
+    ]
+
+    assert [answer.json()["parameters"]["seed"] for answer in answers] == [12345] * 4
+    assert client.post("/images/inspect", json={"image": 5}).status_code == 422
+    assert client.post("/images/inspect", data={"x": "y"}).status_code == 422

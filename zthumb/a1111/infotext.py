@@ -1,0 +1,71 @@
+"""The parameters of an image as A1111 writes them into it, which Civitai and most viewers read.
+
+The prompt, then ``Negative prompt:``, then one line of ``Key: value`` with commas between, that begins with ``Steps:``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CHUNK = "parameters"
+"""The text chunk of a PNG that holds them."""
+
+_NEGATIVE = "Negative prompt:"
+_PAIR = re.compile(r'\s*([\w][\w \-/+.]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+_LAST_LINE = re.compile(r"^\s*Steps:\s*\d+")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What an image was made from, by A1111's keys; ``loras`` are names, weights and hashes (SHA-256) of adapters."""
+
+    prompt: str
+    negative_prompt: str
+    values: Mapping[str, str]
+    loras: Sequence[tuple[str, float, str]] = ()
+
+
+def write(parameters: Parameters) -> str:
+    """The text; adapters stand in it as tags behind the prompt, with their hashes, as A1111 has them."""
+    tags = [f"<lora:{name}:{weight:g}>" for name, weight, _ in parameters.loras]
+    lines = [" ".join([parameters.prompt, *tags])]
+    if parameters.negative_prompt:
+        lines.append(f"{_NEGATIVE} {parameters.negative_prompt}")
+    values = dict(parameters.values)
+    if parameters.loras:
+        # Civitai looks adapters up by the first twelve digits.
+        values["Lora hashes"] = ", ".join(f"{name}: {sha256[:12]}" for name, _, sha256 in parameters.loras)
+    lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in values.items()))
+    return "\n".join(lines)
+
+
+def read(text: str) -> dict[str, Any] | None:
+    """Prompt, negative prompt and the other values by A1111's own keys; None where the text is none of A1111's."""
+    *above, last = text.strip().split("\n")
+    if not _LAST_LINE.match(last):
+        return None
+    prompts: dict[str, list[str]] = {"prompt": [], "negative_prompt": []}
+    kind = "prompt"
+    for line in above:
+        if line.startswith(_NEGATIVE):
+            kind, line = "negative_prompt", line.removeprefix(_NEGATIVE).strip()
+        prompts[kind].append(line)
+    values = {key.strip(): _unquoted(value.strip()) for key, value in _PAIR.findall(last)}
+    return {**{name: "\n".join(lines).strip() for name, lines in prompts.items()}, **values}
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if re.search(r'[,:\n"]', value) else value
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value.strip('"')

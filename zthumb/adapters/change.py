@@ -1,0 +1,63 @@
+"""A change of one module that is no plain LoRA: read once, made dense where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zthumb.adapters.kinds.base import Kind, Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BIASES = ("diff_b", "b_norm")
+
+
+@dataclass(frozen=True)
+class Change:
+    """``tensors`` of one ``kind`` for a module whose weight has ``shape``, by what their names end with, float32.
+
+    ``magnitude`` are the norms of a DoRA, along the first axis (outputs) or the second (``over_inputs``). It is linear in the
+    weight it counts with: half of it is half the way from the base's weights to the changed ones.
+    """
+
+    kind: Kind
+    tensors: Mapping[str, Tensor]
+    shape: Shape
+    magnitude: Tensor | None = None
+    over_inputs: bool = False
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether the base's own weight takes part in it."""
+        return self.kind.needs_base or self.magnitude is not None
+
+    @property
+    def bytes(self) -> int:
+        """What its tensors take in memory."""
+        tensors = [*self.tensors.values(), *([self.magnitude] if self.magnitude is not None else [])]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def weight(self, base: Tensor | None) -> Tensor | None:
+        """What is added to the module's weight, of its shape, float32; None where the weight stays. ``base`` is that weight."""
+        changed = self.kind.weight(self.tensors, self.shape, base)
+        if self.magnitude is None or changed is None:
+            return changed
+        assert base is not None
+        whole = base + changed
+        axes = [axis for axis in range(whole.dim()) if axis != (1 if self.over_inputs else 0)]
+        norms = whole.square().sum(dim=axes, keepdim=True).sqrt().clamp(min=1e-12)
+        decomposed: Tensor = whole * (self.magnitude.reshape(norms.shape) / norms) - base
+        return decomposed
+
+    def bias(self) -> Tensor | None:
+        """What is added to the module's bias."""
+        found = next((self.tensors[name] for name in _BIASES if name in self.tensors), None)
+        return None if found is None else found.flatten()
+
+    def to(self, device: object) -> Change:
+        """The change on another device."""
+        moved = {name: tensor.to(device) for name, tensor in self.tensors.items()}  # type: ignore[call-overload]
+        magnitude = None if self.magnitude is None else self.magnitude.to(device)  # type: ignore[call-overload]
+        return Change(self.kind, moved, self.shape, magnitude, self.over_inputs)

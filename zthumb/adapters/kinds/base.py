@@ -1,0 +1,55 @@
+"""What is true of one way to factorize a change of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors = Mapping[str, "Tensor"]
+"""The tensors of one module by what their names end with: ``hada_w1_a``, ``alpha`` …, float32."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One factorization.
+
+    ``title`` is for people. A module is of this kind if it has a tensor whose name ends with one of ``marks``; ``others`` may be
+    beside it. ``weight`` makes what is added to a module's weight, of its ``Shape``, from the tensors and the base's own weight,
+    which is None where not ``needs_base``. ``bias`` names the tensor that is added to the bias. Tensors that do not fit raise
+    ``ValueError`` or what torch raises.
+    """
+
+    title: str
+    marks: tuple[str, ...]
+    others: tuple[str, ...]
+    weight: Callable[[Tensors, Shape, Tensor | None], Tensor | None]
+    needs_base: bool = False
+    bias: str | None = None
+    writes_as_is: bool = True
+    """Whether other programs read it under the names it is read by, so that it is written again as it came."""
+
+
+def scale_of(tensors: Tensors, rank: int) -> float:
+    """Alpha ÷ rank; one without an alpha, which then stands for the rank."""
+    alpha = tensors.get("alpha")
+    return 1.0 if alpha is None else float(alpha.flatten()[0]) / rank
+
+
+def fitted(change: Tensor, shape: Shape) -> Tensor:
+    """A change in the module's own shape; ``ValueError`` where it has not as many numbers."""
+    if change.numel() != _size(shape):
+        raise ValueError(f"a change of {tuple(change.shape)} for a weight of {shape}")
+    return change.reshape(shape)
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for each in shape:
+        size *= each
+    return size

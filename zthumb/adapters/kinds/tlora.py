@@ -1,0 +1,47 @@
+"""T-LoRA (arXiv 2507.05964): directions of the base's own weight and how much each counts, all trained on from there.
+
+A file does not say which directions it began with, those of the largest, the smallest or the middle singular values; begun with
+another set it would change the base before a step of training. The set that is nearest by far is the one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zthumb.adapters.kinds.base import Kind, Shape, Tensors, fitted, scale_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NEARER = 0.8
+"""Of the distance to the second nearest beginning, that to the nearest must be less than this."""
+
+
+def _weight(tensors: Tensors, shape: Shape, base: Tensor | None) -> Tensor:
+    import torch
+
+    assert base is not None
+    if len(shape) > 2 and any(size > 1 for size in shape[2:]):
+        raise ValueError("T-LoRA of a convolution with a kernel begins with weights that its file does not tell")
+    up, down = tensors["p_layer.weight"].flatten(1), tensors["q_layer.weight"].flatten(1)
+    rank = down.shape[0]
+    trained = (up * tensors["lambda_layer"].reshape(1, -1)) @ down
+    left, values, right = torch.linalg.svd(base.flatten(1), full_matrices=False)
+    middle = (len(values) - rank) // 2
+    starts = [slice(0, rank), slice(len(values) - rank, len(values)), slice(middle, middle + rank)]
+    beginnings = [(left[:, each] * values[each]) @ right[each] for each in starts]
+    nearest, second, _ = sorted(float((trained - each).norm()) for each in beginnings)
+    if nearest > _NEARER * second:
+        raise ValueError("what it began with cannot be told: it was made from random directions, or of another base")
+    began = min(beginnings, key=lambda each: float((trained - each).norm()))
+    return fitted((trained - began) * scale_of(tensors, rank), shape)
+
+
+KIND = Kind(
+    title="T-LoRA",
+    marks=("lambda_layer",),
+    others=("q_layer.weight", "p_layer.weight"),
+    weight=_weight,
+    needs_base=True,
+    writes_as_is=False,
+)

@@ -1,0 +1,106 @@
+"""The adapter files below a folder, however deep, with ids that are unique and stay what they are when files are added."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from foundation.errors import BadInput
+from foundation.plugins import suggestion
+from zthumb.adapters import header, words
+
+FOLDER = "lora"
+_ENDING = ".safetensors"
+_OF_THEIR_FOLDER = (header.DIFFUSERS_FILE, header.PEFT_FILE)
+_OUTPUT_NAME = "ss_output_name"
+
+
+def adapter_files(root: Path) -> list[Path]:
+    """Every adapter in ``root``/lora, sorted; what leads out of ``root`` is none."""
+    root = root.resolve()
+    return sorted(path for path in _walk(root / FOLDER, set()) if _is_adapter(path, root))
+
+
+def ids_of(files: list[Path], root: Path) -> dict[str, Path]:
+    """Id → adapter.
+
+    An adapter is called as its path below ``root``/lora is, without its ending; one that is called as its folder, or as diffusers
+    and PEFT call every adapter's file, is called as the folder. A name that two would have goes to the first of these, the other
+    keeps its ending.
+    """
+    folder, found = root.resolve() / FOLDER, dict[str, Path]()
+    for path in sorted(files, key=lambda each: (_rank(each, folder), str(each))):
+        relative = path.relative_to(folder)
+        name = (relative.parent if _rank(path, folder) < _PLAIN else relative.with_suffix("")).as_posix()
+        # The second layout of one adapter needs no name of its own.
+        if name in found and path.name in _OF_THEIR_FOLDER:
+            continue
+        found[name if name not in found else relative.as_posix()] = path
+    return dict(sorted(found.items()))
+
+
+def find(name: str, ids: Mapping[str, Path]) -> Path:
+    """The adapter called ``name``: by its id, its file's name, or the name its header tells; capitals do not matter.
+
+    Raises ``BadInput`` where there is none, with the nearest name, or where there are several.
+    """
+    wanted = name.strip().lower().removesuffix(_ENDING)
+    if name in ids:
+        return ids[name]
+    for matches in (
+        {path for each, path in ids.items() if each.lower() == wanted},
+        {path for path in ids.values() if path.stem.lower() == wanted},
+        {path for path in ids.values() if _told_name(path) == wanted},
+    ):
+        if len(matches) > 1:
+            several = sorted(each for each, path in ids.items() if path in matches)
+            raise BadInput(f"{name!r} names several adapters: {', '.join(several)}. Take the whole id.")
+        if matches:
+            return next(iter(matches))
+    there = suggestion(name, [*ids, *(path.stem for path in ids.values())]) if ids else "There are none here."
+    raise BadInput(f"no adapter is called {name!r}. {there}")
+
+
+_OWN, _LAYOUT, _PLAIN = range(3)
+
+
+def _rank(path: Path, folder: Path) -> int:
+    """How much an adapter is the one of its folder."""
+    if path.parent == folder:
+        return _PLAIN
+    if path.stem == path.parent.name:
+        return _OWN
+    return _LAYOUT if path.name in _OF_THEIR_FOLDER else _PLAIN
+
+
+def _told_name(path: Path) -> str:
+    try:
+        return header.read(path).metadata.get(_OUTPUT_NAME, "").strip().lower()
+    except (BadInput, OSError):
+        return ""
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """The files in ``folder`` and below; links to folders are followed, each folder once."""
+    real = folder.resolve()
+    if real in seen or not folder.is_dir():
+        return
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda each: each.name):
+            if entry.name.startswith("."):
+                continue
+            path = Path(entry.path)
+            if entry.is_dir():
+                yield from _walk(path, seen)
+            elif path.suffix.lower() == _ENDING:
+                yield path
+
+
+def _is_adapter(path: Path, root: Path) -> bool:
+    try:
+        # A pipe or a device would be read for ever.
+        return not path.name.endswith(words.ENDING) and path.is_file() and path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a link that leads to itself
+        return False
