@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from foundation.errors import BadInput
 
@@ -85,9 +86,15 @@ def _fields(model: type[BaseModel], location: Sequence[str | int]) -> Sequence[s
     """The names valid at ``location``, followed through nested models."""
     current: type[BaseModel] | None = model
     for part in location:
-        field = current.model_fields.get(str(part)) if current else None
+        field = _field(current, str(part)) if current else None
         current = _model_in(field.annotation) if field else current
-    return list(current.model_fields) if current else []
+    return [field.alias or name for name, field in current.model_fields.items()] if current else []
+
+
+def _field(model: type[BaseModel], name: str) -> FieldInfo | None:
+    """The field that is called ``name`` or has it as its alias."""
+    named = model.model_fields.get(name)
+    return named or next((field for field in model.model_fields.values() if field.alias == name), None)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

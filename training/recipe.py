@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from foundation.config import Strict, parse, read_yaml
+from foundation.config import Strict, explain, read_yaml
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
+from training.other_names import key_for
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -30,10 +31,14 @@ class AdapterRecipe(Strict):
     own largest components (``pissa``, arXiv 2404.02948), which learns faster, takes no weight decay, since that would unlearn the
     base, and is exported at twice the rank.
 
+    With ``from``, any reference to an adapter of any layout, the weights begin as that adapter's.
+
     With ``tokens`` above zero the trigger word is read as so many new tokens, which are learned beside the adapter (textual
     inversion, arXiv 2208.01618, then called pivotal tuning). They begin as what the base reads the word as, and are exported in a
     file of their own.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, validate_by_name=True, validate_by_alias=True)
 
     rank: int = Field(default=16, ge=1, le=256)
     alpha: float = Field(default=16, gt=0)
@@ -43,12 +48,17 @@ class AdapterRecipe(Strict):
     average: float = Field(default=0.0, ge=0, lt=1)
     text_encoders: bool = False
     initialization: Literal["kaiming", "pissa"] = "kaiming"
+    begin_from: str | None = Field(default=None, alias="from")
     tokens: int = Field(default=0, ge=0, le=32)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.magnitudes and self.initialization == "pissa":
             raise ValueError("magnitudes and initialization: pissa cannot be had together")
+        if self.begin_from is not None and (self.magnitudes or self.initialization == "pissa"):
+            raise ValueError(
+                "from begins with another adapter's weights: neither magnitudes nor initialization: pissa go with it"
+            )
         return self
 
     @property
@@ -159,6 +169,7 @@ class Recipe(Strict):
     """One run: base, resolution, length and seed, and a section for each part of the way.
 
     ``base`` and ``vae``, an autoencoder in place of the base's own, are whatever names a model (``zthumb.sources.reference``).
+    The length is ``steps``, or ``epochs``, which the number of pictures turns into steps.
     A step learns from ``batch`` pictures at a time, ``accumulate`` times, in each process. ``trackers`` are names that accelerate
     knows, as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written. ``gradient_checkpointing`` computes the forward
     pass again in the backward one instead of keeping it: less memory, a third more time. ``compile`` compiles the repeated blocks
@@ -171,6 +182,7 @@ class Recipe(Strict):
 
     base: str
     vae: str | None = None
+    epochs: int | None = Field(default=None, ge=1)
     resolution: int = Field(ge=64, le=2048, multiple_of=8)
     seed: int = Field(default=0, ge=0)
     steps: int = Field(default=1000, ge=1)
@@ -193,13 +205,22 @@ class Recipe(Strict):
     validation: ValidationRecipe = ValidationRecipe()
     previews: PreviewRecipe = PreviewRecipe()
 
+    def counted_in_steps(self, per_epoch: int) -> "Recipe":
+        """The recipe with its length in steps, of which an epoch has so many."""
+        if self.epochs is None:
+            return self
+        return self.model_copy(update={"steps": self.epochs * per_epoch, "epochs": None})
+
     def lessons(self, processes: int) -> dict[str, Any]:
         """The values that decide what ``processes`` learn together, to rounding.
 
         A run goes on from a checkpoint where these are the same, whatever is kept and shown on the way and however its steps are
         carried out.
         """
-        values = self.model_dump(mode="json", exclude={*_KEPT_OR_SHOWN, *_CARRIED_OUT, "batch", "accumulate"})
+        values = self.model_dump(mode="json", by_alias=True, exclude={*_KEPT_OR_SHOWN, *_CARRIED_OUT, "batch", "accumulate"})
+        if self.optimizer.schedule == "constant":
+            # Every step is the same however many follow: more of them go on from the last.
+            del values["steps"]
         # Looks at other noise cannot be compared; which of them is chosen is decided at the end.
         values["validation"] = {"strata": self.validation.strata, "noises": self.validation.noises}
         values["prior"] = {**values["prior"], "batch": self.prior.batch * self.accumulate * processes}
@@ -228,7 +249,32 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     values, path = _resolved(_path(name), seen=())
     for override in overrides:
         _override(values, override)
-    return parse(Recipe, values, str(path))
+    return _parsed(values, str(path), overrides)
+
+
+def _parsed(values: dict[str, Any], path: str, overrides: Sequence[str]) -> Recipe:
+    """Check the values; ``BadInput`` names the override that is at fault, or else the file."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        told = []
+        for fault, line in zip(error.errors(include_url=False), explain(Recipe, error), strict=True):
+            key = ".".join(map(str, fault["loc"]))
+            where = next((f"--set {each}" for each in reversed(overrides) if _concerns(each, key)), path)
+            told.append(f"{where}: {_with_other_name(line, key) if fault['type'] == 'extra_forbidden' else line}")
+        raise BadInput("\n".join(told)) from None
+
+
+def _concerns(override: str, key: str) -> bool:
+    """Whether a fault of ``key`` is one of what ``override`` has set."""
+    own = override.partition("=")[0].strip()
+    return bool(own) and (key == own or key.startswith(f"{own}.") or own.startswith(f"{key}."))
+
+
+def _with_other_name(line: str, key: str) -> str:
+    """The same line with the key that is meant, where another trainer's name of it was given."""
+    meant = key_for(key)
+    return line if meant is None else f"unknown key {key!r}. Did you mean {meant!r}?"
 
 
 def _path(name: str, beside: Path = Path()) -> Path:

@@ -38,13 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train one adapter from a recipe; exit code 0 done, 1 failed, 2 bad input."""
     arguments = _arguments(argv)
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
+    if recipe.epochs is not None:
+        print(f"train: note: --set epochs={recipe.epochs} is turned into steps: a run's length is counted in those")
     if arguments.estimate:
         _print_estimate(recipe, _has_own_prior(arguments.dataset))
         return DONE
     dataset = _dataset(arguments.dataset, recipe)  # 2. from which pictures
+    recipe = _in_steps(recipe, dataset)
     base = find_base(recipe.base, recipe.vae)  # 3. onto which model
-    inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET)}
-    settings = {**recipe.model_dump(mode="json"), "processes": processes.count()}
+    inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_begun_from(recipe)}
+    settings = {**recipe.model_dump(mode="json", by_alias=True), "processes": processes.count()}
     stage = Stage("train", inputs, settings, recipe.seed, given("training.train_lora", argv))
     lesson = Stage("train", inputs, recipe.lessons(processes.count()), recipe.seed)
     with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
@@ -102,6 +105,30 @@ def _dataset(folder: Path, recipe: Recipe) -> Dataset:
     if recipe.prior.weight == 0 and (unused := dataset.of("regularization")):
         print(f"train: note: {len(unused)} regularization pictures are not used, for prior.weight is 0")
     return dataset
+
+
+def _in_steps(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with its epochs as steps, if it counts in those."""
+    if recipe.epochs is None:
+        return recipe
+    from training.steps.order import steps_per_epoch
+
+    sizes = [entry.size for entry in dataset.of("train") for _ in range(entry.repeats)]
+    counted = recipe.counted_in_steps(steps_per_epoch(sizes, recipe.batch * recipe.accumulate * processes.count()))
+    print(f"train: {recipe.epochs} epochs of {len(sizes)} images are {counted.steps} steps")
+    return counted
+
+
+def _begun_from(recipe: Recipe) -> dict[str, str]:
+    """The adapter that the run begins from, by its reference, with its hash."""
+    reference = recipe.adapter.begin_from
+    if reference is None:
+        return {}
+    from zthumb.adapters.reader import hash_of
+    from zthumb.sources import kinds
+    from zthumb.sources.resolve import Resolver
+
+    return {reference: hash_of(Resolver().path(reference, kinds.ADAPTER))}
 
 
 def _has_own_prior(folder: Path | None) -> bool:

@@ -5,6 +5,7 @@ import pytest
 from foundation.errors import BadInput
 from training import recipe as recipes
 from training import train_lora
+from training.other_names import KEYS
 
 
 def test_every_shipped_recipe_loads() -> None:
@@ -37,7 +38,7 @@ def test_values_are_overridden_on_the_command_line() -> None:
         ("deterministic=true", False),
         ("validation.noises=9", True),
         ("optimizer.lr=1e-5", True),
-        ("steps=7", True),
+        ("steps=7", True),  # the cosine schedule depends on it
     ],
 )
 def test_a_checkpoint_outlives_a_change_of_what_is_not_learned(override: str, is_another_lesson: bool) -> None:
@@ -52,6 +53,16 @@ def test_a_checkpoint_outlives_a_change_of_what_is_not_learned(override: str, is
         ("steps", "write it as key=value"),
         ("steps.more=1", "'steps' is a value"),
         ("steps=-3", "steps: "),
+        # The flag that is at fault is named, and what another trainer's key is here.
+        ("optimizer.lrr=1", "--set optimizer.lrr=1: "),
+        ("adapter.alpha=0", "--set adapter.alpha=0: adapter.alpha: "),
+        (
+            "optimizer.learning_rate=1e-4",
+            "--set optimizer.learning_rate=1e-4: unknown key 'optimizer.learning_rate'. Did you mean 'optimizer.lr'",
+        ),
+        ("adapter.dim=8", "Did you mean 'adapter.rank'"),
+        ("network_dim=8", "Did you mean 'adapter.rank'"),
+        ("train_batch_size=2", "Did you mean 'batch'"),
     ],
 )
 def test_a_bad_override_says_what_is_wrong(override: str, message: str) -> None:
@@ -84,3 +95,26 @@ def test_every_shipped_recipe_trains(prepared: Path, name: str) -> None:
     run = Path("outputs/lora") / name
     assert (run / "chosen.json").exists()
     assert bool(recipes.load(name).previews.prompts) == (run / "previews" / "sheet.png").exists()
+
+
+def test_more_steps_are_the_same_lesson_where_every_step_is_the_same() -> None:
+    constant = ["optimizer.schedule=constant"]
+
+    assert recipes.load("mini", [*constant, "steps=7"]).lessons(1) == recipes.load("mini", constant).lessons(1)
+
+
+def test_epochs_are_turned_into_steps() -> None:
+    recipe = recipes.load("mini", ["epochs=3"]).counted_in_steps(per_epoch=5)
+
+    assert (recipe.steps, recipe.epochs) == (15, None)
+    assert recipe.lessons(1) == recipes.load("mini", ["steps=15"]).lessons(1)
+
+
+def test_every_key_of_another_trainer_is_answered_with_a_key_there_is() -> None:
+    values = recipes.load("mini").model_dump(by_alias=True)
+
+    for meant in KEYS.values():
+        found = values
+        for part in meant.split("."):
+            assert part in found, meant
+            found = found[part]

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from foundation.seeds import derive
 from training.model import word
+from training.model.beginning import begin_from
 from training.recipe import Recipe
+from zthumb.adapters import skeleton
 from zthumb.adapters.skeleton import as_in_files
 from zthumb.families.base import Family
 
@@ -23,6 +25,9 @@ Parts = Mapping[str, Any]
 
 def attach(parts: Parts, whole: Recipe, family: Family) -> None:
     """Put trainable fp32 LoRA weights onto ``parts`` of a pipeline, such that the adapted model starts as the base."""
+    reference = whole.adapter.begin_from
+    # Before anything is put around its modules.
+    base = skeleton.of_parts("the base", parts) if reference is not None else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(whole.seed, "adapter"))
         for part, model in parts.items():
@@ -32,6 +37,8 @@ def attach(parts: Parts, whole: Recipe, family: Family) -> None:
             if whole.adapter.tokens and not is_denoiser:
                 word.add(model, whole.adapter.tokens)
             _speed_up(model, whole)
+    if reference is not None and base is not None and base.weights is not None:
+        begin_from(reference, base, dict(_paths(parts)), _TRAINED)
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:

@@ -60,7 +60,7 @@ class Course:
         return done
 
     def _restore(self) -> int:
-        sound = [each for each in checkpoints.found(self.run.checkpoints) if each.is_sound]
+        sound = [each for each in checkpoints.found(self.run.checkpoints) if each.is_sound and each.step <= self.recipe.steps]
         last: Checkpoint | None = sound[-1] if sound else None
         if last:
             self.loop.restore(last)

@@ -83,7 +83,7 @@ class Run:
         if not self._leads:
             return
         (self.folder / MANIFEST).unlink(missing_ok=True)
-        values = recipe.model_dump(mode="json")
+        values = recipe.model_dump(mode="json", by_alias=True)
         write_text(self.folder / RECIPE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
     def forget_after(self, step: int) -> None:

@@ -17,6 +17,7 @@ from zthumb.adapters.words import ENDING, save
 if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
     from zthumb.adapters.bases import Recognised
+    from zthumb.adapters.resize import Resized
 
 _OF_THE_OLD_FILE = ("lora_adapter_metadata", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", "format")
 _SHOWN = 8
@@ -32,6 +33,10 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     inspect.set_defaults(run=_inspect)
     convert = commands.add_parser("convert", help="write a file in another layout")
     convert.add_argument("file", type=Path, metavar="FILE")
+    convert.add_argument(
+        "--as", dest="kind", choices=("lora",), help="the nearest plain LoRA of what is none, of --rank; the error is told"
+    )
+    convert.add_argument("--rank", type=_positive, default=64, help="of --as lora (default: 64)")
     convert.set_defaults(run=_convert)
     merge = commands.add_parser("merge", help="several adapters as one, or worked into a base")
     merge.add_argument("files", nargs="+", metavar="FILE[:WEIGHT]", help="an adapter and how much of it (default: 1)")
@@ -72,7 +77,14 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     _check_file(arguments)
     found = _read(arguments.file, arguments)
-    _write(found.adapter, found, _told_by(arguments.file), arguments)
+    if arguments.kind is None:
+        _write(found.adapter, found, _told_by(arguments.file), arguments)
+        return DONE
+    from zthumb.adapters.resize import as_lora
+
+    made = as_lora(found.adapter, found.base, arguments.rank)
+    _write(made.adapter, found, _told_by(arguments.file), arguments)
+    _tell_kept(made)
     return DONE
 
 
@@ -90,6 +102,10 @@ def _merge(arguments: argparse.Namespace) -> int:
     found = [_read(file, arguments) for file, _ in files]
     pairs = [(each.adapter, weight) for each, (_, weight) in zip(found, files, strict=True)]
     _check_one_base(found)
+    for file, each in zip(arguments.files, found, strict=True):
+        if each.adapter.changes and not arguments.into:
+            kinds = " and ".join(each.adapter.kinds)
+            raise BadInput(f"{file}: a {kinds} adds up with no LoRA. Make one of it first: `zthumb adapters convert --as lora`.")
     if arguments.into:
         fuse(arguments.into, pairs, arguments.out)
         print(f"{arguments.out}: {arguments.into} with {len(pairs)} adapters in its weights")
@@ -102,17 +118,27 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 
 def _resize(arguments: argparse.Namespace) -> int:
-    from zthumb.adapters.resize import resize
+    from zthumb.adapters.resize import as_lora, resize
 
     if arguments.rank is None and arguments.keep == 1:
         raise BadInput("resize: say how small: --rank 8, or --keep 0.95, or both.")
     _check_file(arguments)
     found = _read(arguments.file, arguments)
-    resized = resize(found.adapter, arguments.rank, arguments.keep)
+    adapter = found.adapter
+    if adapter.changes:
+        whole = max(max(shape) for shape in found.base.shapes.values())
+        adapter = as_lora(adapter, found.base, arguments.rank or whole).adapter
+    resized = resize(adapter, arguments.rank, arguments.keep)
     _write(resized.adapter, found, _told_by(arguments.file), arguments)
+    _tell_kept(resized)
+    return DONE
+
+
+def _tell_kept(resized: Resized) -> None:
     kept = sorted(resized.kept.items(), key=lambda pair: pair[1])
     print(f"kept of each module's change: at least {kept[0][1]:.1%} ({kept[0][0]}), on average {_mean(kept):.1%}")
-    return DONE
+    for note in resized.adapter.notes:
+        print(f"note: {note}")
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -154,8 +180,11 @@ def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], argumen
 
     adapter = _in(adapter, arguments.dtype)
     layout = arguments.to or "kohya"
-    ranks = {layer.rank for layer in adapter.layers.values()}
+    ranks = {layer.rank for layer in adapter.layers.values()} or {1}
     told = {**told, **({"ss_network_dim": str(max(ranks)), "ss_network_alpha": str(max(ranks))})}
+    if adapter.changes and layout == "diffusers":
+        kinds = " and ".join(adapter.kinds)
+        raise BadInput(f"--to diffusers: that layout holds LoRA alone, and this is {kinds}. Add --as lora, or take --to kohya.")
     _check_words(adapter, arguments.out)
     with whole_file(arguments.out) as path:
         if layout == "kohya":
@@ -163,7 +192,8 @@ def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], argumen
         else:
             save_diffusers(adapter, path, told)
     _write_words(adapter, arguments.out)
-    print(f"{arguments.out}: {len(adapter.layers)} modules, rank {max(ranks)} at most, {layout} layout")
+    rank = f"rank {max(ranks)} at most" if adapter.layers else " and ".join(adapter.kinds)
+    print(f"{arguments.out}: {len(adapter.paths)} modules, {rank}, {layout} layout")
 
 
 def _check_words(adapter: Adapter, out: Path) -> None:
@@ -231,7 +261,7 @@ def _in(adapter: Adapter, dtype: str | None) -> Adapter:
     layers = {path: layer.folded().to(wanted) for path, layer in adapter.layers.items()}
     if not all(layer.up.isfinite().all() and layer.down.isfinite().all() for layer in layers.values()):
         raise BadInput(f"--dtype {dtype}: some of the adapter's numbers are too large for it. Take bf16.")
-    return Adapter(layers, adapter.words)
+    return Adapter(layers, adapter.words, adapter.changes, adapter.notes)
 
 
 def _weighted(text: str) -> tuple[Path, float]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.words import Word
 
@@ -50,7 +51,14 @@ class Difference:
 
 
 def difference(first: Adapter, second: Adapter) -> Difference:
-    """Compare module by module, and over all modules, those in one adapter alone included."""
+    """Compare module by module, and over all modules, those in one adapter alone included.
+
+    Raises ``BadInput`` for an adapter that is not of layers alone.
+    """
+    for adapter in (first, second):
+        if adapter.changes:
+            kinds = " and ".join(adapter.kinds)
+            raise BadInput(f"a {kinds} is compared as a LoRA: make one of it first, by `zthumb adapters convert --as lora`.")
     shared = [path for path in sorted(first.layers) if path in second.layers]
     squares = {path: _squares(first.layers[path], second.layers[path]) for path in shared}
     only_first = tuple(path for path in sorted(first.layers) if path not in second.layers)

@@ -12,11 +12,16 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from foundation.errors import BadInput
 from zthumb.adapters import safetensors_file
 from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.change import Change
 from zthumb.naming.unet import to_kohya
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TEXT_MODEL = "text_model."
 
@@ -33,7 +38,7 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
     import torch
 
     # One alpha for all modules: diffusers loses those that differ from the usual one, and with them the scale.
-    alpha = float(max(layer.rank for layer in adapter.layers.values()))
+    alpha = float(max((layer.rank for layer in adapter.layers.values()), default=1))
     tensors = {}
     for module, layer in sorted(adapter.layers.items()):
         name = to_kohya(module, layers_per_block)
@@ -44,10 +49,24 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
             # One norm for each output, as LyCORIS writes it with wd_on_out; a row of inputs would be the other kind.
             ones = (1,) * (layer.down.dim() - 1)
             tensors[f"{name}.dora_scale"] = layer.magnitude.reshape(-1, *ones).contiguous()
+    for module, change in sorted(adapter.changes.items()):
+        tensors |= _as_written(to_kohya(module, layers_per_block), change)
     digest = safetensors_file.body_hash(tensors)
     legacy = safetensors_file.legacy_hash(tensors)
     hashes = {"sshs_model_hash": digest, "sshs_legacy_hash": legacy, "modelspec.hash_sha256": f"0x{digest}"}
     safetensors_file.write(tensors, {**metadata, **hashes}, path)
+
+
+def _as_written(name: str, change: Change) -> dict[str, Tensor]:
+    """The tensors of a change under the names it was read by, which the programs that know its kind read."""
+    if not change.kind.writes_as_is:
+        raise BadInput(f"{name}: a {change.kind.title} is written nowhere again: add --as lora.")
+    tensors = {f"{name}.{suffix}": tensor.contiguous() for suffix, tensor in change.tensors.items()}
+    if change.magnitude is not None:
+        ones = (1,) * (len(change.shape) - 1)
+        norms = change.magnitude.reshape(1, -1, *ones[1:]) if change.over_inputs else change.magnitude.reshape(-1, *ones)
+        tensors[f"{name}.dora_scale"] = norms.contiguous()
+    return tensors
 
 
 def _configuration(adapter: Adapter, part: str) -> dict[str, Any]:

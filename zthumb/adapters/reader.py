@@ -178,8 +178,8 @@ def _as_written_elsewhere(values: Tensors, told: Scales, module: str) -> Tensors
         scale = float(values[_ALPHA].flatten()[0]) / rank if _ALPHA in values else told.of(module, rank)
         values["diff_b"] = values.pop(_LORA_BIAS) * scale
     if "ia3_l" in values:
-        scale = values.pop("ia3_l")
-        values |= {"weight": scale - 1, "on_input": torch.tensor(float(scale.shape[0] == 1))}
+        factors = values.pop("ia3_l")
+        values |= {"weight": factors - 1, "on_input": torch.tensor(float(factors.shape[0] == 1))}
     return values
 
 

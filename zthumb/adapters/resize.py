@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.effect import dense_change
+from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +28,43 @@ def resize(adapter: Adapter, rank: int | None = None, keep: float = 1.0) -> Resi
     for path, layer in adapter.layers.items():
         layers[path], kept[path] = _smaller(layer, rank or layer.rank, keep)
     return Resized(Adapter(layers, adapter.words), kept)
+
+
+def as_lora(adapter: Adapter, base: Skeleton, rank: int) -> Resized:
+    """The nearest plain LoRA of ``rank`` in every module, whatever the adapter is made of; a LoRA of no higher rank stays as it is.
+
+    Raises ``BadInput`` where that is nothing of it: a LoRA can change neither biases nor norms.
+    """
+    layers, kept, left = {}, {}, []
+    for path in adapter.paths:
+        own = adapter.layers.get(path)
+        if path not in adapter.changes and own is not None and own.magnitude is None and own.rank <= rank:
+            layers[path], kept[path] = own, 1.0
+            continue
+        if path in adapter.changes and adapter.changes[path].bias() is not None:
+            left.append(f"the bias of {path}")
+        change = dense_change(adapter, path, base)
+        if change is None or path not in base.shapes:
+            left += [f"the norm {path}"] if change is not None else []
+            continue
+        layers[path], kept[path] = _of_dense(change, rank)
+    if not layers:
+        raise BadInput(f"a LoRA can hold nothing of it: it changes only {', '.join(left[:3])}.")
+    notes = (*adapter.notes, *([f"a LoRA cannot hold {len(left)} of its changes, as {left[0]}"] if left else []))
+    return Resized(Adapter(layers, adapter.words, notes=notes), kept)
+
+
+def _of_dense(change: Tensor, rank: int) -> tuple[Layer, float]:
+    """A layer of at most ``rank`` for a change (out, in, …), and the share of its squared norm that it keeps."""
+    import torch
+
+    left, values, right = torch.linalg.svd(change.flatten(1), full_matrices=False)
+    energy = values.square()
+    count = min(rank, len(values))
+    root = values[:count].sqrt()
+    up = (left[:, :count] * root).reshape(-1, count, *(1,) * (change.dim() - 2))
+    down = (root[:, None] * right[:count]).reshape(count, *change.shape[1:])
+    return Layer(down.contiguous(), up.contiguous()), round(float(energy[:count].sum() / energy.sum().clamp(min=1e-30)), 6)
 
 
 def _smaller(layer: Layer, rank: int, keep: float) -> tuple[Layer, float]:

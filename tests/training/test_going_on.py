@@ -1,0 +1,62 @@
+"""A run that has ended goes on when more is asked of it, and one may begin where another adapter is."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.adapters import random_adapter
+from tests.conftest import MINIATURE
+from tests.training.conftest import quick_arguments
+from training import train_lora
+from zthumb.adapters.layouts import save_kohya
+
+pytestmark = pytest.mark.slow
+
+CONSTANT = ("optimizer.schedule=constant", "prior.weight=0", "adapter.rank=4", "validation.strata=1")
+
+
+def _weights(run: str, step: int) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = load_file(f"outputs/lora/{run}/checkpoints/step-{step:06d}/adapter.safetensors")
+    return weights
+
+
+def test_more_steps_after_the_end_give_what_a_longer_run_gives(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for run, steps in (("short", 2), ("short", 4), ("long", 4)):
+        assert train_lora.main(quick_arguments(prepared, run, *CONSTANT, f"steps={steps}")) == 0
+
+    assert "starts over" not in capsys.readouterr().out
+    one, other = _weights("short", 4), _weights("long", 4)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    # Fewer are what there was then.
+    assert train_lora.main(quick_arguments(prepared, "short", *CONSTANT, "steps=2")) == 0
+    assert (Path("outputs/lora/short/chosen.json")).read_text().count('"step": 2')
+
+
+def test_a_run_begins_as_the_adapter_it_begins_from(prepared: Path) -> None:
+    adapter = random_adapter(MINIATURE, rank=3, alpha=2.0)
+    save_kohya(adapter, Path("begin.safetensors"), 1, {})
+    sets = (
+        *CONSTANT,
+        "steps=1",
+        "optimizer.lr=1e-12",
+        "optimizer.warm_up=0",
+        "adapter.alpha=8",
+        "adapter.from=./begin.safetensors",
+    )
+
+    assert train_lora.main(quick_arguments(prepared, "on", *sets)) == 0
+
+    trained = _weights("on", 1)
+    for path, layer in adapter.layers.items():
+        change = trained[f"{path}.lora_B.weight"] @ trained[f"{path}.lora_A.weight"] * (8 / 4)
+        assert torch.allclose(change, layer.change(), atol=1e-5)
+
+
+def test_modules_that_are_not_trained_are_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_kohya(random_adapter(MINIATURE, targets="attention+feed-forward"), Path("begin.safetensors"), 1, {})
+    sets = (*CONSTANT, "steps=1", "adapter.targets=attention", "adapter.from=./begin.safetensors")
+
+    assert train_lora.main(quick_arguments(prepared, "on", *sets)) == 2
+    assert "modules that are not trained here" in capsys.readouterr().err
