@@ -1,10 +1,12 @@
 """Asking the server for every sample that is not there yet: several requests in flight, every answer kept at once."""
 
+import contextlib
 import hashlib
 import io
+import queue
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,15 +50,33 @@ class Collector:
         return found
 
     def _asked(self, asks: Sequence[Ask], workers: int) -> Iterator[list[SampleResult]]:
-        with ThreadPoolExecutor(workers) as pool:
-            futures: list[Future[list[SampleResult]]] = [pool.submit(self._one, ask) for ask in asks]
-            try:
-                for future in as_completed(futures):
-                    self._record(results := future.result())
-                    yield results
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        """What was answered to each of ``asks``, as it comes, each recorded.
+
+        The threads that wait for answers do not outlive the process: one that is told to stop ends at once, and a server gives up
+        what nobody waits for any more.
+        """
+        waiting: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+        answered: queue.SimpleQueue[list[SampleResult] | BaseException] = queue.SimpleQueue()
+        for ask in asks:
+            waiting.put(ask)
+
+        def work() -> None:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    ask = waiting.get_nowait()
+                    try:
+                        answered.put(self._one(ask))
+                    except BaseException as error:
+                        answered.put(error)
+
+        for _ in range(min(workers, len(asks))):
+            threading.Thread(target=work, daemon=True).start()
+        for _ in asks:
+            results = answered.get()
+            if isinstance(results, BaseException):
+                raise results
+            self._record(results)
+            yield results
 
     def _one(self, ask: Ask) -> list[SampleResult]:
         try:

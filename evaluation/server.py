@@ -38,6 +38,10 @@ def serving(model: str, in_flight: int) -> Iterator[Client]:
             client = Client(f"http://127.0.0.1:{port}", in_flight)
             _wait(client, process)
             yield client
+        except BaseException:
+            # What it is painting is for nobody, and its folder goes with it.
+            process.kill()
+            raise
         finally:
             process.terminate()
             try:

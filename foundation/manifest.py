@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foundation.arithmetic import arithmetic_facts
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_file, hash_value
 
@@ -70,6 +71,7 @@ class Stage:
                 "seed": self.seed,
                 "packages": package_versions(),
                 "platform": {**platform_facts(), "device": device()},
+                "arithmetic": arithmetic_facts(),
                 "git": git_state(),
                 "wall_time_s": round(time.monotonic() - self.started, 2),
             },

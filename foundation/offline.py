@@ -3,6 +3,8 @@
 import logging
 import os
 
+from foundation.threads import spin_briefly
+
 
 def stay_offline() -> None:
     """Fetch nothing behind anyone's back, and leave the terminal to our own bars and lines.
@@ -15,7 +17,8 @@ def stay_offline() -> None:
 
 
 def keep_quiet() -> None:
-    """Leave the terminal to our own bars and lines. To be called before those libraries are imported."""
+    """Leave the terminal to our own bars and lines, and the processor to others too. To be called before they are imported."""
+    spin_briefly()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")

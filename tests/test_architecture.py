@@ -14,7 +14,7 @@ ALLOWED = {
     "foundation": {"foundation"},
     "zthumb": {"zthumb", "foundation"},
     "evaluation": {"evaluation", "foundation"},
-    "training": {"training", "foundation", "zthumb.families", "zthumb.adapters", "zthumb.sources"},
+    "training": {"training", "foundation", "zthumb.families", "zthumb.adapters", "zthumb.sources", "zthumb.naming"},
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from foundation import processes
 from foundation.arguments import run_name
+from foundation.arithmetic import make_portable, without_onednn
 from foundation.errors import DONE, BadInput, StageFailed, command
 from foundation.files import write_json
 from foundation.hashing import hash_file
@@ -159,7 +160,12 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
 
 def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, lesson: Stage) -> "Course":
     stay_offline()
+    if recipe.portable:
+        make_portable()
     from training.steps.assembly import assemble
+
+    if recipe.portable:
+        without_onednn()
 
     return assemble(run, recipe, base, dataset, folder, lesson)
 

@@ -54,6 +54,7 @@ class Record:
     device: str
     packages: Mapping[str, str]
     platform: Mapping[str, Any]
+    arithmetic: Mapping[str, Any]
     git: Mapping[str, Any] | None
 
 
@@ -76,7 +77,24 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"reproduce: {same} of {len(record.outputs)} files of {record.folder} are the same{_how(record)}")
     for fault in faults[:1]:
         print(f"reproduce: the first that is not: {fault}")
+    if faults and (cause := _other_arithmetic(record, again)):
+        print(f"reproduce: {cause}")
     return FAILED if faults else DONE
+
+
+def _other_arithmetic(record: Record, again: Path) -> str | None:
+    """What of the processor and its libraries was another then, which alone changes the last bits; None where nothing was."""
+    try:
+        now: Mapping[str, Any] = read_json(again / MANIFEST)["arithmetic"]
+    except (OSError, ValueError, KeyError):
+        return None
+    other = [f"{name} was {then} and is {now.get(name)}" for name, then in record.arithmetic.items() if now.get(name) != then]
+    if not other:
+        return None
+    return (
+        f"that is what another processor does: {', '.join(other)}. Made with `portable: true` (--set portable=true), it is the same bytes on "
+        "both."
+    )
 
 
 def read_record(path: Path) -> Record:
@@ -101,6 +119,7 @@ def read_record(path: Path) -> Record:
         device=_device(manifest.parent, told["platform"].get("device", "cpu")),
         packages=told["packages"],
         platform=told["platform"],
+        arithmetic=told.get("arithmetic", {}),
         git=told.get("git"),
     )
 

@@ -16,6 +16,7 @@ from foundation.files import read_json, whole_folder, write_json
 from training.mini_base import tokenizer as tokenizers
 from training.mini_base.denoiser import NOISE_SCHEDULE, Denoiser
 from training.mini_base.world import RESOLUTION
+from zthumb.naming.published import write_published_names
 
 _SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
 """What the few-step model has in common with its base: links instead of 7 MB twice."""
@@ -45,6 +46,7 @@ def save_pipeline(made: StableDiffusionXLPipeline, folder: Path) -> None:
     """Write ``models/mini-sdxl``: fp16 weights, both tokenizers with their merges."""
     with whole_folder(folder) as temporary:
         made.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
+        write_published_names(temporary)
         for name in ("tokenizer", "tokenizer_2"):
             tokenizers.save(getattr(made, name), temporary / name)
         for name in ("text_encoder", "text_encoder_2"):

@@ -127,7 +127,7 @@ def _resize(arguments: argparse.Namespace) -> int:
     adapter = found.adapter
     if adapter.changes:
         whole = max(max(shape) for shape in found.base.shapes.values())
-        adapter = as_lora(adapter, found.base, arguments.rank or whole).adapter
+        adapter = as_lora(adapter, found.base, whole).adapter
     resized = resize(adapter, arguments.rank, arguments.keep)
     _write(resized.adapter, found, _told_by(arguments.file), arguments)
     _tell_kept(resized)

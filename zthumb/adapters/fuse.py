@@ -11,6 +11,7 @@ from foundation.files import whole_folder
 from zthumb import families
 from zthumb.adapters import apply
 from zthumb.adapters.adapter import Adapter
+from zthumb.naming.published import write_published_names
 from zthumb.sources.local import family_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) ->
         getattr(pipeline, part).to(_precision(base / part))
     with whole_folder(target) as folder:
         pipeline.save_pretrained(folder, safe_serialization=True)
+        write_published_names(folder)
 
 
 def _precision(part: Path) -> torch.dtype:

@@ -52,7 +52,7 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
     for module, change in sorted(adapter.changes.items()):
         tensors |= _as_written(to_kohya(module, layers_per_block), change)
     digest = safetensors_file.body_hash(tensors)
-    legacy = safetensors_file.legacy_hash(tensors)
+    legacy = safetensors_file.legacy_hash(tensors, metadata)
     hashes = {"sshs_model_hash": digest, "sshs_legacy_hash": legacy, "modelspec.hash_sha256": f"0x{digest}"}
     safetensors_file.write(tensors, {**metadata, **hashes}, path)
 

@@ -31,7 +31,7 @@ def resize(adapter: Adapter, rank: int | None = None, keep: float = 1.0) -> Resi
 
 
 def as_lora(adapter: Adapter, base: Skeleton, rank: int) -> Resized:
-    """The nearest plain LoRA of ``rank`` in every module, whatever the adapter is made of; a LoRA of no higher rank stays as it is.
+    """The nearest plain LoRA of ``rank`` in every module, whatever the adapter is made of; a LoRA of no higher rank stays.
 
     Raises ``BadInput`` where that is nothing of it: a LoRA can change neither biases nor norms.
     """

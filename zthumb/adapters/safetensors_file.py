@@ -49,10 +49,14 @@ def body_hash(tensors: dict[str, Tensor]) -> str:
     return hashlib.sha256(_split(tensors)[1]).hexdigest()
 
 
-def legacy_hash(tensors: dict[str, Tensor]) -> str:
-    """Eight digits by which older programs name a file: of the SHA-256 of 64 KiB of it, one MiB from its start."""
+def legacy_hash(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Eight digits by which older programs name a file: of the SHA-256 of 64 KiB of it, one MiB from its start.
+
+    As kohya counts it: of the file with the metadata that begins with ``ss_`` and no other.
+    """
     header, body = _split(tensors)
-    file = len(header).to_bytes(_LENGTH, "little") + header + body
+    own = {key: value for key, value in sorted(metadata.items()) if key.startswith("ss_")}
+    file = _header({"__metadata__": own, **json.loads(header)}) + body
     return hashlib.sha256(file[_LEGACY_START : _LEGACY_START + _LEGACY_LENGTH]).hexdigest()[:8]
 
 

@@ -16,6 +16,7 @@ from foundation.errors import BadInput
 from foundation.files import read_json, whole_folder, write_json
 from foundation.hashing import hash_file
 from zthumb import families
+from zthumb.naming.clip import inside_text_model
 from zthumb.naming.origin import Origin
 from zthumb.sources.download import ROOM, alone
 from zthumb.sources.local import INDEX, family_of
@@ -156,8 +157,13 @@ def _part(family: Family, base: Path, part: str) -> _Part:
 
     with torch.device("meta"):
         model = family.empty_part(part, family.configuration(base, part))
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    return _Part(base / part, shapes, family.origins(part, model))
+    # Written by the names that every version of transformers finds.
+    named = {
+        name: name if part == family.denoiser_part or part not in family.adapted_parts else inside_text_model(name)
+        for name in model.state_dict()
+    }
+    shapes = {named[name]: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return _Part(base / part, shapes, {named[name]: origin for name, origin in family.origins(part, model).items()})
 
 
 def _check_room(file: Path, folder: Path) -> None:
