@@ -8,7 +8,8 @@ from evaluation.extractors.base import Features, Reader
 from evaluation.looking import Eyes
 from evaluation.metrics.base import Known, Seen, Values
 from evaluation.metrics.diversity import vendi
-from evaluation.protocol import TRIGGER, WITH_TRIGGER, Protocol
+from evaluation.prompts_file import TRIGGER
+from evaluation.protocol import WITH_TRIGGER, Protocol
 from evaluation.references import References
 from evaluation.sweep import Sweep
 from foundation.errors import BadInput

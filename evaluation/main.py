@@ -90,7 +90,6 @@ def _several(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]
 
 
 def _task(arguments: argparse.Namespace) -> Task:
-    protocol = _overridden(read_protocol(arguments.prompts), arguments)
     if arguments.dataset and arguments.references:
         raise BadInput("--references: give either a data set or a folder of pictures.")
     known = References()
@@ -101,6 +100,7 @@ def _task(arguments: argparse.Namespace) -> Task:
     trigger = arguments.trigger or known.trigger
     if not trigger:
         raise BadInput("--trigger: name the concept's trigger word, or a --dataset that does.")
+    protocol = _overridden(read_protocol(arguments.prompts, trigger), arguments)
     check_trigger_free(protocol, trigger)
     return Task(arguments.run, protocol, hash_file(arguments.prompts), trigger, known, _named(arguments.adapter))
 

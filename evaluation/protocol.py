@@ -10,14 +10,14 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from foundation.config import Strict, parse, read_yaml
+from evaluation.prompts_file import TRIGGER, read_values
+from foundation.config import Strict, parse
 from foundation.errors import BadInput
 from foundation.trigger import contains_trigger
 
 VERSION = 2
 """Of the gates, metrics, guards and the rule that recommends a scale: whatever changes a verdict changes this."""
 
-TRIGGER = "{trigger}"
 MOST_AT_ONCE = 8
 """Pictures of one request at the most."""
 
@@ -134,9 +134,9 @@ _Under = tuple[str | None, float]
 """An adapter, or None for the base, and its scale."""
 
 
-def read_protocol(path: Path) -> Protocol:
-    """Read a prompts file; ``BadInput`` names what is wrong with it."""
-    return parse(Protocol, read_yaml(path), str(path))
+def read_protocol(path: Path, trigger: str | None = None) -> Protocol:
+    """Read a prompts file of any form; ``BadInput`` names what is wrong with it."""
+    return parse(Protocol, read_values(path, trigger), str(path))
 
 
 def check_trigger_free(protocol: Protocol, trigger: str) -> None:

@@ -62,6 +62,14 @@ def check_can_write(folder: Path, what: str) -> None:
         raise BadInput(f"{folder}: cannot be written to ({error.strerror}), and {what}. Copy it, or change its rights.") from None
 
 
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Refuse, before anything else is done, a disk on which ``needed`` bytes for ``what`` are not free."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    if free < needed:
+        raise BadInput(f"{folder}: {what} take about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free. Make room first.")
+
+
 def write_text(target: Path, text: str) -> None:
     """Write UTF-8 text whole."""
     with whole_file(target) as path:

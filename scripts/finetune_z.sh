@@ -33,10 +33,12 @@ if [ -z "$PROMPTS" ]; then
     *) PROMPTS=evaluation/prompts/sdxl.yaml ;;
   esac
 fi
-stage evaluation check --prompts "$PROMPTS"
+stage evaluation check --prompts "$PROMPTS" ${TRIGGER:+--trigger "$TRIGGER"}
 
 # 4. Pictures → data set
 stage training.prepare_dataset "$@" "${prepare[@]}"
+
+stage evaluation check --prompts "$PROMPTS" --dataset "$DATASET"
 
 # 5. Data set → adapter
 stage training.train_lora "$@" --run "$RUN" "${recipe[@]}"

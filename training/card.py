@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +17,13 @@ from zthumb.adapters.words import ENDING
 from zthumb.sources.catalogue import published_as
 
 _PROGRAM = "zthumb"
+DORA = (
+    "this is a DoRA. ComfyUI, diffusers' own layout and this server paint it as it was trained; A1111 and InvokeAI take its "
+    "norms over the inputs, kohya and diffusers' reading of kohya's layout lose them. export_lora --as lora writes what all of "
+    "them paint alike"
+)
+"""What other programs make of a DoRA as it is written here."""
+
 _HUB_LICENCES: Mapping[str, str] = MappingProxyType(
     {"CreativeML Open RAIL++-M": "openrail++", "MIT": "mit", "Apache-2.0": "apache-2.0"}
 )
@@ -82,6 +90,7 @@ def text(
     pictures: Sequence[Shown],
     licence: str,
     verdict: Verdict | None = None,
+    is_lora: bool = False,
 ) -> str:
     """The card, with the front matter that the hub reads; ``pictures`` are shown on top. ``hashes``: what → its SHA-256.
 
@@ -89,11 +98,11 @@ def text(
     """
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     matter = {
-        "base_model": published_as(recipe.base),
+        **_base_matter(recipe.base),
         "instance_prompt": dataset.trigger,
         "library_name": "diffusers",
         **licence_matter(licence),
-        "tags": ["lora", "stable-diffusion-xl", "text-to-image"],
+        "tags": ["lora", "diffusers", "template:sd-lora", "stable-diffusion-xl", "text-to-image"],
         **({"widget": [{"text": shown.prompt, "output": {"url": shown.adapted}} for shown in pictures]} if pictures else {}),
         **_index(name, verdict),
     }
@@ -115,7 +124,7 @@ A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the pro
 {_rows(hashes)}
 
 `{name}.safetensors` is in the kohya layout, `pytorch_lora_weights.safetensors` in the diffusers layout: one adapter twice.
-{_embedding(recipe, dataset, name)}
+{_embedding(recipe, dataset, name)}{_dora(recipe, is_lora)}
 Captions it was trained on, for instance:
 
 {captions}
@@ -147,6 +156,18 @@ def _index(name: str, verdict: Verdict | None) -> dict[str, Any]:
     return {
         "model-index": [{"name": name, "results": [{"task": {"type": "text-to-image"}, "dataset": data, "metrics": [metric]}]}]
     }
+
+
+def _base_matter(base: str) -> dict[str, str]:
+    """The base as the hub links it; of one that lies on this disk alone there is nothing to link to."""
+    published = published_as(base)
+    is_repository = not Path(published).exists() and published.count("/") == 1 and not published.startswith((".", "/", "models/"))
+    return {"base_model": published} if is_repository else {}
+
+
+def _dora(recipe: Recipe, is_lora: bool) -> str:
+    """What is to be known of a DoRA elsewhere; nothing where it is none."""
+    return f"\n{DORA[0].upper()}{DORA[1:]}.\n" if recipe.adapter.magnitudes and not is_lora else ""
 
 
 def _embedding(recipe: Recipe, dataset: Dataset, name: str) -> str:

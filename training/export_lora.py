@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 ADAPTERS, EVALUATIONS = Path("models/lora"), Path("outputs/lora_eval")
 IMAGES = "images"
+_AS_LORA = "the DoRA is written as the nearest plain LoRA, which every program reads alike"
 
 
 @command
@@ -51,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = ADAPTERS / arguments.run
     inputs = _inputs(run, checkpoint, others, arguments.dataset, recipe)
     judged = _verdict(arguments.run)  # 5. what came of judging it, if it was
-    plain = Stage("export", inputs, {"run": arguments.run}, recipe.seed, given("training.export_lora", argv))
+    told_as = {"as": arguments.kind, "rank": arguments.rank} if arguments.kind else {}
+    if recipe.adapter.magnitudes:
+        print(f"export: note: {_AS_LORA if arguments.kind else card.DORA}")
+    plain = Stage("export", inputs, {"run": arguments.run, **told_as}, recipe.seed, given("training.export_lora", argv))
     told = replace(plain, inputs={**inputs, VERDICT: hash_value(judged.model_dump(mode="json"))}) if judged else plain
     current = told if judged and _is_on(judged, target / f"{arguments.run}.safetensors") else plain
     if not arguments.force and current.is_up_to_date(target):
@@ -77,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--every-checkpoint", action="store_true", help="beside them the run's other checkpoints, as RUN-step-N.safetensors"
     )
+    parser.add_argument("--as", dest="kind", choices=("lora",), help="write a DoRA as the nearest plain LoRA, for every program")
+    parser.add_argument("--rank", type=int, default=64, help="of --as lora (default: 64)")
     parser.add_argument("--force", action="store_true", help="export again even if nothing has changed")
     return parser
 
@@ -145,7 +151,9 @@ def _export(
     shown = _pictures(checkpoint, recipe, dataset, folder)
     is_this = judged is not None and _is_on(judged, folder / f"{name}.safetensors")
     verdict = judged if is_this else None
-    words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base), verdict)
+    words = card.text(
+        recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base), verdict, "as" in stage.settings
+    )
     if verdict:
         write_verdict(folder / VERDICT, verdict)
     (folder / "README.md").write_text(words, encoding="utf-8")
@@ -166,10 +174,30 @@ def _write(
     named = recipe.objective.prediction
     prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
     metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, prediction)
+    if stage.settings.get("as") == "lora":
+        adapter = _as_lora(adapter, base, family, int(str(stage.settings["rank"])))
+        rank = str(max(layer.rank for layer in adapter.layers.values()))
+        metadata |= {
+            "ss_network_module": "networks.lora",
+            "ss_network_dim": rank,
+            "ss_network_alpha": rank,
+            "ss_network_args": "{}",
+        }
     save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
     for word in adapter.words:
         save(word, folder / f"{name}{ENDING}")
     return adapter
+
+
+def _as_lora(adapter: Adapter, base: Path, family: Family, rank: int) -> Adapter:
+    """The nearest plain LoRA of ``rank``; how much of the change it keeps is told."""
+    from zthumb.adapters import skeleton
+    from zthumb.adapters.resize import as_lora
+
+    made = as_lora(adapter, skeleton.of_folder(base.name, base, family), rank)
+    worst = min(made.kept, key=lambda path: made.kept[path])
+    print(f"export: as a LoRA of rank {rank}: at least {made.kept[worst]:.1%} of each module's change is kept ({worst})")
+    return made.adapter
 
 
 def _adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, family: Family) -> Adapter:

@@ -12,7 +12,7 @@ from foundation import processes
 from foundation.arguments import run_name
 from foundation.arithmetic import make_portable, without_onednn
 from foundation.errors import DONE, BadInput, StageFailed, command
-from foundation.files import write_json
+from foundation.files import check_can_write, check_room, write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage, given
 from foundation.offline import stay_offline
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from training.steps.loop import Report
 
 RUNS = Path("outputs/lora")
+_ROOM = 512 * 2**20
 
 
 @command
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {**recipe.model_dump(mode="json", by_alias=True), "processes": processes.count()}
     stage = Stage("train", inputs, settings, recipe.seed, given("training.train_lora", argv))
     lesson = Stage("train", inputs, recipe.lessons(processes.count()), recipe.seed)
+    check_can_write(RUNS, "checkpoints go there")
     with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
         if not arguments.force and stage.is_up_to_date(run.folder):
             print(f"train: {run.folder} is up to date")
@@ -59,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.clear()
         elif told := run.set_aside(lesson):
             print(f"train: {told}")
+        check_room(RUNS, _ROOM, "checkpoints and previews")
         run.begin(recipe)
         with _memory_advice(recipe, base, bool(dataset.of("regularization"))):
             course = _assembled(run, recipe, base, dataset, arguments.dataset, lesson)

@@ -92,7 +92,7 @@ def _other_arithmetic(record: Record, again: Path) -> str | None:
     if not other:
         return None
     return (
-        f"that is what another processor does: {', '.join(other)}. Made with `portable: true` (--set portable=true), it is the same bytes on "
+        f"that is what another processor does: {', '.join(other)}. Made portably (--set portable=true), it is the same bytes on "
         "both."
     )
 
