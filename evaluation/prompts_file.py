@@ -1,8 +1,8 @@
 """Prompts as people keep them: a line each, a table, or a protocol with everything in YAML.
 
-Read are plain text (``# comment``), CSV with a column ``prompt``, what kohya takes as ``--sample_prompts`` (``--n``, ``--w``, ``--h``,
-``--d``, ``--l`` and ``--s`` behind each prompt), and our own YAML. In all but the last a prompt with ``{trigger}`` or the trigger
-word in it shows the concept, and one without is a control.
+Read are plain text (``# comment``), CSV with a column ``prompt``, what kohya takes as ``--sample_prompts`` (``--n``, ``--w``,
+``--h``, ``--d``, ``--l`` and ``--s`` behind each prompt), and our own YAML. In all but the last a prompt with ``{trigger}`` or
+the trigger word in it shows the concept, and one without is a control.
 """
 
 import csv
@@ -54,8 +54,9 @@ def _of_yaml(path: Path, text: str) -> Any:
             raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
         line = (text.splitlines() or [""])[min(mark.line, len(text.splitlines()) - 1)].strip()
         raise BadInput(
-            f"{path}, line {mark.line + 1}: not valid YAML: {line[:80]!r} means something else there than it says: a colon with a "
-            "blank behind it, a bracket, a quote or a sign at the beginning. Put the prompt in quotes, or keep prompts in a .txt file, one a line."
+            f"{path}, line {mark.line + 1}: not valid YAML: {line[:80]!r} means something else there than it says: a colon with "
+            "a blank behind it, a bracket, a quote or a sign at the beginning. Put the prompt in quotes, or keep prompts in a "
+            ".txt file, one a line."
         ) from None
 
 
