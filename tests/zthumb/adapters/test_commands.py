@@ -190,3 +190,70 @@ def test_merge_into_a_base_makes_a_base_and_replaces_nothing_else(
     for target, reason in ((tmp_path, "is no base model"), (MINIATURE, "holds what goes into it")):
         assert main([*merge, str(target), "--force"]) == 2, reason
         assert reason in capsys.readouterr().err
+
+
+@pytest.fixture
+def loha(base: Skeleton, tmp_path: Path) -> Path:
+    """A LoHa of a linear module and a difference of a bias."""
+    generator = torch.Generator().manual_seed(0)
+    name = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+    tensors = {
+        f"{name}.hada_w{number}_{side}": torch.randn(shape, generator=generator)
+        for number in "12"
+        for side, shape in (("a", (128, 2)), ("b", (2, 128)))
+    }
+    tensors["lora_unet_down_blocks_1_attentions_0_proj_in.diff_b"] = torch.ones(128)
+    save_file({**tensors, f"{name}.alpha": torch.tensor(2.0)}, tmp_path / "loha.safetensors")
+    return tmp_path / "loha.safetensors"
+
+
+def test_another_kind_is_written_again_as_it_came_and_as_the_nearest_lora(
+    base: Skeleton, loha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, options in (("again", []), ("lora", ["--as", "lora", "--rank", "8"])):
+        assert (
+            main(
+                [
+                    "adapters",
+                    "convert",
+                    str(loha),
+                    "--base",
+                    str(MINIATURE),
+                    *options,
+                    "--out",
+                    str(tmp_path / f"{name}.safetensors"),
+                ]
+            )
+            == 0
+        )
+
+    came, again, lora = (reader.load(tmp_path / f"{name}.safetensors", base) for name in ("loha", "again", "lora"))
+    path = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    change = came.changes[path].weight(None)
+    assert change is not None
+    assert torch.equal(change, again.changes[path].weight(None))  # type: ignore[arg-type]
+    assert torch.allclose(lora.layers[path].change(), change, atol=1e-3)
+    assert (
+        "a LoRA cannot hold 1 of its changes, as the bias of unet.down_blocks.1.attentions.0.proj_in" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["convert", "--to", "diffusers"], "that layout holds LoRA alone"),
+        (["merge"], "adds up with no LoRA"),
+        (["diff"], "is compared as a LoRA"),
+    ],
+)
+def test_what_another_kind_cannot_do_is_told_with_the_way_out(
+    loha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], told: str
+) -> None:
+    name, *options = command
+    files = [str(loha)] * (2 if name == "diff" else 1)
+    out = [] if name == "diff" else ["--out", str(tmp_path / "out.safetensors")]
+
+    assert main(["adapters", name, *files, "--base", str(MINIATURE), *options, *out]) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert "--as lora" in printed
