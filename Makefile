@@ -69,9 +69,10 @@ check_demo: setup ## check a report's pictures of the demo concept by geometry  
 check_portable: setup ## train the demo so that every processor gives the same bytes, and compare with those committed
 	@$(PYTHON) -m training.check_portable
 
-bench_train: setup ## seconds per training step, beside a plain loop  → outputs/bench/train.json
+bench_train: setup ## seconds per training step, beside a plain loop and beside a busy process  → outputs/bench/{train,busy}.json
 	@$(PYTHON) -m training.prepare_dataset --dataset datasets/z
 	@$(PYTHON) -m training.benchmark.train
+	@$(PYTHON) -m training.benchmark.busy
 
 bench_prepare: setup ## how long 1,000 pictures of 12 megapixels take to prepare  → outputs/bench/prepare.json
 	@$(PYTHON) -m training.benchmark.prepare

@@ -76,7 +76,7 @@ def test_the_server_image_has_all_that_the_server_imports() -> None:
 def test_what_the_server_image_is_asked_to_have_is_imported() -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "zthumb").rglob("*.py"))
     # Asked for by others that the server does import: of several that would do, the one that is pinned.
-    indirect = {"accelerate", "pyyaml", "tokenizers"}
+    indirect = {"accelerate", "python-multipart", "pyyaml", "tokenizers"}
     modules = {"pillow": "PIL", "pydantic-settings": "pydantic_settings"}
     for line in (ROOT / "docker" / "server.in").read_text(encoding="utf-8").splitlines():
         name = _name(line)

@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def page(figures: Path) -> str:
     """The page; what was not measured says so."""
-    sections = [_train, _prepare, _serve, _soak, _variants, _gpu, _gpu_serve]
-    names = ["train", "prepare", "serve", "soak", "variants", "gpu", "gpu_serve"]
+    sections = [_train, _busy, _prepare, _serve, _soak, _variants, _gpu, _gpu_serve]
+    names = ["train", "busy", "prepare", "serve", "soak", "variants", "gpu", "gpu_serve"]
     read = [_read(figures / f"{name}.json") for name in names]
     texts = [section(found) for section, found in zip(sections, read, strict=True)]
     return "\n\n".join([_HEAD.strip(), *(text.strip() for text in texts)]) + "\n"
@@ -71,6 +71,28 @@ def _bound(found: Figures, ours: Figures) -> str:
 
 def _row(found: Figures, title: str, name: str, form: str, unit: str = "") -> str:
     return f"| {title} | {found[name]:{form}}{unit} | {found['fast'][name]:{form}}{unit} |"
+
+
+def _busy(found: Figures | None) -> str:
+    title = "## A training step beside another program\n\n    make bench_train"
+    if found is None:
+        return f"{title}\n\nNot measured."
+    first = found["rows"][0]
+    rows = [
+        f"| {row['way']} | {row['alone']:.2f} | {row['busy']:.2f} "
+        f"| {row['alone'] / first['alone']:.2f}× | {row['busy'] / first['busy']:.2f}× |"
+        for row in found["rows"]
+    ]
+    return f"""{title}
+
+A step of the recipe as shipped, in seconds, alone and beside one process that never rests, by what OpenMP's threads do while they
+wait for one another. `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY` choose another way.
+
+| threads that wait | alone | beside a busy process | alone, of the first | busy, of the first |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+Medians over {found["rounds"]} rounds on {_where(found)}."""
 
 
 def _prepare(found: Figures | None) -> str:

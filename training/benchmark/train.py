@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from tqdm import trange
 
 from foundation.errors import DONE, command
@@ -19,19 +18,12 @@ from foundation.files import write_json
 from foundation.manifest import package_versions, platform_facts
 from foundation.offline import stay_offline
 from training import recipe as recipes
+from training.benchmark.ours import OurLoop
 from training.benchmark.plain import PlainLoop
-from training.data.dataset import read_dataset
-from training.encoding.cache import Cache
-from training.encoding.examples import Encoders
-from training.model.base import DTYPES, Base
 from training.recipe import Recipe
-from training.steps.batches import Sampler
 from training.steps.loop import Loop
-from zthumb import families
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
-from zthumb.sources.bases import find_base
-from zthumb.sources.local import family_of
 
 OUT = Path("outputs/bench/train.json")
 FEW, MANY = 2, 8
@@ -64,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[str, Any]:
     """All figures, the loops taking turns so that what else the machine does falls on each alike."""
-    ours = _Ours(shipped, folder)
+    ours = OurLoop(shipped, folder)
     _seconds_per_step(ours.loop.step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    faster, plain = _Ours(fast, folder), PlainLoop(shipped, ours.family, ours.load(), ours.dataset, folder)
+    faster, plain = OurLoop(fast, folder), PlainLoop(shipped, ours.family, ours.load(), ours.dataset, folder)
     contenders: dict[str, Callable[[int], object]] = {
         "ours": ours.loop.step,
         "model": ours.model_alone,
@@ -94,33 +86,6 @@ def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[st
         "platform": platform_facts(),
         "packages": package_versions(),
     }
-
-
-class _Ours:
-    """A step of this trainer with one recipe, and the passes of its model alone."""
-
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
-        self._base = find_base(recipe.base, recipe.vae)
-        self.family, self.dataset = families.get(family_of(self._base)), read_dataset(folder)
-        pipeline = self.load(DTYPES[recipe.precision])
-        with tempfile.TemporaryDirectory() as empty:
-            started = time.perf_counter()
-            encoders = Encoders(self.family, pipeline, self._base, Cache(Path(empty), 2**30), pipeline.device)
-            examples = encoders.encode(self.dataset.of("train"), folder)
-            self.cache_seconds = time.perf_counter() - started
-        self._adapted = Base.of(pipeline, self.family, recipe, pipeline.device)
-        self.loop = Loop(recipe, self._adapted, Accelerator(cpu=True), examples, None)
-        self._batch = Sampler(recipe, examples, None, len(self._adapted.levels)).passes(0)[0][0]
-
-    def load(self, dtype: torch.dtype = torch.float32) -> Any:
-        """The base anew."""
-        return self.family.load(self._base, dtype, torch.device("cpu"))
-
-    def model_alone(self, _: int) -> None:
-        """One pass forward and one backward."""
-        batch = self._batch
-        predicted = self._adapted.predict(batch.latents, batch.timesteps, batch.conditioning)
-        predicted.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _compared(ours: list[float], model: list[float], plain: list[float]) -> dict[str, float]:

@@ -1,0 +1,47 @@
+"""The loop of this trainer, ready to make steps."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from training.data.dataset import read_dataset
+from training.encoding.cache import Cache
+from training.encoding.examples import Encoders
+from training.model.base import DTYPES, Base
+from training.recipe import Recipe
+from training.steps.batches import Sampler
+from training.steps.loop import Loop
+from zthumb import families
+from zthumb.sources.bases import find_base
+from zthumb.sources.local import family_of
+
+
+class OurLoop:
+    """A step of this trainer with one recipe, and the passes of its model alone."""
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self._base = find_base(recipe.base, recipe.vae)
+        self.family, self.dataset = families.get(family_of(self._base)), read_dataset(folder)
+        pipeline = self.load(DTYPES[recipe.precision])
+        with tempfile.TemporaryDirectory() as empty:
+            started = time.perf_counter()
+            encoders = Encoders(self.family, pipeline, self._base, Cache(Path(empty), 2**30), pipeline.device)
+            examples = encoders.encode(self.dataset.of("train"), folder)
+            self.cache_seconds = time.perf_counter() - started
+        self._adapted = Base.of(pipeline, self.family, recipe, pipeline.device)
+        self.loop = Loop(recipe, self._adapted, Accelerator(cpu=True), examples, None)
+        self._batch = Sampler(recipe, examples, None, len(self._adapted.levels)).passes(0)[0][0]
+
+    def load(self, dtype: torch.dtype = torch.float32) -> Any:
+        """The base anew."""
+        return self.family.load(self._base, dtype, torch.device("cpu"))
+
+    def model_alone(self, _: int) -> None:
+        """One pass forward and one backward."""
+        batch = self._batch
+        predicted = self._adapted.predict(batch.latents, batch.timesteps, batch.conditioning)
+        predicted.sum().backward()  # type: ignore[no-untyped-call]
