@@ -92,7 +92,7 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
             if entry.name.startswith("."):
                 continue
             path = Path(entry.path)
-            if entry.is_dir():
+            if path.is_dir():  # unlike the entry's own, false of a link that leads to itself
                 yield from _walk(path, seen)
             elif path.suffix.lower() == _ENDING:
                 yield path

@@ -20,7 +20,7 @@ from zthumb.adapters import header, kinds, scales, words
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.change import Change
 from zthumb.adapters.header import Header
-from zthumb.adapters.kinds.base import Kind
+from zthumb.adapters.kinds.base import Kind, NotWhole
 from zthumb.adapters.module_names import path_of
 from zthumb.adapters.scales import Scales
 from zthumb.adapters.skeleton import Skeleton
@@ -208,7 +208,10 @@ def _check_change(found: Header, name: str, change: Change, module: str, base: S
     weight = base.weight(module) if change.needs_base else None
     try:
         made = change.weight(weight)
-    except (ValueError, RuntimeError, KeyError, IndexError) as error:
+    except (NotWhole, KeyError) as error:
+        reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
+        raise BadInput(f"{found.file}: {name}: a {change.kind.title} that cannot be applied: {reason}.") from None
+    except (ValueError, RuntimeError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(
             f"{found.file}: {change.kind.title} for another base: {name} does not fit {base.name} ({reason})."

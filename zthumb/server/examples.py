@@ -12,6 +12,12 @@ def shown(*examples: Mapping[str, Any]) -> dict[str, Any]:
     return {"examples": [_plain(example) for example in examples]}
 
 
+def answered(*examples: Any) -> dict[int | str, Any]:
+    """The ``examples`` as a route takes them whose answer is no model of its own."""
+    told = {str(number): {"value": _plain(example)} for number, example in enumerate(examples, start=1)}
+    return {200: {"content": {"application/json": {"examples": told}}}}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
@@ -195,3 +201,14 @@ A1111_PROGRESS: Examples = MappingProxyType(
     }
 )
 A1111_OPTIONS: Examples = MappingProxyType({"sd_model_checkpoint": "mini-sdxl [0c5c0d1f2e]", "samples_format": "png"})
+A1111_MODELS = [
+    {
+        "title": "mini-sdxl [0c5c0d1f2e]",
+        "model_name": "mini-sdxl",
+        "hash": "0c5c0d1f2e",
+        "sha256": f"0c5c0d1f2e{54 * '0'}",
+        "filename": "models/mini-sdxl",
+        "config": None,
+    }
+]
+A1111_LORAS = [{"name": "zbadge", "alias": "zbadge", "path": "models/lora/zbadge/zbadge.safetensors", "metadata": {}}]

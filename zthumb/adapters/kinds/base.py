@@ -15,6 +15,10 @@ Tensors = Mapping[str, "Tensor"]
 Shape = tuple[int, ...]
 
 
+class NotWhole(Exception):
+    """The tensors alone do not tell the change, whatever the base."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """One factorization.
@@ -22,7 +26,7 @@ class Kind:
     ``title`` is for people. A module is of this kind if it has a tensor whose name ends with one of ``marks``; ``others`` may be
     beside it. ``weight`` makes what is added to a module's weight, of its ``Shape``, from the tensors and the base's own weight,
     which is None where not ``needs_base``. ``bias`` names the tensor that is added to the bias. Tensors that do not fit raise
-    ``ValueError`` or what torch raises.
+    ``ValueError`` or what torch raises, those that tell no change ``NotWhole``, or ``KeyError`` of what is missing.
     """
 
     title: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zthumb.adapters.kinds.base import Kind, Shape, Tensors, fitted, scale_of
+from zthumb.adapters.kinds.base import Kind, NotWhole, Shape, Tensors, fitted, scale_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ def _product(tensors: Tensors, number: str) -> Tensor:
 
     one, other, core = (tensors.get(name) for name in (f"hada_w{number}_a", f"hada_w{number}_b", f"hada_t{number}"))
     if one is None or other is None:
-        raise ValueError(f"hada_w{number}_a and hada_w{number}_b belong together")
+        raise NotWhole(f"hada_w{number}_a and hada_w{number}_b belong together")
     if core is None:
         return one @ other
     # The core is (rank, rank, kernel …), the factors (rank, out) and (rank, in).

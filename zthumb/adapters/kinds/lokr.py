@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zthumb.adapters.kinds.base import Kind, Shape, Tensors, fitted
+from zthumb.adapters.kinds.base import Kind, NotWhole, Shape, Tensors, fitted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ def _factor(tensors: Tensors, number: str) -> Tensor:
         return whole
     one, other, core = (tensors.get(name) for name in (f"lokr_w{number}_a", f"lokr_w{number}_b", f"lokr_t{number}"))
     if one is None or other is None:
-        raise ValueError(f"lokr_w{number}, or lokr_w{number}_a and lokr_w{number}_b, is missing")
+        raise NotWhole(f"lokr_w{number}, or lokr_w{number}_a and lokr_w{number}_b, is missing")
     if core is None:
         # The second of a convolution holds the kernel in its columns, or has it as axes.
         return (one @ other.flatten(1)).reshape(one.shape[0], *other.shape[1:])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zthumb.adapters.kinds.base import Kind, Shape, Tensors, fitted, scale_of
+from zthumb.adapters.kinds.base import Kind, NotWhole, Shape, Tensors, fitted, scale_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ def _weight(tensors: Tensors, shape: Shape, base: Tensor | None) -> Tensor:
 
     assert base is not None
     if len(shape) > 2 and any(size > 1 for size in shape[2:]):
-        raise ValueError("T-LoRA of a convolution with a kernel begins with weights that its file does not tell")
+        raise NotWhole("that of a convolution with a kernel begins with weights that the file does not tell")
     up, down = tensors["p_layer.weight"].flatten(1), tensors["q_layer.weight"].flatten(1)
     rank = down.shape[0]
     trained = (up * tensors["lambda_layer"].reshape(1, -1)) @ down
@@ -32,7 +32,7 @@ def _weight(tensors: Tensors, shape: Shape, base: Tensor | None) -> Tensor:
     beginnings = [(left[:, each] * values[each]) @ right[each] for each in starts]
     nearest, second, _ = sorted(float((trained - each).norm()) for each in beginnings)
     if nearest > _NEARER * second:
-        raise ValueError("what it began with cannot be told: it was made from random directions, or of another base")
+        raise NotWhole("what it began with cannot be told: it was made from random directions, or of another base")
     began = min(beginnings, key=lambda each: float((trained - each).norm()))
     return fitted((trained - began) * scale_of(tensors, rank), shape)
 

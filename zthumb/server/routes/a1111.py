@@ -4,9 +4,9 @@ import asyncio
 import base64
 import json
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from foundation.errors import BadInput
@@ -127,7 +127,7 @@ def options(service: Asked) -> Options:
     return Options(sd_model_checkpoint=_models(service)[0]["title"], **values)
 
 
-@router.post("/options")
+@router.post("/options", responses=examples.answered({"warnings": []}))
 def set_options(asked: Options, service: Asked) -> dict[str, list[str]]:
     """Choose the model that is served already; whatever else is asked for is told to have changed nothing."""
     warnings = [f"{name}: this server has no such option; nothing was changed." for name in asked.model_extra or ()]
@@ -138,25 +138,25 @@ def set_options(asked: Options, service: Asked) -> dict[str, list[str]]:
     return {"warnings": warnings}
 
 
-@router.get("/sd-models")
+@router.get("/sd-models", responses=examples.answered(examples.A1111_MODELS))
 def sd_models(service: Asked) -> list[dict[str, Any]]:
     """The base."""
     return _models(service)
 
 
-@router.get("/samplers")
+@router.get("/samplers", responses=examples.answered([{"name": "Euler a", "aliases": [], "options": {}}]))
 def known_samplers() -> list[dict[str, Any]]:
     """The samplers that can be asked for."""
     return [{"name": name, "aliases": [], "options": {}} for name in samplers.names()]
 
 
-@router.get("/schedulers")
+@router.get("/schedulers", responses=examples.answered([{"name": "karras", "label": "Karras", "aliases": None}]))
 def known_schedulers() -> list[dict[str, Any]]:
     """The schedules that can be asked for."""
     return [{"name": name.lower(), "label": name, "aliases": None} for name in samplers.schedules()]
 
 
-@router.get("/loras")
+@router.get("/loras", responses=examples.answered(examples.A1111_LORAS))
 def loras(service: Asked) -> list[dict[str, Any]]:
     """The adapters, by the names that prompts call them."""
     return [
@@ -166,7 +166,7 @@ def loras(service: Asked) -> list[dict[str, Any]]:
 
 
 @router.get("/progress")
-def progress(service: Asked, skip_current_image: bool = False) -> ProgressAnswer:
+def progress(service: Asked, skip_current_image: Annotated[bool, Query(examples=[True])] = False) -> ProgressAnswer:
     """How far the image is that is made now."""
     assert service.dispatcher is not None
     ticket = service.dispatcher.current
@@ -185,7 +185,10 @@ def progress(service: Asked, skip_current_image: bool = False) -> ProgressAnswer
     return ProgressAnswer(progress=round(done, 4), eta_relative=round(seconds, 2), state=state, current_image=shown)
 
 
-@router.post("/png-info")
+@router.post(
+    "/png-info",
+    responses=examples.answered({"info": "a photo of a red star\nSteps: 20, Seed: 7", "items": {}, "parameters": {"Seed": "7"}}),
+)
 async def png_info(asked: PngInfoRequest) -> dict[str, Any]:
     """What an image says it was made from, as A1111 tells it."""
     try:
