@@ -106,6 +106,7 @@ def test_a_recipe_named_after_a_card_fits_it_with_a_fifth_to_spare(name: str, ca
 def test_regularization_pictures_of_the_data_set_are_reckoned_with(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (prepared / "regularization").mkdir()
     Image.new("RGB", (128, 128), "red").save(prepared / "regularization" / "red.png")
+    (prepared / "regularization" / "red.txt").write_text("a red square")
     arguments = ["--estimate", "--set", "prior.prompts=[]", "--set", "previews.prompts=[]"]
     found = []
     for more in ([], ["--dataset", str(prepared)]):

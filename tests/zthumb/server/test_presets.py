@@ -45,7 +45,7 @@ def test_those_that_come_with_the_project_are_right() -> None:
         ({"prompt_parser": "lpv"}, "a.json: prompt_parser: .*Did you mean 'lpw'"),
         ({"base": "http://example.org/a"}, "a.json: base: .*only https"),
         ({"scheduler": "eulr"}, "a.json: scheduler: "),
-        ({"loras": [{"ref": "civitai:1@2", "weight": 3}]}, "a.json: loras.0.weight: "),
+        ({"loras": [{"ref": "civitai:1@2", "weight": 101}]}, "a.json: loras.0.weight: "),
         ({"loras": [{"ref": "civitai:1@2"}, {"ref": "not a ref"}]}, "a.json: loras.1.ref: .*names nothing"),
         ({"base": "sdxl-bas-1.0"}, "a.json: base: .*not in the catalogue"),
         ({"vae": "models/nothing"}, "a.json: vae: .*nothing is there"),

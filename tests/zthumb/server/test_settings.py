@@ -57,7 +57,7 @@ def test_what_the_example_leaves_out_can_be_set(monkeypatch: pytest.MonkeyPatch,
         ("CIVITAI_API_KEY", "two words", "has characters that no key has"),
         ("HF_TOKEN", "hf_1\n", "has characters that no key has"),
         ("PROMPT_PARSER", "lpv", "Did you mean 'lpw'?"),
-        ("Z_LORA_SCALE", "3", "less than or equal to 2"),
+        ("Z_LORA_SCALE", "101", "less than or equal to 100"),
         ("ZTHUMB_OUTPUT_FORMAT", "gif", "'png', 'jpeg' or 'webp'"),
         ("ZTHUMB_MODEL_FOLDER", "models", "Did you mean 'ZTHUMB_MODELS_FOLDER'?"),
     ],
@@ -66,6 +66,7 @@ def test_what_makes_no_sense_is_told_at_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, told: str
 ) -> None:
     monkeypatch.setenv(name, value)
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("the server was started"))
     assert main(["--port", "0"]) == 2
     error = capsys.readouterr().err
     assert told in error
