@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+import requests
 from PIL import Image
 
 from evaluation.results import read_results, read_samples
@@ -68,6 +71,41 @@ def test_a_report_holds_every_picture_and_the_true_distances(place: Path, server
     assert len(results.adapters[0].sha256) == len(results.base["sha256"]) == 64
     assert results.verdict.outcome == "inconclusive"
     assert "up to date" in _evaluate(place, "--server", server).stdout
+
+
+def test_told_to_stop_it_ends_without_waiting_for_images_and_takes_its_server_along(place: Path) -> None:
+    # Given images that take far longer than anyone would wait.
+    (place / "prompts.yaml").write_text(
+        PROMPTS.replace("steps: 3", "steps: 150").replace("[1, 2]", f"[{', '.join('123456789')}]")
+    )
+    process = subprocess.Popen(_command(), cwd=place, stderr=subprocess.PIPE, text=True)
+    server = _server_of(process)
+    while not _is_generating(server.cmdline()[server.cmdline().index("--port") + 1]):
+        assert process.poll() is None, "the evaluation ended before it could be told to"
+        time.sleep(0.1)
+
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate(timeout=15)[1]
+
+    assert process.returncode == 130
+    assert "Traceback" not in printed
+    assert not server.is_running()
+
+
+def _server_of(process: "subprocess.Popen[str]") -> psutil.Process:
+    while process.poll() is None:
+        for child in psutil.Process(process.pid).children():
+            if "--port" in child.cmdline():
+                return child
+        time.sleep(0.1)
+    raise AssertionError("the evaluation ended before it had started a server")
+
+
+def _is_generating(port: str) -> bool:
+    try:
+        return float(requests.get(f"http://127.0.0.1:{port}/sdapi/v1/progress", timeout=10).json()["progress"]) > 0
+    except (requests.ConnectionError, KeyError):
+        return False
 
 
 def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bytes(place: Path, server: str) -> None:
