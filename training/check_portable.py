@@ -1,12 +1,13 @@
 """``make check_portable``: are the demo's bytes, made portably, those that were committed?"""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.arithmetic import arithmetic_facts
-from foundation.errors import DONE, FAILED, command
-from foundation.files import read_json
+from foundation.errors import DONE, FAILED, BadInput, command
+from foundation.files import read_json, write_json
 from foundation.hashing import hash_file
 from training import export_lora, prepare_dataset, train_lora
 from training.export_lora import ADAPTERS
@@ -18,17 +19,30 @@ EXPECTED = Path(__file__).parent / "portable.json"
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the demo portably and compare; exit code 0 the same bytes, 1 others. ``argv`` takes overrides of the recipe."""
-    sets = [part for value in ("portable=true", *(argv or ())) for part in ("--set", value)]
-    prepare_dataset.main(["--dataset", str(DATASET)])  # 1. the demo's pictures
-    if code := train_lora.main(["--dataset", str(DATASET), "--run", RUN, *sets]):  # 2. portably
-        return code
-    export_lora.main(["--dataset", str(DATASET), "--run", RUN])  # 3. as it is given away
-    made, expected = hash_file(ADAPTERS / RUN / DIFFUSERS_FILE), read_json(EXPECTED)["sha256"]
-    print(f"check_portable: on {', '.join(f'{name} {value}' for name, value in arithmetic_facts().items())}")  # 4. say it
+    """Train the demo portably and compare; exit code 0 the same bytes, 1 others, 2 nothing to compare with."""
+    parser = argparse.ArgumentParser(prog="python -m training.check_portable", description=__doc__)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value of the recipe")
+    parser.add_argument("--write", action="store_true", help="keep the bytes made here as those to compare with")
+    arguments = parser.parse_args(argv)
+    if not arguments.write and not EXPECTED.is_file():  # 1. is there anything to compare with
+        raise BadInput(f"check_portable: {EXPECTED.name} is not there yet: --write makes it, in the time of a training.")
+    sets = [part for value in ("portable=true", *arguments.set) for part in ("--set", value)]
+    stages = (prepare_dataset.main, train_lora.main, export_lora.main)
+    options: tuple[list[str], ...] = ([], ["--run", RUN, *sets], ["--run", RUN])
+    for stage, more in zip(stages, options, strict=True):  # 2. the demo, portably
+        if code := stage(["--dataset", str(DATASET), *more]):
+            return code
+    made = hash_file(ADAPTERS / RUN / DIFFUSERS_FILE)
+    facts = arithmetic_facts()
+    print(f"check_portable: on {', '.join(f'{name} {value}' for name, value in facts.items())}")  # 3. what decided them
+    if arguments.write:
+        write_json(EXPECTED, {"sha256": made, "made_on": facts})
+        print(f"check_portable: {made} is kept in {EXPECTED.name}")
+        return DONE
+    expected = read_json(EXPECTED)["sha256"]  # 4. are they the same
     print(f"check_portable: {made} {'is' if made == expected else f'is not {expected},'} what was committed")
     return DONE if made == expected else FAILED
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
