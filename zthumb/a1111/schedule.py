@@ -9,7 +9,7 @@ they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +30,18 @@ class _Bracket:
     end: int
     colons: tuple[int, ...]
     bars: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A pair of brackets that changes from step to step: ``texts`` in turns, or the first up to ``when`` and then the second."""
+
+    texts: tuple[_Nodes, ...]
+    when: str | None = None
+
+
+_Nodes = tuple["str | _Change", ...]
+"""A text: what stays and what changes, in turn."""
 
 
 def parts_of(text: str, steps: int) -> tuple[Part, ...]:
@@ -56,34 +68,43 @@ def _part(piece: str, steps: int) -> Part:
 
 
 def _at_steps(text: str, steps: int) -> tuple[str, ...]:
-    if not any(_says(bracket, text) for bracket in _brackets(text)):
+    changing = sorted((each for each in _brackets(text) if _says(each, text)), key=lambda each: each.start)
+    if not changing:
         return (text,) * steps
-    return tuple(_at(text, step, steps) for step in range(1, steps + 1))
+    nodes = _nodes(text, 0, len(text), deque(changing))
+    return tuple(_at(nodes, step, steps) for step in range(1, steps + 1))
 
 
-def _at(text: str, step: int, steps: int) -> str:
+def _nodes(text: str, start: int, end: int, brackets: deque[_Bracket]) -> _Nodes:
+    """The text from ``start`` to ``end``, of which the first of ``brackets`` are those in it, and are taken from them."""
+    found: list[str | _Change] = []
+    while brackets and brackets[0].start < end:
+        bracket = brackets.popleft()
+        ends = [bracket.start, *(bracket.bars or bracket.colons), bracket.end]
+        texts = tuple(_nodes(text, left + 1, right, brackets) for left, right in pairwise(ends))
+        found.append(text[start : bracket.start])
+        found.append(_Change(texts) if bracket.bars else _switch(texts, text[ends[-2] + 1 : bracket.end]))
+        start = bracket.end + 1
+    return (*found, text[start:end])
+
+
+def _switch(texts: tuple[_Nodes, ...], when: str) -> _Change:
+    *named, _ = texts
+    return _Change((named[0] if len(named) == 2 else (), named[-1]), when)
+
+
+def _at(nodes: _Nodes, step: int, steps: int) -> str:
     """The text at a ``step``, counted from 1."""
-    written, place = "", 0
-    for bracket in _outermost([each for each in _brackets(text) if _says(each, text)]):
-        written += text[place : bracket.start] + _at(_chosen(bracket, text, step, steps), step, steps)
-        place = bracket.end + 1
-    return written + text[place:]
+    return "".join(node if isinstance(node, str) else _at(_chosen(node, step, steps), step, steps) for node in nodes)
 
 
-def _chosen(bracket: _Bracket, text: str, step: int, steps: int) -> str:
+def _chosen(change: _Change, step: int, steps: int) -> _Nodes:
     """What a pair of brackets is at a step."""
-    if bracket.bars:
-        options = _divided(bracket, bracket.bars, text)
-        return options[(step - 1) % len(options)]
-    *texts, when = _divided(bracket, bracket.colons, text)
-    before, after = texts if len(texts) == 2 else ("", texts[0])
-    last = float(when) * steps if "." in when else float(when)
+    if change.when is None:
+        return change.texts[(step - 1) % len(change.texts)]
+    last = float(change.when) * steps if "." in change.when else float(change.when)
+    before, after = change.texts
     return before if step <= int(last) else after
-
-
-def _divided(bracket: _Bracket, places: Sequence[int], text: str) -> list[str]:
-    ends = [bracket.start, *places, bracket.end]
-    return [text[start + 1 : end] for start, end in pairwise(ends)]
 
 
 def _says(bracket: _Bracket, text: str) -> bool:
@@ -91,14 +112,6 @@ def _says(bracket: _Bracket, text: str) -> bool:
     if bracket.bars:
         return not bracket.colons
     return 1 <= len(bracket.colons) <= 2 and bool(_NUMBER.fullmatch(text, bracket.colons[-1] + 1, bracket.end))
-
-
-def _outermost(brackets: Sequence[_Bracket]) -> list[_Bracket]:
-    found: list[_Bracket] = []
-    for bracket in sorted(brackets, key=lambda each: each.start):
-        if not found or bracket.start > found[-1].end:
-            found.append(bracket)
-    return found
 
 
 def _brackets(text: str) -> list[_Bracket]:
