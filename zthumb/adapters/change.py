@@ -45,11 +45,7 @@ class Change:
         if self.magnitude is None or changed is None:
             return changed
         assert base is not None
-        whole = base + changed
-        axes = [axis for axis in range(whole.dim()) if axis != (1 if self.over_inputs else 0)]
-        norms = whole.square().sum(dim=axes, keepdim=True).sqrt().clamp(min=1e-12)
-        decomposed: Tensor = whole * (self.magnitude.reshape(norms.shape) / norms) - base
-        return decomposed
+        return decomposed(base, changed, self.magnitude, along=1 if self.over_inputs else 0)
 
     def bias(self) -> Tensor | None:
         """What is added to the module's bias."""
@@ -61,3 +57,12 @@ class Change:
         moved = {name: tensor.to(device) for name, tensor in self.tensors.items()}  # type: ignore[call-overload]
         magnitude = None if self.magnitude is None else self.magnitude.to(device)  # type: ignore[call-overload]
         return Change(self.kind, moved, self.shape, magnitude, self.over_inputs)
+
+
+def decomposed(base: Tensor, change: Tensor, magnitude: Tensor, along: int) -> Tensor:
+    """What a DoRA adds to ``base``, which has its ``magnitude`` for norms afterwards, one for each place ``along`` that axis."""
+    whole = base + change
+    axes = [axis for axis in range(whole.dim()) if axis != along]
+    norms = whole.square().sum(dim=axes, keepdim=True).sqrt().clamp(min=1e-12)
+    added: Tensor = whole * (magnitude.reshape(norms.shape) / norms) - base
+    return added

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
-from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.change import decomposed
 from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def dense_change(adapter: Adapter, path: str, base: Skeleton) -> Tensor | None:
     """What the adapter adds to the weight of a module, of its shape, float32; None where it adds to the bias alone."""
     found: list[Tensor] = []
     if (layer := adapter.layers.get(path)) is not None:
-        found.append(layer.change() if layer.magnitude is None else _of_dora(layer, base.weight(path)))
+        added = layer.change()
+        found.append(added if layer.magnitude is None else decomposed(base.weight(path), added, layer.magnitude, along=0))
     if (change := adapter.changes.get(path)) is not None:
         made = change.weight(base.weight(path) if change.needs_base else None)
         found += [] if made is None else [made]
@@ -51,12 +53,3 @@ def _changes(adapter: Adapter, path: str, base: Skeleton) -> bool:
         return False
     least = _ROUNDING * float(base.weight(path).norm()) if base.weights is not None else 0.0
     return float(made.norm()) > least
-
-
-def _of_dora(layer: Layer, weight: Tensor) -> Tensor:
-    assert layer.magnitude is not None
-    whole = weight + layer.change()
-    norms = whole.flatten(1).norm(dim=1).clamp(min=1e-12)
-    factor = (layer.magnitude / norms).reshape(-1, *(1,) * (whole.dim() - 1))
-    changed: Tensor = whole * factor - weight
-    return changed

@@ -195,7 +195,7 @@ def _change(
     if others := sorted(set(values) - {*kind.marks, *kind.others, _ALPHA, _MAGNITUDE, "diff_b"}):
         raise BadInput(f"{found.file}: {module}: a {kind.title} with {', '.join(others)}, which do not belong together.")
     magnitude = values.pop(_MAGNITUDE, None)
-    change = Change(kind, told.folded(module, kind, values), shape)
+    change = Change(kind, told.folded(module, values), shape)
     if magnitude is not None:
         over_inputs = _is_over_inputs(found, roles[_MAGNITUDE], shape)
         change = Change(kind, change.tensors, shape, magnitude.flatten(), over_inputs)

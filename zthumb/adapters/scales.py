@@ -17,7 +17,6 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Layer
 from zthumb.adapters.header import PEFT_FILE, Header
-from zthumb.adapters.kinds.base import Kind
 from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 _CONFIGURATION, _METADATA = "adapter_config.json", "lora_adapter_metadata"
 _PARTS = ("unet", "text_encoder", "text_encoder_2")
-_LONGEST_PATTERN, _PATTERN_S = 200, 0.5
+_LONGEST_PATTERN, _PATTERN_S = 10_000, 0.5
 _UNTOUCHED = (None, True, False, "gaussian", "default", "orthogonal", "eva")
 """Ways to begin that leave the base as it is."""
 
@@ -60,7 +59,7 @@ class Scales(BaseModel):
             return 1.0
         return float(alpha) / (rank**0.5 if told.use_rslora else rank)
 
-    def folded(self, module: str, kind: Kind, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def folded(self, module: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The ``tensors`` of a module of PEFT's LoHa or LoKr with the scale that its configuration tells; others as they are."""
         told, path = self._told(module)
         name = None if told is None else _KINDS.get(told.peft_type)
@@ -70,7 +69,6 @@ class Scales(BaseModel):
         rank = self._of_pattern(told.rank_pattern, path, told.r)
         factor = 1.0 if alpha is None or rank is None else float(alpha) / float(rank)
         first = next((each for each in _FIRST_FACTORS[name] if each in tensors), None)
-        assert kind is not None
         return tensors if first is None else {**tensors, first: tensors[first] * factor}
 
     def trained(self, module: str, layer: Layer, base: Skeleton) -> Layer:
@@ -106,8 +104,10 @@ class Scales(BaseModel):
 
         for pattern, value in (patterns or {}).items():
             try:
-                # A pattern comes from elsewhere, and some take for ever.
-                if len(pattern) <= _LONGEST_PATTERN and regex.match(rf"(.*\.)?({pattern})$", path, timeout=_PATTERN_S):
+                # A pattern comes from elsewhere, and some take for ever, to be read or to be looked for.
+                if len(pattern) > _LONGEST_PATTERN:
+                    raise TimeoutError
+                if regex.match(rf"(.*\.)?({pattern})$", path, timeout=_PATTERN_S):
                     return value
             except (regex.error, TimeoutError):
                 raise BadInput(f"{self.file}: pattern {pattern[:60]!r} is none that can be looked for.") from None
