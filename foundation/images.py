@@ -33,6 +33,8 @@ _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _THIRTY_TWO_BITS = ("I", "F")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_PNG_MEANING = (b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")
+"""Chunks that say which colours the pixels mean, and which side is up."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,12 @@ def _decoded(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
         return _decoded_by_pillow(data)
     except (ValueError, SyntaxError, OSError):
         # A text that is too long or a checksum that is wrong says nothing of the pixels, where those are sound.
-        if not data.startswith(_PNG_START):
+        if not is_png(data):
             raise
-        return _decoded_by_pillow(_pixels_of_png(data))
+        try:
+            return _decoded_by_pillow(_png_of(data, _PNG_PIXELS + _PNG_MEANING))
+        except (ValueError, SyntaxError, OSError):
+            return _decoded_by_pillow(_png_of(data, _PNG_PIXELS))
 
 
 def _decoded_by_pillow(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
@@ -146,25 +151,52 @@ def _decoded_jxl(data: bytes) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
 
 
-def _pixels_of_png(data: bytes) -> bytes:
-    """A PNG file with the chunks that pixels need and no other, checksums made anew for the ones of metadata's neighbours."""
+def is_png(data: bytes) -> bool:
+    """Whether a file begins as a PNG does."""
+    return data.startswith(_PNG_START)
+
+
+def without_pixels(data: bytes) -> bytes:
+    """A PNG file's chunks but for its pixels, so that its texts can be read, also those behind them, and nothing is decoded."""
+    chunks = [chunk for chunk in _png_chunks(data) if chunk.kind not in (b"IDAT", b"IEND")]
+    ends = [_chunk(kind, b"") for kind in (b"IDAT", b"IEND")]
+    return b"".join([_PNG_START, *(chunk.whole for chunk in chunks), *ends])
+
+
+def _png_of(data: bytes, kinds: tuple[bytes, ...]) -> bytes:
+    """A PNG file with the sound chunks of some ``kinds`` and no other; pixels whose checksum is wrong are an error."""
     kept = [_PNG_START]
-    for kind, body in _png_chunks(data):
-        if kind in _PNG_PIXELS:
-            kept.append(len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big"))
+    for chunk in _png_chunks(data):
+        is_sound = zlib.crc32(chunk.kind + chunk.body) == chunk.checksum
+        if chunk.kind in _PNG_PIXELS and not is_sound:
+            raise ValueError("its pixels are damaged")
+        if chunk.kind in kinds and is_sound:
+            kept.append(chunk.whole)
     return b"".join(kept)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk (https://www.w3.org/TR/png-3/#5Chunk-layout); pixels whose checksum is wrong are an error."""
+@dataclass(frozen=True)
+class _PngChunk:
+    kind: bytes
+    body: bytes
+    checksum: int
+
+    @property
+    def whole(self) -> bytes:
+        return len(self.body).to_bytes(4, "big") + self.kind + self.body + self.checksum.to_bytes(4, "big")
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return _PngChunk(kind, body, zlib.crc32(kind + body)).whole
+
+
+def _png_chunks(data: bytes) -> Iterator[_PngChunk]:
+    """Each chunk (https://www.w3.org/TR/png-3/#5Chunk-layout)."""
     place = len(_PNG_START)
     while place + 12 <= len(data):
         length = int.from_bytes(data[place : place + 4], "big")
-        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
-        told = int.from_bytes(data[place + 8 + length : place + 12 + length], "big")
-        if kind in _PNG_PIXELS and zlib.crc32(kind + body) != told:
-            raise ValueError("its pixels are damaged")
-        yield kind, body
+        checksum = int.from_bytes(data[place + 8 + length : place + 12 + length], "big")
+        yield _PngChunk(data[place + 4 : place + 8], data[place + 8 : place + 8 + length], checksum)
         place += 12 + length
 
 

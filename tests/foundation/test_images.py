@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from foundation.errors import BadInput
 from foundation.image_files import is_image_file, others_in
@@ -230,16 +231,12 @@ def _odd_exif(path: Path) -> None:
 
 
 def _long_text(path: Path) -> None:
-    from PIL.PngImagePlugin import PngInfo
-
     told = PngInfo()
     told.add_text("workflow", "x" * (2 * 2**20), zip=True)
     Image.new("RGB", (40, 20), RED).save(path, "png", pnginfo=told)
 
 
 def _wrong_checksum_of_a_text(path: Path) -> None:
-    from PIL.PngImagePlugin import PngInfo
-
     told = PngInfo()
     told.add_text("parameters", "a red star")
     Image.new("RGB", (40, 20), RED).save(path, "png", pnginfo=told)
@@ -287,3 +284,19 @@ def test_a_web_page_is_told_for_what_it_is(tmp_path: Path) -> None:
 
     with pytest.raises(BadInput, match="not an image, whatever its name says: it is a web page"):
         open_image(tmp_path / "a.png")
+
+
+def test_a_text_that_cannot_be_read_takes_neither_the_colours_nor_the_way_up_along(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new("RGB", (20, 40), (255, 0, 0))
+    for name, text in (("plain", ""), ("long", "x" * 2**21)):
+        chunks = PngInfo()
+        if text:
+            chunks.add_text("a", text, zip=True)
+        image.save(tmp_path / f"{name}.png", icc_profile=_swapped_profile(), exif=exif, pnginfo=chunks)
+
+    plain, long = (open_image(tmp_path / f"{name}.png") for name in ("plain", "long"))
+
+    assert long.image.size == plain.image.size == (40, 20)
+    assert long.image.getpixel((0, 0)) == plain.image.getpixel((0, 0))

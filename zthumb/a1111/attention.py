@@ -8,6 +8,7 @@ like any. ``BREAK`` begins a new piece, in brackets too, whose weight goes on.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from zthumb.a1111 import schedule
@@ -49,6 +50,16 @@ class _Reading:
             check_weight(fragment.weight * factor, place, least=-MOST)
         self.fragments[start:] = [Fragment(each.text, each.weight * factor) for each in self.fragments[start:]]
 
+    def weigh_unclosed(self, place: int) -> None:
+        """Let brackets that were never closed count to the end, in one pass: a text may have thousands."""
+        turns = Counter(self.round)
+        turns.subtract(self.square)
+        factor = 1.0
+        for number, fragment in enumerate(self.fragments):
+            factor *= _STEP ** turns[number]
+            check_weight(fragment.weight * factor, place, least=-MOST)
+            self.fragments[number] = Fragment(fragment.text, fragment.weight * factor)
+
 
 def parse(text: str) -> list[Section]:
     """The fragments of each section, which ``BREAK`` separates.
@@ -64,10 +75,7 @@ def parse(text: str) -> list[Section]:
         place = found.end()
         _read_mark(reading, found)
     reading.add(text[place:])
-    for start in reading.round:
-        reading.weigh(start, _STEP, len(text) - 1)
-    for start in reading.square:
-        reading.weigh(start, 1 / _STEP, len(text) - 1)
+    reading.weigh_unclosed(len(text) - 1)
     sections: list[Section] = [[] for _ in range(reading.sections)]
     for number, fragment in zip(reading.section_of, reading.fragments, strict=True):
         sections[number].append(fragment)

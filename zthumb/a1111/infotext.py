@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ CHUNK = "parameters"
 """The text chunk of a PNG that holds them."""
 
 _NEGATIVE = "Negative prompt:"
-_PAIR = re.compile(r'\s*([\w][\w \-/+.]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+_KEY = re.compile(r"\w[\w \-/+.]*")
+_QUOTED = re.compile(r'\s*("(?:\\.|[^"\\])*")\s*(?:,|$)')
 _LAST_LINE = re.compile(r"^\s*Steps:\s*\d+")
 
 
@@ -54,8 +55,21 @@ def read(text: str) -> dict[str, Any] | None:
         if line.startswith(_NEGATIVE):
             kind, line = "negative_prompt", line.removeprefix(_NEGATIVE).strip()
         prompts[kind].append(line)
-    values = {key.strip(): _unquoted(value.strip()) for key, value in _PAIR.findall(last)}
+    values = {key: _unquoted(value) for key, value in _pairs(last)}
     return {**{name: "\n".join(lines).strip() for name, lines in prompts.items()}, **values}
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    """The keys and values of a line, in one pass over it: whoever sends an image has written it."""
+    place = 0
+    while (colon := line.find(":", place)) != -1:
+        key = line[place:colon].rpartition(",")[2].strip()
+        quoted = _QUOTED.match(line, colon + 1)
+        comma = line.find(",", colon)
+        end = quoted.end(1) if quoted else comma if comma != -1 else len(line)
+        if _KEY.fullmatch(key):
+            yield key, line[colon + 1 : end].strip()
+        place = end
 
 
 def _quoted(value: str) -> str:

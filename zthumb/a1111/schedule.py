@@ -13,11 +13,11 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
-from zthumb.prompts.base import Malformed, Part
+from zthumb.prompts.base import MOST, Malformed, Part, check_weight
 
 _AND = re.compile(r"\bAND\b")
-_PART_WEIGHT = re.compile(r":\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*$")
-_NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*")
+_PART_WEIGHT = re.compile(r":\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+))\s*$")
+_NUMBER = re.compile(r"\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)\s*")
 _OPENING, _CLOSING = "([", {")": "(", "]": "["}
 _DEEPEST, _MOST_PARTS = 50, 8
 
@@ -48,7 +48,7 @@ def parts_of(text: str, steps: int) -> tuple[Part, ...]:
     """The parts of a prompt at each of ``steps`` steps; ``Malformed`` where there are more parts or brackets than are read."""
     pieces = _AND.split(text)
     if len(pieces) > _MOST_PARTS:
-        raise Malformed(text.index("AND"), f"more than {_MOST_PARTS} parts with AND between")
+        raise Malformed(len(pieces[0]), f"more than {_MOST_PARTS} parts with AND between")
     if len(pieces) == 1:
         return (Part(1.0, _at_steps(text, steps)),)
     return tuple(_part(piece, steps) for piece in pieces)
@@ -64,7 +64,9 @@ def find(text: str) -> int | None:
 def _part(piece: str, steps: int) -> Part:
     weight = _PART_WEIGHT.search(piece)
     text = piece[: weight.start()] if weight else piece
-    return Part(float(weight[1]) if weight else 1.0, _at_steps(text.strip(), steps))
+    counts = float(weight[1]) if weight else 1.0
+    check_weight(counts, 0, least=-MOST)
+    return Part(counts, _at_steps(text.strip(), steps))
 
 
 def _at_steps(text: str, steps: int) -> tuple[str, ...]:
@@ -104,7 +106,8 @@ def _chosen(change: _Change, step: int, steps: int) -> _Nodes:
         return change.texts[(step - 1) % len(change.texts)]
     last = float(change.when) * steps if "." in change.when else float(change.when)
     before, after = change.texts
-    return before if step <= int(last) else after
+    # A step is a whole number: 2.5 and 2 are one step to be the last.
+    return before if step <= last else after
 
 
 def _says(bracket: _Bracket, text: str) -> bool:

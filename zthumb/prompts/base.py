@@ -75,7 +75,7 @@ class Parser(ABC):
 
 def is_plain(text: str) -> bool:
     """Whether ``text`` means the same to every parser and is certainly one piece: no marks, and a token is a letter at least."""
-    return _PLAIN.fullmatch(text) is not None and "BREAK" not in text
+    return _PLAIN.fullmatch(text) is not None and "BREAK" not in text and "AND" not in text
 
 
 def check_weight(weight: float, place: int, least: float = 0.0) -> None:

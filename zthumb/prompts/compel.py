@@ -28,7 +28,7 @@ _SQUEEZED = re.compile(r",(?=\S)")
 class Compel(Parser):
     """compel's grammar, without what it has for attention maps and adapters."""
 
-    marks = (re.compile(r"\w+(?:\+\+|--)[+-]*(?!\w)|\)(?:\+|-|\d*\.\d)"), re.compile(r"\)\.(?:blend|and)\s*\("))
+    marks = (re.compile(r"(?<!\w)\w+(?:\+\+|--)[+-]*(?!\w)|\)(?:\+|-|\d*\.\d)"), re.compile(r"\)\.(?:blend|and)\s*\("))
 
     def check(self, text: str) -> None:
         """See ``Parser``."""

@@ -24,8 +24,8 @@ class LongWeighted(Parser):
     """A1111's grammar; weights as in diffusers' pipeline of that name."""
 
     marks = (
-        re.compile(r"\([^()]*:\s*[+-]?[.\d]+\s*\)|\(\(.*?\)\)"),
-        re.compile(r"\[[^\[\]]*[:|][^\[\]]*\]"),
+        re.compile(r"\([^()]*:\s*[+-]?[.\d]+\s*\)|\(\(.{0,200}?\)\)"),
+        re.compile(r"\[[^\[\]:|]*[:|][^\[\]]*\]"),
         re.compile(r"\b(?:BREAK|AND)\b"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundation.errors import BadInput
+from foundation.images import is_png, without_pixels
 from zthumb.a1111 import infotext, samplers
 from zthumb.a1111.lora_tags import extract
 from zthumb.prompts.base import Malformed
@@ -20,8 +22,7 @@ from zthumb.server.files import PARAMETERS
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _EXIF_BLOCK, _USER_COMMENT = 0x8769, 0x9286
 _CODINGS = {b"UNICODE\0": "utf-16", b"ASCII\0\0\0": "utf-8", b"\0\0\0\0\0\0\0\0": "utf-8"}
-_XMP_COMMENT = re.compile(r"<exif:UserComment>.*?<rdf:li[^>]*>(?P<text>.*?)</rdf:li>", re.DOTALL)
-_SIZE = re.compile(r"\(?\s*(\d+)\s*[x×,]\s*(\d+)\s*\)?")
+_SIZE = re.compile(r"\(?\s*(\d{1,6})\s*[x×,]\s*(\d{1,6})\s*\)?")
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,34 @@ def parameters_of(data: bytes) -> Inspected:
     raise BadInput("this image carries no parameters of a program that is known here.")
 
 
+def image_of_base64(image: object) -> bytes:
+    """The file in base64 or in a data URL; ``BadInput`` where it is neither."""
+    if not isinstance(image, str):
+        raise BadInput("image: give the file as base64, or as a data URL.")
+    try:
+        return base64.b64decode(image.rpartition("base64,")[2], validate=True)
+    except ValueError:
+        raise BadInput("image: is no base64.") from None
+
+
 def texts_of(data: bytes) -> dict[str, str]:
     """The texts in an image by the names of their chunks; what a JPEG or a WebP says stands under A1111's."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.format == "PNG":
-                # Texts may stand behind the pixels.
-                image.load()
+        # Texts may stand behind the pixels, which nobody needs here.
+        bare = without_pixels(data) if is_png(data) else data
+        with Image.open(io.BytesIO(bare), formats=_FORMATS) as image:
             texts = {str(name): value for name, value in image.info.items() if isinstance(value, str)}
             if isinstance(xmp := image.info.get("xmp"), bytes):
                 texts.setdefault(_XMP, xmp.decode("utf-8", "replace"))
-            comment = image.getexif().get_ifd(_EXIF_BLOCK).get(_USER_COMMENT)
+            # Pillow's own way to the block would decode the pixels of a PNG.
+            exif = Image.Exif()
+            exif.load(image.info.get("exif") or b"")
+            comment = exif.get_ifd(_EXIF_BLOCK).get(_USER_COMMENT)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise BadInput("the body is no image that can be read (PNG, JPEG or WebP).") from None
-    if comment and infotext.CHUNK not in texts:
+    if isinstance(comment, (bytes, str)) and comment and infotext.CHUNK not in texts:
         texts[infotext.CHUNK] = _decoded(comment)
     return texts
 
@@ -128,8 +141,10 @@ def _invokeai_2(text: str) -> dict[str, Any] | None:
 
 def _draw_things(text: str) -> dict[str, Any] | None:
     """Draw Things keeps an object in the user comment of its XMP block."""
-    comment = _XMP_COMMENT.search(text)
-    read = _object(html.unescape(comment["text"])) if comment else None
+    *_, behind = text.partition("<exif:UserComment>")
+    *_, behind = behind.partition("<rdf:li")
+    comment, end, _ = behind.partition(">")[2].partition("</rdf:li>")
+    read = _object(html.unescape(comment)) if end else None
     if read is None or "c" not in read:
         return None
     found = _renamed(read, {"c": "prompt", "uc": "negative_prompt", "scale": "cfg"})

@@ -61,3 +61,16 @@ def test_any_text_is_read_or_refused(text: str, steps: int) -> None:
     assert all(len(part.texts) == steps for part in parts)
     # What is resolved is nothing that changes any more.
     assert all(find(each) is None or "AND" in each for part in parts for each in part.texts)
+
+
+def test_brackets_in_brackets_are_what_they_are_at_each_step_however_deep() -> None:
+    (part,) = parts_of("a [[b|c] d:e:3] [:f:0.5]", 6)
+
+    assert part.texts == ("a b d ", "a c d ", "a b d ", "a e f", "a e f", "a e f")
+
+
+@pytest.mark.parametrize(("text", "place"), [("a AND b :100", 1), ("SANDY" + " AND x" * 8, 7)])
+def test_what_divides_a_prompt_is_checked(text: str, place: int) -> None:
+    with pytest.raises(Malformed) as error:
+        parts_of(text, 2)
+    assert error.value.position == place

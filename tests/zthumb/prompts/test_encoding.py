@@ -161,6 +161,6 @@ def test_what_is_plain_to_all(text: str) -> None:
     assert is_plain(text)
 
 
-@pytest.mark.parametrize("text", ["a (star", "a+", "BREAK", "x" * 76, "\U0001d160" * 18, "a.add"])
+@pytest.mark.parametrize("text", ["a (star", "a+", "BREAK", "a AND b", "x" * 76, "\U0001d160" * 18, "a.add"])
 def test_what_may_not_be_plain_to_all(text: str) -> None:
     assert not is_plain(text)

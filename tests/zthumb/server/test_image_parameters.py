@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -155,3 +156,33 @@ def test_it_is_taken_as_a_file_as_json_and_as_a_form(client: TestClient) -> None
     assert [answer.json()["parameters"]["seed"] for answer in answers] == [12345] * 4
     assert client.post("/images/inspect", json={"image": 5}).status_code == 422
     assert client.post("/images/inspect", data={"x": "y"}).status_code == 422
+
+
+def test_texts_are_read_without_unpacking_a_pixel() -> None:
+    # Given an image whose pixels would be more than any machine has room for, and a text behind them.
+    buffer, chunks = io.BytesIO(), PngInfo()
+    chunks.add(b"tEXt", b"parameters\0" + A1111.encode(), after_idat=True)
+    Image.new("L", (1, 1)).save(buffer, format="png", pnginfo=chunks)
+    data = bytearray(buffer.getvalue())
+    data[16:24] = (10_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+
+    assert parameters_of(bytes(data)).parameters["steps"] == 20
+
+
+def test_a_user_comment_that_is_no_text_is_passed_over() -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = 7
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1)).save(buffer, format="jpeg", exif=exif)
+
+    with pytest.raises(BadInput, match="carries no parameters"):
+        parameters_of(buffer.getvalue())
+
+
+@pytest.mark.parametrize("line", ["a" * 200_000, 'a:"b ' * 50_000, ":" * 200_000, f"Size: {'9' * 6000}x64"])
+def test_a_line_written_to_take_for_ever_is_read_at_once(line: str) -> None:
+    read = infotext.read(f"Steps: 1, {line}, Seed: 5")
+
+    assert read is not None
+    assert read["Seed"] == "5"

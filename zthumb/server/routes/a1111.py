@@ -1,7 +1,5 @@
 """Images for the many tools that speak AUTOMATIC1111's API (``/sdapi/v1``)."""
 
-import asyncio
-import base64
 import json
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -14,7 +12,7 @@ from foundation.plugins import suggestion
 from zthumb.a1111 import infotext, samplers
 from zthumb.server import examples
 from zthumb.server.errors import painting
-from zthumb.server.image_parameters import texts_of
+from zthumb.server.image_parameters import image_of_base64, texts_of
 from zthumb.server.routes.asking import Asked
 from zthumb.server.schemas import MAX_BATCH, GenerateAnswer, GenerateRequest, Seed
 from zthumb.server.service import Service
@@ -189,13 +187,9 @@ def progress(service: Asked, skip_current_image: Annotated[bool, Query(examples=
     "/png-info",
     responses=examples.answered({"info": "a photo of a red star\nSteps: 20, Seed: 7", "items": {}, "parameters": {"Seed": "7"}}),
 )
-async def png_info(asked: PngInfoRequest) -> dict[str, Any]:
+def png_info(asked: PngInfoRequest) -> dict[str, Any]:
     """What an image says it was made from, as A1111 tells it."""
-    try:
-        data = base64.b64decode(asked.image.rpartition("base64,")[2], validate=True)
-    except ValueError:
-        raise BadInput("image: is no base64.") from None
-    texts = await asyncio.to_thread(texts_of, data)
+    texts = texts_of(image_of_base64(asked.image))
     text = texts.get(infotext.CHUNK, "")
     return {"info": text, "items": texts, "parameters": infotext.read(text) or {}}
 

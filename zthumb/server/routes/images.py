@@ -1,8 +1,6 @@
 """Images that are kept, and what any image says it was made from."""
 
 import asyncio
-import base64
-import binascii
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -13,7 +11,7 @@ from starlette.exceptions import HTTPException
 from foundation.errors import BadInput
 from zthumb.server.errors import missing
 from zthumb.server.examples import IMAGE
-from zthumb.server.image_parameters import parameters_of
+from zthumb.server.image_parameters import image_of_base64, parameters_of
 from zthumb.server.jobs import NotKnown
 from zthumb.server.routes.asking import AskedJobs
 from zthumb.server.schemas import InspectAnswer
@@ -69,9 +67,9 @@ async def _image_of(request: Request) -> bytes:
     if kind == "application/json":
         try:
             told = await request.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise HTTPException(400, "the body is no JSON") from None
-        return _decoded(told.get("image") if isinstance(told, dict) else None)
+        return image_of_base64(told.get("image") if isinstance(told, dict) else None)
     return await request.body()
 
 
@@ -81,12 +79,3 @@ async def _in_form(request: Request) -> bytes:
             if isinstance(value, UploadFile):
                 return await value.read()
     raise BadInput("the form has no file in it.")
-
-
-def _decoded(image: object) -> bytes:
-    if not isinstance(image, str):
-        raise BadInput("image: give the file as base64, or as a data URL.")
-    try:
-        return base64.b64decode(image.rpartition("base64,")[2], validate=True)
-    except (binascii.Error, ValueError):
-        raise BadInput("image: is no base64.") from None
