@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from foundation.errors import BadInput
@@ -19,7 +19,7 @@ _OUTPUT_NAME = "ss_output_name"
 def adapter_files(root: Path) -> list[Path]:
     """Every adapter in ``root``/lora, sorted; what leads out of ``root`` is none."""
     root = root.resolve()
-    return sorted(path for path in _walk(root / FOLDER, set()) if _is_adapter(path, root))
+    return sorted(path for path in _walk(root / FOLDER, root, set()) if _is_adapter(path, root))
 
 
 def ids_of(files: list[Path], root: Path) -> dict[str, Path]:
@@ -48,11 +48,14 @@ def find(name: str, ids: Mapping[str, Path]) -> Path:
     wanted = name.strip().lower().removesuffix(_ENDING)
     if name in ids:
         return ids[name]
-    for matches in (
-        {path for each, path in ids.items() if each.lower() == wanted},
-        {path for path in ids.values() if path.stem.lower() == wanted},
-        {path for path in ids.values() if _told_name(path) == wanted},
-    ):
+    # Headers are opened only where no name says it.
+    is_it: tuple[Callable[[str, Path], bool], ...] = (
+        lambda each, _: each.lower() == wanted,
+        lambda _, path: path.stem.lower() == wanted,
+        lambda _, path: _told_name(path) == wanted,
+    )
+    for is_one in is_it:
+        matches = {path for each, path in ids.items() if is_one(each, path)}
         if len(matches) > 1:
             several = sorted(each for each, path in ids.items() if path in matches)
             raise BadInput(f"{name!r} names several adapters: {', '.join(several)}. Take the whole id.")
@@ -81,10 +84,10 @@ def _told_name(path: Path) -> str:
         return ""
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """The files in ``folder`` and below; links to folders are followed, each folder once."""
+def _walk(folder: Path, root: Path, seen: set[Path]) -> Iterator[Path]:
+    """The files in ``folder`` and below; links to folders in ``root`` are followed, each folder once."""
     real = folder.resolve()
-    if real in seen or not folder.is_dir():
+    if real in seen or not real.is_relative_to(root) or not folder.is_dir():
         return
     seen.add(real)
     with os.scandir(folder) as entries:
@@ -93,7 +96,7 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
                 continue
             path = Path(entry.path)
             if path.is_dir():  # unlike the entry's own, false of a link that leads to itself
-                yield from _walk(path, seen)
+                yield from _walk(path, root, seen)
             elif path.suffix.lower() == _ENDING:
                 yield path
 

@@ -18,7 +18,7 @@ from zthumb.server.dispatcher import QueueFull
 from zthumb.server.error_content import error_content
 from zthumb.server.jobs import Jobs
 from zthumb.server.routes import a1111, about, generate, images, jobs, openai
-from zthumb.server.security import Door
+from zthumb.server.security import BehindProxy, Door
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
 from zthumb.server.store import Store
@@ -59,6 +59,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
+    app.add_middleware(BehindProxy, settings=settings)
     for module in (generate, jobs, images, openai, a1111, about):
         app.include_router(module.router)
     for kind, status in errors.STATUS.items():

@@ -16,6 +16,7 @@ PARAMETERS = "zthumb"
 """The PNG text chunk that holds them, as JSON."""
 
 _EXIF_BLOCK, _USER_COMMENT = 0x8769, 0x9286
+_LONGEST_COMMENT = 65_000
 
 
 def encoded(picture: "Image.Image", output_format: OutputFormat, parameters: Mapping[str, Any]) -> bytes:
@@ -34,6 +35,8 @@ def encoded(picture: "Image.Image", output_format: OutputFormat, parameters: Map
         picture.save(buffer, format="png", pnginfo=chunks)
     else:
         exif = Image.Exif()
+        # What no segment of a JPEG holds stays out of it: prompts of many thousand characters.
+        told = told if len(told.encode("utf-16-be")) <= _LONGEST_COMMENT else ""
         exif.get_ifd(_EXIF_BLOCK)[_USER_COMMENT] = b"UNICODE\0" + told.encode("utf-16-be")
         picture.save(buffer, format=output_format, quality=95, **({"exif": exif} if told else {}))
     return buffer.getvalue()

@@ -61,7 +61,9 @@ def serve(arguments: argparse.Namespace) -> int:
 
         import uvicorn
 
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE_S))
+        # The application itself hears what proxies say.
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE_S, proxy_headers=False)
+        server = uvicorn.Server(config)
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
         print(f"zthumb serves {shown(settings.model)} at {address}, once it is loaded: {address}/health/ready tells", flush=True)
         with contextlib.suppress(KeyboardInterrupt):

@@ -106,11 +106,6 @@ class Preset(Strict):
         # Each must be one that a request could name, which is what making a request of it tells.
         return tuple(lora for lora in loras if lora.request)
 
-    @staticmethod
-    def names_adapters(request: GenerateRequest) -> bool:
-        """Whether ``request`` says itself under which adapters to paint."""
-        return any(value is not None for value in (request.loras, request.lora_path, request.lora_scale))
-
     @model_validator(mode="after")
     def _asks_for_what_its_variant_can_do(self) -> Self:
         if self.variant != "auto":
@@ -131,7 +126,7 @@ class Preset(Strict):
         own = self.model_dump(exclude={"purpose", "base", "vae", "loras", "prompt"}, exclude_none=True)
         values: dict[str, Any] = {**own, **given}
         values["prompt"] = self.prompt.replace(_HERE, request.prompt)
-        if not self.names_adapters(request):
+        if not request.names_adapters:
             values["loras"] = [lora.request.model_dump() for lora in self.loras] or None
         try:
             return GenerateRequest.model_validate(values)

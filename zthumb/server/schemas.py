@@ -125,6 +125,11 @@ class GenerateRequest(BaseModel):
         description="several adapters at once; an empty list is none, not this server's own either",
     )
 
+    @property
+    def names_adapters(self) -> bool:
+        """Whether its fields say under which adapters to paint."""
+        return any(value is not None for value in (self.loras, self.lora_path, self.lora_scale))
+
     @model_validator(mode="after")
     def _names_adapters_in_one_way(self) -> Self:
         if self.loras and (self.lora_path is not None or self.lora_scale is not None):

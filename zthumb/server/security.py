@@ -8,12 +8,14 @@ import math
 import re
 import time
 import uuid
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from zthumb.server.error_content import error_content
 from zthumb.server.settings import Settings
@@ -27,8 +29,27 @@ _HEADERS = {
 _OPEN_TO_ALL = ("/health/",)
 _CHANGING = ("POST", "DELETE", "PUT", "PATCH")
 _CLIENTS = 10_000
-_PROXIES = ("127.0.0.1", "::1", "testclient")
+_PROXIES = ("127.0.0.1", "::1")
+"""Those on this machine. What anyone else says of where a request came from is not believed."""
+
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
+class BehindProxy:
+    """An ASGI application around another that believes a proxy on this machine: who asked, by which scheme, below which path."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        # uvicorn has types of its own for what starlette hands on.
+        behind: Any = ProxyHeadersMiddleware(app, trusted_hosts=list(_PROXIES))  # type: ignore[arg-type]
+        self._app: ASGIApp = behind
+        self._root_path = settings.root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on as it was before the proxy."""
+        if scope["type"] == "http":
+            # Before the proxy's address gives way to that of who asked it.
+            scope["root_path"] = _prefix(scope, Headers(scope=scope)) or self._root_path
+        await self._app(scope, receive, send)
 
 
 class _TooLarge(Exception):
@@ -51,7 +72,6 @@ class Door:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        scope["root_path"] = _prefix(scope, headers) or self._settings.root_path
         named = _with_headers(send, uuid.uuid4().hex)
         refusal = self._refusal(scope, headers)
         if refusal is not None:

@@ -116,7 +116,7 @@ class Service:
         orders, model, has_presets_loras = self.orders, self.studio.own, False
         if request.preset is not None:
             preset = presets.chosen(self.presets, request.preset)
-            has_presets_loras = not preset.names_adapters(request)
+            has_presets_loras = not request.names_adapters
             request = preset.filled_in(request)
             model = Model(preset.base or model.base, preset.vae if preset.base else preset.vae or model.vae)
         seat, why = self.studio.choose(request.variant, model)
@@ -216,6 +216,12 @@ class Service:
                 for parent in {path.parent, path.parent.resolve()} - {Path()}:
                     told = told.replace(f"{parent}/", "")
         return told
+
+    def base(self) -> tuple[str, str]:
+        """The base as it may be told, and its hash."""
+        if self._first is None:
+            raise self._unready()
+        return shown(self.settings.model), self.studio.facts(self._first).base_sha256
 
     def models(self) -> ModelsAnswer:
         """What is served."""

@@ -1,7 +1,8 @@
 """The adapters that this server has: what lies in its models folder, found by id, path or content, and nothing outside it."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,9 +69,12 @@ class Shelf:
 
         ``BadInput`` for one that is not here and that it ``may_fetch`` not, for one that is named twice, and for too many.
         """
-        named = tuple(Lora(self._tagged(tag), tag.weight) for tag in tags)
+        if len(tags) > MAX_LORAS:
+            raise BadInput(f"prompt: {len(tags)} adapters are named; {MAX_LORAS} are taken at most.")
+        ids = self.by_id() if tags else {}
+        named = tuple(Lora(self._tagged(tag, ids), tag.weight) for tag in tags)
         # A prompt that names adapters itself takes no default one.
-        fields = () if tags and not _names_any(request) else self._of_fields(request, may_fetch)
+        fields = () if tags and not request.names_adapters else self._of_fields(request, may_fetch)
         found = (*fields, *named)
         if len({lora.path for lora in found}) < len(found):
             raise BadInput(f"{'prompt' if tags else 'loras'}: names one adapter twice.")
@@ -99,15 +103,16 @@ class Shelf:
         """Id → adapter."""
         return library.ids_of(self._paths(), self._root)
 
-    def _tagged(self, tag: LoraTag) -> Path:
+    def _tagged(self, tag: LoraTag, ids: Mapping[str, Path]) -> Path:
         """The adapter that a prompt names: by its name, its file's or its hash."""
         if not math.isfinite(tag.weight) or abs(tag.weight) > MAX_WEIGHT:
             raise BadInput(f"prompt: at character {tag.place + 1}: a weight is -{MAX_WEIGHT} to {MAX_WEIGHT}.")
         try:
-            return self._inside(str(library.find(tag.name, self.by_id())), "prompt")
+            return self._inside(str(library.find(tag.name, ids)), "prompt")
         except BadInput as error:
             if len(tag.name) >= _DIGITS and set(tag.name.lower()) <= _HEXADECIMAL:
-                return self._of_content(f"{BY_CONTENT}{tag.name}")
+                with contextlib.suppress(BadInput):
+                    return self._of_content(f"{BY_CONTENT}{tag.name}")
             raise BadInput(f"prompt: at character {tag.place + 1}: {error}") from None
 
     def _lora(self, asked: LoraRequest, may_fetch: bool) -> Lora:
@@ -193,8 +198,3 @@ class Shelf:
         if not all(each.resolve().is_relative_to(self._root) for each in reader.files(file)):
             raise BadInput(f"{field}: {path!r} leads out of the models folder; give a path inside it.")
         return file
-
-
-def _names_any(request: GenerateRequest) -> bool:
-    """Whether the fields of a request name an adapter."""
-    return bool(request.loras) or request.lora_path is not None

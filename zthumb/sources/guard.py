@@ -89,7 +89,8 @@ def unreached(url: str, error: Exception) -> str:
         return f"{error}; HTTPS_PROXY must be an http or https address here"
     if (proxy := proxy_of(url)) is None:
         return kind
-    parts = urlsplit(proxy)
+    # requests takes one without a scheme as well.
+    parts = urlsplit(proxy if "://" in proxy else f"//{proxy}")
     where = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     return f"{kind}, through the proxy {where} that HTTPS_PROXY names; NO_PROXY leaves hosts out of it"
 

@@ -200,9 +200,13 @@ def _page(text: str) -> Reference | None:
             return Air("civitai", "", version=found["version"], **optional)
         if found := _CIVITAI_MODEL.fullmatch(parts.path):
             return Air("civitai", found["model"], version=asked.get("modelVersionId"), **optional)
-    if host in _HUB_HOSTS and (found := _HUB_PAGE.fullmatch(unquote(parts.path))) and not _UP.search(found["file"] or ""):
-        revision = None if found["revision"] == "main" else found["revision"]
-        return Hub(found["repository"], revision, found["file"])
+    # A revision may have slashes of its own, which are escaped: parts are told apart first.
+    if host in _HUB_HOSTS and (found := _HUB_PAGE.fullmatch(parts.path)):
+        repository, revision, file = (
+            None if part is None else unquote(part) for part in found.group("repository", "revision", "file")
+        )
+        if repository is not None and not any(_UP.search(part or "") for part in (revision, file)):
+            return Hub(repository, None if revision == "main" else revision, file)
     return None
 
 

@@ -38,7 +38,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def started(settings: Settings, resolver: Resolver | None = None) -> Iterator[TestClient]:
     """A client of a server that has made its first picture."""
-    with TestClient(create_app(settings, resolver), base_url="http://127.0.0.1:8000") as client:
+    with TestClient(create_app(settings, resolver), base_url="http://127.0.0.1:8000", client=("127.0.0.1", 1)) as client:
         for _ in range(1200):
             answer = client.get("/health/ready").json()
             assert not answer["failed"], answer["reason"]

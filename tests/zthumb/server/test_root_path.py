@@ -30,6 +30,9 @@ def test_a_proxy_on_this_machine_may_tell_the_path(client: TestClient) -> None:
 
     assert "/sd/openapi.json" in client.get("/docs", headers=prefix).text
     assert client.post("/generate", json=ASKED, headers=prefix).json()["images"][0]["url"].startswith("/sd/images/")
+    # Proxies say who asked as well, and that nobody else may tell a path.
+    told = {**prefix, "X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    assert "/sd/openapi.json" in client.get("/docs", headers=told).text
     # What is no path is not believed.
     assert (
         client.post("/generate", json=ASKED, headers={"X-Forwarded-Prefix": "//evil"})

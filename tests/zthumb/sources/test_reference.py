@@ -61,6 +61,8 @@ def _nothing(_: Path) -> bool:
         ("https://huggingface.co/a/b/tree/main", Hub("a/b")),
         ("https://huggingface.co/a/b/blob/v1/unet/x%20y.safetensors?download=true", Hub("a/b", "v1", "unet/x y.safetensors")),
         ("huggingface.co/a/b/resolve/main/x.safetensors", Hub("a/b", None, "x.safetensors")),
+        ("https://huggingface.co/a/b/resolve/refs%2Fpr%2F1/x%20y.safetensors", Hub("a/b", "refs/pr/1", "x y.safetensors")),
+        ("https://huggingface.co/a/b/tree/refs%2Fpr%2F1", Hub("a/b", "refs/pr/1", None)),
         ("hf://a/b/c/x.safetensors", Hub("a/b", None, "c/x.safetensors")),
         ("hf://a/b@v1", Hub("a/b", "v1")),
         ("a/b/x.safetensors", Hub("a/b", None, "x.safetensors")),

@@ -207,20 +207,19 @@ def _model(asked: Txt2ImgRequest, service: Service) -> tuple[dict[str, str], lis
     """The preset that is asked for as a checkpoint, if it is one; what should be known."""
     settings = asked.override_settings or {}
     warnings = [f"override_settings.{name}: means nothing here and was passed over." for name in settings if name != _CHECKPOINT]
-    named = settings.get(_CHECKPOINT)
+    named = str(settings.get(_CHECKPOINT) or "")
     if named in service.presets:
-        return {"preset": str(named)}, warnings
-    if named and not _is_base(str(named), service):
+        return {"preset": named}, warnings
+    if named and not _is_base(named, service):
         warnings.append(f"override_settings.{_CHECKPOINT}: {named!r} is not served here; the base made the images.")
     return {}, warnings
 
 
 def _models(service: Service) -> list[dict[str, Any]]:
-    told = service.models()
-    name = PurePosixPath(told.base).name
-    short = told.base_sha256[:10]
-    hashes = {"hash": short, "sha256": told.base_sha256}
-    return [{"title": f"{name} [{short}]", "model_name": name, **hashes, "filename": told.base, "config": None}]
+    base, sha256 = service.base()
+    name, short = PurePosixPath(base).name, sha256[:10]
+    hashes = {"hash": short, "sha256": sha256}
+    return [{"title": f"{name} [{short}]", "model_name": name, **hashes, "filename": base, "config": None}]
 
 
 def _is_base(named: str, service: Service) -> bool:

@@ -19,6 +19,7 @@ from zthumb.server.routes.asking import Address, Asked, AskedJobs
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest, Meta, Seed
 from zthumb.server.service import Service
 from zthumb.server.settings import OutputFormat
+from zthumb.sources.reference import shown
 
 router = APIRouter(tags=["other clients"])
 
@@ -227,7 +228,12 @@ async def image_url(asked: ImageUrlRequest, request: Request, service: Asked) ->
 
 def _known(service: Service) -> list[str]:
     """What a client's ``model`` may name."""
-    return [service.settings.model.rsplit("/", 1)[-1], *_VARIANTS, *service.presets]
+    return [_name_of_base(service), *_VARIANTS, *service.presets]
+
+
+def _name_of_base(service: Service) -> str:
+    """The end of the base's path or address, without what may be secret in it."""
+    return shown(service.settings.model).rsplit("/", 1)[-1]
 
 
 def _meant(model: str | None, service: Service) -> dict[str, str]:
@@ -236,8 +242,7 @@ def _meant(model: str | None, service: Service) -> dict[str, str]:
         return {"variant": model}
     if model is not None and model in service.presets:
         return {"preset": model}
-    base = service.settings.model
-    if model in (None, "", base, base.rsplit("/", 1)[-1]):
+    if model in (None, "", service.settings.model, _name_of_base(service)):
         return {}
     raise BadInput(f"model: {model!r} is not served here; there are {', '.join(_known(service))}.")
 
