@@ -55,26 +55,33 @@ def test_every_package_has_hashes(path: Path) -> None:
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", block) for block in blocks)
 
 
+def _imported(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def _served() -> list[Path]:
+    """The server's files, with those of ``foundation`` that they import, and that those import."""
+    found, left = list[Path](), list((ROOT / "zthumb").rglob("*.py"))
+    while left:
+        found.append(left.pop())
+        own = {ROOT / f"{name.replace('.', '/')}.py" for name in _imported(found[-1]) if name.startswith("foundation.")}
+        left += own - {*found, *left}
+    return found
+
+
 def test_the_server_image_has_all_that_the_server_imports() -> None:
     from importlib.metadata import packages_distributions
 
-    def imported(path: Path) -> set[str]:
-        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        plain = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
-        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        return plain | {node.module for node in tree if isinstance(node, ast.ImportFrom) and node.module}
-
-    names = set[str]().union(*(imported(path) for path in (ROOT / "zthumb").rglob("*.py")))
-    own = [ROOT / f"{name.replace('.', '/')}.py" for name in names if name.startswith("foundation.")]
-    names |= set[str]().union(*(imported(path) for path in own))
+    names = {name.split(".")[0] for path in _served() for name in _imported(path)} - {"zthumb", "foundation"}
     providers, locked = packages_distributions(), _locked(ROOT / "docker" / "locks" / "server-cpu.txt")
-    for module in {name.split(".")[0] for name in names} - {"zthumb", "foundation"}:
-        for provider in providers.get(module, []):
-            assert _name(provider) in locked, module
+    missing = {provider for name in names for provider in providers.get(name, []) if _name(provider) not in locked}
+    assert missing == set()
 
 
 def test_what_the_server_image_is_asked_to_have_is_imported() -> None:
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "zthumb").rglob("*.py"))
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in _served())
     # Asked for by others that the server does import: of several that would do, the one that is pinned.
     indirect = {"accelerate", "python-multipart", "pyyaml", "tokenizers"}
     modules = {"pillow": "PIL", "pydantic-settings": "pydantic_settings"}
