@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from foundation import jxl
 from foundation.errors import BadInput
 from foundation.image_files import starts_as_heif, starts_as_jxl
 
@@ -28,6 +29,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF's orientation → what brings the image upright (CIPA DC-008, table 6)."""
+
+_MOST_PIXELS = 2 * 89_478_485
+"""Pillow's own bound, above which it takes an image for a decompression bomb."""
 
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _THIRTY_TWO_BITS = ("I", "F")
@@ -91,7 +95,7 @@ def _opened(data: bytes, path: Path, background: str) -> OpenedImage:
 def _decoded(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     """The first frame, upright, in the mode it was saved in."""
     if starts_as_jxl(data[:64]):
-        return _decoded_jxl(data), ()
+        return _decoded_jxl(data)
     if starts_as_heif(data[:64]):
         return _decoded_heif(data), ()
     try:
@@ -117,8 +121,8 @@ def _decoded_by_pillow(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
         turn = _TURNS.get(_orientation(image) or 1)
         # What a phone keeps behind a photo, its depth or a film, is no animation.
         is_animated = frames > 1 and image.format != "MPO"
-        notes = (f"animated: the first of its {frames} frames is used",) if is_animated else ()
-        return image.transpose(turn) if turn is not None else image.copy(), notes
+        upright = image.transpose(turn) if turn is not None else image.copy()
+        return upright, _animated(frames) if is_animated else ()
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -133,22 +137,31 @@ def _decoded_heif(data: bytes) -> Image.Image:
     """A HEIC or HEIF image. The decoder turns it upright by itself."""
     import pi_heif
 
-    image: Image.Image = pi_heif.open_heif(io.BytesIO(data)).to_pillow()
+    file = pi_heif.open_heif(io.BytesIO(data))
+    _check_not_a_bomb(file.size[0] * file.size[1])
+    image: Image.Image = file.to_pillow()
     return image
 
 
-def _decoded_jxl(data: bytes) -> Image.Image:
-    """A JPEG XL image. The decoder turns it upright by itself and gives it in sRGB."""
-    import imagecodecs
-
-    pixels = np.asarray(imagecodecs.jpegxl_decode(data))
-    if pixels.ndim > 3 or (pixels.ndim == 3 and pixels.shape[-1] not in (1, 2, 3, 4)):
-        pixels = pixels[0]
+def _decoded_jxl(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
+    """A JPEG XL image. The decoder turns it upright by itself."""
+    _check_not_a_bomb(jxl.count_pixels(data))
+    pixels, frames = jxl.decode(data)
     if pixels.dtype == np.uint16:
         pixels = _rounded_to_eight_bits(pixels)
     if pixels.dtype != np.uint8:
         raise ValueError(f"{pixels.dtype} a channel, whose white is not defined")
-    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
+    return Image.fromarray(pixels), (jxl.NOT_READ, *_animated(frames))
+
+
+def _animated(frames: int) -> tuple[str, ...]:
+    return (f"animated: the first of its {frames} frames is used",) if frames > 1 else ()
+
+
+def _check_not_a_bomb(pixels: int) -> None:
+    """As Pillow does, for the formats that others decode."""
+    if pixels > _MOST_PIXELS:
+        raise Image.DecompressionBombError
 
 
 def is_png(data: bytes) -> bool:

@@ -35,7 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     concept = read_concept(folder, arguments.trigger)  # 2. what is taught
     found = raw.find(folder)  # 3. from what
     pictures = _captioned(found.pictures, concept, arguments.allow_missing_captions)
-    check_can_write(folder, "what is prepared goes beside the pictures")
     settings = {
         "base": recipe.base,
         "resolution": recipe.resolution,
@@ -43,11 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "skip_bad": arguments.skip_bad,
         **concept.model_dump(),
         "unused": [str(path.relative_to(folder)) for path, _ in found.unused],
+        "notes": {picture.source: picture.notes for picture in found.pictures if picture.notes},
     }
     stage = Stage("prepare", _inputs(folder, pictures), settings, command=given("training.prepare_dataset", argv))
     if not arguments.force and stage.is_up_to_date(folder):
         print(f"prepare: {folder} is up to date ({len(pictures)} pictures)")
         return DONE
+    check_can_write(folder, "what is prepared goes beside the pictures")
     pictures = _with_what_is_not_read(pictures, recipe.base)
     dataset = prepare(pictures, folder, recipe, concept, arguments.skip_bad)  # 4. fit and look at each
     dataset = dataset.model_copy(update={"readings": found.readings})

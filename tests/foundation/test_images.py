@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+from foundation import jxl
 from foundation.errors import BadInput
 from foundation.image_files import is_image_file, others_in
-from foundation.images import open_image
+from foundation.images import BadImage, open_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -202,6 +205,45 @@ def test_jpeg_xl_is_read(tmp_path: Path, kind: str) -> None:
 
     assert opened.shape == (20, 30, 3)
     assert np.abs(opened - 51).max() <= 2
+
+
+def test_of_an_animated_jpeg_xl_the_first_frame_is_used_and_said(tmp_path: Path) -> None:
+    import imagecodecs
+
+    frames = np.stack([np.full((20, 30, 3), value, np.uint8) for value in (51, 200, 250)])
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(frames))
+
+    opened = open_image(tmp_path / "a.jxl")
+
+    assert np.abs(np.asarray(opened.image).astype(int) - 51).max() <= 2
+    assert "animated: the first of its 3 frames is used" in opened.notes
+
+
+def test_a_jpeg_xl_that_says_it_is_huge_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    # Not small, a side of 30 bits, as wide as high.
+    head = 0b110 | (99_999 << 3) | (1 << 33)
+    (tmp_path / "a.jxl").write_bytes(b"\xff\x0a" + head.to_bytes(8, "little"))
+
+    with pytest.raises(BadImage, match="more pixels than an image has in good faith"):
+        open_image(tmp_path / "a.jxl")
+
+
+def test_a_heic_of_too_many_pixels_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foundation.images._MOST_PIXELS", 32 * 64 - 1)
+
+    with pytest.raises(BadImage, match="more pixels than an image has in good faith"):
+        open_image(SAMPLES / "phone.heic")
+
+
+@pytest.mark.parametrize("container", [False, True])
+@given(height=st.integers(1, 300), width=st.integers(1, 300))
+@settings(max_examples=25, deadline=None)
+def test_the_size_of_a_jpeg_xl_is_known_from_its_head(container: bool, height: int, width: int) -> None:
+    import imagecodecs
+
+    data = imagecodecs.jpegxl_encode(np.zeros((height, width, 3), np.uint8), effort=1, usecontainer=container)
+
+    assert jxl.count_pixels(data) == height * width
 
 
 @pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.JPG", "a", "a.unknown"])

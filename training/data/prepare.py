@@ -21,7 +21,7 @@ from training.data.concept import Concept
 from training.data.dataset import PREPARED, Dataset, Entry, LeftOut
 from training.data.duplicates import groups
 from training.data.fit import LARGEST_ZOOM, fit
-from training.data.layout import RAW, REGULARIZATION
+from training.data.layout import RAW
 from training.data.picture import open_picture
 from training.data.quality import flags
 from training.data.raw import RawPicture
@@ -97,8 +97,6 @@ def _prepare_one(picture: RawPicture, target: Path, recipe: Recipe, background: 
 def _prepared_name(picture: RawPicture) -> str:
     """Where the fitted picture goes: as in the data set, without the folder that all of them are in."""
     path = Path(picture.source).with_suffix(".png")
-    if picture.is_regularization:
-        return Path(REGULARIZATION, *path.parts[1:]).as_posix()
     return Path(*path.parts[1:]).as_posix() if path.parts[0] == RAW else path.as_posix()
 
 

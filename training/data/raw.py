@@ -7,12 +7,11 @@ from math import gcd
 from pathlib import Path
 
 from foundation.errors import BadInput
-from foundation.image_files import is_image_file, is_junk, others_in
-from training.data.caption_files import CaptionFiles, Captions, Found, is_caption_file
-from training.data.layout import MASKS, ImageFolder, find_folders
-
-_MASK_SUFFIX = "-masklabel"
-"""OneTrainer keeps the mask of ``a.png`` beside it as ``a-masklabel.png``."""
+from foundation.image_files import is_junk, others_in
+from training.data.caption_files import CaptionFiles, Found, is_caption_file
+from training.data.caption_tables import Captions
+from training.data.layout import MASKS, ImageFolder, find_layout
+from training.data.masks import masks_of, without_masks
 
 _OF_REPEATS = "relative to those of the other folders: a run's length is counted in steps"
 _OF_REGULARIZATION = "for regularization, whose repeats are not followed: prior.weight says what it counts"
@@ -53,26 +52,27 @@ class RawData:
 def find(dataset: Path) -> RawData:
     """The pictures of ``dataset`` by path, each with its captions and mask, those for regularization last.
 
-    Raises ``BadInput`` when there is none to learn from, when two would share one caption, or when a mask has no picture.
+    Raises ``BadInput`` when there is none to learn from, when two would share one caption, or for a mask of no picture.
     """
-    folders = find_folders(dataset)
-    captions = CaptionFiles(dataset)
-    masks, images = _masks(dataset, folders)
-    pictures = [
-        _picture(image, folder, dataset, captions, masks) for folder in folders for image in images if image.parent == folder.path
-    ]
-    if masks:
-        left = min(masks.values())
-        raise BadInput(f"{left}: there is no picture of that name. Name a mask as its picture, or remove it.")
-    own = [picture for picture in pictures if not picture.is_regularization]
+    layout = find_layout(dataset)
+    images = {folder: folder.images(dataset) for folder in layout.folders}
+    captions = CaptionFiles(dataset, without_masks([image for found in images.values() for image in found]))
+    own = [image for folder, found in images.items() if not folder.is_regularization for image in found]
+    beside = sorted(set(own) - set(without_masks(own)))
+    masks = masks_of(without_masks(own), beside, dataset, layout.root)
+    pictures = []
+    for folder, found in images.items():
+        _check_names(without_masks(found))
+        pictures += [_picture(image, folder, dataset, captions, masks.get(image)) for image in without_masks(found)]
+    taught = [picture for picture in pictures if not picture.is_regularization]
     return RawData(
-        tuple(_with_relative_repeats(own) + [picture for picture in pictures if picture.is_regularization]),
-        tuple(_readings(dataset, folders, pictures)),
-        tuple(_unused(dataset, folders, captions)),
+        tuple(_with_relative_repeats(taught) + [picture for picture in pictures if picture.is_regularization]),
+        tuple(_readings(dataset, layout.folders, pictures)),
+        (*layout.unread, *_unused(dataset, layout.folders, captions)),
     )
 
 
-def _picture(image: Path, folder: ImageFolder, dataset: Path, captions: CaptionFiles, masks: dict[str, Path]) -> RawPicture:
+def _picture(image: Path, folder: ImageFolder, dataset: Path, captions: CaptionFiles, mask: Path | None) -> RawPicture:
     found = captions.of(image)
     if found is None and folder.caption is not None:
         found = Found((folder.caption,), image)
@@ -87,25 +87,10 @@ def _picture(image: Path, folder: ImageFolder, dataset: Path, captions: CaptionF
         captions=found.captions if found else (),
         caption_file=found.file if found and found.file != image else None,
         is_regularization=folder.is_regularization,
-        mask=None if folder.is_regularization else masks.pop(image.stem, None),
+        mask=mask,
         repeats=folder.repeats or 1,
         notes=notes,
     )
-
-
-def _masks(dataset: Path, folders: Sequence[ImageFolder]) -> tuple[dict[str, Path], list[Path]]:
-    """Picture's stem → mask, and the images that are none."""
-    images = [image for folder in folders for image in folder.images(dataset)]
-    beside = {image for image in images if image.stem.endswith(_MASK_SUFFIX)}
-    stems = {image.stem.removesuffix(_MASK_SUFFIX): image for image in beside}
-    inside = sorted((dataset / MASKS).iterdir()) if (dataset / MASKS).is_dir() else []
-    apart = [path for path in inside if is_image_file(path)]
-    for paths in (
-        apart,
-        *([image for image in images if image.parent == folder.path and image not in beside] for folder in folders),
-    ):
-        _check_names(paths)
-    return {**stems, **{path.stem: path for path in apart}}, [image for image in images if image not in beside]
 
 
 def _check_names(paths: Sequence[Path]) -> None:
@@ -180,4 +165,4 @@ def _unused(dataset: Path, folders: Sequence[ImageFolder], captions: CaptionFile
                     else "a caption without a picture of its name"
                 )
             found.append((other.path, reason))
-    return found
+    return [*found, *captions.unknown_rows()]

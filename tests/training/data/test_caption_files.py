@@ -37,7 +37,7 @@ def test_what_is_not_utf8_is_named_with_its_place(tmp_path: Path) -> None:
 def test_a_caption_beside_its_image_or_one_for_the_folder_is_found_under_every_usual_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("a zbadge")
 
-    found = CaptionFiles(tmp_path).of(tmp_path / "a.png")
+    found = CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
 
     assert found is not None
     assert found.captions == ("a zbadge",)
@@ -59,7 +59,7 @@ def test_a_table_in_the_images_folder_or_around_it_is_read(tmp_path: Path, name:
     text = _TABLES[name] if where == "." else _TABLES[name].replace("in/", "")
     (tmp_path / where / name).write_text(text)
 
-    found = CaptionFiles(tmp_path).of(tmp_path / "in" / "a.png")
+    found = CaptionFiles(tmp_path, [tmp_path / "in" / "a.png"]).of(tmp_path / "in" / "a.png")
 
     assert found is not None
     assert (found.captions, found.file) == (("a zbadge",), tmp_path / where / name)
@@ -68,10 +68,37 @@ def test_a_table_in_the_images_folder_or_around_it_is_read(tmp_path: Path, name:
 def test_captions_and_tags_of_kohya_are_joined_as_kohya_does(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(json.dumps({"a": {"caption": "a zbadge", "tags": "red, shiny"}}))
 
-    found = CaptionFiles(tmp_path).of(tmp_path / "a.png")
+    found = CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
 
     assert found is not None
     assert found.captions == ("a zbadge, red, shiny",)
+
+
+def test_tags_in_a_list_are_joined_too(tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text(json.dumps({"a": {"caption": ["a zbadge", "one"], "tags": ["red", "shiny"]}}))
+
+    found = CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
+
+    assert found is not None
+    assert found.captions == ("a zbadge, red, shiny", "one, red, shiny")
+
+
+def test_a_row_is_of_the_image_of_its_folder_and_what_is_of_none_is_named(tmp_path: Path) -> None:
+    images = [tmp_path / name for name in ("1.png", "sub/1.png", "sub/2.png", "more/2.png", "more/3.png")]
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "more").mkdir()
+    rows = {"1.png": "beside", "2.png": "either", "val/3.png": "another", r"C:\set\more\3": "of windows", "gone.png": "gone"}
+    (tmp_path / "metadata.jsonl").write_text(
+        "".join(json.dumps({"file_name": name, "text": text}) + "\n" for name, text in rows.items())
+    )
+    files = CaptionFiles(tmp_path, images)
+
+    captions = {image.relative_to(tmp_path).as_posix(): found.captions for image in images if (found := files.of(image))}
+
+    assert captions == {"1.png": ("beside",), "more/3.png": ("of windows",)}
+    assert files.unknown_rows() == [
+        (tmp_path / "metadata.jsonl", "3 of its names are of no picture here, or of several, as 2.png")
+    ]
 
 
 def test_of_two_that_say_different_things_the_one_beside_is_used_and_the_other_named(tmp_path: Path) -> None:
@@ -79,7 +106,7 @@ def test_of_two_that_say_different_things_the_one_beside_is_used_and_the_other_n
     (tmp_path / "a.caption").write_text("something else")
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a zbadge"}')
 
-    found = CaptionFiles(tmp_path).of(tmp_path / "a.png")
+    found = CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
 
     assert found is not None
     assert found.captions == ("a zbadge",)
@@ -90,7 +117,7 @@ def test_a_table_that_is_broken_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}\n{oops\n')
 
     with pytest.raises(BadInput, match=r"metadata\.jsonl, line 2: not valid JSON"):
-        CaptionFiles(tmp_path).of(tmp_path / "a.png")
+        CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
 
 
 @given(st.text())
@@ -100,7 +127,7 @@ def test_any_json_is_a_table_of_captions_or_none_and_never_a_traceback(
     folder = tmp_path_factory.mktemp("tables")
     (folder / "x.json").write_text(json.dumps({"a": text, "b": [text], "c": {"caption": text}}), encoding="utf-8")
 
-    found = CaptionFiles(folder).of(folder / "c.png")
+    found = CaptionFiles(folder, [folder / "c.png"]).of(folder / "c.png")
 
     assert found is not None
     assert found.captions == (" ".join(text.split()),)

@@ -128,6 +128,71 @@ def test_a_mask_of_onetrainer_beside_its_image_is_a_mask(tmp_path: Path) -> None
     assert picture.mask == tmp_path / "a-masklabel.png"
 
 
+def test_masks_belong_to_the_image_of_their_folder_and_not_to_another_of_its_name(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "c/1.png", "c/2.png"):
+        _image(tmp_path / "raw" / name, "a zbadge")
+    masks = {"raw/a/1-masklabel.png": "raw/a/1.png", "masks/raw/b/1.png": "raw/b/1.png", "masks/2.png": "raw/c/2.png"}
+    for mask in masks:
+        _image(tmp_path / mask)
+
+    found = {picture.source: picture.mask for picture in find(tmp_path).pictures}
+
+    assert found == {"raw/c/1.png": None, **{image: tmp_path / mask for mask, image in masks.items()}}
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (["masks/1.png"], "2 pictures are called 1.png, in a/ and b/"),
+        (["masks/a/1.png", "raw/a/1-masklabel.png"], "has a mask already"),
+        (["masks/a/3.png"], "there is no picture of that name"),
+        (["raw/a/3-masklabel.png"], "there is no picture of that name"),
+    ],
+)
+def test_a_mask_of_no_image_or_of_several_is_refused(tmp_path: Path, masks: list[str], message: str) -> None:
+    for name in ("a/1.png", "b/1.png"):
+        _image(tmp_path / "raw" / name, "a zbadge")
+    for mask in masks:
+        _image(tmp_path / mask)
+
+    with pytest.raises(BadInput, match=message):
+        find(tmp_path)
+
+
+def test_images_outside_the_folder_that_is_read_are_named(tmp_path: Path) -> None:
+    for name in ("img/10_zb x/1.png", "img/0_off/2.png", "img/model/3.png", "20_y z/4.png", "reg/1_x/5.png", "logs/6.png"):
+        _image(tmp_path / name, "a zb")
+
+    found = find(tmp_path)
+
+    assert [picture.source for picture in found.pictures] == ["img/10_zb x/1.png", "img/model/3.png", "reg/1_x/5.png"]
+    told = {str(path.relative_to(tmp_path)): why for path, why in found.unused}
+    assert told["img/0_off"] == "kohya's folder of 0 repeats, as its name says"
+    assert told["20_y z"] == told["logs"] == "images are read from img/; move it there to use it"
+
+
+@pytest.mark.parametrize("name", ["masks", "regularization", "reg", "reference"])
+def test_a_folder_of_another_purpose_among_the_images_is_not_learned_from(tmp_path: Path, name: str) -> None:
+    _image(tmp_path / "raw" / "1.png", "a zb")
+    _image(tmp_path / "raw" / name / "2.png", "a zb")
+
+    with pytest.raises(BadInput, match="Move it there, or rename it"):
+        find(tmp_path)
+
+
+def test_reg_and_regularization_do_not_overwrite_one_another(tmp_path: Path) -> None:
+    _image(tmp_path / "raw" / "1.png", "a zb")
+    for name in ("reg", "regularization"):
+        _image(tmp_path / name / "1.png", "an x")
+
+    assert main(["--dataset", str(tmp_path), "--trigger", "zb"]) == 0
+
+    assert {entry.file for entry in read_dataset(tmp_path).of("regularization")} == {
+        "prepared/reg/1.png",
+        "prepared/regularization/1.png",
+    }
+
+
 def test_where_there_is_no_image_the_error_names_what_is_there(tmp_path: Path) -> None:
     _image(tmp_path / "logs" / "a.png")
     (tmp_path / "raw").mkdir()
