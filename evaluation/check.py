@@ -14,7 +14,11 @@ from foundation.files import check_can_write, check_room
 LEAST_HELD_OUT = 3
 """With fewer held-out images than these, an interval is so wide that a verdict can only be inconclusive or luck."""
 
-_BYTES_PER_IMAGE = 4 * 2**20
+_BYTES_PER_PIXEL = 4
+"""Of an image as it is kept, three at most, and of the reports that show it smaller."""
+
+_EDGE = 1024
+"""Of an image where neither the prompts file nor a data set tells its size."""
 
 
 @command
@@ -28,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_trigger_free(protocol, trigger)
     found = [identify(each) for each in protocol.extractors]  # 3. what images are compared by
     check_can_write(OUT, "the report goes there")  # 4. where the report goes
-    check_room(OUT, _bytes(protocol), "the images of a report")
+    check_room(OUT, _bytes(protocol, known), "the images of a report")
     print(f"evaluate: {arguments.prompts} and its extractors are here: {', '.join(each.name for each in found)}")
     for line in _told(known, protocol):  # 5. what the verdict can be
         print(f"evaluate: {line}")
@@ -53,13 +57,14 @@ def _told(known: References | None, protocol: Protocol) -> list[str]:
         if len(known.held_out) < LEAST_HELD_OUT:
             lines.append(
                 f"warning: with {len(known.held_out)} held-out images a verdict can hardly be more than inconclusive; put "
-                f"{LEAST_HELD_OUT} or more of the concept into {'reference/'}, none of which is trained on"
+                f"{LEAST_HELD_OUT} or more of the concept into reference/, none of which is trained on"
             )
     if not protocol.control:
         lines.append("warning: no prompt is free of the trigger, so that no drift can be measured and nothing is recommended")
     return lines
 
 
-def _bytes(protocol: Protocol) -> int:
+def _bytes(protocol: Protocol, known: References | None) -> int:
     count = (len(protocol.trained) + len(protocol.novel) + len(protocol.control)) * len(protocol.seeds) * len(protocol.scales)
-    return count * _BYTES_PER_IMAGE
+    edge = known.resolution if known and known.resolution else _EDGE
+    return count * (protocol.width or edge) * (protocol.height or edge) * _BYTES_PER_PIXEL

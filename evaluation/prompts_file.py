@@ -1,15 +1,19 @@
-"""Prompts as people keep them: a line each, a table, or a protocol with everything in YAML.
+"""Prompts as people keep them: a line each, a table, what kohya samples by, or a protocol with everything in YAML.
 
-Read are plain text (``# comment``), CSV with a column ``prompt``, what kohya takes as ``--sample_prompts`` (``--n``, ``--w``,
-``--h``, ``--d``, ``--l`` and ``--s`` behind each prompt), and our own YAML. In all but the last a prompt with ``{trigger}`` or
-the trigger word in it shows the concept, and one without is a control.
+Read are plain text (``# comment``) with kohya's options behind a prompt (``--n``, ``--w``, ``--h``, ``--l``, ``--s``), CSV and
+TSV with a column ``prompt``, kohya's JSON and TOML files of sample prompts, and our own YAML. In all but the last a prompt with
+``{trigger}`` or the trigger word in it shows the concept, and one without is a control.
 """
 
 import csv
 import io
+import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -18,19 +22,38 @@ from foundation.errors import BadInput
 from foundation.trigger import standing_alone
 
 TRIGGER = "{trigger}"
-_YAML, _CSV = (".yaml", ".yml"), (".csv", ".tsv")
-_OPTION = re.compile(r"\s--(?P<key>[a-z]+)\s+(?P<value>(?:(?!\s--[a-z]+\s).)*)")
-_OPTIONS: Mapping[str, tuple[str, Any]] = {
-    "n": ("negative_prompt", str), "w": ("width", int), "h": ("height", int), "l": ("cfg", float), "s": ("steps", int),
-}  # fmt: skip
-_PASSED_OVER = ("d", "i", "cn", "ctr")
-"""A seed of its own for each prompt, and images to begin from: the protocol has seeds for all."""
+_YAML, _CSV, _JSON, _TOML = (".yaml", ".yml"), (".csv", ".tsv"), (".json",), (".toml",)
+_OPTION = re.compile(r"\s--(?P<key>[A-Za-z]+)(?:\s+(?P<value>(?:(?!\s--[A-Za-z]).)*))?")
+_BY_LETTER = MappingProxyType(
+    {"n": "negative_prompt", "w": "width", "h": "height", "l": "scale", "s": "sample_steps", "d": "seed", "g": "guidance_scale"}
+)
+_PROMPT = ("prompt", "text", "caption", "positive")
+_SETTINGS: Mapping[str, tuple[str, type]] = MappingProxyType(
+    {
+        **dict.fromkeys(("negative_prompt", "negative"), ("negative_prompt", str)),
+        "width": ("width", int),
+        "height": ("height", int),
+        **dict.fromkeys(("cfg", "cfg_scale", "guidance_scale", "scale"), ("cfg", float)),
+        **dict.fromkeys(("steps", "sample_steps", "num_inference_steps"), ("steps", int)),
+    }
+)
+"""A column's or option's name → the protocol's setting and its type."""
 
-_COLUMNS = ("prompt", "text", "caption", "positive")
+
+@dataclass(frozen=True)
+class _Row:
+    """A prompt, the settings it is asked for with, and the names of what is said besides."""
+
+    prompt: str
+    settings: Mapping[str, Any]
+    left: tuple[str, ...] = ()
 
 
-def read_values(path: Path, trigger: str | None) -> Any:
-    """What a prompts file says, as the keys of a protocol; ``BadInput`` names the line that is wrong, in words of this file."""
+def read_values(path: Path, trigger: str | None) -> tuple[Any, tuple[str, ...]]:
+    """What a prompts file says, as the keys of a protocol, and what of it is not followed, a clause each.
+
+    ``BadInput`` names the line that is wrong, in words of this file.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -38,11 +61,11 @@ def read_values(path: Path, trigger: str | None) -> Any:
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 text (byte {error.start + 1}). Save it as UTF-8.") from None
     if path.suffix.lower() in _YAML:
-        return _of_yaml(path, text)
-    rows = list(_of_table(path, text)) if path.suffix.lower() in _CSV else list(_of_lines(path, text))
+        return _of_yaml(path, text), ()
+    rows = list(_rows(path, text))
     if not rows:
         raise BadInput(f"{path}: no prompt is in it; write one a line.")
-    return _as_protocol(path, rows, trigger)
+    return _as_protocol(path, rows, trigger), _not_followed(rows)
 
 
 def _of_yaml(path: Path, text: str) -> Any:
@@ -60,50 +83,98 @@ def _of_yaml(path: Path, text: str) -> Any:
         ) from None
 
 
-def _of_lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(path: Path, text: str) -> Iterator[_Row]:
+    ending = path.suffix.lower()
+    if ending in _CSV:
+        return _of_table(path, text)
+    if ending in (*_JSON, *_TOML):
+        return _of_values(path, text)
+    return _of_lines(path, text)
+
+
+def _of_lines(path: Path, text: str) -> Iterator[_Row]:
     for number, line in enumerate(text.splitlines(), start=1):
         bare = line.strip()
         if bare and not bare.startswith("#"):
             yield _with_options(f"{path}, line {number}", bare)
 
 
-def _of_table(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.DictReader(io.StringIO(text), delimiter=separator)
-    names = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
-    column = next((names[name] for name in _COLUMNS if name in names), None)
-    if column is None:
-        raise BadInput(f"{path}: no column is called prompt; there are {', '.join(names) or 'none'}.")
+def _with_options(where: str, line: str) -> _Row:
+    """A prompt with kohya's options behind it."""
+    told: dict[str, Any] = {}
+    options = list(_OPTION.finditer(line))
+    for found in options:
+        name = _BY_LETTER.get(found["key"].lower())
+        if name is None:
+            raise BadInput(f"{where}: --{found['key']} is not read; --n, --w, --h, --l and --s are.")
+        told[name] = (found["value"] or "").strip()
+    prompt = line[: options[0].start()] if options else line
+    return _row(where, {"prompt": prompt.strip(), **told})
+
+
+def _of_table(path: Path, text: str) -> Iterator[_Row]:
+    reader = csv.DictReader(io.StringIO(text), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
+    if not names.intersection(_PROMPT):
+        raise BadInput(f"{path}: no column is called prompt; there are {', '.join(sorted(names)) or 'none'}.")
     for row in reader:
-        if prompt := (row.get(column) or "").strip():
-            yield prompt, {}
+        values = {(name or "").strip().lower(): value for name, value in row.items() if isinstance(value, str)}
+        if any((values.get(name) or "").strip() for name in _PROMPT):
+            yield _row(f"{path}, line {reader.line_num}", values)
 
 
-def _with_options(where: str, line: str) -> tuple[str, dict[str, Any]]:
-    """A prompt, and what kohya's options behind it say of all: those that differ from prompt to prompt are not taken."""
-    options: dict[str, Any] = {}
-    for found in _OPTION.finditer(line):
-        key, value = found["key"], found["value"].strip()
-        if key in _PASSED_OVER:
+def _of_values(path: Path, text: str) -> Iterator[_Row]:
+    """Kohya's JSON, a list of prompts with their settings, or its TOML, which has settings of all beside them."""
+    try:
+        whole = json.loads(text) if path.suffix.lower() in _JSON else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: cannot be read ({error}).") from None
+    shared: dict[str, Any] = {}
+    if isinstance(whole, dict) and isinstance(whole.get("prompt"), dict):
+        shared = {name: value for name, value in whole["prompt"].items() if name != "subset"}
+        whole = whole["prompt"].get("subset")
+    if not isinstance(whole, list):
+        raise BadInput(
+            f"{path}: no list of prompts. Write one a line in a .txt file, or a list as kohya's sample_prompts has it."
+        )
+    for number, each in enumerate(whole, start=1):
+        where = f"{path}, prompt {number}"
+        values = {"prompt": each} if isinstance(each, str) else each
+        if not isinstance(values, dict) or not any(isinstance(values.get(name), str) for name in _PROMPT):
+            raise BadInput(f"{where}: no text is called prompt.")
+        yield _row(where, {**shared, **values})
+
+
+def _row(where: str, values: Mapping[str, Any]) -> _Row:
+    column = next(name for name in _PROMPT if str(values.get(name) or "").strip())
+    settings: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in _SETTINGS or value in (None, ""):
             continue
-        if key not in _OPTIONS:
-            raise BadInput(f"{where}: --{key} is not read; --n, --w, --h, --l and --s are.")
-        name, kind = _OPTIONS[key]
+        setting, kind = _SETTINGS[name]
         try:
-            options[name] = kind(value)
-        except ValueError:
-            raise BadInput(f"{where}: --{key} {value!r} is no number.") from None
-    return _OPTION.split(line, maxsplit=1)[0].strip(), options
+            settings[setting] = kind(value)
+        except (ValueError, TypeError):
+            option = next((f"--{letter}" for letter, long in _BY_LETTER.items() if long == name), name)
+            raise BadInput(f"{where}: {option} {value!r} is no number.") from None
+    left = tuple(name for name, value in values.items() if name and name != column and name not in _SETTINGS and value)
+    return _Row(str(values[column]).strip(), settings, left)
 
 
-def _as_protocol(path: Path, rows: list[tuple[str, dict[str, Any]]], trigger: str | None) -> dict[str, Any]:
+def _not_followed(rows: list[_Row]) -> tuple[str, ...]:
+    names = dict.fromkeys(name for row in rows for name in row.left)
+    told = {"seed": "seed is not followed: the protocol asks for every prompt at the same seeds"}
+    return tuple(told.get(name, f"{name} is not followed") for name in names)
+
+
+def _as_protocol(path: Path, rows: list[_Row], trigger: str | None) -> dict[str, Any]:
     """The strata of the prompts, and the settings that all of them have."""
     word = standing_alone([trigger]) if trigger else None
-    prompts = list(dict.fromkeys(prompt if word is None else word.sub(TRIGGER, prompt) for prompt, _ in rows))
+    prompts = list(dict.fromkeys(row.prompt if word is None else word.sub(TRIGGER, row.prompt) for row in rows))
     trained = [prompt for prompt in prompts if TRIGGER in prompt]
     if not trained:
         raise BadInput(f"{path}: no prompt has {TRIGGER} or the trigger word in it, so that none would show the concept.")
-    settings = rows[0][1]
-    if other := next((prompt for prompt, options in rows if options != settings), None):
+    settings = rows[0].settings
+    if other := next((row.prompt for row in rows if row.settings != settings), None):
         raise BadInput(f"{path}: {other[:60]!r} is asked for with other options than the first prompt; one protocol has one set.")
     return {"trained": trained, "control": [prompt for prompt in prompts if TRIGGER not in prompt], **settings}

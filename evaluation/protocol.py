@@ -135,8 +135,11 @@ _Under = tuple[str | None, float]
 
 
 def read_protocol(path: Path, trigger: str | None = None) -> Protocol:
-    """Read a prompts file of any form; ``BadInput`` names what is wrong with it."""
-    return parse(Protocol, read_values(path, trigger), str(path))
+    """Read a prompts file of any form, and say what of it is not followed; ``BadInput`` names what is wrong with it."""
+    values, not_followed = read_values(path, trigger)
+    for each in not_followed:
+        print(f"evaluate: note: {path}: {each}")
+    return parse(Protocol, values, str(path))
 
 
 def check_trigger_free(protocol: Protocol, trigger: str) -> None:

@@ -21,13 +21,14 @@ _DATASET, _REFERENCE = "dataset.json", "reference"
 class References:
     """Pictures of the concept: ``held_out`` were never trained on, ``training`` were. Without any, nothing can be decided.
 
-    ``background`` is the colour that transparent ones lie on.
+    ``background`` is the colour that transparent ones lie on, ``resolution`` what the data set was prepared at.
     """
 
     held_out: tuple[Path, ...] = ()
     training: tuple[Path, ...] = ()
     trigger: str | None = None
     background: str = "white"
+    resolution: int | None = None
 
     def facts(self) -> dict[str, Any]:
         """What results say of them."""
@@ -44,6 +45,8 @@ def of_dataset(folder: Path) -> References:
     if not path.is_file():
         raise BadInput(f"{path}: not there. `python -m training.prepare_dataset --dataset {folder}` writes it.")
     told = read_json(path)
+    if not {"trigger", "background", "resolution", "entries"} <= told.keys():
+        raise BadInput(f"{path}: written by another version. `python -m training.prepare_dataset --dataset {folder}` renews it.")
     roles = {role: [entry for entry in told["entries"] if entry["role"] == role] for role in ("holdout", "train")}
     prepared = {role: tuple(folder / entry["file"] for entry in entries) for role, entries in roles.items()}
     beside = tuple(images_in(folder / _REFERENCE))
@@ -53,7 +56,7 @@ def of_dataset(folder: Path) -> References:
             raise BadInput(
                 f"{each}: the same file as {source}, which was trained on; what is held out must not be. Take one out."
             )
-    return References((*prepared["holdout"], *beside), prepared["train"], told["trigger"], told["background"])
+    return References((*prepared["holdout"], *beside), prepared["train"], told["trigger"], told["background"], told["resolution"])
 
 
 def of_folder(folder: Path) -> References:

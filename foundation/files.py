@@ -54,9 +54,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def check_can_write(folder: Path, what: str) -> None:
     """Refuse, before anything else is done, a ``folder`` that ``what``, a clause, could not be written to."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=nearest):
+        with tempfile.TemporaryFile(dir=_nearest(folder)):
             pass
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written to ({error.strerror}), and {what}. Copy it, or change its rights.") from None
@@ -64,10 +63,14 @@ def check_can_write(folder: Path, what: str) -> None:
 
 def check_room(folder: Path, needed: int, what: str) -> None:
     """Refuse, before anything else is done, a disk on which ``needed`` bytes for ``what`` are not free."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(nearest).free
+    free = shutil.disk_usage(_nearest(folder)).free
     if free < needed:
-        raise BadInput(f"{folder}: {what} take about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free. Make room first.")
+        raise BadInput(f"{folder}: {what} take about {needed / 2**30:.2f} GiB, and {free / 2**30:.2f} are free. Make room first.")
+
+
+def _nearest(folder: Path) -> Path:
+    """``folder``, or of those around it the innermost that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def write_text(target: Path, text: str) -> None:

@@ -33,11 +33,10 @@ if [ -z "$PROMPTS" ]; then
     *) PROMPTS=evaluation/prompts/sdxl.yaml ;;
   esac
 fi
-stage evaluation check --prompts "$PROMPTS" ${TRIGGER:+--trigger "$TRIGGER"}
+[ -r "$PROMPTS" ] || { echo "error: PROMPTS=$PROMPTS: no such file." >&2; exit 2; }
 
 # 4. Pictures → data set
 stage training.prepare_dataset "$@" "${prepare[@]}"
-
 stage evaluation check --prompts "$PROMPTS" --dataset "$DATASET"
 
 # 5. Data set → adapter

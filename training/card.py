@@ -90,11 +90,12 @@ def text(
     pictures: Sequence[Shown],
     licence: str,
     verdict: Verdict | None = None,
-    is_lora: bool = False,
+    as_lora: int | None = None,
 ) -> str:
     """The card, with the front matter that the hub reads; ``pictures`` are shown on top. ``hashes``: what → its SHA-256.
 
-    ``verdict``: what an evaluation said of it, if there was one.
+    ``verdict``: what an evaluation said of it, if there was one. ``as_lora``: the rank of the plain LoRA it was exported as, if
+    it was trained as something else.
     """
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     matter = {
@@ -118,13 +119,13 @@ A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the pro
 |---|---|
 | pictures | {len(dataset.of("train"))} at {recipe.resolution} px |
 | steps | {steps}, batch {recipe.batch}, seed {recipe.seed} |
-| adapter | rank {recipe.adapter.rank}, {_adapted(recipe)}; alpha is folded in |
+| adapter | rank {recipe.adapter.rank if as_lora is None else as_lora}, {_adapted(recipe)}; alpha is folded in |
 | learning rate | {recipe.optimizer.lr:g} |
 | licence | that of the base: {licence} |
 {_rows(hashes)}
 
 `{name}.safetensors` is in the kohya layout, `pytorch_lora_weights.safetensors` in the diffusers layout: one adapter twice.
-{_embedding(recipe, dataset, name)}{_dora(recipe, is_lora)}
+{_embedding(recipe, dataset, name)}{_dora(recipe, as_lora)}
 Captions it was trained on, for instance:
 
 {captions}
@@ -165,9 +166,13 @@ def _base_matter(base: str) -> dict[str, str]:
     return {"base_model": published} if is_repository else {}
 
 
-def _dora(recipe: Recipe, is_lora: bool) -> str:
+def _dora(recipe: Recipe, as_lora: int | None) -> str:
     """What is to be known of a DoRA elsewhere; nothing where it is none."""
-    return f"\n{DORA[0].upper()}{DORA[1:]}.\n" if recipe.adapter.magnitudes and not is_lora else ""
+    if not recipe.adapter.magnitudes:
+        return ""
+    if as_lora is not None:
+        return f"\nIt was trained as a DoRA of rank {recipe.adapter.rank}; this is the nearest plain LoRA of rank {as_lora}.\n"
+    return f"\n{DORA[0].upper()}{DORA[1:]}.\n"
 
 
 def _embedding(recipe: Recipe, dataset: Dataset, name: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foundation.arguments import run_name
+from foundation.arguments import positive, run_name
 from foundation.errors import DONE, BadInput, command
 from foundation.files import read_json, whole_folder
 from foundation.hashing import hash_file, hash_files, hash_value
@@ -37,13 +37,14 @@ if TYPE_CHECKING:
 
 ADAPTERS, EVALUATIONS = Path("models/lora"), Path("outputs/lora_eval")
 IMAGES = "images"
+_RANK = 64
 _AS_LORA = "the DoRA is written as the nearest plain LoRA, which every program reads alike"
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Export one run; exit code 0 done, 2 bad input."""
-    arguments = _parser().parse_args(argv)
+    arguments = _arguments(argv)
     run: Path = RUNS / arguments.run
     checkpoint, others = _chosen(run, arguments.every_checkpoint)  # 1. which weights
     recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = ADAPTERS / arguments.run
     inputs = _inputs(run, checkpoint, others, arguments.dataset, recipe)
     judged = _verdict(arguments.run)  # 5. what came of judging it, if it was
-    told_as = {"as": arguments.kind, "rank": arguments.rank} if arguments.kind else {}
+    told_as = {"as": arguments.kind, "rank": arguments.rank or _RANK} if arguments.kind else {}
     if recipe.adapter.magnitudes:
         print(f"export: note: {_AS_LORA if arguments.kind else card.DORA}")
     plain = Stage("export", inputs, {"run": arguments.run, **told_as}, recipe.seed, given("training.export_lora", argv))
@@ -70,6 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.rank is not None and arguments.kind is None:
+        parser.error("--rank is of --as lora; an adapter is exported at the rank it was trained with")
+    return arguments
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.export_lora",
@@ -82,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "--every-checkpoint", action="store_true", help="beside them the run's other checkpoints, as RUN-step-N.safetensors"
     )
     parser.add_argument("--as", dest="kind", choices=("lora",), help="write a DoRA as the nearest plain LoRA, for every program")
-    parser.add_argument("--rank", type=int, default=64, help="of --as lora (default: 64)")
+    parser.add_argument("--rank", type=positive, help=f"of --as lora (default: {_RANK})")
     parser.add_argument("--force", action="store_true", help="export again even if nothing has changed")
     return parser
 
@@ -140,6 +149,7 @@ def _export(
     from zthumb.adapters.words import ENDING
 
     name = str(stage.settings["run"])
+    is_lora = "as" in stage.settings
     adapter = _write(checkpoint, name, recipe, dataset, base, stage, folder)
     save_diffusers(adapter, folder / DIFFUSERS_FILE)
     files = [f"{name}.safetensors", DIFFUSERS_FILE, *(f"{name}{ENDING}" for _ in adapter.words)]
@@ -151,9 +161,8 @@ def _export(
     shown = _pictures(checkpoint, recipe, dataset, folder)
     is_this = judged is not None and _is_on(judged, folder / f"{name}.safetensors")
     verdict = judged if is_this else None
-    words = card.text(
-        recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base), verdict, "as" in stage.settings
-    )
+    rank = _rank(adapter) if is_lora else None
+    words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base), verdict, rank)
     if verdict:
         write_verdict(folder / VERDICT, verdict)
     (folder / "README.md").write_text(words, encoding="utf-8")
@@ -176,7 +185,7 @@ def _write(
     metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, prediction)
     if stage.settings.get("as") == "lora":
         adapter = _as_lora(adapter, base, family, int(str(stage.settings["rank"])))
-        rank = str(max(layer.rank for layer in adapter.layers.values()))
+        rank = str(_rank(adapter))
         metadata |= {
             "ss_network_module": "networks.lora",
             "ss_network_dim": rank,
@@ -187,6 +196,10 @@ def _write(
     for word in adapter.words:
         save(word, folder / f"{name}{ENDING}")
     return adapter
+
+
+def _rank(adapter: Adapter) -> int:
+    return max(layer.rank for layer in adapter.layers.values())
 
 
 def _as_lora(adapter: Adapter, base: Path, family: Family, rank: int) -> Adapter:

@@ -17,6 +17,8 @@ FOLDER = Path(__file__).parent / "recipes"
 _KEPT_OR_SHOWN = ("trackers", "previews", "keep_checkpoints", "checkpoint_every")
 _CARRIED_OUT = ("gradient_checkpointing", "compile", "shard", "deterministic")
 
+_OTHER_LENGTH = {"steps": "epochs", "epochs": "steps"}
+"""A length in one takes the place of a length in the other, of the recipe it extends."""
 
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -235,6 +237,8 @@ class Recipe(Strict):
             raise ValueError("optimizer.token_lr is for new tokens of the trigger word: set adapter.tokens to how many")
         if self.quantize != "none" and self.adapter.initialization == "pissa":
             raise ValueError("initialization: pissa starts from weights that quantize does not keep")
+        if self.epochs is not None and "steps" in self.model_fields_set:
+            raise ValueError("steps and epochs both give the length: take one")
         if self.quantize != "none" and self.shard:
             raise ValueError("quantized weights cannot be divided: take quantize or shard")
         return self
@@ -248,6 +252,10 @@ def names() -> list[str]:
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, given by its name or as a path, and override values by ``key.key=value``."""
     values, path = _resolved(_path(name), seen=())
+    asked: dict[str, Any] = {}
+    for override in overrides:
+        _override(asked, override)
+    values = _without_other_length(values, asked)
     for override in overrides:
         _override(values, override)
     return _parsed(values, str(path), overrides)
@@ -303,11 +311,15 @@ def _resolved(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Path]
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
+    merged = _without_other_length(below, above)
     for key, value in above.items():
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merged(merged[key], value) if nested else value
     return merged
+
+
+def _without_other_length(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in below.items() if above.get(_OTHER_LENGTH.get(key, "")) is None}
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from training.steps.loop import Report
 
 RUNS = Path("outputs/lora")
-_ROOM = 512 * 2**20
 
 
 @command
@@ -40,8 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train one adapter from a recipe; exit code 0 done, 1 failed, 2 bad input."""
     arguments = _arguments(argv)
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
-    if recipe.epochs is not None:
-        print(f"train: note: --set epochs={recipe.epochs} is turned into steps: a run's length is counted in those")
     if arguments.estimate:
         _print_estimate(recipe, _has_own_prior(arguments.dataset))
         return DONE
@@ -59,12 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE
         if arguments.force:
             run.clear()
-        elif told := run.set_aside(lesson):
+        elif told := run.set_aside(lesson, recipe.steps):
             print(f"train: {told}")
-        check_room(RUNS, _ROOM, "checkpoints and previews")
         run.begin(recipe)
         with _memory_advice(recipe, base, bool(dataset.of("regularization"))):
             course = _assembled(run, recipe, base, dataset, arguments.dataset, lesson)
+            check_room(RUNS, course.checkpoint_bytes() * (recipe.keep_checkpoints + 2), "checkpoints")
             last = _walk(course)  # 5. the work
         if course.accelerator.is_main_process:
             _conclude(run, recipe, last)  # 6. what came of it

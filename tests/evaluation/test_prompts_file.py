@@ -19,6 +19,12 @@ def _written(folder: Path, name: str, text: str) -> Path:
         ("a.txt", "# of a badge\na red {trigger}\n\na zbadge on grass\na red star\n"),
         ("a.csv", "prompt,note\na red {trigger},x\na zbadge on grass,\na red star,\n"),
         ("a.tsv", "Text\tnote\na red {trigger}\tx\na zbadge on grass\t\na red star\t\n"),
+        ("a.json", '["a red zbadge", {"prompt": "a zbadge on grass"}, {"prompt": "a red star"}]'),
+        (
+            "a.toml",
+            '[prompt]\n[[prompt.subset]]\nprompt = "a red zbadge"\n[[prompt.subset]]\nprompt = "a zbadge on grass"\n'
+            '[[prompt.subset]]\nprompt = "a red star"\n',
+        ),
         ("a.prompts", "a red zbadge\na ZBADGE on grass\na red star\n"),
     ],
 )
@@ -46,6 +52,30 @@ def test_what_kohya_takes_as_sample_prompts_is_read_with_its_options(tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "a red zbadge --W 64 --H 96 --L 7.5 --d 7"),
+        ("a.csv", "prompt,width,height,cfg_scale,seed\na red zbadge,64,96,7.5,7\n"),
+        ("a.json", '[{"prompt": "a red zbadge", "width": 64, "height": 96, "scale": 7.5, "seed": 7}]'),
+        ("a.toml", '[prompt]\nwidth = 64\nheight = 96\nscale = 7.5\n[[prompt.subset]]\nprompt = "a red zbadge"\nseed = 7\n'),
+    ],
+)
+def test_settings_beside_prompts_are_followed_and_a_seed_is_named(
+    tmp_path: Path, name: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = read_protocol(_written(tmp_path, name, text), "zbadge")
+
+    assert (protocol.trained, protocol.width, protocol.height, protocol.cfg) == (("a red {trigger}",), 64, 96, 7.5)
+    assert "seed is not followed" in capsys.readouterr().out
+
+
+def test_a_column_that_says_nothing_to_a_protocol_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read_protocol(_written(tmp_path, "a.csv", "prompt,notes\na red zbadge,mine\n"), "zbadge")
+
+    assert "a.csv: notes is not followed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("name", "text", "told"),
     [
         ("a.yaml", "trained:\n  - a photo: {trigger} on grass, [red\n", "line 3|line 2"),
@@ -55,6 +85,11 @@ def test_what_kohya_takes_as_sample_prompts_is_read_with_its_options(tmp_path: P
         ("a.csv", "name\nx\n", "no column is called prompt; there are name"),
         ("a.txt", "a zbadge --w wide\n", "line 1: --w 'wide' is no number"),
         ("a.txt", "a zbadge --q 3\n", "--q is not read"),
+        ("a.txt", "a zbadge --b\n", "--b is not read"),
+        ("a.json", '{"a": 1}', "no list of prompts"),
+        ("a.json", "[1]", "prompt 1: no text is called prompt"),
+        ("a.json", "[", "cannot be read"),
+        ("a.toml", "[prompt]\nwidth = 3\n", "no list of prompts"),
         ("a.txt", "a zbadge --s 3\na star --s 4\n", "with other options than the first"),
     ],
 )

@@ -64,6 +64,13 @@ def test_a_run_that_is_not_finished_is_refused(prepared: Path, capsys: pytest.Ca
     assert "no finished training run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", [["--rank", "8"], ["--as", "lora", "--rank", "0"], ["--as", "lora", "--rank", "-3"]])
+def test_a_rank_that_would_not_be_followed_is_refused(given: list[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        export_lora.main(["--run", "a", "--dataset", "d", *given])
+    assert left.value.code == 2
+
+
 def test_a_chosen_checkpoint_that_was_damaged_since_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_lora.main(quick_arguments(prepared, "a", "steps=2"))
     (adapter,) = Path("outputs/lora/a/checkpoints").glob("step-*/adapter.safetensors")

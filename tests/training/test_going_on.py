@@ -29,9 +29,17 @@ def test_more_steps_after_the_end_give_what_a_longer_run_gives(prepared: Path, c
     assert "starts over" not in capsys.readouterr().out
     one, other = _weights("short", 4), _weights("long", 4)
     assert all(torch.equal(one[name], other[name]) for name in one)
-    # Fewer are what there was then.
-    assert train_lora.main(quick_arguments(prepared, "short", *CONSTANT, "steps=2")) == 0
-    assert (Path("outputs/lora/short/chosen.json")).read_text().count('"step": 2')
+
+
+def test_fewer_steps_after_the_end_are_a_run_of_their_own_and_the_longer_one_is_kept(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for steps in (4, 2):
+        assert train_lora.main(quick_arguments(prepared, "run", *CONSTANT, f"steps={steps}")) == 0
+
+    assert "only 2 steps are asked for, so it starts over; what it held, 4 steps, is now" in capsys.readouterr().out
+    assert '"step": 2' in Path("outputs/lora/run/chosen.json").read_text()
+    assert '"step": 4' in Path("outputs/lora/run-earlier-1/chosen.json").read_text()
 
 
 def test_a_run_begins_as_the_adapter_it_begins_from(prepared: Path) -> None:

@@ -110,6 +110,16 @@ def test_epochs_are_turned_into_steps() -> None:
     assert recipe.lessons(1) == recipes.load("mini", ["steps=15"]).lessons(1)
 
 
+def test_a_length_in_steps_and_in_epochs_at_once_is_refused_and_the_later_one_wins(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="steps and epochs both give the length"):
+        recipes.load("mini", ["steps=5", "epochs=3"])
+    (tmp_path / "mine.yaml").write_text("extends: mini\nepochs: 3\n")
+
+    assert recipes.load(str(tmp_path / "mine.yaml")).epochs == 3
+    longer = recipes.load(str(tmp_path / "mine.yaml"), ["steps=7"])
+    assert (longer.steps, longer.epochs) == (7, None)
+
+
 def test_every_key_of_another_trainer_is_answered_with_a_key_there_is() -> None:
     values = recipes.load("mini").model_dump(by_alias=True)
 

@@ -37,7 +37,7 @@ def attach(parts: Parts, whole: Recipe, family: Family) -> None:
             if whole.adapter.tokens and not is_denoiser:
                 word.add(model, whole.adapter.tokens)
             _speed_up(model, whole)
-    if reference is not None and base is not None and base.weights is not None:
+    if reference is not None and base is not None:
         begin_from(reference, base, dict(_paths(parts)), _TRAINED)
 
 

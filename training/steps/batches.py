@@ -76,13 +76,14 @@ class Sampler:
         drawn = [self._draw("place", step, place, each) for place, each in zip(places, examples.latents, strict=True)]
         if self._prior is not None:
             places = range(turn * self._recipe.prior.batch, (turn + 1) * self._recipe.prior.batch)
-            kept = self._prior.take([self._prior_picture(step, place) for place in places])
+            chosen = [self._prior_picture(step, place) for place in places]
+            kept = self._prior.take(chosen, [self._prior_row(step, *each) for each in zip(places, chosen, strict=True)])
             drawn += [self._draw("prior place", step, place, each) for place, each in zip(places, kept.latents, strict=True)]
             examples = joined(examples, kept)
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for place, size in enumerate(examples.sizes):
             by_size[size].append(place)
-        return [self._batch(examples.take(chosen), [drawn[place] for place in chosen], chosen) for chosen in by_size.values()]
+        return [self._batch(examples.take(same), [drawn[place] for place in same], same) for same in by_size.values()]
 
     @cached_property
     def _turns(self) -> tuple[int, ...]:
@@ -103,6 +104,11 @@ class Sampler:
     def _prior_picture(self, step: int, place: int) -> int:
         assert self._prior is not None
         return derive(self._recipe.seed, "prior picture", step, place) % len(self._prior)
+
+    def _prior_row(self, step: int, place: int, picture: int) -> int:
+        assert self._prior is not None
+        rows = self._prior.rows_of(picture)
+        return rows[derive(self._recipe.seed, "prior caption", step, place) % len(rows)]
 
     def _draw(self, name: str, step: int, place: int, latents: Tensor) -> _Drawn:
         generator = torch.Generator().manual_seed(derive(self._recipe.seed, name, step, place))

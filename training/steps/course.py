@@ -15,7 +15,6 @@ from training.judging.validator import Validator
 from training.model.objective import not_finite
 from training.recipe import Recipe
 from training.steps import checkpoints
-from training.steps.checkpoints import Checkpoint
 from training.steps.interruption import Interruption
 from training.steps.loop import Loop, Report
 from training.steps.run import Run
@@ -59,9 +58,12 @@ class Course:
                     raise Interrupted(f"stopped after step {done}, which is kept; the same command goes on from there")
         return done
 
+    def checkpoint_bytes(self) -> int:
+        """About what one checkpoint takes on the disk, at most."""
+        return self.loop.checkpoint_bytes()
+
     def _restore(self) -> int:
-        sound = [each for each in checkpoints.found(self.run.checkpoints) if each.is_sound and each.step <= self.recipe.steps]
-        last: Checkpoint | None = sound[-1] if sound else None
+        last = next(reversed(self.run.sound()), None)
         if last:
             self.loop.restore(last)
         done = last.step if last else 0

@@ -74,6 +74,10 @@ class Loop:
             "scaler": self._scaler.state_dict(),
         }
 
+    def checkpoint_bytes(self) -> int:
+        """What one checkpoint takes at most: what is exported, the weights, their average and two moments of each."""
+        return 5 * sum(each.numel() * each.element_size() for each in self._parameters)
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from ``checkpoint``."""
         state = checkpoint.training()

@@ -53,12 +53,13 @@ class Run:
                 raise BadInput(f"{folder}: another process is training this run. Wait for it, or choose another --run.") from None
             yield cls(folder)
 
-    def set_aside(self, lesson: Stage) -> str | None:
-        """Where this run has checkpoints of something else than ``lesson``, rename it; a sentence that says what and where.
+    def set_aside(self, lesson: Stage, steps: int) -> str | None:
+        """Rename this run where it has checkpoints of something else than ``lesson`` or of more ``steps``; a sentence says so.
 
         What was learned before is a run like any other then, and nothing of it is lost.
         """
-        others = [each for each in checkpoints.found(self.checkpoints) if each.fingerprint != lesson.fingerprint]
+        there = checkpoints.found(self.checkpoints)
+        others = [each for each in there if each.fingerprint != lesson.fingerprint or each.step > steps]
         if not self._leads or not others:
             return None
         numbers = itertools.count(1)
@@ -67,6 +68,8 @@ class Run:
         self.folder.mkdir()
         last = others[-1]
         changed = _changes(last.inputs, lesson.inputs) + _changes(last.settings, lesson.settings)
+        if not changed:
+            changed = [f"only {steps} steps are asked for"]
         return f"{self.folder}: {', '.join(changed)}, so it starts over; what it held, {last.step} steps, is now {aside}"
 
     def _earlier(self, number: int) -> Path:

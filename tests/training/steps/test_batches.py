@@ -109,3 +109,14 @@ def test_a_picture_with_repeats_is_seen_that_much_more_often() -> None:
     names = [name for step in range(5) for batch in _step(sampler, step) for name in batch.names]
 
     assert [names.count(f"raw/{place}.png") for place in range(3)] == [5, 5, 10]
+
+
+def test_every_caption_of_a_picture_for_regularization_is_drawn() -> None:
+    prior = replace(_examples(2), captions=((0,), (1, 2)))
+    prior = replace(prior, conditioning=_examples(3).conditioning)
+    recipe = Recipe.model_validate({**_recipe(1).model_dump(by_alias=True), "prior": {"batch": 1}, "epochs": None})
+    sampler = Sampler(recipe, _examples(2), prior, timesteps=10)
+
+    told = {float(batch.conditioning.pooled[-1, 0]) for step in range(40) for batch in _step(sampler, step) if batch.prior.any()}
+
+    assert told == {float(value) for value in prior.conditioning.pooled[:, 0]}
