@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from zthumb.adapters.kinds.base import Kind, Shape
@@ -39,9 +40,13 @@ class Change:
         tensors = [*self.tensors.values(), *([self.magnitude] if self.magnitude is not None else [])]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
+    @cached_property
+    def _ready(self) -> Mapping[str, Tensor]:
+        return self.tensors if self.kind.ready is None else self.kind.ready(self.tensors)
+
     def weight(self, base: Tensor | None) -> Tensor | None:
         """What is added to the module's weight, of its shape, float32; None where the weight stays. ``base`` is that weight."""
-        changed = self.kind.weight(self.tensors, self.shape, base)
+        changed = self.kind.weight(self._ready, self.shape, base)
         if self.magnitude is None or changed is None:
             return changed
         assert base is not None

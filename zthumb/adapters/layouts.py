@@ -14,7 +14,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from foundation.errors import BadInput
 from zthumb.adapters import safetensors_file
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.change import Change
@@ -59,8 +58,6 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
 
 def _as_written(name: str, change: Change) -> dict[str, Tensor]:
     """The tensors of a change under the names it was read by, which the programs that know its kind read."""
-    if not change.kind.writes_as_is:
-        raise BadInput(f"{name}: a {change.kind.title} is written nowhere again: add --as lora.")
     tensors = {f"{name}.{suffix}": tensor.contiguous() for suffix, tensor in change.tensors.items()}
     if change.magnitude is not None:
         ones = (1,) * (len(change.shape) - 1)

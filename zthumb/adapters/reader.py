@@ -138,11 +138,12 @@ def _read_module(
 ) -> None:
     """Read the tensors of one module into ``read``."""
     values = _as_written_elsewhere(values, told, module)
+    name = next(iter(roles.values()))
     if set(values) == {_ALPHA}:
         read.notes.append(f"{roles[_ALPHA]} stands alone, without weights: it was left out")
         return
     kind = _kind(values)
-    if kind is None or (_DOWN in values and kind.title == kinds.get("full").title):
+    if kind is None or (_DOWN in values and kind is kinds.get("full")):
         layer = _layer(found, module, roles, values, told, base)
         if isinstance(layer, Layer):
             read.layers[module] = layer
@@ -150,9 +151,15 @@ def _read_module(
             read.changes[module] = layer
         values = {role: value for role, value in values.items() if role not in (_DOWN, _UP, _ALPHA, _MAGNITUDE)}
         kind = _kind(values)
+        if kind is None and values:
+            raise BadInput(f"{found.file}: {module}: a LoRA with {', '.join(sorted(values))}, which do not belong together.")
+    if kind is not None and module in base.norms and kind is not kinds.get("full"):
+        raise BadInput(f"{found.file}: {name}: a {kind.title} for a norm, which has no inputs to multiply.")
     if kind is not None and (wrong := _of_another_norm(module, values, base)):
         # As ComfyUI does: norms change little, and the rest is of this base.
-        read.notes.append(f"{roles[wrong]} does not fit the norm {module}: it was left out")
+        read.notes.append(f"{roles.get(wrong, name)} does not fit the norm {module}: it was left out")
+    elif kind is not None and kind.layer is not None:
+        read.layers[module] = _as_layer(found, module, name, values, kind, base)
     elif kind is not None:
         if module in read.changes:
             raise BadInput(f"{found.file}: {module}: a {read.changes[module].kind.title} and a {kind.title} in one module.")
@@ -179,21 +186,39 @@ def _as_written_elsewhere(values: Tensors, told: Scales, module: str) -> Tensors
         values["diff_b"] = values.pop(_LORA_BIAS) * scale
     if "ia3_l" in values:
         factors = values.pop("ia3_l")
+        factors = factors.reshape(-1, 1) if factors.dim() < 2 else factors
         values |= {"weight": factors - 1, "on_input": torch.tensor(float(factors.shape[0] == 1))}
     return values
 
 
 def _kind(values: Mapping[str, object]) -> Kind | None:
-    """The kind of the tensors of a module, None for a plain LoRA."""
-    return next((kind for kind in kinds.all_kinds().values() if any(mark in values for mark in kind.marks)), None)
+    """The kind of the tensors of a module, None for a plain LoRA; a bias may stand beside any, or alone."""
+    found = next((kind for kind in kinds.all_kinds().values() if any(mark in values for mark in kind.marks)), None)
+    full = kinds.get("full")
+    return full if found is None and any(bias in values for bias in full.others) else found
+
+
+def _as_layer(found: Header, module: str, name: str, values: Tensors, kind: Kind, base: Skeleton) -> Layer:
+    """A kind that is a plain LoRA once the base is known, as one."""
+    _check_together(found, module, values, kind)
+    change = Change(kind, values, base.shape_of(module))
+    _check_change(found, name, change, module, base)
+    assert kind.layer is not None
+    up, down = kind.layer(values, change.shape, base.weight(module))
+    ones = (1,) * (len(change.shape) - 2)
+    return Layer(down.reshape(-1, *change.shape[1:]), up.reshape(*up.shape, *ones), is_less_base=True)
+
+
+def _check_together(found: Header, module: str, values: Tensors, kind: Kind, *besides: str) -> None:
+    if others := sorted(set(values) - {*kind.marks, *kind.others, _ALPHA, *besides}):
+        raise BadInput(f"{found.file}: {module}: a {kind.title} with {', '.join(others)}, which do not belong together.")
 
 
 def _change(
     found: Header, module: str, roles: Mapping[str, str], values: Tensors, kind: Kind, told: Scales, base: Skeleton
 ) -> Change:
     shape, name = base.shape_of(module), next(iter(roles.values()))
-    if others := sorted(set(values) - {*kind.marks, *kind.others, _ALPHA, _MAGNITUDE, "diff_b"}):
-        raise BadInput(f"{found.file}: {module}: a {kind.title} with {', '.join(others)}, which do not belong together.")
+    _check_together(found, module, values, kind, _MAGNITUDE, "diff_b")
     magnitude = values.pop(_MAGNITUDE, None)
     change = Change(kind, told.folded(module, values), shape)
     if magnitude is not None:
@@ -265,6 +290,8 @@ def _values(found: Header, role: str, name: str, tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point() and role not in (_ALPHA, "on_input"):
         raise BadInput(f"{found.file}: {name} holds {tensor.dtype}, not floating-point numbers.")
     values = tensor.float()
+    if not values.numel():
+        raise BadInput(f"{found.file}: {name} holds no numbers: its rank, or a size of it, is 0.")
     if not values.isfinite().all():
         raise BadInput(f"{found.file}: {name} holds NaN or infinity: the training that made it had failed.")
     if role == _ALPHA and values.numel() != 1:

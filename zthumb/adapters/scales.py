@@ -9,14 +9,16 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, PositiveInt, ValidationError
 
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Layer
 from zthumb.adapters.header import PEFT_FILE, Header
+from zthumb.adapters.patterns import Patterns
 from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 _CONFIGURATION, _METADATA = "adapter_config.json", "lora_adapter_metadata"
 _PARTS = ("unet", "text_encoder", "text_encoder_2")
-_LONGEST_PATTERN, _PATTERN_S = 10_000, 0.5
 _UNTOUCHED = (None, True, False, "gaussian", "default", "orthogonal", "eva")
 """Ways to begin that leave the base as it is."""
 
@@ -36,10 +37,10 @@ class _Told(BaseModel):
     """What is read of a configuration; the rest of it is for training."""
 
     peft_type: str = "LORA"
-    r: int | None = Field(default=None, ge=1)
+    r: PositiveInt | None = None
     alpha: FiniteFloat | None = None
     lora_alpha: FiniteFloat | None = None
-    rank_pattern: Mapping[str, int] | None = None
+    rank_pattern: Mapping[str, PositiveInt] | None = None
     alpha_pattern: Mapping[str, FiniteFloat] | None = None
     use_rslora: bool = False
     init_lora_weights: bool | str | None = None
@@ -51,22 +52,29 @@ class Scales(BaseModel):
     file: Path
     parts: Mapping[str, _Told] = Field(default_factory=dict)
 
+    @cached_property
+    def _alphas(self) -> Mapping[str, Patterns]:
+        return {part: Patterns(told.alpha_pattern or {}, str(self.file)) for part, told in self.parts.items()}
+
+    @cached_property
+    def _ranks(self) -> Mapping[str, Patterns]:
+        return {part: Patterns(told.rank_pattern or {}, str(self.file)) for part, told in self.parts.items()}
+
     def of(self, module: str, rank: int) -> float:
         """The scale of one ``module`` of ``rank``; one where nothing is told."""
-        told, path = self._told(module)
-        alpha = None if told is None else self._of_pattern(told.alpha_pattern, path, told.lora_alpha)
+        told, part, path = self._told(module)
+        alpha = None if told is None else self._alphas[part].of(path, told.lora_alpha)
         if told is None or alpha is None:
             return 1.0
         return float(alpha) / (rank**0.5 if told.use_rslora else rank)
 
     def folded(self, module: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The ``tensors`` of a module of PEFT's LoHa or LoKr with the scale that its configuration tells; others as they are."""
-        told, path = self._told(module)
+        told, part, path = self._told(module)
         name = None if told is None else _KINDS.get(told.peft_type)
         if told is None or name is None or "alpha" in tensors:
             return tensors
-        alpha = self._of_pattern(told.alpha_pattern, path, told.alpha)
-        rank = self._of_pattern(told.rank_pattern, path, told.r)
+        alpha, rank = self._alphas[part].of(path, told.alpha), self._ranks[part].of(path, told.r)
         factor = 1.0 if alpha is None or rank is None else float(alpha) / float(rank)
         first = next((each for each in _FIRST_FACTORS[name] if each in tensors), None)
         return tensors if first is None else {**tensors, first: tensors[first] * factor}
@@ -77,7 +85,7 @@ class Scales(BaseModel):
         PiSSA (arXiv 2404.02948) and OLoRA (arXiv 2406.01775) take those out of the base. Raises ``BadInput`` for a beginning that
         depends on what the file does not hold.
         """
-        told, _ = self._told(module)
+        told, _, _ = self._told(module)
         begun = None if told is None else told.init_lora_weights
         if begun in _UNTOUCHED:
             return layer
@@ -89,39 +97,25 @@ class Scales(BaseModel):
             )
         import torch
 
-        up, down = _beginning(base.weight(module), layer.rank, name)
+        up, down = _beginning(base.weight(module), layer, name)
         trained_up, trained_down = layer.factors
         both = layer.with_factors(torch.cat([trained_up, -up], dim=1), torch.cat([trained_down, down], dim=0))
         return replace(both, is_less_base=True)
 
-    def _told(self, module: str) -> tuple[_Told | None, str]:
+    def _told(self, module: str) -> tuple[_Told | None, str, str]:
         part, path = module.split(".", 1)
-        return self.parts.get(part), path
-
-    def _of_pattern(self, patterns: Mapping[str, float] | None, path: str, usual: float | None) -> float | None:
-        """The value of the first pattern that is the end of ``path``, as PEFT looks for it."""
-        import regex
-
-        for pattern, value in (patterns or {}).items():
-            try:
-                # A pattern comes from elsewhere, and some take for ever, to be read or to be looked for.
-                if len(pattern) > _LONGEST_PATTERN:
-                    raise TimeoutError
-                if regex.match(rf"(.*\.)?({pattern})$", path, timeout=_PATTERN_S):
-                    return value
-            except (regex.error, TimeoutError):
-                raise BadInput(f"{self.file}: pattern {pattern[:60]!r} is none that can be looked for.") from None
-        return usual
+        return self.parts.get(part), part, path
 
 
-def _beginning(weight: Tensor, rank: int, name: str) -> tuple[Tensor, Tensor]:
-    """The factors that PiSSA or OLoRA begin with and take out of the base: (out, rank) and (rank, in)."""
+def _beginning(weight: Tensor, layer: Layer, name: str) -> tuple[Tensor, Tensor]:
+    """What PiSSA or OLoRA take out of the base before they begin, as factors (out, rank) and (rank, in)."""
     import torch
 
-    flat = weight.flatten(1)
+    flat, rank = weight.flatten(1), layer.rank
     if name.startswith("olora"):
         left, right = torch.linalg.qr(flat)
-        return left[:, :rank], right[:rank]
+        # PiSSA's factors are divided by the scale, so that it takes out its components whatever that is; OLoRA's are not.
+        return left[:, :rank] * layer.scale, right[:rank]
     left, values, right = torch.linalg.svd(flat, full_matrices=False)
     return left[:, :rank] * values[:rank], right[:rank]
 

@@ -25,8 +25,8 @@ class Kind:
 
     ``title`` is for people. A module is of this kind if it has a tensor whose name ends with one of ``marks``; ``others`` may be
     beside it. ``weight`` makes what is added to a module's weight, of its ``Shape``, from the tensors and the base's own weight,
-    which is None where not ``needs_base``. ``bias`` names the tensor that is added to the bias. Tensors that do not fit raise
-    ``ValueError`` or what torch raises, those that tell no change ``NotWhole``, or ``KeyError`` of what is missing.
+    which is None where not ``needs_base``. Tensors that do not fit raise ``ValueError`` or what torch raises, those that tell no
+    change ``NotWhole``, or ``KeyError`` of what is missing.
     """
 
     title: str
@@ -34,15 +34,29 @@ class Kind:
     others: tuple[str, ...]
     weight: Callable[[Tensors, Shape, Tensor | None], Tensor | None]
     needs_base: bool = False
-    bias: str | None = None
-    writes_as_is: bool = True
-    """Whether other programs read it under the names it is read by, so that it is written again as it came."""
+    ready: Callable[[Tensors], Tensors] | None = None
+    """Makes once what ``weight`` takes, where that would be much to make with every use."""
+
+    layer: Callable[[Tensors, Shape, Tensor], tuple[Tensor, Tensor]] | None = None
+    """For a kind that is a plain LoRA once the base is known: its factors (out, rank) and (rank, in), read as such."""
 
 
 def scale_of(tensors: Tensors, rank: int) -> float:
     """Alpha ÷ rank; one without an alpha, which then stands for the rank."""
     alpha = tensors.get("alpha")
     return 1.0 if alpha is None else float(alpha.flatten()[0]) / rank
+
+
+def product(one: Tensor, other: Tensor, shape: Shape) -> Tensor:
+    """A product of factors; ``ValueError`` where it would be larger than any weight with an axis of ``shape``, unmade."""
+    check_size(one.shape[0] * (other.numel() // max(1, other.shape[0])), shape)
+    return one @ other
+
+
+def check_size(count: int, shape: Shape) -> None:
+    """Refuse, by ``ValueError``, to make ``count`` numbers for a weight of ``shape`` that has far fewer."""
+    if count > max(_size(shape), shape[0] ** 2, (_size(shape) // shape[0]) ** 2):
+        raise ValueError(f"a change of {count} numbers for a weight of {shape}")
 
 
 def fitted(change: Tensor, shape: Shape) -> Tensor:

@@ -15,4 +15,4 @@ def _weight(tensors: Tensors, shape: Shape, _: Tensor | None) -> Tensor | None:
     return None if found is None else fitted(found, shape)
 
 
-KIND = Kind(title="full difference", marks=("diff", "w_norm", "diff_b", "b_norm"), others=(), weight=_weight)
+KIND = Kind(title="full difference", marks=("diff", "w_norm"), others=("diff_b", "b_norm"), weight=_weight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zthumb.adapters.kinds.base import Kind, NotWhole, Shape, Tensors, fitted
+from zthumb.adapters.kinds.base import Kind, NotWhole, Shape, Tensors, check_size, fitted, product
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 def _weight(tensors: Tensors, shape: Shape, _: Tensor | None) -> Tensor:
     import torch
 
-    first, second = (_factor(tensors, number) for number in ("1", "2"))
+    first, second = (_factor(tensors, number, shape) for number in ("1", "2"))
+    check_size(first.numel() * second.numel(), shape)
     # A convolution's kernel is the second factor's alone.
     first = first.reshape(*first.shape, *(1,) * (second.dim() - first.dim()))
     return fitted(torch.kron(first, second.contiguous()) * _scale(tensors), shape)
 
 
-def _factor(tensors: Tensors, number: str) -> Tensor:
+def _factor(tensors: Tensors, number: str, shape: Shape) -> Tensor:
     import torch
 
     whole = tensors.get(f"lokr_w{number}")
@@ -30,7 +31,8 @@ def _factor(tensors: Tensors, number: str) -> Tensor:
         raise NotWhole(f"lokr_w{number}, or lokr_w{number}_a and lokr_w{number}_b, is missing")
     if core is None:
         # The second of a convolution holds the kernel in its columns, or has it as axes.
-        return (one @ other.flatten(1)).reshape(one.shape[0], *other.shape[1:])
+        return product(one, other.flatten(1), shape).reshape(one.shape[0], *other.shape[1:])
+    check_size(one.shape[1] * other.shape[1] * core[0, 0].numel(), shape)
     return torch.einsum("i j ..., i p, j r -> p r ...", core, one, other)
 
 

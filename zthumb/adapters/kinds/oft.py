@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 def _weight(tensors: Tensors, _: Shape, base: Tensor | None) -> Tensor:
     assert base is not None
-    blocks = tensors["oft_blocks"]
-    rotations = _rotations(blocks, float(tensors["alpha"].flatten()[0]) if "alpha" in tensors else 0.0)
-    turned = _staged(base, rotations) if blocks.dim() == 4 else _turned(base, rotations)
+    rotations = tensors["rotations"]
+    turned = _staged(base, rotations) if rotations.dim() == 4 else _turned(base, rotations)
     rescale = tensors.get("rescale")
     if rescale is not None:
         turned = turned * rescale.reshape(-1, *(1,) * (base.dim() - 1))
     return turned - base
+
+
+def _ready(tensors: Tensors) -> Tensors:
+    constraint = float(tensors["alpha"].flatten()[0]) if "alpha" in tensors else 0.0
+    return {**tensors, "rotations": _rotations(tensors["oft_blocks"], constraint)}
 
 
 def _rotations(blocks: Tensor, constraint: float) -> Tensor:
@@ -55,4 +59,4 @@ def _staged(base: Tensor, rotations: Tensor) -> Tensor:
     return base
 
 
-KIND = Kind(title="OFT", marks=("oft_blocks",), others=("rescale",), weight=_weight, needs_base=True)
+KIND = Kind(title="OFT", marks=("oft_blocks",), others=("rescale",), weight=_weight, needs_base=True, ready=_ready)

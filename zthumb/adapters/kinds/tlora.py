@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zthumb.adapters.kinds.base import Kind, NotWhole, Shape, Tensors, fitted, scale_of
+from zthumb.adapters.kinds.base import Kind, NotWhole, Shape, Tensors, fitted, product, scale_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,23 +18,30 @@ _NEARER = 0.8
 
 
 def _weight(tensors: Tensors, shape: Shape, base: Tensor | None) -> Tensor:
+    assert base is not None
+    up, down = _layer(tensors, shape, base)
+    return fitted(up @ down, shape)
+
+
+def _layer(tensors: Tensors, shape: Shape, base: Tensor) -> tuple[Tensor, Tensor]:
+    """What was trained less what it began with, as one LoRA of twice the rank."""
     import torch
 
-    assert base is not None
     if len(shape) > 2 and any(size > 1 for size in shape[2:]):
         raise NotWhole("that of a convolution with a kernel begins with weights that the file does not tell")
     up, down = tensors["p_layer.weight"].flatten(1), tensors["q_layer.weight"].flatten(1)
-    rank = down.shape[0]
-    trained = (up * tensors["lambda_layer"].reshape(1, -1)) @ down
+    up, rank = up * tensors["lambda_layer"].reshape(1, -1), down.shape[0]
+    trained = product(up, down, shape)
     left, values, right = torch.linalg.svd(base.flatten(1), full_matrices=False)
     middle = (len(values) - rank) // 2
     starts = [slice(0, rank), slice(len(values) - rank, len(values)), slice(middle, middle + rank)]
-    beginnings = [(left[:, each] * values[each]) @ right[each] for each in starts]
-    nearest, second, _ = sorted(float((trained - each).norm()) for each in beginnings)
+    beginnings = [(left[:, each] * values[each], right[each]) for each in starts]
+    distances = [float((trained - one @ other).norm()) for one, other in beginnings]
+    nearest, second, _ = sorted(distances)
     if nearest > _NEARER * second:
         raise NotWhole("what it began with cannot be told: it was made from random directions, or of another base")
-    began = min(beginnings, key=lambda each: float((trained - each).norm()))
-    return fitted((trained - began) * scale_of(tensors, rank), shape)
+    began_up, began_down = beginnings[distances.index(nearest)]
+    return torch.cat([up, -began_up], dim=1) * scale_of(tensors, rank), torch.cat([down, began_down])
 
 
 KIND = Kind(
@@ -43,5 +50,5 @@ KIND = Kind(
     others=("q_layer.weight", "p_layer.weight"),
     weight=_weight,
     needs_base=True,
-    writes_as_is=False,
+    layer=_layer,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zthumb.adapters.kinds.base import Kind, Shape, Tensors, fitted, scale_of
+from zthumb.adapters.kinds.base import Kind, Shape, Tensors, check_size, fitted, scale_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +14,7 @@ def _weight(tensors: Tensors, shape: Shape, _: Tensor | None) -> Tensor:
     import torch
 
     down, up = (tensors[name].flatten(1) for name in ("lora_down.weight", "lora_up.weight"))
+    check_size(up.shape[0] * down.numel() // down.shape[0] * tensors["lora_mid.weight"][0, 0].numel(), shape)
     change = torch.einsum("m n ..., i m, n j -> i j ...", tensors["lora_mid.weight"], up, down)
     return fitted(change * scale_of(tensors, down.shape[0]), shape)
 

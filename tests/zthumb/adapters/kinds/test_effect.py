@@ -185,8 +185,8 @@ PEFT: dict[str, Any] = {
     "loha": LoHaConfig(r=4, alpha=8, target_modules=["to_q"], init_weights=False),
     "lokr": LoKrConfig(r=2, alpha=8, target_modules=["to_q"], init_weights=False),
     "ia3": IA3Config(target_modules=["to_q", "to_k"], feedforward_modules=["to_k"]),
-    "pissa": LoraConfig(r=4, lora_alpha=4, target_modules=["to_q"], init_lora_weights="pissa"),
-    "olora": LoraConfig(r=4, lora_alpha=4, target_modules=["to_q"], init_lora_weights="olora"),
+    "pissa": LoraConfig(r=4, lora_alpha=8, target_modules=["to_q"], init_lora_weights="pissa"),
+    "olora": LoraConfig(r=4, lora_alpha=8, target_modules=["to_q"], init_lora_weights="olora"),
 }  # fmt: skip
 
 
