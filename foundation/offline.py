@@ -3,7 +3,7 @@
 import logging
 import os
 
-from foundation.threads import spin_briefly
+from foundation.threads import choose_waiting
 
 
 def stay_offline() -> None:
@@ -18,7 +18,7 @@ def stay_offline() -> None:
 
 def keep_quiet() -> None:
     """Leave the terminal to our own bars and lines, and the processor to others too. To be called before they are imported."""
-    spin_briefly()
+    choose_waiting()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")

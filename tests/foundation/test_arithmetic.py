@@ -9,7 +9,7 @@ import pytest
 
 from foundation.arithmetic import arithmetic_facts, make_portable
 from foundation.errors import BadInput
-from foundation.threads import SPINS, spin_briefly
+from foundation.threads import ASLEEP, SPINS, busy_processors, choose_waiting
 from tests.conftest import ROOT
 
 
@@ -41,14 +41,27 @@ def test_too_late_is_an_error_and_not_passed_over(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("own", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}])
-def test_threads_sleep_after_a_while_unless_the_user_has_said_otherwise(
-    monkeypatch: pytest.MonkeyPatch, own: dict[str, str]
+@pytest.mark.parametrize("busy", [0.1, 1.0])
+def test_threads_sleep_after_a_while_or_at_once_unless_the_user_has_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch, own: dict[str, str], busy: float
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in own.items():
         monkeypatch.setenv(name, value)
 
-    spin_briefly()
+    monkeypatch.setattr("foundation.threads.busy_processors", lambda: busy)
 
-    assert os.environ.get("GOMP_SPINCOUNT") == (own.get("GOMP_SPINCOUNT") if own else str(SPINS))
+    choose_waiting()
+
+    told = own or ({"OMP_WAIT_POLICY": ASLEEP} if busy > 0.5 else {"GOMP_SPINCOUNT": str(SPINS)})
+    assert {name: os.environ[name] for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if name in os.environ} == told
+
+
+def test_a_busy_process_is_seen() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        assert max(busy_processors() for _ in range(20)) > 0.5
+    finally:
+        process.kill()
+        process.wait()

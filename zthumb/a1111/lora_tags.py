@@ -37,7 +37,11 @@ def _tag(found: re.Match[str]) -> LoraTag:
     name, *values = (part.strip() for part in found["rest"].split(":"))
     if not name:
         raise Malformed(found.start(), f"{found[0]!r} names no adapter; write <lora:name:weight>")
+    named = {key for value in values if (key := value.partition("=")[0].strip().lower()) in _NAMED_WEIGHTS and "=" in value}
     weights = dict.fromkeys(_number(value, found) for value in values if _is_weight(value, found))
+    if len(weights) == 1 and len(named) == 1 and len(values) == 1:
+        # The other part has a weight of its own, which nobody has changed.
+        weights[1.0] = None
     if len(weights) > 1:
         raise Malformed(found.start(), f"{found[0]!r} has several weights; one for all parts of the adapter is read here")
     return LoraTag(name, next(iter(weights), 1.0), found.start())

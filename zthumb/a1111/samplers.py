@@ -44,6 +44,8 @@ def scheduler_of(sampler: str | None, schedule: str | None = None) -> str | None
     Raises ``BadInput`` for one that is not here, with those that are.
     """
     named = (sampler or "").strip()
+    if (not named or named.lower() in ("automatic", "default")) and (schedule or AUTOMATIC).strip().lower() != "automatic":
+        raise BadInput(f"scheduler: {schedule!r} goes with a sampler; name one as sampler_name.")
     if not named or named.lower() in ("automatic", "default"):
         return None
     for each in _SCHEDULES:

@@ -26,11 +26,11 @@ def ids_of(files: list[Path], root: Path) -> dict[str, Path]:
     """Id → adapter.
 
     An adapter is called as its path below ``root``/lora is, without its ending; one that is called as its folder, or as diffusers
-    and PEFT call every adapter's file, is called as the folder. A name that two would have goes to the first of these, the other
-    keeps its ending.
+    and PEFT call every adapter's file, is called as the folder. A name that two would have goes to the one that lies directly in
+    the folder, then to the first of these; the other keeps its ending.
     """
     folder, found = root.resolve() / FOLDER, dict[str, Path]()
-    for path in sorted(files, key=lambda each: (_rank(each, folder), str(each))):
+    for path in sorted(files, key=lambda each: (each.parent != folder, _rank(each, folder), str(each))):
         relative = path.relative_to(folder)
         name = (relative.parent if _rank(path, folder) < _PLAIN else relative.with_suffix("")).as_posix()
         # The second layout of one adapter needs no name of its own.

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_SAMPLERS = ("KSampler", "SamplerCustom")
+_SAMPLERS, _NO_SAMPLER = ("KSampler", "SamplerCustom"), "KSamplerSelect"
+_PROMPTS = ("positive", "negative")
+"""Inputs of samplers and guiders, and of nodes that change both prompts, whose first output is then the positive one."""
+
 _FARTHEST = 200
 _RENAMED = {"noise_seed": "seed", "sampler_name": "sampler"}
 
@@ -15,7 +18,7 @@ Graph = Mapping[str, Any]
 def parameters_of_graph(graph: Graph) -> dict[str, Any] | None:
     """The parameters of the first sampler of a graph in ComfyUI's API form (number of node → class, inputs); None without one."""
     nodes = {number: node for number, node in graph.items() if isinstance(node, dict) and isinstance(node.get("inputs"), dict)}
-    sampler = next((node for node in nodes.values() if str(node.get("class_type")).startswith(_SAMPLERS)), None)
+    sampler = next((node for node in nodes.values() if _is_sampler(str(node.get("class_type")))), None)
     if sampler is None:
         return None
     found: dict[str, Any] = {}
@@ -25,12 +28,17 @@ def parameters_of_graph(graph: Graph) -> dict[str, Any] | None:
             value = node["inputs"].get(name)
             if isinstance(value, (int, float, str)):
                 found.setdefault(_RENAMED.get(name, name), value)
-    for name, link in (("prompt", "positive"), ("negative_prompt", "negative")):
-        if texts := [text for node in _behind(nodes, sampler, (link,)) for text in _texts(node)]:
+    asked = (sampler, *_behind(nodes, sampler, ("guider",)))
+    for name, links in (("prompt", ("positive", "conditioning")), ("negative_prompt", ("negative",))):
+        if texts := [text for node in asked for each in _behind(nodes, node, links) for text in _texts(each)]:
             found[name] = texts[0]
     found.update(_of_latents(nodes, sampler))
     found.update(_of_models(nodes, sampler))
     return found
+
+
+def _is_sampler(kind: str) -> bool:
+    return kind.startswith(_SAMPLERS) and kind != _NO_SAMPLER
 
 
 def _of_latents(nodes: Graph, sampler: Graph) -> dict[str, Any]:
@@ -71,4 +79,10 @@ def _behind(nodes: Graph, node: Graph, inputs: tuple[str, ...]) -> Iterator[Grap
         seen.add(str(link[0]))
         other = nodes[str(link[0])]
         yield other
-        waiting += list(other["inputs"].values())
+        waiting += _followed(other["inputs"], link)
+
+
+def _followed(inputs: Mapping[str, Any], link: list[Any]) -> list[Any]:
+    """The inputs that what a link takes from a node comes from: one prompt's alone, where the node passes on both."""
+    is_of_prompt = all(name in inputs for name in _PROMPTS) and len(link) > 1 and link[1] in (0, 1)
+    return [inputs[_PROMPTS[link[1]]]] if is_of_prompt else list(inputs.values())

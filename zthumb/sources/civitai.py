@@ -21,7 +21,7 @@ HOST = "https://civitai.com"
 KEY = "CIVITAI_API_KEY"
 OPENED = (".safetensors", ".gguf")
 """Only such files are ever opened: others may hold programs."""
-_TIMEOUT_S = 30
+_TIMEOUT_S, _UNTOLD = 30, "unknown"
 _KINDS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("lora", "locon", "lycoris", "dora"), "adapter"),
@@ -141,7 +141,19 @@ def _chosen(files: Sequence[Mapping[str, Any]], air: Air) -> Mapping[str, Any]:
     wanted = [each for each in files if air.format is None or str(each.get("name", "")).lower().endswith(f".{air.format}")]
     if not wanted:
         raise BadInput(f"{air}: that version has no file{f' in {air.format}' if air.format else ''}.")
+    for name, value in air.asked:
+        left, there = [each for each in wanted if _told(each, name) == value], sorted({_told(each, name) for each in wanted})
+        if there == [_UNTOLD]:
+            continue
+        if not left:
+            raise BadInput(f"{air}: that version has no file of {name} {value}; there are {', '.join(there)}.")
+        wanted = left
     return next((each for each in wanted if each.get("primary")), wanted[0])
+
+
+def _told(file: Mapping[str, Any], name: str) -> str:
+    """What Civitai says of a file's type, or in its metadata of its size and precision."""
+    return str(file.get(name) if name == "type" else (file.get("metadata") or {}).get(name) or _UNTOLD).lower()
 
 
 def _login() -> dict[str, str]:

@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from foundation.errors import BadInput
 
@@ -35,6 +36,7 @@ _AIR = re.compile(
 )
 _OPENED = (".safetensors", ".gguf")
 _CIVITAI_HOSTS = ("civitai.com", "www.civitai.com", "civitai.red", "civitai.green")
+_ASKED_OF_CIVITAI = ("type", "size", "fp")
 _CIVITAI_MODEL = re.compile(r"/models/(?P<model>\d+)(?:/[^/]*)?/?")
 _CIVITAI_DOWNLOAD = re.compile(r"/api/download/models/(?P<version>\d+)/?")
 _CIVITAI_VERSION = re.compile(r"/model-versions/(?P<version>\d+)/?")
@@ -52,7 +54,8 @@ _WANTED = "an AIR, owner/name[@revision][:file] of the hub, an https address, a 
 class Air:
     """What an AIR names. ``id`` may hold ``/``, ``version`` may hold dots; ``file`` is one of several of a version.
 
-    Without an ``id`` the version names the model by itself, as Civitai's download addresses do.
+    Without an ``id`` the version names the model by itself, as Civitai's download addresses do. ``asked`` is what those say
+    besides of the file they mean: its type, its size (full or pruned) and its precision (fp).
     """
 
     source: str
@@ -63,11 +66,23 @@ class Air:
     layer: str | None = None
     file: str | None = None
     format: str | None = None
+    asked: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
+        if self.asked:
+            return f"https://{_CIVITAI_HOSTS[0]}/{self._page()}"
         kind = "".join(f"{part}:" for part in (self.ecosystem, self.type) if part)
         optional = (("@", self.version), (":", self.layer), ("+", self.file), (".", self.format))
         return f"urn:air:{kind}{self.source}:{self.id}" + "".join(f"{mark}{part}" for mark, part in optional if part)
+
+    def _page(self) -> str:
+        """The page or download of Civitai that means the same: an AIR has no place for what was ``asked``."""
+        path = f"models/{self.id}" if self.id else f"api/download/models/{self.version}"
+        version = {"modelVersionId": self.version} if self.id and self.version else {}
+        optional = {"fileId": self.file, "format": self.format}
+        return (
+            f"{path}?{urlencode({**version, **{name: value for name, value in optional.items() if value}, **dict(self.asked)})}"
+        )
 
 
 @dataclass(frozen=True)
@@ -192,10 +207,10 @@ def _page(text: str) -> Reference | None:
     host, query = (parts.hostname or "").lower(), parse_qs(parts.query)
     asked = {name: values[0] for name, values in query.items()}
     if host in _CIVITAI_HOSTS:
-        kind = asked.get("format", "").lower()
-        optional = {"file": asked.get("fileId"), "format": {"safetensor": "safetensors"}.get(kind, kind) or None}
-        if optional["format"] not in (None, *FORMATS):
-            optional["format"] = None
+        optional: dict[str, Any] = {"file": asked.get("fileId"), "format": _format_of_civitai(text, asked.get("format", ""))}
+        optional["asked"] = tuple(
+            (name, asked[name].lower()) for name in _ASKED_OF_CIVITAI if name in asked and not optional["file"]
+        )
         if found := _CIVITAI_DOWNLOAD.fullmatch(parts.path) or _CIVITAI_VERSION.fullmatch(parts.path):
             return Air("civitai", "", version=found["version"], **optional)
         if found := _CIVITAI_MODEL.fullmatch(parts.path):
@@ -208,6 +223,15 @@ def _page(text: str) -> Reference | None:
         if repository is not None and not any(_UP.search(part or "") for part in (revision, file)):
             return Hub(repository, None if revision == "main" else revision, file)
     return None
+
+
+def _format_of_civitai(text: str, named: str) -> str | None:
+    """A file format as Civitai's addresses call it."""
+    lowered = named.lower()
+    found = {"safetensor": "safetensors"}.get(lowered, lowered)
+    if found and f".{found}" not in _OPENED and found != "diffusers":
+        raise BadInput(f"{shown(text)!r}: format={named} is of a kind that is never opened; only {' and '.join(_OPENED)} are.")
+    return found or None
 
 
 def _address(text: str) -> Reference:
@@ -233,5 +257,5 @@ def _air(text: str) -> Air:
         ecosystem, kind = None, ecosystem
     if kind is not None and kind not in TYPES:
         raise BadInput(f"{text!r}: {kind!r} is no type of an AIR; types are {', '.join(TYPES)}.")
-    optional = {part: found[part] for part in ("version", "layer", "file", "format")}
-    return Air(found["source"], found["id"], ecosystem, kind, **optional)
+    version, layer, file, ending = found.group("version", "layer", "file", "format")
+    return Air(found["source"], found["id"], ecosystem, kind, version, layer, file, ending)

@@ -37,6 +37,26 @@ GRAPH = {
     "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["10", 1]}},
     "10": {"class_type": "LoraLoader", "inputs": {"lora_name": "tiny.safetensors", "strength_model": 0.8, "model": ["4", 0]}},
 }  # fmt: skip
+CONTROLLED = {
+    **GRAPH,
+    "3": {"class_type": "KSampler", "inputs": {**GRAPH["3"]["inputs"], "positive": ["8", 0], "negative": ["8", 1]}},
+    "8": {
+        "class_type": "ControlNetApplyAdvanced",
+        "inputs": {"strength": 1.0, "positive": ["6", 0], "negative": ["7", 0], "control_net": ["9", 0]},
+    },
+    "9": {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "x.safetensors"}},
+}
+CUSTOM = {
+    **{number: node for number, node in GRAPH.items() if number != "3"},
+    "1": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
+    "2": {"class_type": "BasicScheduler", "inputs": {"scheduler": "karras", "steps": 20, "denoise": 1.0, "model": ["10", 0]}},
+    "3": {
+        "class_type": "SamplerCustomAdvanced",
+        "inputs": {"noise": ["12", 0], "guider": ["11", 0], "sampler": ["1", 0], "sigmas": ["2", 0], "latent_image": ["5", 0]},
+    },
+    "11": {"class_type": "CFGGuider", "inputs": {"cfg": 7.5, "model": ["10", 0], "positive": ["6", 0], "negative": ["7", 0]}},
+    "12": {"class_type": "RandomNoise", "inputs": {"noise_seed": 12345}},
+}
 INVOKE = {
     "positive_prompt": "a red star", "negative_prompt": "blurry", "seed": 12345, "steps": 20, "cfg_scale": 7.5, "width": 64,
     "height": 96, "model": {"name": "x", "hash": "…"},
@@ -56,6 +76,8 @@ XMP = (
 PROGRAMS = {
     "a1111": ("parameters", A1111),
     "comfyui": ("prompt", json.dumps(GRAPH)),
+    "comfyui with a control net": ("prompt", json.dumps(CONTROLLED)),
+    "comfyui's custom sampling": ("prompt", json.dumps(CUSTOM)),
     "invokeai": ("invokeai_metadata", json.dumps(INVOKE)),
     "invokeai 2": ("sd-metadata", json.dumps(INVOKE_2)),
     "fooocus": ("parameters", json.dumps(FOOOCUS)),

@@ -61,6 +61,36 @@ def test_one_of_several_files_is_named_by_its_id_or_its_format(shop: Shop, text:
 
 
 @pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("type=Model&format=SafeTensor&size=pruned&fp=fp16", "pruned.safetensors"),
+        ("type=Model&format=SafeTensor&size=full&fp=fp32", "full.safetensors"),
+        ("type=VAE", "vae.safetensors"),
+        ("type=Model&fileId=9", "vae.safetensors"),
+    ],
+)
+def test_of_several_files_that_of_the_address_is_taken(shop: Shop, asked: str, name: str) -> None:
+    files = [
+        {"id": 7, "name": "full.safetensors", "type": "Model", "metadata": {"size": "full", "fp": "fp32"}, "primary": True},
+        {"id": 8, "name": "pruned.safetensors", "type": "Model", "metadata": {"size": "pruned", "fp": "fp16"}},
+        {"id": 9, "name": "vae.safetensors", "type": "VAE", "metadata": {"format": "SafeTensor"}},
+    ]
+    _say(shop, {**VERSION, "files": files})
+
+    address = f"https://civitai.com/api/download/models/1963644?{asked}"
+
+    assert _find(shop, address).name == name
+    assert parse(str(parse(address))) == parse(address)
+    with pytest.raises(BadInput, match="no file of size tiny; there are full, pruned"):
+        _find(shop, "https://civitai.com/api/download/models/1963644?type=Model&size=tiny")
+
+
+def test_an_address_of_a_file_that_is_never_opened_is_refused() -> None:
+    with pytest.raises(BadInput, match="format=PickleTensor is of a kind that is never opened"):
+        parse("https://civitai.com/api/download/models/1963644?type=Model&format=PickleTensor")
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("civitai:5@1963644", "is of model 1377820, not of 5"),

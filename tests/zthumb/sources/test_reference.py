@@ -56,6 +56,10 @@ def _nothing(_: Path) -> bool:
             "https://civitai.com/api/download/models/2?type=Model&format=SafeTensor&size=full&fp=fp16&fileId=7",
             Air("civitai", "", version="2", file="7", format="safetensors"),
         ),
+        (
+            "https://civitai.com/api/download/models/2?type=Model&size=Pruned",
+            Air("civitai", "", version="2", asked=(("type", "model"), ("size", "pruned"))),
+        ),
         ("https://civitai.com/api/v1/model-versions/2", Address("https://civitai.com/api/v1/model-versions/2")),
         ("https://huggingface.co/a/b", Hub("a/b")),
         ("https://huggingface.co/a/b/tree/main", Hub("a/b")),
