@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+EXIF_BLOCK, USER_COMMENT = 0x8769, 0x9286
+"""Where it stands in files that have no text chunks (CIPA DC-008)."""
+
 CHUNK = "parameters"
 """The text chunk of a PNG that holds them."""
 

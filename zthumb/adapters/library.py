@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from zthumb.adapters import header, words
 
 FOLDER = "lora"
 _ENDING = ".safetensors"
-_OF_THEIR_FOLDER = (header.DIFFUSERS_FILE, header.PEFT_FILE)
+OF_THEIR_FOLDER = (header.DIFFUSERS_FILE, header.PEFT_FILE)
 _OUTPUT_NAME = "ss_output_name"
 
 
@@ -26,18 +27,19 @@ def ids_of(files: list[Path], root: Path) -> dict[str, Path]:
     """Id → adapter.
 
     An adapter is called as its path below ``root``/lora is, without its ending; one that is called as its folder, or as diffusers
-    and PEFT call every adapter's file, is called as the folder. A name that two would have goes to the one that lies directly in
-    the folder, then to the first of these; the other keeps its ending.
+    and PEFT call every adapter's file, is called as the folder. A name that several would have is none of theirs, lest it mean
+    another adapter after a file is added: each of them keeps its ending.
     """
-    folder, found = root.resolve() / FOLDER, dict[str, Path]()
-    for path in sorted(files, key=lambda each: (each.parent != folder, _rank(each, folder), str(each))):
+    folder, named = root.resolve() / FOLDER, defaultdict[str, list[Path]](list)
+    for path in sorted(files, key=lambda each: (_rank(each, folder), str(each))):
         relative = path.relative_to(folder)
         name = (relative.parent if _rank(path, folder) < _PLAIN else relative.with_suffix("")).as_posix()
         # The second layout of one adapter needs no name of its own.
-        if name in found and path.name in _OF_THEIR_FOLDER:
-            continue
-        found[name if name not in found else relative.as_posix()] = path
-    return dict(sorted(found.items()))
+        if path.name not in OF_THEIR_FOLDER or not any(each.parent == path.parent for each in named[name]):
+            named[name].append(path)
+    alone = {name: paths[0] for name, paths in named.items() if len(paths) == 1}
+    several = {path.relative_to(folder).as_posix(): path for paths in named.values() if len(paths) > 1 for path in paths}
+    return dict(sorted({**alone, **several}.items()))
 
 
 def find(name: str, ids: Mapping[str, Path]) -> Path:
@@ -74,7 +76,7 @@ def _rank(path: Path, folder: Path) -> int:
         return _PLAIN
     if path.stem == path.parent.name:
         return _OWN
-    return _LAYOUT if path.name in _OF_THEIR_FOLDER else _PLAIN
+    return _LAYOUT if path.name in OF_THEIR_FOLDER else _PLAIN
 
 
 def _told_name(path: Path) -> str:

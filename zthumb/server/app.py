@@ -67,7 +67,6 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     app.add_exception_handler(QueueFull, _full)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _bug)
     return app
 
 
@@ -106,12 +105,6 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
     """What the framework refuses by itself: no such route, no such method, no JSON."""
     assert isinstance(error, HTTPException)
     return _answer(request, str(error.detail), error.status_code, dict(error.headers or {}))
-
-
-def _bug(request: Request, error: Exception) -> JSONResponse:
-    """Whatever was not foreseen is told in the log alone."""
-    _LOG.error("a request failed", exc_info=error)
-    return _answer(request, "an error of the server; its log says which", 500)
 
 
 def _answer(request: Request, told: str, status: int, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from zthumb.a1111 import infotext, samplers
+from zthumb.adapters import library
 from zthumb.server.settings import OutputFormat
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 PARAMETERS = "zthumb"
 """The PNG text chunk that holds them, as JSON."""
 
-_EXIF_BLOCK, _USER_COMMENT = 0x8769, 0x9286
 _LONGEST_COMMENT = 65_000
 
 
@@ -37,9 +37,14 @@ def encoded(picture: "Image.Image", output_format: OutputFormat, parameters: Map
         exif = Image.Exif()
         # What no segment of a JPEG holds stays out of it: prompts of many thousand characters.
         told = told if len(told.encode("utf-16-be")) <= _LONGEST_COMMENT else ""
-        exif.get_ifd(_EXIF_BLOCK)[_USER_COMMENT] = b"UNICODE\0" + told.encode("utf-16-be")
+        exif.get_ifd(infotext.EXIF_BLOCK)[infotext.USER_COMMENT] = b"UNICODE\0" + told.encode("utf-16-be")
         picture.save(buffer, format=output_format, quality=95, **({"exif": exif} if told else {}))
     return buffer.getvalue()
+
+
+def _called(path: PurePosixPath) -> str:
+    """What a prompt calls an adapter: its file's name, or its folder where every file is called alike."""
+    return path.parent.relative_to(library.FOLDER).as_posix() if path.name in library.OF_THEIR_FOLDER else path.stem
 
 
 def _infotext(parameters: Mapping[str, Any]) -> str:
@@ -54,5 +59,5 @@ def _infotext(parameters: Mapping[str, Any]) -> str:
         "Model hash": parameters["base_sha256"][:10],
         "Version": "zthumb",
     }
-    loras = [(PurePosixPath(lora["path"]).stem, lora["weight"], lora["sha256"]) for lora in parameters["loras"]]
+    loras = [(_called(PurePosixPath(lora["path"])), lora["weight"], lora["sha256"]) for lora in parameters["loras"]]
     return infotext.write(infotext.Parameters(parameters["prompt"], parameters["negative_prompt"] or "", values, loras))

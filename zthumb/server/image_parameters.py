@@ -20,7 +20,6 @@ from zthumb.server.comfyui_graph import parameters_of_graph
 from zthumb.server.files import PARAMETERS
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_EXIF_BLOCK, _USER_COMMENT = 0x8769, 0x9286
 _CODINGS = {b"UNICODE\0": "utf-16", b"ASCII\0\0\0": "utf-8", b"\0\0\0\0\0\0\0\0": "utf-8"}
 _SIZE = re.compile(r"\(?\s*(\d{1,6})\s*[x×,]\s*(\d{1,6})\s*\)?")
 
@@ -66,7 +65,7 @@ def texts_of(data: bytes) -> dict[str, str]:
             # Pillow's own way to the block would decode the pixels of a PNG.
             exif = Image.Exif()
             exif.load(image.info.get("exif") or b"")
-            comment = exif.get_ifd(_EXIF_BLOCK).get(_USER_COMMENT)
+            comment = exif.get_ifd(infotext.EXIF_BLOCK).get(infotext.USER_COMMENT)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise BadInput("the body is no image that can be read (PNG, JPEG or WebP).") from None
     if isinstance(comment, (bytes, str)) and comment and infotext.CHUNK not in texts:

@@ -11,7 +11,8 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, prompts
 from zthumb.painting.schedulers import SchedulerName
-from zthumb.server.schemas import MAX_LORAS, MAX_WEIGHT, GenerateRequest, LoraRequest
+from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
+from zthumb.server.settings import MAX_WEIGHT
 from zthumb.server.shelf import BY_CONTENT
 from zthumb.sources import catalogue
 from zthumb.sources.bases import check, check_base

@@ -8,13 +8,11 @@ from foundation.verdict import Verdict
 from zthumb import backends, prompts
 from zthumb.painting.schedulers import SchedulerName
 from zthumb.server import examples
-from zthumb.server.settings import OutputFormat
+from zthumb.server.settings import MAX_WEIGHT, OutputFormat
 
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 16
 MAX_LORAS = 8
-MAX_WEIGHT = 100
-"""Of an adapter, either way: slider adapters are made for weights of 5 and beyond."""
 
 Seed = Annotated[
     int | None,

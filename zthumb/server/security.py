@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hmac
 import ipaddress
+import logging
 import math
 import re
 import time
@@ -20,6 +21,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from zthumb.server.error_content import error_content
 from zthumb.server.settings import Settings
 
+_LOG = logging.getLogger("zthumb")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -72,16 +74,29 @@ class Door:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        named = _with_headers(send, uuid.uuid4().hex)
+        request_id = uuid.uuid4().hex
+        named = _with_headers(send, request_id)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await refusal(scope, receive, named)
             return
         body = _Body(receive, named, self._limit)
         with contextlib.suppress(_TooLarge):
-            await self._app(scope, body.receive, body.send)
+            try:
+                await self._app(scope, body.receive, body.send)
+            except _TooLarge:
+                raise
+            except Exception:
+                await self._failed(scope, request_id, body, named)
         if body.is_too_large and not body.is_answered:
             await self._too_large(scope)(scope, receive, named)
+
+    async def _failed(self, scope: Scope, request_id: str, body: "_Body", send: Send) -> None:
+        """Whatever was not foreseen is told in the log alone, under the number that the answer has."""
+        _LOG.exception("request %s failed", request_id)
+        scope["app"].state.service.metrics.refused(500)
+        if not body.is_answered:
+            await _told(scope, 500, "an error of the server; its log says which")(scope, body.receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         """Why a request does not come in; None for one that does."""

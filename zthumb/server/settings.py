@@ -13,6 +13,9 @@ from zthumb.backends.base import Options, Precision
 from zthumb.memory.quantize import Quantization
 from zthumb.sources.reference import parse
 
+MAX_WEIGHT = 100
+"""Of an adapter, either way: slider adapters are made for weights of 5 and beyond."""
+
 OutputFormat = Literal["png", "jpeg", "webp"]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SIZE = re.compile(r"(\d{2,4})(?:x(\d{2,4}))?")
@@ -96,8 +99,8 @@ class Settings(BaseSettings):
     )
     lora_scale: float = Field(
         default=0.8,
-        ge=-100,
-        le=100,
+        ge=-MAX_WEIGHT,
+        le=MAX_WEIGHT,
         validation_alias=AliasChoices("Z_LORA_SCALE", "ZTHUMB_LORA_SCALE"),
         description="the scale of requests that give none",
     )

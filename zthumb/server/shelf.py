@@ -13,8 +13,8 @@ from zthumb.a1111.lora_tags import LoraTag
 from zthumb.adapters import header, library, reader
 from zthumb.adapters.loaded import Lora
 from zthumb.server.fetching import Fetching
-from zthumb.server.schemas import MAX_LORAS, MAX_WEIGHT, GenerateRequest, LoraRequest
-from zthumb.server.settings import Settings
+from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
+from zthumb.server.settings import MAX_WEIGHT, Settings
 from zthumb.sources import kinds
 from zthumb.sources.catalogue import entries
 from zthumb.sources.reference import Local, Named, parse

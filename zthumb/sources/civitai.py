@@ -153,7 +153,8 @@ def _chosen(files: Sequence[Mapping[str, Any]], air: Air) -> Mapping[str, Any]:
 
 def _told(file: Mapping[str, Any], name: str) -> str:
     """What Civitai says of a file's type, or in its metadata of its size and precision."""
-    return str(file.get(name) if name == "type" else (file.get("metadata") or {}).get(name) or _UNTOLD).lower()
+    found = file.get(name) if name == "type" else (file.get("metadata") or {}).get(name)
+    return str(found or _UNTOLD).lower()
 
 
 def _login() -> dict[str, str]:

@@ -35,6 +35,8 @@ def test_what_is_named(text: str, rest: str, named: list[tuple[str, float]]) -> 
         ("a <lora:x:strong>", "no weight"),
         ("a <lora:x:0.5:1>", "several weights"),
         ("a <lora:x:1:lbw=OUTALL>", "'lbw'"),
+        ("a <lora:x:unet=0.5>", "several weights"),
+        ("a <lora:x:te=0>", "several weights"),
     ],
 )
 def test_what_cannot_be_done_is_told_with_its_place(text: str, reason: str) -> None:

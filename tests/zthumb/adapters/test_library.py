@@ -45,6 +45,19 @@ def test_ids_stay_when_files_are_added_and_no_two_are_alike(tmp_path: Path) -> N
     assert len(set(after)) == len(after) == 5
 
 
+@pytest.mark.parametrize("first", ["demo.safetensors", "demo/demo.safetensors"])
+def test_a_name_never_comes_to_mean_another_adapter(tmp_path: Path, first: str) -> None:
+    _put(tmp_path, first)
+    assert _ids(tmp_path) == {"demo": first}
+    _put(tmp_path, "demo.safetensors", "demo/demo.safetensors")
+
+    ids = ids_of(adapter_files(tmp_path), tmp_path)
+
+    assert sorted(ids) == ["demo.safetensors", "demo/demo.safetensors"]
+    with pytest.raises(BadInput, match=r"names several adapters: demo\.safetensors, demo/demo\.safetensors"):
+        find("demo", ids)
+
+
 def test_what_leads_out_of_the_folder_or_in_circles_is_none(tmp_path: Path) -> None:
     _put(tmp_path / "elsewhere", "a.safetensors")
     _put(tmp_path / "models", "b.safetensors")

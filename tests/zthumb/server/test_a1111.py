@@ -125,3 +125,10 @@ def test_the_image_of_generate_is_read_back_by_png_info(client: TestClient) -> N
 
     assert told["parameters"]["Seed"] == "5"
     assert told["info"].startswith("a red star")
+
+
+def test_images_that_are_not_sent_are_not_made(client: TestClient) -> None:
+    answer = client.post("/sdapi/v1/txt2img", json={**ASKED, "send_images": False, "save_images": True})
+
+    assert answer.status_code == 422
+    assert "send_images" in answer.json()["detail"]

@@ -178,7 +178,9 @@ def test_out_of_memory_is_tried_once_more_with_less_and_then_told(client: TestCl
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 
-def test_a_bug_is_told_in_the_log_alone_and_leaves_no_trace(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_told_in_the_log_alone_and_leaves_no_trace(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     before = pixels(client.post("/generate", json=BASE))
     with monkeypatch.context() as patch:
 
@@ -190,6 +192,7 @@ def test_a_bug_is_told_in_the_log_alone_and_leaves_no_trace(client: TestClient, 
             "/generate", json={**BASE, "lora_path": "lora/strong"}
         )
     assert (answer.status_code, answer.json()) == (500, {"detail": "an error of the server; its log says which"})
+    assert f"request {answer.headers['x-request-id']} failed" in caplog.text
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 

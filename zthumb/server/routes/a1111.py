@@ -19,12 +19,11 @@ from zthumb.server.service import Service
 
 router = APIRouter(prefix="/sdapi/v1", tags=["other clients"])
 
-_HARMLESS = {
-    "alwayson_scripts", "batch_size", "cfg_scale", "denoising_strength", "do_not_save_grid", "do_not_save_samples", "height",
-    "hr_scale", "hr_upscaler", "n_iter", "negative_prompt", "override_settings", "override_settings_restore_afterwards", "prompt",
-    "s_noise", "sampler_index", "sampler_name", "save_images", "scheduler", "seed", "send_images", "steps", "subseed", "width",
-}  # fmt: skip
-"""Fields that are read, or that change no image unless another one does."""
+_HARMLESS = (
+    *("denoising_strength", "do_not_save_grid", "do_not_save_samples", "hr_scale", "hr_upscaler", "s_noise", "save_images"),
+    *("override_settings_restore_afterwards", "subseed"),
+)
+"""Fields that change no image unless another one does."""
 
 _CHECKPOINT = "sd_model_checkpoint"
 
@@ -93,6 +92,8 @@ class PngInfoRequest(BaseModel):
 @router.post("/txt2img", responses=painting())
 async def txt2img(asked: Txt2ImgRequest, request: Request, service: Asked) -> Txt2ImgAnswer:
     """Images of a prompt in A1111's grammar, adapters in it as <lora:name:weight>."""
+    if not asked.send_images:
+        raise BadInput("send_images: images are sent or made for nothing: this server keeps none that are asked for here.")
     named, warnings = _model(asked, service)
     wanted = GenerateRequest(
         prompt=asked.prompt,
@@ -112,7 +113,7 @@ async def txt2img(asked: Txt2ImgRequest, request: Request, service: Asked) -> Tx
     made = await service.generate(wanted, request.is_disconnected)
     warnings += [*_passed_over(asked), *made.warnings]
     return Txt2ImgAnswer(
-        images=[str(each.b64_json) for each in made.images] if asked.send_images else [],
+        images=[str(each.b64_json) for each in made.images],
         parameters=asked.model_dump(),
         info=json.dumps(_info(asked, made, warnings)),
     )
@@ -174,7 +175,7 @@ def progress(service: Asked, skip_current_image: Annotated[bool, Query(examples=
         "skipped": False,
         "interrupted": False,
         "job": "txt2img" if ticket else "",
-        "job_count": service.dispatcher.depth,
+        "job_count": service.dispatcher.depth + (ticket is not None),
         "sampling_step": round(done * steps),
         "sampling_steps": steps,
     }
@@ -232,7 +233,7 @@ def _passed_over(asked: Txt2ImgRequest) -> list[str]:
     told = []
     for name, value in (asked.model_extra or {}).items():
         # Clients send every field there is, most of them saying nothing.
-        if name in _HARMLESS and not (name == "alwayson_scripts" and value):
+        if name in _HARMLESS:
             continue
         if value not in (None, False, "", 0, -1, [], {}) and not (name == "eta" and value == 1):
             told.append(f"{name}: {str(value)[:40]} means nothing here and was passed over. {_hint(name)}".strip())
