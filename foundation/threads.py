@@ -8,7 +8,7 @@ SPINS = 5_000
 ASLEEP = "passive"
 _TOLD = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _STATISTICS = Path("/proc/stat")
-_LOOK_S, _BUSY = 0.1, 0.5
+_LOOK_S, _LOOKS, _BUSY = 0.1, 10, 0.5
 _IDLE = (3, 4)
 """Places of a processor's idle times in its line of statistics, waiting for a disk among them (proc(5))."""
 
@@ -22,7 +22,8 @@ def choose_waiting() -> None:
     """
     if any(name in os.environ for name in _TOLD):
         return
-    if busy_processors() > _BUSY:
+    # What rests now and then is no reason: one look that finds the processor free is enough.
+    if all(busy_processors() > _BUSY for _ in range(_LOOKS)):
         os.environ["OMP_WAIT_POLICY"] = ASLEEP
     else:
         os.environ["GOMP_SPINCOUNT"] = str(SPINS)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from zthumb.adapters.kinds.base import Kind, Shape
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 _BIASES = ("diff_b", "b_norm")
@@ -57,11 +58,17 @@ class Change:
         found = next((self.tensors[name] for name in _BIASES if name in self.tensors), None)
         return None if found is None else found.flatten()
 
-    def to(self, device: object) -> Change:
+    def to(self, device: torch.device) -> Change:
         """The change on another device."""
-        moved = {name: tensor.to(device) for name, tensor in self.tensors.items()}  # type: ignore[call-overload]
-        magnitude = None if self.magnitude is None else self.magnitude.to(device)  # type: ignore[call-overload]
-        return Change(self.kind, moved, self.shape, magnitude, self.over_inputs)
+        return self._made(lambda tensor: tensor.to(device))
+
+    def in_dtype(self, dtype: torch.dtype) -> Change:
+        """The change in another precision, to be written."""
+        return self._made(lambda tensor: tensor.to(dtype))
+
+    def _made(self, make: Callable[[Tensor], Tensor]) -> Change:
+        magnitude = None if self.magnitude is None else make(self.magnitude)
+        return replace(self, tensors={name: make(tensor) for name, tensor in self.tensors.items()}, magnitude=magnitude)
 
 
 def decomposed(base: Tensor, change: Tensor, magnitude: Tensor, along: int) -> Tensor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zthumb.adapters.resize import Resized
 
 _OF_THE_OLD_FILE = ("lora_adapter_metadata", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", "format")
-_SHOWN = 8
+_SHOWN, _RANK = 8, 64
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -36,7 +36,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--as", dest="kind", choices=("lora",), help="the nearest plain LoRA of what is none, of --rank; the error is told"
     )
-    convert.add_argument("--rank", type=_positive, default=64, help="of --as lora (default: 64)")
+    convert.add_argument("--rank", type=_positive, help=f"of --as lora (default: {_RANK})")
     convert.set_defaults(run=_convert)
     merge = commands.add_parser("merge", help="several adapters as one, or worked into a base")
     merge.add_argument("files", nargs="+", metavar="FILE[:WEIGHT]", help="an adapter and how much of it (default: 1)")
@@ -75,14 +75,17 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.rank is not None and arguments.kind is None:
+        raise BadInput("convert: --rank is of --as lora; `zthumb adapters resize` changes the rank of a LoRA.")
     _check_file(arguments)
     found = _read(arguments.file, arguments)
     if arguments.kind is None:
         _write(found.adapter, found, _told_by(arguments.file), arguments)
+        _tell_notes(found.adapter)
         return DONE
     from zthumb.adapters.resize import as_lora
 
-    made = as_lora(found.adapter, found.base, arguments.rank)
+    made = as_lora(found.adapter, found.base, arguments.rank or _RANK)
     _write(made.adapter, found, _told_by(arguments.file), arguments)
     _tell_kept(made)
     return DONE
@@ -137,7 +140,11 @@ def _resize(arguments: argparse.Namespace) -> int:
 def _tell_kept(resized: Resized) -> None:
     kept = sorted(resized.kept.items(), key=lambda pair: pair[1])
     print(f"kept of each module's change: at least {kept[0][1]:.1%} ({kept[0][0]}), on average {_mean(kept):.1%}")
-    for note in resized.adapter.notes:
+    _tell_notes(resized.adapter)
+
+
+def _tell_notes(adapter: Adapter) -> None:
+    for note in adapter.notes:
         print(f"note: {note}")
 
 
@@ -180,8 +187,9 @@ def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], argumen
 
     adapter = _in(adapter, arguments.dtype)
     layout = arguments.to or "kohya"
-    ranks = {layer.rank for layer in adapter.layers.values()} or {1}
-    told = {**told, **({"ss_network_dim": str(max(ranks)), "ss_network_alpha": str(max(ranks))})}
+    rank = max((layer.rank for layer in adapter.layers.values()), default=None)
+    if rank is not None:
+        told = {**told, "ss_network_dim": str(rank), "ss_network_alpha": str(rank)}
     if adapter.changes and layout == "diffusers":
         kinds = " and ".join(adapter.kinds)
         raise BadInput(f"--to diffusers: that layout holds LoRA alone, and this is {kinds}. Add --as lora, or take --to kohya.")
@@ -192,8 +200,8 @@ def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], argumen
         else:
             save_diffusers(adapter, path, told)
     _write_words(adapter, arguments.out)
-    rank = f"rank {max(ranks)} at most" if adapter.layers else " and ".join(adapter.kinds)
-    print(f"{arguments.out}: {len(adapter.paths)} modules, {rank}, {layout} layout")
+    what = " and ".join(adapter.kinds) if rank is None else f"rank {rank} at most"
+    print(f"{arguments.out}: {len(adapter.paths)} modules, {what}, {layout} layout")
 
 
 def _check_words(adapter: Adapter, out: Path) -> None:
@@ -259,9 +267,12 @@ def _in(adapter: Adapter, dtype: str | None) -> Adapter:
 
     wanted = getattr(torch, _DTYPES[dtype])
     layers = {path: layer.folded().to(wanted) for path, layer in adapter.layers.items()}
-    if not all(layer.up.isfinite().all() and layer.down.isfinite().all() for layer in layers.values()):
+    changes = {path: change.in_dtype(wanted) for path, change in adapter.changes.items()}
+    numbers = [each for layer in layers.values() for each in (layer.up, layer.down)]
+    numbers += [each for change in changes.values() for each in change.tensors.values()]
+    if not all(each.isfinite().all() for each in numbers):
         raise BadInput(f"--dtype {dtype}: some of the adapter's numbers are too large for it. Take bf16.")
-    return Adapter(layers, adapter.words, adapter.changes, adapter.notes)
+    return Adapter(layers, adapter.words, changes, adapter.notes)
 
 
 def _weighted(text: str) -> tuple[Path, float]:

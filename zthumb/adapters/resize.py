@@ -27,7 +27,7 @@ def resize(adapter: Adapter, rank: int | None = None, keep: float = 1.0) -> Resi
     layers, kept = {}, {}
     for path, layer in adapter.layers.items():
         layers[path], kept[path] = _smaller(layer, rank or layer.rank, keep)
-    return Resized(Adapter(layers, adapter.words), kept)
+    return Resized(Adapter(layers, adapter.words, notes=adapter.notes), kept)
 
 
 def as_lora(adapter: Adapter, base: Skeleton, rank: int) -> Resized:
