@@ -257,3 +257,31 @@ def test_what_another_kind_cannot_do_is_told_with_the_way_out(
     printed = capsys.readouterr().err
     assert told in printed
     assert "--as lora" in printed
+
+
+def test_a_precision_is_that_of_every_tensor_and_no_rank_is_made_up(loha: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+
+    assert main(["adapters", "convert", str(loha), "--dtype", "fp16", "--out", str(out), *BASE]) == 0
+
+    assert {tensor.dtype for tensor in load_file(out).values()} == {torch.float16}
+    assert "ss_network_dim" not in header.read(out).metadata
+
+
+def test_a_rank_that_would_not_be_followed_is_refused(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapters", "convert", str(saved), "--rank", "2", "--out", str(tmp_path / "out.safetensors"), *BASE]) == 2
+    assert "--rank is of --as lora" in capsys.readouterr().err
+
+
+def test_what_was_left_out_of_a_file_is_told_by_every_command_that_writes(
+    loha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q.alpha"
+    save_file({**{each: value for each, value in load_file(loha).items() if "hada" not in each}, name: torch.tensor(1.0),
+               "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_k.lora_down.weight": torch.randn(2, 128),
+               "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_k.lora_up.weight": torch.randn(128, 2)},
+              tmp_path / "alone.safetensors")  # fmt: skip
+    for command in (["convert"], ["resize", "--rank", "1"]):
+        out = tmp_path / f"{command[0]}.safetensors"
+        assert main(["adapters", *command, str(tmp_path / "alone.safetensors"), "--out", str(out), *BASE]) == 0
+        assert "stands alone, without weights" in capsys.readouterr().out
