@@ -7,6 +7,7 @@ matrix product on this machine.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
         denoiser.set_attn_processor(attention)
         configuration = family.configuration(folder, family.denoiser_part)
         spared = _spared(recipe, family, folder, dtype)
-        noisy, told = _inputs(family, configuration, pictures, recipe)
+        noisy, told = _inputs(family, configuration, pictures, dtype, recipe.resolution)
         kept = _Kept(adapted)
         with FlopCounterMode(display=False) as operations:
             with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
@@ -99,16 +100,19 @@ def _previews(recipe: Recipe, family: Family, folder: Path, device: torch.device
             family.decode_empty(autoencoder, 1, size)
     # The autoencoder decodes in fp32 whatever the rest is in.
     weights = sum(parameter.nbytes for parameter in autoencoder.parameters())
-    painting = max(int(decoding.peak), _denoising(recipe, family, folder, device, pictures=1))
+    painting = max(int(decoding.peak), _denoising(dtype, recipe.resolution, family, folder, device, pictures=1))
     return text + int(weights) + painting
 
 
 def _prior(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> int:
     """Painting the prior's pictures, before there is an adapter."""
-    encoders = _text_encoders(family, folder, DTYPES[recipe.precision])
-    return encoders + _denoising(recipe, family, folder, device, recipe.prior.batch)
+    dtype = DTYPES[recipe.precision]
+    return _text_encoders(family, folder, dtype) + _denoising(
+        dtype, recipe.resolution, family, folder, device, recipe.prior.batch
+    )
 
 
+@cache
 def _text_encoders(family: Family, folder: Path, dtype: torch.dtype) -> int:
     names = [name for name in family.adapted_parts if name != family.denoiser_part]
     with torch.device("meta"):
@@ -116,21 +120,23 @@ def _text_encoders(family: Family, folder: Path, dtype: torch.dtype) -> int:
     return sum(parameter.numel() * dtype.itemsize for part in parts for parameter in part.parameters())
 
 
-def _denoising(recipe: Recipe, family: Family, folder: Path, device: torch.device, pictures: int) -> int:
+@cache
+def _denoising(dtype: torch.dtype, resolution: int, family: Family, folder: Path, device: torch.device, pictures: int) -> int:
     """What the denoiser takes beside its weights to predict ``pictures``, each with its prompt and without."""
-    dtype, configuration = DTYPES[recipe.precision], family.configuration(folder, family.denoiser_part)
+    configuration = family.configuration(folder, family.denoiser_part)
     with torch.device("meta"), torch.no_grad():
         denoiser = family.empty_part(family.denoiser_part, configuration).to(dtype)
         denoiser.set_attn_processor(_attention(device))
-        noisy, told = _inputs(family, configuration, 2 * pictures, recipe)
+        noisy, told = _inputs(family, configuration, 2 * pictures, dtype, resolution)
         with Live() as live:
             family.predict(denoiser, noisy, torch.zeros(2 * pictures), told)
     return int(live.peak)
 
 
-def _inputs(family: Family, configuration: Mapping[str, Any], pictures: int, recipe: Recipe) -> tuple[Tensor, Conditioning]:
-    dtype = DTYPES[recipe.precision]
-    noisy, told = family.empty_inputs(configuration, pictures, recipe.resolution)
+def _inputs(
+    family: Family, configuration: Mapping[str, Any], pictures: int, dtype: torch.dtype, resolution: int
+) -> tuple[Tensor, Conditioning]:
+    noisy, told = family.empty_inputs(configuration, pictures, resolution)
     told = replace(told, states=told.states.to(dtype), pooled=told.pooled.to(dtype), time_ids=told.time_ids.to(dtype))
     return noisy.to(dtype), told
 
