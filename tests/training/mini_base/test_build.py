@@ -14,9 +14,7 @@ pytestmark = pytest.mark.slow
 
 # Processors without bf16 instructions take long for each picture.
 BRIEF = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
-TINY = Plan(
-    pictures=24, autoencoder=BRIEF, denoiser=BRIEF, refinement=BRIEF, finish=BRIEF, image_tower=BRIEF, distillation=BRIEF
-)
+TINY = Plan(pictures=24, autoencoder=BRIEF, denoiser=BRIEF, refinement=BRIEF, finish=BRIEF, image_tower=BRIEF, distillation=BRIEF)
 
 
 def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_path: Path) -> None:
