@@ -58,7 +58,10 @@ def test_every_package_has_hashes(path: Path) -> None:
 def _imported(path: Path) -> set[str]:
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    parts = [
+        (node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) and node.module for alias in node.names
+    ]
+    return plain | {module for module, _ in parts} | {f"{module}.{name}" for module, name in parts}
 
 
 def _served() -> list[Path]:
@@ -67,7 +70,7 @@ def _served() -> list[Path]:
     while left:
         found.append(left.pop())
         own = {ROOT / f"{name.replace('.', '/')}.py" for name in _imported(found[-1]) if name.startswith("foundation.")}
-        left += own - {*found, *left}
+        left += [path for path in own - {*found, *left} if path.is_file()]
     return found
 
 
