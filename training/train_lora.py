@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train one adapter from a recipe; exit code 0 done, 1 failed, 2 bad input."""
     arguments = _arguments(argv)
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
+    if given_epochs := [each for each in arguments.set if each.startswith("epochs=")]:
+        print(f"train: note: --set {given_epochs[-1]} counts epochs; how many steps they are is told when the pictures are known")
     if arguments.estimate:
         _print_estimate(recipe, _has_own_prior(arguments.dataset))
         return DONE
