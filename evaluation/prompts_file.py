@@ -109,7 +109,7 @@ def _with_options(where: str, line: str) -> _Row:
             raise BadInput(f"{where}: --{found['key']} is not read; --n, --w, --h, --l and --s are.")
         told[name] = (found["value"] or "").strip()
     prompt = line[: options[0].start()] if options else line
-    return _row(where, {"prompt": prompt.strip(), **told})
+    return _row(where, {"prompt": prompt.strip(), **told}, {name: f"--{letter}" for letter, name in _BY_LETTER.items()})
 
 
 def _of_table(path: Path, text: str) -> Iterator[_Row]:
@@ -140,12 +140,13 @@ def _of_values(path: Path, text: str) -> Iterator[_Row]:
     for number, each in enumerate(whole, start=1):
         where = f"{path}, prompt {number}"
         values = {"prompt": each} if isinstance(each, str) else each
-        if not isinstance(values, dict) or not any(isinstance(values.get(name), str) for name in _PROMPT):
+        if not isinstance(values, dict) or not any(str(values.get(name) or "").strip() for name in _PROMPT):
             raise BadInput(f"{where}: no text is called prompt.")
         yield _row(where, {**shared, **values})
 
 
-def _row(where: str, values: Mapping[str, Any]) -> _Row:
+def _row(where: str, values: Mapping[str, Any], called: Mapping[str, str] = MappingProxyType({})) -> _Row:
+    """One prompt with what stands beside it; ``called``: how the file writes a name, where it is not written out."""
     column = next(name for name in _PROMPT if str(values.get(name) or "").strip())
     settings: dict[str, Any] = {}
     for name, value in values.items():
@@ -153,10 +154,10 @@ def _row(where: str, values: Mapping[str, Any]) -> _Row:
             continue
         setting, kind = _SETTINGS[name]
         try:
-            settings[setting] = kind(value)
+            # A whole number is not made of one that is none.
+            settings[setting] = kind(str(value)) if kind is int else kind(value)
         except (ValueError, TypeError):
-            option = next((f"--{letter}" for letter, long in _BY_LETTER.items() if long == name), name)
-            raise BadInput(f"{where}: {option} {value!r} is no number.") from None
+            raise BadInput(f"{where}: {called.get(name, name)} {value!r} is no number.") from None
     left = tuple(name for name, value in values.items() if name and name != column and name not in _SETTINGS and value)
     return _Row(str(values[column]).strip(), settings, left)
 

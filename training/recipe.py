@@ -179,7 +179,7 @@ class Recipe(Strict):
     bits or 4 (QLoRA, arXiv 2305.14314). With ``precision: fp16`` gradients are scaled so that small ones are not lost; a step
     whose scaled gradients overflow is left out and the scale is halved, which ``metrics.jsonl`` tells. ``shard`` divides the
     denoiser's frozen weights among processes (FSDP, arXiv 2304.11277). ``deterministic`` asks a GPU for the same bytes each time,
-    as a CPU gives them anyway; ``portable`` asks a CPU for the same bytes on every x86-64 with AVX2, for twice the time.
+    as a CPU gives them anyway; ``portable`` asks a CPU for the same bytes on every x86-64 with AVX2 and takes longer.
     """
 
     base: str

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.begin(recipe)
         with _memory_advice(recipe, base, bool(dataset.of("regularization"))):
             course = _assembled(run, recipe, base, dataset, arguments.dataset, lesson)
-            check_room(RUNS, course.checkpoint_bytes() * (recipe.keep_checkpoints + 2), "checkpoints")
+            check_room(RUNS, course.loop.checkpoint_bytes() * (recipe.keep_checkpoints + 2), "checkpoints")
             last = _walk(course)  # 5. the work
         if course.accelerator.is_main_process:
             _conclude(run, recipe, last)  # 6. what came of it

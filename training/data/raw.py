@@ -1,7 +1,7 @@
 """Raw pictures with their captions and masks: found and paired."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
@@ -68,7 +68,7 @@ def find(dataset: Path) -> RawData:
     return RawData(
         tuple(_with_relative_repeats(taught) + [picture for picture in pictures if picture.is_regularization]),
         tuple(_readings(dataset, layout.folders, pictures)),
-        (*layout.unread, *_unused(dataset, layout.folders, captions)),
+        (*layout.unread, *_masks_without_use(images), *_unused(dataset, layout.folders, captions)),
     )
 
 
@@ -146,6 +146,14 @@ def _kind(picture: RawPicture) -> str:
     if file.stem not in (picture.path.stem, picture.path.name):
         return file.name
     return file.name.removeprefix(picture.path.stem) if file.name.startswith(picture.path.stem) else file.suffix
+
+
+def _masks_without_use(images: Mapping[ImageFolder, Sequence[Path]]) -> list[tuple[Path, str]]:
+    """Masks of images for regularization, of which every pixel counts."""
+    found = [image for folder, paths in images.items() if folder.is_regularization for image in paths]
+    return [
+        (path, "a mask of an image for regularization, which has none") for path in sorted(set(found) - set(without_masks(found)))
+    ]
 
 
 def _unused(dataset: Path, folders: Sequence[ImageFolder], captions: CaptionFiles) -> list[tuple[Path, str]]:

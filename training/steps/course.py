@@ -58,10 +58,6 @@ class Course:
                     raise Interrupted(f"stopped after step {done}, which is kept; the same command goes on from there")
         return done
 
-    def checkpoint_bytes(self) -> int:
-        """About what one checkpoint takes on the disk, at most."""
-        return self.loop.checkpoint_bytes()
-
     def _restore(self) -> int:
         last = next(reversed(self.run.sound()), None)
         if last:
