@@ -89,6 +89,8 @@ def test_a_column_that_says_nothing_to_a_protocol_is_named(tmp_path: Path, capsy
         ("a.json", '{"a": 1}', "no list of prompts"),
         ("a.json", "[1]", "prompt 1: no text is called prompt"),
         ("a.json", "[", "cannot be read"),
+        ("a.json", '[{"prompt": " "}]', "prompt 1: no text is called prompt"),
+        ("a.json", '[{"prompt": "a zbadge", "width": 64.5}]', "prompt 1: width 64.5 is no number"),
         ("a.toml", "[prompt]\nwidth = 3\n", "no list of prompts"),
         ("a.txt", "a zbadge --s 3\na star --s 4\n", "with other options than the first"),
     ],

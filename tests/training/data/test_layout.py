@@ -159,6 +159,13 @@ def test_a_mask_of_no_image_or_of_several_is_refused(tmp_path: Path, masks: list
         find(tmp_path)
 
 
+def test_a_mask_of_an_image_for_regularization_is_named(tmp_path: Path) -> None:
+    for name in ("raw/1.png", "reg/2.png", "reg/2-masklabel.png"):
+        _image(tmp_path / name, "a zb")
+
+    assert (tmp_path / "reg/2-masklabel.png", "a mask of an image for regularization, which has none") in find(tmp_path).unused
+
+
 def test_images_outside_the_folder_that_is_read_are_named(tmp_path: Path) -> None:
     for name in ("img/10_zb x/1.png", "img/0_off/2.png", "img/model/3.png", "20_y z/4.png", "reg/1_x/5.png", "logs/6.png"):
         _image(tmp_path / name, "a zb")
