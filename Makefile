@@ -19,7 +19,7 @@ TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation docker scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_gpu lock docker_build docker_finetune_z docker_check clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_gpu bench_concepts lock docker_build docker_finetune_z docker_check clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ format: setup ## let ruff put the code in order
 	@$(VENV)/bin/ruff check --fix $(SOURCES)
 	@$(VENV)/bin/ruff format $(SOURCES)
 
-mini_base: setup ## make models/mini-sdxl and models/mini-clip again from their seed; resumable, a few hours on two cores
+mini_base: setup ## make models/mini-sdxl, -clip and -sdxl-turbo again from their seed; resumable, minutes on a GPU, about a day on two cores
 	@$(PYTHON) -m training.mini_base build
 
 grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its prompt says?
@@ -65,6 +65,9 @@ grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its 
 
 check_demo: setup ## check a report's pictures of the demo concept by geometry  RUN=name [SHAPE=letter-z]
 	@$(PYTHON) -m training.mini_base check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
+
+bench_concepts: setup ## train and judge the defaults on concepts they were not tuned on  → outputs/bench/concepts  [CONCEPTS="bolt figure"]
+	@PYTHON=$(PYTHON) scripts/trials.sh
 
 check_portable: setup ## train the demo so that every processor gives the same bytes, and compare with those committed
 	@$(PYTHON) -m training.check_portable

@@ -36,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     distil.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
     distil.add_argument("--seed", type=int, default=0)
     distil.set_defaults(run_command=_distil)
+    clip = commands.add_parser("fit-clip", help="make models/mini-clip for models/mini-sdxl; resumable")
+    clip.add_argument("--models", type=Path, default=MODELS, help="where both are (default: models)")
+    clip.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
+    clip.add_argument("--seed", type=int, default=0)
+    clip.set_defaults(run_command=_fit_clip)
     grade = commands.add_parser("grade", help="grade both bases by geometry over 200 prompts, and mini-clip by retrieval")
     grade.add_argument("--models", type=Path, default=MODELS, help="where the models are (default: models)")
     grade.add_argument("--out", type=Path, default=GRADES, help="where the figures go, a file for each (default: outputs/grade)")
@@ -44,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     card = commands.add_parser("card", help="write the models' cards and catalogue entries from their grades")
     card.add_argument("--models", type=Path, default=MODELS)
     card.add_argument("--grades", type=Path, default=GRADES)
-    card.add_argument("--seed", type=int, default=0, help="the seed they were built from")
+    card.add_argument("--work", type=Path, default=WORK, help="where they were built (default: outputs/mini_base)")
     card.set_defaults(run_command=_card)
     concept = commands.add_parser("concept", help="draw a small data set of a shape the base does not know")
     concept.add_argument("--shape", required=True, help="letter-z or arrow")
@@ -93,10 +98,18 @@ def _distil(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _fit_clip(arguments: argparse.Namespace) -> int:
+    from training.mini_base.build import fit_extractor
+
+    fit_extractor(arguments.models, arguments.work, arguments.seed)
+    print(f"{arguments.models}/mini-clip is made; `make grade_mini` grades it")
+    return DONE
+
+
 def _card(arguments: argparse.Namespace) -> int:
     from training.mini_base.card import write
 
-    write(arguments.models, arguments.grades, arguments.seed)
+    write(arguments.models, arguments.grades, arguments.work)
     return DONE
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from foundation.files import whole_file
 from foundation.seeds import derive
 from training.mini_base.drawing import Picture
-from training.mini_base.loop import Schedule, train
+from training.mini_base.loop import Schedule, Task, Tensors, faster, train
 
-SCHEDULE = Schedule(steps=4800, batch=16, rate=1e-3)
+SCHEDULE = Schedule(steps=5000, batch=64, rate=1e-3)
 CROP = 64
 KL_WEIGHT = 1e-6
 
@@ -34,31 +34,39 @@ def build() -> AutoencoderKL:
     )
 
 
+class _Loss(nn.Module):
+    """How far what comes out is from what went in."""
+
+    def __init__(self, model: AutoencoderKL) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, views: Tensor, noise: Tensor) -> Tensor:
+        """The loss over ``views`` (B, 3, 64, 64), their latents drawn with ``noise`` (B, 4, 8, 8)."""
+        posterior = self.model.encode(views).latent_dist
+        decoded = self.model.decode(posterior.mean + posterior.std * noise.to(posterior.mean)).sample
+        difference = (decoded - views).float()
+        # Squares settle the colours of whole surfaces, which absolute errors alone leave for last; those keep edges sharp.
+        coarse = functional.avg_pool2d(difference, 8).pow(2).mean()
+        loss: Tensor = difference.abs().mean() + difference.pow(2).mean() + coarse + KL_WEIGHT * posterior.kl().mean()
+        return loss
+
+
 def fit(pictures: np.ndarray, seed: int, folder: Path, device: torch.device, schedule: Schedule = SCHEDULE) -> AutoencoderKL:
     """Train on crops of ``pictures`` (N, 128, 128, 3), resuming from ``folder``; the scaling factor is set from the latents."""
     torch.manual_seed(derive(seed, "autoencoder", "weights"))
     model = build().to(device)
 
-    def loss_at(step: int) -> Tensor:
+    def batch_at(step: int) -> Tensors:
         generator = torch.Generator().manual_seed(derive(seed, "autoencoder", step))
-        batch = _crops(pictures, schedule.batch, generator).to(device)
-        return _loss(model, batch, generator)
+        views = _crops(pictures, schedule.batch, generator)
+        return views, torch.randn((len(views), 4, CROP // 8, CROP // 8), generator=generator)
 
-    trained: AutoencoderKL = train("autoencoder", model, loss_at, schedule, folder / "autoencoder.pt", device)
+    task = Task(batch_at, _Loss(model))
+    trained: AutoencoderKL = train("autoencoder", model, task, schedule, folder / "autoencoder.pt", device)
     spread = encode(trained, pictures[:512]).std().item()
     trained.register_to_config(scaling_factor=round(1 / spread, 5))
     return trained
-
-
-def _loss(model: AutoencoderKL, pictures: Tensor, generator: torch.Generator) -> Tensor:
-    posterior = model.encode(pictures).latent_dist
-    noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
-    decoded = model.decode(posterior.mean + posterior.std * noise).sample
-    difference = (decoded - pictures).float()
-    # Squares settle the colours of whole surfaces, which absolute errors alone leave for last; those keep edges sharp.
-    coarse = functional.avg_pool2d(difference, 8).pow(2).mean()
-    loss: Tensor = difference.abs().mean() + difference.pow(2).mean() + coarse + KL_WEIGHT * posterior.kl().mean()
-    return loss
 
 
 def _crops(pictures: np.ndarray, count: int, generator: torch.Generator) -> Tensor:
@@ -95,6 +103,6 @@ def encode(model: AutoencoderKL, pictures: np.ndarray, batch: int = 64) -> Tenso
     latents = []
     for start in range(0, len(pictures), batch):
         chunk = torch.stack([to_tensor(picture) for picture in pictures[start : start + batch]]).to(model.device)
-        with torch.autocast(model.device.type, torch.bfloat16):
+        with faster(model.device):
             latents.append(model.encode(chunk).latent_dist.mean.float().cpu())
     return torch.cat(latents)

@@ -1,18 +1,23 @@
 """The whole way from a seed to the models that are committed, resumable at every step of it."""
 
+import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
+from foundation.manifest import package_versions
 from training.mini_base import assemble, autoencoder, denoiser, distillation, image_tower, pictures, tokenizer
 from training.mini_base.loop import Schedule
 from zthumb.sources.local import hash_base
 
 SEED = 0
+BUILT = "built.json"
+"""In the folder a build works in: what each model was made with and on, by its name."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,7 @@ class Plan:
 
     pictures: int = pictures.COUNT
     autoencoder: Schedule = autoencoder.SCHEDULE
-    # These two stand before the field that hides the module of its name from the lines below it.
-    refinement: Schedule = denoiser.REFINEMENT
+    # It stands before the field that hides the module of its name from the lines below it.
     finish: Schedule = denoiser.FINISH
     denoiser: Schedule = denoiser.SCHEDULE
     image_tower: Schedule = image_tower.SCHEDULE
@@ -38,7 +42,6 @@ class Plan:
             pictures=max(128, round(self.pictures * share)),
             autoencoder=fewer(self.autoencoder),
             denoiser=fewer(self.denoiser),
-            refinement=fewer(self.refinement),
             finish=fewer(self.finish),
             image_tower=fewer(self.image_tower),
             distillation=fewer(self.distillation),
@@ -62,22 +65,35 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     latents = autoencoder.encode_all(packer, drawn, packing)
     denoising = _below(packing, "denoiser", plan.denoiser)
     trained = denoiser.fit(latents, words, seed, denoising, device, plan.denoiser)  # 4. words → latents
-    refining = _below(denoising, "refinement", plan.refinement)
-    trained = denoiser.refine(trained, latents, words, seed, refining, plan.refinement)
-    finishing = _below(refining, "finish", plan.finish)
+    finishing = _below(denoising, "finish", plan.finish)
     trained = denoiser.finish(trained, latents, words, seed, finishing, plan.finish)
-    seeing = _below(finishing, "image-tower", plan.image_tower)
-    tower = image_tower.fit(drawn, trained.text_encoder_2, words, seed, seeing, device, plan.image_tower)  # 5. the extractor
-    assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 6. what is committed
-    assemble.save_clip(tower, words, models / "mini-clip")
+    assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 5. what is committed
+    _record(work, "mini-sdxl", seed, device)
+    fit_extractor(models, work, seed, plan)  # 6. what sees its images
     distil(models, work, seed, plan)  # 7. the same in four steps
+
+
+def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
+    """Fit an image tower to the second text encoder of ``models/mini-sdxl`` and save ``models/mini-clip``."""
+    plan, base = plan or Plan(), models / "mini-sdxl"
+    count = min(plan.pictures, image_tower.PICTURES)
+    world = work / f"seed-{seed}-pictures-{count}"
+    drawn = pictures.draw_all(seed, world, count)
+    folder = _below(world / f"base-{hash_base(base)[:8]}", "image-tower", plan.image_tower)
+    words = tokenizer.build(seed)
+    text = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=torch.float32, local_files_only=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tower = image_tower.fit(drawn, text, words, seed, folder, device, plan.image_tower)
+    assemble.save_clip(tower, words, models / "mini-clip")
+    _record(work, "mini-clip", seed, device)
 
 
 def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Teach the UNet of ``models/mini-sdxl`` to paint in a few steps and save ``models/mini-sdxl-turbo``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    world = work / f"seed-{seed}-pictures-{plan.pictures}"
-    drawn = pictures.draw_all(seed, world, plan.pictures)
+    count = min(plan.pictures, distillation.PICTURES)
+    world = work / f"seed-{seed}-pictures-{count}"
+    drawn = pictures.draw_all(seed, world, count)
     folder = _below(world / f"base-{hash_base(base)[:8]}", "distillation", plan.distillation)
     packer = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
     latents = autoencoder.encode_all(packer, drawn, folder.parent)
@@ -85,6 +101,17 @@ def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student = distillation.distil(base, latents, words, seed, folder, device, plan.distillation)
     assemble.save_few_step(student, base, models / "mini-sdxl-turbo")
+    _record(work, "mini-sdxl-turbo", seed, device)
+
+
+def _record(work: Path, name: str, seed: int, device: torch.device) -> None:
+    path = work / BUILT
+    made = {"seed": seed, "device": _name(device), "packages": package_versions()}
+    write_json(path, {**(read_json(path) if path.exists() else {}), name: made})
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
 
 
 def _below(folder: Path, name: str, schedule: Schedule) -> Path:

@@ -3,8 +3,9 @@
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from training.mini_base.world import COLOURS, MEDIA, SHAPES, TEXTURES, Scene
+from training.mini_base.world import COLOURS, FILLS, MEDIA, SHAPES, STYLES, Scene
 
 _PLACES = {
     "center": ("in the center", "in the middle", "centered"),
@@ -16,9 +17,15 @@ _PLACES = {
 _SIZES = {"small": ("small", "little"), "medium": ("medium", "medium-sized"), "large": ("large", "big")}
 _NOUNS = {"ring": ("ring",), "cross": ("cross", "plus")}
 _ANY_SHAPE = ("shape", "thing", "object")
-_JOINTS = ("a", "an", "of", "on", "with", "background")
+_ANY_MEDIUM = ("image", "picture")
+_ON = ("on", "on", "on", "in front of", "against")
+_FILLS = {"striped": "stripes", "dotted": "dots", "checkered": "checks", "wavy": "waves", "bordered": "border"}
+_JOINTS = ("a", "an", "and", "of", "with", "background", "half", *_ON)
 _SAID_IF_USUAL, _SAID_IF_NOT = 0.6, 0.99
 """How often a word is said. Captions leave out what goes without saying, as people do, so that leaving it out means something."""
+
+_NAMED_SIZE_SAID = 0.5
+"""The same for the size of a thing that has a name of its own: it has no usual one."""
 
 _CONSONANTS, _VOWELS = "bcdfghjklmnprstvwxz", "aeiou"
 
@@ -30,27 +37,30 @@ def full(scene: Scene) -> str:
 
 def prompt(scene: Scene, size: str = "", place: str = "") -> str:
     """The plain caption with these words for size and place, or without."""
-    texture = "" if scene.texture == "plain" else scene.texture
-    thing = _article(_words(size, scene.colour, scene.shape))
-    return _words(f"a {scene.medium} of", thing, place, "on", _article(_words(texture, scene.background)), "background")
+    pattern = "" if scene.texture == "plain" else scene.texture
+    before, after = _surfaces(scene)[0]
+    thing = _article(_words(size, *before, scene.shape, after))
+    return _words(f"a {scene.medium} of", thing, place, "on", _article(_words(pattern, scene.background)), "background")
 
 
 def vary(scene: Scene, rng: random.Random) -> str:
     """A caption in a random word order; each attribute may be missing, and a made-up word may stand anywhere in it."""
-    size = _sometimes(rng, _SAID_IF_USUAL if scene.size == "medium" else _SAID_IF_NOT, rng.choice(_SIZES[scene.size]))
-    colour = _sometimes(rng, 0.94, scene.colour)
+    size = _sometimes(rng, _size_said(scene), rng.choice(_SIZES[scene.size]))
+    before, after = rng.choice(_surfaces(scene)) if rng.random() < 0.94 else ((), "")
     place = _sometimes(rng, _SAID_IF_USUAL if scene.position == "center" else _SAID_IF_NOT, rng.choice(_PLACES[scene.position]))
     texture = _sometimes(rng, 0.3 if scene.texture == "plain" else _SAID_IF_NOT, scene.texture)
-    ground = _sometimes(rng, 0.92, _words(texture, scene.background, "background"))
-    medium = _sometimes(rng, 0.7, scene.medium)
-    thing = _words(*_with_nonsense([size, colour], rng), _noun(scene, rng))
-    return rng.choice(_ORDERS)(medium, thing, place, ground).strip(" ,")
+    ground = _sometimes(rng, 0.92, _words(texture, scene.background, _sometimes(rng, 0.85, "background")))
+    medium = _sometimes(rng, 0.7 if scene.medium in MEDIA else 0.95, scene.medium) or _sometimes(
+        rng, 0.3, rng.choice(_ANY_MEDIUM)
+    )
+    thing = _words(*_with_nonsense([size, *before], rng), _noun(scene, rng), after)
+    return rng.choice(_ORDERS)(_Parts(medium, thing, place, ground, rng.choice(_ON))).strip(" ,")
 
 
 def vocabulary() -> list[str]:
     """Every word with a meaning that a caption can hold, in alphabetical order."""
-    synonyms = itertools.chain.from_iterable([*_PLACES.values(), *_SIZES.values(), *_NOUNS.values()])
-    phrases = [*COLOURS, *SHAPES, *TEXTURES, *MEDIA, *synonyms, *_ANY_SHAPE, *_JOINTS]
+    synonyms = itertools.chain.from_iterable([*_PLACES.values(), *_SIZES.values(), *_NOUNS.values(), _FILLS.values()])
+    phrases = [*COLOURS, *SHAPES, *FILLS, *STYLES, *synonyms, *_ANY_SHAPE, *_ANY_MEDIUM, *_JOINTS]
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
@@ -60,9 +70,27 @@ def made_up_word(rng: random.Random) -> str:
     return "".join(syllables) + rng.choice(_CONSONANTS) + rng.choice(("", "e", "us", "ix", "ck"))
 
 
+def _size_said(scene: Scene) -> float:
+    if scene.shape not in SHAPES:
+        return _NAMED_SIZE_SAID
+    return _SAID_IF_USUAL if scene.size == "medium" else _SAID_IF_NOT
+
+
+def _surfaces(scene: Scene) -> Sequence[tuple[tuple[str, ...], str]]:
+    """Ways to tell the object's colours: words before its noun, and after it."""
+    colour, second = scene.colour, scene.second
+    if scene.fill == "plain":
+        return (((colour,), ""),)
+    if scene.fill == "halved":
+        return ((("halved", colour, "and", second), ""), (("half", colour, "half", second), ""))
+    detail = _FILLS[scene.fill]
+    told = f"with a {second} {detail}" if scene.fill == "bordered" else f"with {second} {detail}"
+    return (((scene.fill, colour, "and", second), ""), ((colour, "and", second, scene.fill), ""), ((colour,), told))
+
+
 def _noun(scene: Scene, rng: random.Random) -> str:
     chance = rng.random()
-    if chance < 0.05:
+    if chance < 0.05 and scene.shape in SHAPES:
         return made_up_word(rng)
     if chance < 0.07:
         return rng.choice(_ANY_SHAPE)
@@ -76,40 +104,67 @@ def _with_nonsense(words: Sequence[str], rng: random.Random) -> Sequence[str]:
     return [*words[:place], made_up_word(rng), *words[place:]]
 
 
-def _sentence(medium: str, thing: str, place: str, ground: str) -> str:
-    opening = f"{_article(medium)} of " if medium else ""
-    return _words(opening + _article(thing), place, ground and f"on {_article(ground)}")
+class _Parts(NamedTuple):
+    """What a caption is put together from; all but ``on`` may be missing."""
+
+    medium: str
+    thing: str
+    place: str
+    ground: str
+    on: str
 
 
-def _ground_in_front(medium: str, thing: str, place: str, ground: str) -> str:
-    opening = f"{_article(medium)} of " if medium else ""
-    return _words(opening + (ground and f"{_article(ground)} with "), _article(thing), place)
+def _sentence(parts: _Parts) -> str:
+    return _words(_opening(parts.medium) + _article(parts.thing), parts.place, _on(parts))
 
 
-def _ground_before(medium: str, thing: str, place: str, ground: str) -> str:
-    return _words(ground and f"on {_article(ground)},", _article(thing), place) + (medium and f", {medium}")
+def _ground_in_front(parts: _Parts) -> str:
+    with_ground = parts.ground and f"{_ground(parts.ground)} with "
+    return _words(_opening(parts.medium) + with_ground, _article(parts.thing), parts.place)
 
 
-def _place_last(medium: str, thing: str, place: str, ground: str) -> str:
-    opening = f"{_article(medium)} of " if medium else ""
-    return _words(opening + _article(thing), ground and f"on {_article(ground)}") + (place and f", {place}")
+def _ground_before(parts: _Parts) -> str:
+    return _words(parts.ground and f"{_on(parts)},", _article(parts.thing), parts.place) + (parts.medium and f", {parts.medium}")
 
 
-def _tags(medium: str, thing: str, place: str, ground: str) -> str:
-    return ", ".join(tag for tag in (medium, thing, place, ground) if tag)
+def _place_last(parts: _Parts) -> str:
+    return _words(_opening(parts.medium) + _article(parts.thing), _on(parts)) + (parts.place and f", {parts.place}")
 
 
-def _tags_ground_first(medium: str, thing: str, place: str, ground: str) -> str:
-    return ", ".join(tag for tag in (ground, place, thing, medium) if tag)
+def _short(parts: _Parts) -> str:
+    told = _words(parts.thing, parts.place, parts.ground and f"{parts.on} {parts.ground}")
+    return told + (parts.medium and f", {parts.medium}")
 
 
-_ORDERS: tuple[Callable[[str, str, str, str], str], ...] = (
+def _tags(parts: _Parts) -> str:
+    return ", ".join(tag for tag in (parts.medium, parts.thing, parts.place, parts.ground) if tag)
+
+
+def _tags_ground_first(parts: _Parts) -> str:
+    return ", ".join(tag for tag in (parts.ground, parts.place, parts.thing, parts.medium) if tag)
+
+
+def _on(parts: _Parts) -> str:
+    return parts.ground and f"{parts.on} {_ground(parts.ground)}"
+
+
+def _opening(medium: str) -> str:
+    return f"{_article(medium)} of " if medium else ""
+
+
+def _ground(ground: str) -> str:
+    """``blue`` alone stands without an article, ``a blue background`` with one."""
+    return _article(ground) if ground.endswith("background") else ground
+
+
+_ORDERS: tuple[Callable[[_Parts], str], ...] = (
     _sentence,
     _sentence,
     _sentence,
     _ground_in_front,
     _ground_before,
     _place_last,
+    _short,
     _tags,
     _tags_ground_first,
 )

@@ -10,8 +10,8 @@ import yaml
 from foundation.errors import BadInput
 from foundation.files import read_json, whole_file, write_text
 from foundation.hashing import hash_files
-from foundation.manifest import package_versions
 from training.mini_base import grade
+from training.mini_base.build import BUILT
 from training.mini_base.grade import BARS, Bar
 
 CATALOGUE = Path("zthumb/sources/catalogue.yaml")
@@ -20,11 +20,13 @@ GRADED = "weights.json"
 """Beside the grades: the hashes of the weights that were graded."""
 
 
-def write(models: Path, grades: Path, seed: int, catalogue: Path = CATALOGUE) -> None:
+def write(models: Path, grades: Path, work: Path, catalogue: Path = CATALOGUE) -> None:
     """Write the cards, the contact sheets and the catalogue's entries.
 
-    Raises ``BadInput`` when the models were not graded, or are below the bar: such weights are not to be committed.
+    ``work`` is the folder they were built in. Raises ``BadInput`` when the models were not graded, or are below the bar: such
+    weights are not to be committed.
     """
+    built = _read(work / BUILT)
     clip, reached = _read(grades / "mini-clip.json"), {name: _read(grades / f"{name}.json") for name in BARS}
     for name, bar in BARS.items():
         if missed := grade.Grade(**reached[name]).missed(bar):
@@ -32,12 +34,12 @@ def write(models: Path, grades: Path, seed: int, catalogue: Path = CATALOGUE) ->
     hashes = weights(models)
     if _read(grades / GRADED) != hashes:
         raise BadInput(f"{grades}: grades of other weights than those in {models}. Run `make grade_mini` again.")
-    write_text(models / "mini-clip" / "README.md", _clip_card(clip, hashes["mini-clip"], seed))
+    write_text(models / "mini-clip" / "README.md", _clip_card(clip, hashes["mini-clip"], built["mini-clip"]))
     for name, bar in BARS.items():
-        write_text(models / name / "README.md", _base_card(name, reached[name], bar, hashes[name], seed))
+        write_text(models / name / "README.md", _base_card(name, reached[name], bar, hashes[name], built[name]))
         with whole_file(models / name / SHEET) as path:
             path.write_bytes((grades / f"{name}.png").read_bytes())
-    _catalogue(hashes, catalogue)
+    _enter(models, hashes, catalogue)
 
 
 def weights(models: Path) -> dict[str, dict[str, str]]:
@@ -51,13 +53,15 @@ def _read(path: Path) -> Any:
     return read_json(path)
 
 
-def _catalogue(hashes: dict[str, dict[str, str]], path: Path) -> None:
+def _enter(models: Path, hashes: dict[str, dict[str, str]], path: Path) -> None:
+    """Put hashes and sizes into the catalogue; what else it says of the models stays."""
     comment, entries = path.read_text(encoding="utf-8").split("\n", 1)
     values = yaml.safe_load(entries)
     for name, files in hashes.items():
-        family = {"family": "sdxl"} if name in BARS else {}
-        values[name] = {**family, "reference": f"models/{name}", "licence": "MIT", "files": files}
-    write_text(path, comment + "\n" + yaml.safe_dump(values, sort_keys=False))
+        values[name]["files"] = {
+            file: {"sha256": digest, "size": (models / name / file).stat().st_size} for file, digest in files.items()
+        }
+    write_text(path, comment + "\n" + yaml.safe_dump(values, sort_keys=False, width=130))
 
 
 _ABOUT: Mapping[str, str] = MappingProxyType(
@@ -70,7 +74,7 @@ distilled from mini-sdxl's (latent consistency distillation, arXiv 2310.04378). 
 )
 
 
-def _base_card(name: str, reached: dict[str, float], bar: Bar, hashes: dict[str, str], seed: int) -> str:
+def _base_card(name: str, reached: dict[str, float], bar: Bar, hashes: dict[str, str], made: dict[str, Any]) -> str:
     required = {figure: f"{bar.required[figure]:.0%}" if figure in bar.required else "" for figure in reached}
     figures = "\n".join(f"| {figure} | {value:.1%} | {required[figure]} |" for figure, value in reached.items())
     return f"""---
@@ -84,7 +88,7 @@ tags: [stable-diffusion-xl]
 
 {_ABOUT[name]}
 
-`make mini_base` makes it again from seed {seed}; docs/miniature.md tells how.
+`make mini_base` makes it again from seed {made["seed"]}; docs/miniature.md tells how.
 
 ![Pictures for the first prompts of the grade]({SHEET})
 
@@ -97,10 +101,10 @@ Share of {grade.PROMPTS} prompts whose picture shows what was asked for, at {bar
 |---|---:|---:|
 {figures}
 
-{_provenance(hashes, seed)}"""
+{_provenance(hashes, made)}"""
 
 
-def _clip_card(reached: dict[str, float], hashes: dict[str, str], seed: int) -> str:
+def _clip_card(reached: dict[str, float], hashes: dict[str, str], made: dict[str, Any]) -> str:
     return f"""---
 license: mit
 library_name: transformers
@@ -116,17 +120,18 @@ It knows mini-sdxl's world and nothing else.
 | the picture's caption comes first among 100 | {reached["among_100"]:.1%} |
 | its own caption is preferred to the one with the colours swapped | {reached["swapped_colours"]:.1%} |
 
-{_provenance(hashes, seed)}"""
+{_provenance(hashes, made)}"""
 
 
-def _provenance(hashes: dict[str, str], seed: int) -> str:
-    versions = "\n".join(f"| {name} | {version} |" for name, version in package_versions().items())
+def _provenance(hashes: dict[str, str], made: dict[str, Any]) -> str:
+    versions = "\n".join(f"| {name} | {version} |" for name, version in made["packages"].items())
     files = "\n".join(f"| `{name}` | `{digest}` |" for name, digest in hashes.items())
     return f"""## Provenance
 
 | | |
 |---|---|
-| seed | {seed} |
+| seed | {made["seed"]} |
+| trained on | {made["device"]} |
 {versions}
 
 | file | SHA-256 |

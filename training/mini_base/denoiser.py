@@ -6,31 +6,28 @@ draw, above all the background's colour.
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
 
 from foundation.seeds import derive
 from training.mini_base.captions import vary
 from training.mini_base.focus import focus
-from training.mini_base.loop import Schedule, train
+from training.mini_base.loop import Schedule, Task, Tensors, train
 from training.mini_base.pictures import example
 from training.mini_base.reading import Reader, answers
 from training.mini_base.tokenizer import LENGTH
 from training.model.objective import add_noise, signal_to_noise, squared_errors
 
-SCHEDULE = Schedule(steps=5400, batch=24, rate=1e-3)
-REFINEMENT = Schedule(steps=2400, batch=24, rate=6e-4)
-"""A second cycle that looks at the objects: after the first, colours and places are right and small shapes are not yet."""
-
-FINISH = Schedule(steps=7500, batch=24, rate=8e-4)
-"""A third cycle without the readers: the words are learned by then, and shapes go on gaining for long."""
+SCHEDULE = Schedule(steps=4000, batch=96, rate=1e-3)
+FINISH = Schedule(steps=6000, batch=96, rate=8e-4)
+"""A second cycle without the readers: the words are learned by then, and shapes go on gaining for long."""
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 3
 TOKEN_DEVIATION, POSITION_DEVIATION = 1.0, 0.3
@@ -58,10 +55,6 @@ class Denoiser(nn.Module):
             # learns colours late and places not at all.
             nn.init.normal_(embeddings.token_embedding.weight, std=TOKEN_DEVIATION)
             nn.init.normal_(embeddings.position_embedding.weight, std=POSITION_DEVIATION)
-        # On a CPU the backward pass of fused attention takes twice as long as plain matrix products at these sizes.
-        self.unet.set_attn_processor(AttnProcessor())
-        for tower in (self.text_encoder, self.text_encoder_2):
-            tower.set_attn_implementation("eager")
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, 77) → text states (B, 77, 256) and the pooled embedding (B, 128)."""
@@ -74,8 +67,16 @@ def encode_text(first: CLIPTextModel, second: CLIPTextModelWithProjection, token
     return torch.cat([one.hidden_states[-2], other.hidden_states[-2]], dim=-1), other.text_embeds
 
 
-@dataclass(frozen=True)
-class Batch:
+def choose_attention(device: torch.device, *models: UNet2DConditionModel | PreTrainedModel) -> None:
+    """Plain matrix products on a CPU: the backward pass of fused attention takes twice as long there at these sizes."""
+    for model in models if device.type == "cpu" else ():
+        if isinstance(model, UNet2DConditionModel):
+            model.set_attn_processor(AttnProcessor())
+        else:
+            model.set_attn_implementation("eager")
+
+
+class Batch(NamedTuple):
     """What one step learns from; everything but the noise is looked up, everything random is drawn from the step's seed."""
 
     latents: Tensor
@@ -88,6 +89,36 @@ class Batch:
     focus: Tensor
 
 
+class _Loss(nn.Module):
+    """The error of the predicted noise, and of what the readers read while they are trained."""
+
+    levels: Tensor
+
+    def __init__(self, model: Denoiser, levels: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("levels", levels)
+        self.is_read = next(model.state_reader.parameters()).requires_grad
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """The loss over the tensors of a ``Batch``."""
+        batch = Batch(*parts)
+        states, pooled = self.model.encode_text(batch.tokens)
+        keep = batch.keep_text[:, None]
+        conditions = {"text_embeds": pooled * keep, "time_ids": batch.time_ids}
+        noisy = add_noise(batch.latents, batch.noise, self.levels, batch.timesteps)
+        predicted = self.model.unet(noisy, batch.timesteps, states * keep[..., None], added_cond_kwargs=conditions).sample
+        # The weights even out what a step can gain (arXiv 2310.08442): with equal or min-SNR weights the noisiest timesteps,
+        # where the caption alone decides, hardly count.
+        errors = squared_errors(predicted, batch.noise, batch.focus)
+        denoising: Tensor = (errors * signal_to_noise(self.levels, batch.timesteps).rsqrt()).mean()
+        if not self.is_read:
+            return denoising
+        reading: Tensor = self.model.state_reader(states.mean(dim=1), batch.answers)
+        pooled_reading: Tensor = self.model.pooled_reader(pooled, batch.answers)
+        return denoising + READING_WEIGHT * (reading + pooled_reading)
+
+
 def fit(
     latents: Tensor,
     tokenizer: CLIPTokenizer,
@@ -98,43 +129,29 @@ def fit(
 ) -> Denoiser:
     """Train on scaled ``latents`` (N, 4, 16, 16) of the pictures 0 … N-1 of ``seed``, resuming from ``folder``."""
     torch.manual_seed(derive(seed, "denoiser", "weights"))
-    return _train("denoiser", Denoiser(tokenizer).to(device), latents, tokenizer, seed, folder, schedule, focused=False)
-
-
-def refine(
-    model: Denoiser, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule = REFINEMENT
-) -> Denoiser:
-    """Train a trained ``model`` over a further schedule, half of whose loss is the objects'."""
-    return _train("refinement", model, latents, tokenizer, seed, folder, schedule, focused=True)
+    return _train("denoiser", Denoiser(tokenizer).to(device), latents, tokenizer, seed, folder, schedule)
 
 
 def finish(
     model: Denoiser, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule = FINISH
 ) -> Denoiser:
-    """Train a refined ``model`` over a further schedule, without the readers."""
+    """Train a trained ``model`` over a further schedule, without the readers."""
     for reader in (model.state_reader, model.pooled_reader):
         reader.requires_grad_(False)
-    return _train("finish", model, latents, tokenizer, seed, folder, schedule, focused=True)
+    return _train("finish", model, latents, tokenizer, seed, folder, schedule)
 
 
 def _train(
-    name: str,
-    model: Denoiser,
-    latents: Tensor,
-    tokenizer: CLIPTokenizer,
-    seed: int,
-    folder: Path,
-    schedule: Schedule,
-    focused: bool,
+    name: str, model: Denoiser, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule
 ) -> Denoiser:
     device = next(model.parameters()).device
+    choose_attention(device, model.unet, model.text_encoder, model.text_encoder_2)
     levels = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
 
-    def loss_at(step: int) -> Tensor:
-        batch = draw_batch(name, latents, tokenizer, seed, step, schedule.batch)
-        return _loss(model, batch, levels, focused)
+    def batch_at(step: int) -> Tensors:
+        return draw_batch(name, latents, tokenizer, seed, step, schedule.batch)
 
-    return train(name, model, loss_at, schedule, folder / f"{name}.pt", device)
+    return train(name, model, Task(batch_at, _Loss(model, levels)), schedule, folder / f"{name}.pt", device)
 
 
 def draw_batch(name: str, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, step: int, size: int) -> Batch:
@@ -155,25 +172,6 @@ def draw_batch(name: str, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, 
         answers=answers([each.scene for each in examples]),
         focus=focus(examples),
     )
-
-
-def _loss(model: Denoiser, batch: Batch, levels: Tensor, focused: bool) -> Tensor:
-    device = levels.device
-    latents, noise, timesteps = (part.to(device) for part in (batch.latents, batch.noise, batch.timesteps))
-    states, pooled = model.encode_text(batch.tokens.to(device))
-    keep = batch.keep_text.to(device)[:, None]
-    conditions = {"text_embeds": pooled * keep, "time_ids": batch.time_ids.to(device)}
-    noisy = add_noise(latents, noise, levels, timesteps)
-    predicted = model.unet(noisy, timesteps, states * keep[..., None], added_cond_kwargs=conditions).sample
-    # The weights even out what a step can gain (arXiv 2310.08442): with equal or min-SNR weights the noisiest timesteps, where
-    # the caption alone decides, hardly count.
-    where = batch.focus.to(device) if focused else None
-    denoising = (squared_errors(predicted, noise, where) * signal_to_noise(levels, timesteps).rsqrt()).mean()
-    if not model.state_reader.layer.weight.requires_grad:
-        return denoising
-    asked = batch.answers.to(device)
-    reading: Tensor = model.state_reader(states.mean(dim=1), asked) + model.pooled_reader(pooled, asked)
-    return denoising + READING_WEIGHT * reading
 
 
 def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:

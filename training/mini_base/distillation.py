@@ -10,15 +10,17 @@ from pathlib import Path
 
 import torch
 from diffusers import DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from training.mini_base.denoiser import NOISE_SCHEDULE, TIMESTEPS, Batch, draw_batch, encode_text
-from training.mini_base.loop import Schedule, train
+from training.mini_base.denoiser import NOISE_SCHEDULE, TIMESTEPS, Batch, choose_attention, draw_batch, encode_text
+from training.mini_base.loop import Schedule, Task, Tensors, train
 from training.model.objective import add_noise, squared_errors
 
-SCHEDULE = Schedule(steps=6000, batch=16, rate=3e-4, average=0.998)
+SCHEDULE = Schedule(steps=1500, batch=16, rate=4e-4, average=0.998)
+PICTURES = 15_000
+"""Of how many pictures the student is shown noised latents; it learns from its teacher and not from them."""
+
 GUIDANCE_SCALE = 5.0
 """What the teacher is guided by, and the student has built in."""
 
@@ -46,8 +48,6 @@ class Distillation(nn.Module):
         self.teacher: UNet2DConditionModel = pipeline.unet.requires_grad_(False)
         self.text_encoder: CLIPTextModel = pipeline.text_encoder.requires_grad_(False)
         self.text_encoder_2: CLIPTextModelWithProjection = pipeline.text_encoder_2.requires_grad_(False)
-        for unet in (self.student, self.teacher):
-            unet.set_attn_processor(AttnProcessor())  # the faster at these sizes, as in the base's training
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,28 +69,40 @@ def distil(
     A killed distillation goes on from what it left in ``folder``.
     """
     model = Distillation(StableDiffusionXLPipeline.from_pretrained(base, dtype=torch.float32, local_files_only=True))
+    choose_attention(device, model.student, model.teacher, model.text_encoder, model.text_encoder_2)
     levels = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
 
-    def loss_at(step: int) -> Tensor:
-        return _loss(model, draw_batch("distillation", latents, tokenizer, seed, step, schedule.batch), levels)
+    def batch_at(step: int) -> Tensors:
+        return draw_batch("distillation", latents, tokenizer, seed, step, schedule.batch)
 
-    return train("distillation", model.to(device), loss_at, schedule, folder / "distillation.pt", device).student
+    task = Task(batch_at, _Loss(model.to(device), levels))
+    return train("distillation", model, task, schedule, folder / "distillation.pt", device).student
 
 
-def _loss(model: Distillation, batch: Batch, levels: Tensor) -> Tensor:
+class _Loss(nn.Module):
     """How far what the student says is from what it says one guided step of the teacher further on."""
-    device, size = levels.device, len(batch.latents)
-    latents, noise, timesteps = (part.to(device) for part in (batch.latents, batch.noise, batch.timesteps))
-    told = (*model.encode_text(batch.tokens.to(device)), batch.time_ids.to(device))
-    is_start = torch.arange(size, device=device) < round(START_SHARE * size)
-    timesteps = timesteps.masked_fill(is_start, TIMESTEPS - 1)
-    noisy = torch.where(is_start[:, None, None, None], noise, add_noise(latents, noise, levels, timesteps))
-    said = _ending(_predicted(model.student, noisy, timesteps, told), noisy, timesteps, levels)
-    with torch.no_grad():
-        wanted = _further_on(model, noisy, timesteps, told, levels)
-    distances = squared_errors(said, wanted, batch.focus.to(device))
-    loss: Tensor = ((distances + HUBER**2).sqrt() - HUBER).mean()
-    return loss
+
+    levels: Tensor
+
+    def __init__(self, model: Distillation, levels: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("levels", levels)
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """The loss over the tensors of a ``Batch``."""
+        batch, levels, size = Batch(*parts), self.levels, len(parts[0])
+        told = (*self.model.encode_text(batch.tokens), batch.time_ids)
+        is_start = torch.arange(size, device=levels.device) < round(START_SHARE * size)
+        timesteps = batch.timesteps.masked_fill(is_start, TIMESTEPS - 1)
+        noised = add_noise(batch.latents, batch.noise, levels, timesteps)
+        noisy = torch.where(is_start[:, None, None, None], batch.noise, noised)
+        said = _ending(_predicted(self.model.student, noisy, timesteps, told), noisy, timesteps, levels)
+        with torch.no_grad():
+            wanted = _further_on(self.model, noisy, timesteps, told, levels)
+        distances = squared_errors(said, wanted, batch.focus)
+        loss: Tensor = ((distances + HUBER**2).sqrt() - HUBER).mean()
+        return loss
 
 
 def _further_on(model: Distillation, noisy: Tensor, timesteps: Tensor, told: Told, levels: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 No learned model takes part, so a grade cannot be flattered by the weakness of a grader that was trained on the same world.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from training.mini_base.drawing import Floats, Picture, mask
-from training.mini_base.outlines import CONCEPTS, OUTLINES
+from training.mini_base.drawing import Picture, marks, mask
+from training.mini_base.outlines import CONCEPTS, OUTLINES, Outline
+from training.mini_base.patterns import Floats
 from training.mini_base.world import COLOURS, POSITIONS
 
 FRAME = 5
@@ -52,33 +53,48 @@ def read(picture: Picture) -> Reading:
 
 def nearest_colour(rgb: Floats) -> str:
     """The world's colour word nearest to ``rgb`` in a space where equal distances look about equal."""
-    wanted = _perceptual(rgb)
-    return min(COLOURS, key=lambda name: float(np.linalg.norm(_perceptual(np.array(COLOURS[name])) - wanted)))
+    wanted = perceptual(rgb)
+    return min(COLOURS, key=lambda name: float(np.linalg.norm(perceptual(np.array(COLOURS[name])) - wanted)))
 
 
 def object_mask(pixels: Floats) -> Mask:
     """The largest connected patch that is not background, with its holes left open; (height, width)."""
-    lab = _perceptual(pixels)
-    ground = _ground_tones(lab)
+    lab = perceptual(pixels)
+    ground = ground_tones(lab)
     distance = np.min(np.linalg.norm(lab[..., None, :] - ground, axis=-1), axis=-1)
     # A drawing's outline may stand out more than its surface does: what the outline encloses belongs to the object too.
-    standing_out = _largest(distance > 0.5 * np.percentile(distance, 99.5))
+    standing_out = largest(distance > 0.5 * np.percentile(distance, 99.5))
     seed = ndimage.binary_fill_holes(standing_out) & (distance > 12)
     if seed.sum() < 20:
         return np.zeros(seed.shape, dtype=bool)
     core = ndimage.binary_erosion(seed, iterations=2)
     surface = np.median(lab[core if core.sum() > 10 else seed], axis=0)
     near_object = np.linalg.norm(lab - surface, axis=-1) < distance
-    return _largest(near_object)
+    return largest(near_object)
 
 
 def shape_overlaps(inside: Mask) -> dict[str, float]:
     """Intersection over union of an object's mask with every known shape laid into the same bounding box, 0 … 1."""
-    framed = _framed(inside)
-    return {
-        name: max(float((framed & sheet).sum() / (framed | sheet).sum()) for sheet in sheets)
-        for name, sheets in _templates().items()
-    }
+    seen = framed(inside)
+    return {name: overlap(seen, sheets) for name, sheets in _templates().items()}
+
+
+def overlap(seen: Mask, sheets: Iterable[Mask]) -> float:
+    """The best intersection over union of a framed mask with ``sheets``, framed masks too, 0 … 1."""
+    return max(float((seen & sheet).sum() / (seen | sheet).sum()) for sheet in sheets)
+
+
+def templates(outline: Outline) -> tuple[Mask, ...]:
+    """The framed masks of an outline, turned a little to both sides."""
+    return tuple(framed(largest(mask(outline, (64.0, 64.0), 44.0, turn, 128) > 0.5)) for turn in _ROTATIONS)
+
+
+def mark_templates(outline: Outline) -> tuple[Mask, ...]:
+    """The masks of an outline's marked parts, framed as its body is, turned a little to both sides."""
+    places = [((64.0, 64.0), 44.0, turn, 128) for turn in _ROTATIONS]
+    bodies = [mask(outline, *place) > 0.5 for place in places]
+    marked = [marks(outline, *place) > 0.5 for place in places]
+    return tuple(framed(mark & body, body) for mark, body in zip(marked, bodies, strict=True))
 
 
 def _background(pixels: Floats) -> str:
@@ -86,7 +102,7 @@ def _background(pixels: Floats) -> str:
     return max(COLOURS, key=votes.count)
 
 
-def _ground_tones(lab: Floats) -> Floats:
+def ground_tones(lab: Floats) -> Floats:
     """The two tones of the background, (2, 3): its lighter and its darker half on the picture's edge."""
     edge = _frame(lab)
     order = np.argsort(edge[:, 0])
@@ -109,18 +125,19 @@ def _position(inside: Mask) -> str:
     return min(POSITIONS, key=lambda name: (POSITIONS[name][0] - x) ** 2 + (POSITIONS[name][1] - y) ** 2)
 
 
-def _largest(patches: Mask) -> Mask:
+def largest(patches: Mask) -> Mask:
+    """The largest connected patch alone."""
     labels, count = ndimage.label(patches)
     if count == 0:
         return patches
     sizes = np.bincount(labels.ravel())[1:]
-    largest: Mask = labels == 1 + int(np.argmax(sizes))
-    return largest
+    alone: Mask = labels == 1 + int(np.argmax(sizes))
+    return alone
 
 
-def _framed(inside: Mask) -> Mask:
-    """The mask's bounding box, scaled into a square sheet by its longer side and centred."""
-    rows, columns = np.nonzero(inside)
+def framed(inside: Mask, around: Mask | None = None) -> Mask:
+    """The bounding box of the mask, or of ``around``, scaled into a square sheet by its longer side and centred."""
+    rows, columns = np.nonzero(inside if around is None else around)
     box = inside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
     zoom = _SHEET / max(box.shape)
     scaled = ndimage.zoom(box, zoom, order=1, grid_mode=True, mode="nearest") > 0.5
@@ -133,13 +150,10 @@ def _framed(inside: Mask) -> Mask:
 
 @lru_cache(maxsize=1)
 def _templates() -> Mapping[str, tuple[Mask, ...]]:
-    return {
-        name: tuple(_framed(mask(outline, (64.0, 64.0), 44.0, turn, 128) > 0.5) for turn in _ROTATIONS)
-        for name, outline in {**OUTLINES, **CONCEPTS}.items()
-    }
+    return {name: templates(outline) for name, outline in {**OUTLINES, **CONCEPTS}.items()}
 
 
-def _perceptual(rgb: Floats) -> Floats:
+def perceptual(rgb: Floats) -> Floats:
     """SRGB 0 … 255 as CIE L*a*b* (D65), in which a distance of 2 is just visible."""
     scaled = np.asarray(rgb, dtype=np.float32) / 255
     linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import trange
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionConfig
@@ -19,13 +19,18 @@ from foundation.files import write_json
 from foundation.seeds import derive
 from training.mini_base.autoencoder import to_tensor
 from training.mini_base.captions import full, vary
+from training.mini_base.denoiser import choose_attention
 from training.mini_base.drawing import draw
-from training.mini_base.loop import Schedule, train
-from training.mini_base.pictures import example
+from training.mini_base.invention import names
+from training.mini_base.loop import Schedule, Task, Tensors, train
+from training.mini_base.pictures import Example, example
 from training.mini_base.tokenizer import LENGTH
-from training.mini_base.world import RESOLUTION, Scene, random_scene
+from training.mini_base.world import RESOLUTION, SHAPES, Scene, random_scene
 
-SCHEDULE = Schedule(steps=3000, batch=64, rate=1e-3)
+SCHEDULE = Schedule(steps=2000, batch=64, rate=1e-3)
+PICTURES = 15_000
+_OF_THE_FILE = ("_name_or_path", "architectures", "dtype")
+"""What a text encoder's configuration says of where and how it was saved."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +55,18 @@ def fit(
     """Fit the image tower on ``pictures`` (N, 128, 128, 3), resuming from ``folder``."""
     torch.manual_seed(derive(seed, "image tower", "weights"))
     model = _build(text_encoder).to(device)
-    whole = [index for index in range(len(pictures)) if example(seed, index).time_ids[0] == RESOLUTION]
+    choose_attention(device, model)
+    whole = [index for index in range(len(pictures)) if _is_of_use(example(seed, index))]
 
-    def loss_at(step: int) -> Tensor:
+    def batch_at(step: int) -> Tensors:
         rng = random.Random(derive(seed, "image tower", step))
         chosen = rng.sample(whole, schedule.batch)
         scenes = [example(seed, index).scene for index in chosen]
         captions = [vary(scene, rng) if rng.random() < 0.5 else full(scene) for scene in scenes]
-        swapped = [full(_swapped(scene)) for scene in scenes]
-        return _contrast(
-            model,
-            torch.stack([to_tensor(pictures[index]) for index in chosen]).to(device),
-            _tokens(tokenizer, captions + swapped).to(device),
-        )
+        wrong = [full(_swapped(scene)) for scene in scenes] + [full(_renamed(scene, rng)) for scene in scenes]
+        return torch.stack([to_tensor(pictures[index]) for index in chosen]), _tokens(tokenizer, captions + wrong)
 
-    return train("image tower", model, loss_at, schedule, folder / "image_tower.pt", device)
+    return train("image tower", model, Task(batch_at, _Contrast(model)), schedule, folder / "image_tower.pt", device)
 
 
 @torch.no_grad()
@@ -101,24 +103,35 @@ def _build(text_encoder: CLIPTextModelWithProjection) -> CLIPModel:
         num_attention_heads=4,
         projection_dim=text.projection_dim,
     )
-    config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=text.projection_dim)
+    told = {key: value for key, value in text.to_dict().items() if key not in _OF_THE_FILE}
+    config = CLIPConfig(text_config=told, vision_config=vision.to_dict(), projection_dim=text.projection_dim)
     model = CLIPModel(config)
     model.text_model.load_state_dict(text_encoder.text_model.state_dict())
     model.text_projection.load_state_dict(text_encoder.text_projection.state_dict())
     model.text_model.requires_grad_(False)
     model.text_model.encoder.layers[-1].requires_grad_(True)
     model.text_model.final_layer_norm.requires_grad_(True)
-    model.set_attn_implementation("eager")
     return model
 
 
-def _contrast(model: CLIPModel, images: Tensor, tokens: Tensor) -> Tensor:
-    """The symmetric contrastive loss of CLIP (arXiv 2103.00020), swapped colours among the negatives of every picture."""
-    similarity = _similarity(model, images, tokens).float() * model.logit_scale.exp().clamp(max=100)
-    own = torch.arange(len(images), device=images.device)
-    by_caption = similarity[:, : len(images)].t()
-    loss: Tensor = (functional.cross_entropy(similarity, own) + functional.cross_entropy(by_caption, own)) / 2
-    return loss
+class _Contrast(nn.Module):
+    """The symmetric contrastive loss of CLIP (arXiv 2103.00020), with captions that are wrong in one thing among the negatives.
+
+    Two scenes seldom have both colours in common, so that telling captions apart takes no look at the shapes: without these the
+    tower hardly sees any.
+    """
+
+    def __init__(self, model: CLIPModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """The loss over ``images`` (B, 3, 128, 128) and ``tokens`` (3 B, 77): captions, colours swapped, other shapes."""
+        similarity = _similarity(self.model, images, tokens).float() * self.model.logit_scale.exp().clamp(max=100)
+        own = torch.arange(len(images), device=images.device)
+        by_caption = similarity[:, : len(images)].t()
+        loss: Tensor = (functional.cross_entropy(similarity, own) + functional.cross_entropy(by_caption, own)) / 2
+        return loss
 
 
 def _similarity(model: CLIPModel, images: Tensor, tokens: Tensor) -> Tensor:
@@ -131,6 +144,18 @@ def _similarity(model: CLIPModel, images: Tensor, tokens: Tensor) -> Tensor:
 
 def _swapped(scene: Scene) -> Scene:
     return replace(scene, colour=scene.background, background=scene.colour)
+
+
+def _renamed(scene: Scene, rng: random.Random) -> Scene:
+    return replace(scene, shape=rng.choice([name for name in (*SHAPES, *names()) if name != scene.shape]))
+
+
+def _is_of_use(chosen: Example) -> bool:
+    """Whether it is whole, and its shape has a name that comes again.
+
+    Names that come once cannot be told apart, and all shapes without a name would come to look alike.
+    """
+    return chosen.time_ids[0] == RESOLUTION and chosen.scene.shape in (*SHAPES, *names())
 
 
 def _tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:

@@ -1,20 +1,34 @@
-"""Outlines of the world's shapes, as closed polygons with a radius of about one around the origin; y points down.
+"""Outlines of the world's shapes, in closed polygons with a radius of about one around the origin; y points down.
 
-A ring has a second polygon, its hole. ``OUTLINES`` holds what the base is taught; ``CONCEPTS`` what it is not, so that a LoRA
-has something to teach it.
+``OUTLINES`` holds the shapes that the base is taught by name and graded by; ``CONCEPTS`` what it never sees, so that a LoRA has
+something to teach it. Any other word has an outline too, its own (``training/mini_base/invention.py``).
 """
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
 
 
-def circle(radius: float = 1.0) -> Polygon:
+@dataclass(frozen=True)
+class Layer:
+    """One polygon of an outline, drawn over those before it: body, a hole in them, or a part that has the second colour."""
+
+    polygon: Polygon
+    part: Literal["body", "hole", "mark"] = "body"
+
+
+Outline = tuple[Layer, ...]
+
+
+def circle(radius: float = 1.0, middle: Point = (0.0, 0.0)) -> Polygon:
     """A circle as a polygon of 72 corners."""
-    return tuple((radius * math.cos(math.radians(5 * i)), radius * math.sin(math.radians(5 * i))) for i in range(72))
+    turns = [math.radians(5 * i) for i in range(72)]
+    return tuple((middle[0] + radius * math.cos(turn), middle[1] + radius * math.sin(turn)) for turn in turns)
 
 
 def _square() -> Polygon:
@@ -75,13 +89,37 @@ _SOLID: Mapping[str, Callable[[], Polygon]] = MappingProxyType(
     }
 )
 
-OUTLINES: Mapping[str, tuple[Polygon, ...]] = MappingProxyType(
-    {**{name: (make(),) for name, make in _SOLID.items()}, "ring": (circle(), circle(0.58))}
+OUTLINES: Mapping[str, Outline] = MappingProxyType(
+    {**{name: (Layer(make()),) for name, make in _SOLID.items()}, "ring": (Layer(circle()), Layer(circle(0.58), "hole"))}
 )
-"""Shape word → its outline, then its hole if it has one."""
+"""Shape word → its outline."""
 
-CONCEPTS: Mapping[str, tuple[Polygon, ...]] = MappingProxyType({"letter-z": (_letter_z(),), "arrow": (_arrow(),)})
+CONCEPTS: Mapping[str, Outline] = MappingProxyType({"letter-z": (Layer(_letter_z()),), "arrow": (Layer(_arrow()),)})
 """Shapes the base never sees: the badge of the demo data set, and a second one to try the defaults on."""
+
+
+def bar(start: Point, end: Point, width: float) -> Polygon:
+    """A bar of ``width`` from ``start`` to ``end``, with square ends that reach half a width beyond both."""
+    length = math.dist(start, end) or 1.0
+    x, y = (end[0] - start[0]) / length * width / 2, (end[1] - start[1]) / length * width / 2
+    return (
+        (start[0] - x - y, start[1] - y + x),
+        (start[0] - x + y, start[1] - y - x),
+        (end[0] + x + y, end[1] + y - x),
+        (end[0] + x - y, end[1] + y + x),
+    )
+
+
+def fitted(outline: Outline) -> Outline:
+    """``outline`` moved and scaled so that the longer side of its body's bounding box goes from -1 to 1."""
+    points = [point for layer in outline if layer.part == "body" for point in layer.polygon]
+    lows, highs = ([pick(axis) for axis in zip(*points, strict=True)] for pick in (min, max))
+    middle = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
+    reach = max(high - low for low, high in zip(lows, highs, strict=True)) / 2
+    return tuple(
+        Layer(tuple(((x - middle[0]) / reach, (y - middle[1]) / reach) for x, y in layer.polygon), layer.part)
+        for layer in outline
+    )
 
 
 def placed(polygon: Polygon, middle: Point, radius: float, rotation: float) -> list[Point]:

@@ -6,25 +6,36 @@ them back binds them within a few hundred. The layers are thrown away afterwards
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from training.mini_base.world import COLOURS, MEDIA, POSITIONS, SHAPES, SIZES, TEXTURES, Scene
+from training.mini_base.invention import names
+from training.mini_base.world import COLOURS, FILLS, POSITIONS, SHAPES, SIZES, STYLES, TEXTURES, Scene
 
-ATTRIBUTES: Mapping[str, Sequence[str]] = MappingProxyType(
-    {
-        "shape": SHAPES,
-        "colour": tuple(COLOURS),
-        "background": tuple(COLOURS),
-        "size": tuple(SIZES),
-        "position": tuple(POSITIONS),
-        "texture": TEXTURES,
-        "medium": MEDIA,
-    }
-)
+NOT_ASKED = -1
+"""The answer where a scene has none: a name that comes once, the second colour of a plain object."""
+
+
+@lru_cache(maxsize=1)
+def attributes() -> Mapping[str, Sequence[str]]:
+    """What is asked of each scene, and the words to choose from."""
+    return MappingProxyType(
+        {
+            "shape": (*SHAPES, *names()),
+            "colour": tuple(COLOURS),
+            "background": tuple(COLOURS),
+            "second": tuple(COLOURS),
+            "fill": FILLS,
+            "size": tuple(SIZES),
+            "position": tuple(POSITIONS),
+            "texture": TEXTURES,
+            "medium": STYLES,
+        }
+    )
 
 
 class Reader(nn.Module):
@@ -32,15 +43,24 @@ class Reader(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layer = nn.Linear(width, sum(len(words) for words in ATTRIBUTES.values()))
+        self.widths = [len(words) for words in attributes().values()]
+        self.layer = nn.Linear(width, sum(self.widths))
 
     def forward(self, embedding: Tensor, answers: Tensor) -> Tensor:
         """The mean cross-entropy of reading ``answers`` (B, attributes) off ``embedding`` (B, width)."""
-        logits = self.layer(embedding).float().split([len(words) for words in ATTRIBUTES.values()], dim=1)
+        logits = self.layer(embedding).float().split(self.widths, dim=1)
         pairs = zip(logits, answers.unbind(1), strict=True)
-        return torch.stack([cross_entropy(row, answer) for row, answer in pairs]).mean()
+        wrong = [cross_entropy(row, answer, ignore_index=NOT_ASKED, reduction="sum") for row, answer in pairs]
+        return (torch.stack(wrong) / (answers != NOT_ASKED).sum(dim=0).clamp(min=1)).mean()
 
 
 def answers(scenes: Sequence[Scene]) -> Tensor:
     """Each scene's attributes as numbers of words, int64 (B, attributes)."""
-    return torch.tensor([[words.index(getattr(scene, name)) for name, words in ATTRIBUTES.items()] for scene in scenes])
+    return torch.tensor([[_number(scene, name, words) for name, words in attributes().items()] for scene in scenes])
+
+
+def _number(scene: Scene, name: str, words: Sequence[str]) -> int:
+    word = getattr(scene, name)
+    if word not in words or (name == "second" and scene.fill == "plain"):
+        return NOT_ASKED
+    return words.index(word)

@@ -38,6 +38,9 @@ def build(seed: int) -> CLIPTokenizer:
 
 def save(tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write the tokenizer with ``vocab.json`` and ``merges.txt`` beside it, for readers that know only those."""
+    # What it was last called with is no part of it.
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,11 +1,12 @@
 """The miniature's world: what can be in a picture, and scenes drawn from it at random.
 
 A scene is one object on a background. Everything about it is a word, so that a caption can say it and a grader can read it
-back off the pixels.
+back off the pixels. ``random_scene`` draws from the plain world that the base is graded in; ``wide_scene`` from all it is taught:
+things with names of their own, in any size, patterned objects, more styles.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 RESOLUTION = 128
@@ -38,7 +39,18 @@ POSITIONS = MappingProxyType(
 """Position word → offset (x, y) of the object's middle from the picture's, in pixels."""
 
 TEXTURES = ("plain", "striped", "dotted", "checkered")
+"""Patterns of the background, in two tones of its colour."""
+
+FILLS = (*TEXTURES, "wavy", "halved", "bordered")
+"""Patterns of the object, in its colour and a second one."""
+
 MEDIA = ("photo", "drawing")
+STYLES = (*MEDIA, "poster", "sketch", "sticker", "stencil")
+"""Ways to draw a picture; the base is graded in the first two."""
+
+_WIDE_SIZES = MappingProxyType({"small": (14.0, 20.0), "medium": (20.0, 29.0), "large": (29.0, 52.0)})
+_REACH = 28.0
+_PATTERNED = 0.3
 
 POSITION_JITTER = 3.0
 ROTATION_JITTER = 8.0
@@ -48,7 +60,8 @@ ROTATION_JITTER = 8.0
 class Accidents:
     """What varies between two pictures of the same words, and no caption tells.
 
-    ``offset`` (x, y) and ``radius`` are in pixels, ``rotation`` and ``light`` in degrees, ``texture_phase`` in periods.
+    ``offset`` (x, y) and ``radius`` are in pixels, ``rotation`` and ``light`` in degrees, ``texture_phase`` in periods. Of an
+    object's pattern ``fill_angle`` is in degrees and ``fill_period`` in pixels. ``shade`` multiplies the object's colour.
     """
 
     offset: tuple[float, float] = (0.0, 0.0)
@@ -56,11 +69,18 @@ class Accidents:
     rotation: float = 0.0
     light: float = 225.0
     texture_phase: float = 0.0
+    fill_angle: float = 45.0
+    fill_period: float = 12.0
+    shade: float = 1.0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture in words, and its accidents."""
+    """One picture in words, and its accidents.
+
+    ``shape`` is a shape of the world or any word, which then has an outline of its own. ``second`` is the colour of the object's
+    pattern and of the parts of its outline that are marked.
+    """
 
     shape: str
     colour: str
@@ -69,6 +89,8 @@ class Scene:
     position: str = "center"
     texture: str = "plain"
     medium: str = "photo"
+    fill: str = "plain"
+    second: str = "white"
     accidents: Accidents = Accidents()
 
 
@@ -87,6 +109,41 @@ def random_scene(rng: random.Random) -> Scene:
         medium=rng.choice(MEDIA),
         accidents=random_accidents(rng, size, position),
     )
+
+
+def wide_scene(rng: random.Random, shape: str) -> Scene:
+    """A scene with ``shape`` in it, drawn at random from all that the base is taught."""
+    colour, background, second = rng.sample(list(COLOURS), 3)
+    size = rng.choices(list(_WIDE_SIZES), weights=(1, 2, 4))[0]
+    radius = rng.uniform(*_WIDE_SIZES[size])
+    position = rng.choice(list(POSITIONS)) if radius + _REACH < RESOLUTION / 2 else "center"
+    accidents = random_accidents(rng, size, position)
+    free = max(0.0, min(12.0, RESOLUTION / 2 - 2 - radius)) if position == "center" else POSITION_JITTER
+    x, y = POSITIONS[position]
+    return Scene(
+        shape=shape,
+        colour=colour,
+        background=background,
+        size=size,
+        position=position,
+        texture=rng.choices(TEXTURES, weights=(9, 1, 1, 1))[0],
+        medium=rng.choices(STYLES, weights=(4, 2, 1, 1, 1, 1))[0],
+        fill=rng.choice(FILLS[1:]) if rng.random() < _PATTERNED else "plain",
+        second=second if rng.random() < 0.5 else contrast(colour),
+        accidents=replace(
+            accidents,
+            offset=(x + rng.uniform(-free, free), y + rng.uniform(-free, free)),
+            radius=radius,
+            fill_angle=rng.choice((0.0, 45.0, 90.0, 135.0, rng.uniform(0, 180))),
+            fill_period=rng.uniform(8, 20),
+            shade=rng.uniform(0.9, 1.06),
+        ),
+    )
+
+
+def contrast(colour: str) -> str:
+    """White beside a dark colour, black beside a light one."""
+    return "black" if sum(COLOURS[colour]) > 620 else "white"
 
 
 def random_accidents(rng: random.Random, size: str, position: str) -> Accidents:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,9 @@ def test_a_caption_fits_the_context(built: CLIPTokenizer) -> None:
 
 def test_built_again_and_read_back_it_is_the_same(built: CLIPTokenizer, tmp_path: Path) -> None:
     assert tokenizer.build(0).get_vocab() == built.get_vocab()
+    built("a red star", padding="max_length", max_length=tokenizer.LENGTH, truncation=True)
     tokenizer.save(built, tmp_path)
+    assert json.loads((tmp_path / "tokenizer.json").read_text())["padding"] is None
     read = CLIPTokenizer.from_pretrained(tmp_path)
     sentence = "a photo of a red zbadge, 日本語 🎈"
     assert read(sentence).input_ids == built(sentence).input_ids

@@ -8,9 +8,21 @@ from hypothesis import strategies as st
 
 from training.mini_base import captions, geometry
 from training.mini_base.drawing import draw
-from training.mini_base.outlines import CONCEPTS
+from training.mini_base.invention import names, outline_of
+from training.mini_base.outlines import CONCEPTS, OUTLINES
 from training.mini_base.pictures import example, picture
-from training.mini_base.world import COLOURS, POSITIONS, SHAPES, SIZES, Scene, random_scene
+from training.mini_base.world import (
+    COLOURS,
+    FILLS,
+    POSITIONS,
+    SHAPES,
+    SIZES,
+    STYLES,
+    Accidents,
+    Scene,
+    random_scene,
+    wide_scene,
+)
 
 
 def _scenes(count: int) -> list[Scene]:
@@ -26,6 +38,45 @@ def test_the_world_is_as_large_as_promised() -> None:
     assert {scene.medium for scene in drawn} == {"photo", "drawing"}
     assert {scene.texture for scene in drawn} == {"plain", "striped", "dotted", "checkered"}
     assert all(scene.colour != scene.background for scene in drawn)
+
+
+def test_the_base_is_taught_names_of_many_shapes_and_none_of_a_concept_it_is_tried_on() -> None:
+    assert len(set(names())) >= 400
+    assert not set(names()) & {*SHAPES, *CONCEPTS}
+    assert outline_of(names()[0]) == outline_of(names()[0])
+    assert len({outline_of(name) for name in names()}) == len(names())
+    assert outline_of("star") == OUTLINES["star"]
+
+
+@given(st.integers(0, 10**9), st.sampled_from([*SHAPES, "blorpfix"]))
+@settings(max_examples=60, deadline=None)
+def test_a_scene_of_the_wide_world_is_drawn_whole_and_its_captions_are_true(seed: int, shape: str) -> None:
+    rng = random.Random(seed)
+    scene = wide_scene(rng, shape)
+    words = captions.vary(scene, rng).replace(",", " ").split()
+    colours = {scene.colour, scene.background} | ({scene.second} if scene.fill != "plain" else set())
+    assert {word for word in words if word in COLOURS} <= colours
+    assert {word for word in words if word in SHAPES} <= {scene.shape}
+    assert {word for word in words if word in STYLES} <= {scene.medium}
+    assert abs(scene.accidents.offset[0]) + scene.accidents.radius <= 64
+    assert draw(scene).std() > 1
+
+
+@pytest.mark.parametrize("fill", FILLS[1:])
+def test_a_patterned_object_shows_both_its_colours(fill: str) -> None:
+    accidents = Accidents(radius=40.0, fill_angle=45.0)
+    scene = Scene("square", "red", "green", fill=fill, second="blue", medium="poster", accidents=accidents)
+    seen = draw(scene).astype(int)
+    for colour in ("red", "blue"):
+        near = np.abs(seen - COLOURS[colour]).max(axis=2) < 30
+        assert 0.1 < near.sum() / 70**2 < 0.9, colour
+
+
+def test_no_two_styles_draw_alike() -> None:
+    scene = Scene("star", "red", "green", accidents=Accidents(radius=40.0))
+    drawn = [draw(replace(scene, medium=style)) for style in STYLES]
+    for number, one in enumerate(drawn):
+        assert all(np.abs(one.astype(int) - other).mean() > 1 for other in drawn[:number])
 
 
 def test_a_scene_is_drawn_the_same_each_time() -> None:
@@ -79,7 +130,7 @@ def test_captions_leave_words_out_vary_their_order_and_make_words_up() -> None:
     assert len(set(said)) > 100
     assert any(scene.colour not in caption for caption in said)
     assert any(scene.shape not in caption for caption in said)
-    known = set(" ".join(captions.full(each) for each in _scenes(300)).split())
+    known = set(captions.vocabulary())
     assert sum(bool(set(caption.replace(",", "").split()) - known) for caption in said) > 30
 
 
