@@ -25,10 +25,11 @@ from training.mini_base.invention import names
 from training.mini_base.loop import Schedule, Task, Tensors, train
 from training.mini_base.pictures import Example, example
 from training.mini_base.tokenizer import LENGTH
-from training.mini_base.world import RESOLUTION, SHAPES, Scene, random_scene
+from training.mini_base.world import RESOLUTION, SHAPES, Scene, random_accidents, random_scene
 
 SCHEDULE = Schedule(steps=2000, batch=64, rate=1e-3)
 PICTURES = 15_000
+_RADII = (22.0, 36.0)
 _OF_THE_FILE = ("_name_or_path", "architectures", "dtype")
 """What a text encoder's configuration says of where and how it was saved."""
 
@@ -60,11 +61,15 @@ def fit(
 
     def batch_at(step: int) -> Tensors:
         rng = random.Random(derive(seed, "image tower", step))
-        chosen = rng.sample(whole, schedule.batch)
-        scenes = [example(seed, index).scene for index in chosen]
-        captions = [vary(scene, rng) if rng.random() < 0.5 else full(scene) for scene in scenes]
+        if step % 2:
+            scenes = _alike(schedule.batch, rng)
+            images = [draw(scene) for scene in scenes]
+        else:
+            chosen = rng.sample(whole, schedule.batch)
+            scenes, images = [example(seed, index).scene for index in chosen], [pictures[index] for index in chosen]
+        captions = [vary(scene, rng) if rng.random() < 0.5 and not step % 2 else full(scene) for scene in scenes]
         wrong = [full(_swapped(scene)) for scene in scenes] + [full(_renamed(scene, rng)) for scene in scenes]
-        return torch.stack([to_tensor(pictures[index]) for index in chosen]), _tokens(tokenizer, captions + wrong)
+        return torch.stack([to_tensor(image) for image in images]), _tokens(tokenizer, captions + wrong)
 
     return train("image tower", model, Task(batch_at, _Contrast(model)), schedule, folder / "image_tower.pt", device)
 
@@ -144,6 +149,15 @@ def _similarity(model: CLIPModel, images: Tensor, tokens: Tensor) -> Tensor:
 
 def _swapped(scene: Scene) -> Scene:
     return replace(scene, colour=scene.background, background=scene.colour)
+
+
+def _alike(count: int, rng: random.Random) -> list[Scene]:
+    """Scenes that have all words but their shapes in common, no two of one shape."""
+    common = random_scene(rng)
+    shapes = rng.sample((*SHAPES, *names()), count)
+    turned = [random_accidents(rng, common.size, common.position) for _ in shapes]
+    grown = [replace(each, radius=rng.uniform(*_RADII)) for each in turned]
+    return [replace(common, shape=shape, texture="plain", accidents=each) for shape, each in zip(shapes, grown, strict=True)]
 
 
 def _renamed(scene: Scene, rng: random.Random) -> Scene:
