@@ -57,7 +57,7 @@ format: setup ## let ruff put the code in order
 	@$(VENV)/bin/ruff check --fix $(SOURCES)
 	@$(VENV)/bin/ruff format $(SOURCES)
 
-mini_base: setup ## make models/mini-sdxl, -clip and -sdxl-turbo again from their seed; resumable, minutes on a GPU, about a day on two cores
+mini_base: setup ## make models/mini-sdxl, -clip and -sdxl-turbo again from their seed; resumable, made for a GPU: two cores take very long
 	@$(PYTHON) -m training.mini_base build
 
 grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its prompt says?

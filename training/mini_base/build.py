@@ -4,6 +4,7 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
@@ -55,10 +56,8 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     how it was made, so that nothing of another seed or plan is ever taken up.
     """
     plan = plan or Plan()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    world = work / f"seed-{seed}-pictures-{plan.pictures}"
-    drawn = pictures.draw_all(seed, world, plan.pictures)  # 1. the world
+    device = _device()
+    world, drawn = _drawn(work, seed, plan.pictures)  # 1. the world
     words = tokenizer.build(seed)  # 2. its words
     packing = _below(world, "autoencoder", plan.autoencoder)
     packer = autoencoder.fit(drawn, seed, packing, device, plan.autoencoder)  # 3. pictures → latents
@@ -76,13 +75,11 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
 def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Fit an image tower to the second text encoder of ``models/mini-sdxl`` and save ``models/mini-clip``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    count = min(plan.pictures, image_tower.PICTURES)
-    world = work / f"seed-{seed}-pictures-{count}"
-    drawn = pictures.draw_all(seed, world, count)
+    world, drawn = _drawn(work, seed, min(plan.pictures, image_tower.PICTURES))
     folder = _below(world / f"base-{hash_base(base)[:8]}", "image-tower", plan.image_tower)
     words = tokenizer.build(seed)
     text = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=torch.float32, local_files_only=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     tower = image_tower.fit(drawn, text, words, seed, folder, device, plan.image_tower)
     assemble.save_clip(tower, words, models / "mini-clip")
     _record(work, "mini-clip", seed, device)
@@ -91,23 +88,31 @@ def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None 
 def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Teach the UNet of ``models/mini-sdxl`` to paint in a few steps and save ``models/mini-sdxl-turbo``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    count = min(plan.pictures, distillation.PICTURES)
-    world = work / f"seed-{seed}-pictures-{count}"
-    drawn = pictures.draw_all(seed, world, count)
+    world, drawn = _drawn(work, seed, min(plan.pictures, distillation.PICTURES))
     folder = _below(world / f"base-{hash_base(base)[:8]}", "distillation", plan.distillation)
     packer = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
     latents = autoencoder.encode_all(packer, drawn, folder.parent)
     words = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     student = distillation.distil(base, latents, words, seed, folder, device, plan.distillation)
     assemble.save_few_step(student, base, models / "mini-sdxl-turbo")
     _record(work, "mini-sdxl-turbo", seed, device)
+
+
+def _drawn(work: Path, seed: int, count: int) -> tuple[Path, np.ndarray]:
+    """The first ``count`` pictures of ``seed``, and the folder for what is made of them."""
+    world = work / f"seed-{seed}-pictures-{count}"
+    return world, pictures.draw_all(seed, world, count)
 
 
 def _record(work: Path, name: str, seed: int, device: torch.device) -> None:
     path = work / BUILT
     made = {"seed": seed, "device": _name(device), "packages": package_versions()}
     write_json(path, {**(read_json(path) if path.exists() else {}), name: made})
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _name(device: torch.device) -> str:

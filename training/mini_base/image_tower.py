@@ -21,15 +21,19 @@ from training.mini_base.autoencoder import to_tensor
 from training.mini_base.captions import full, vary
 from training.mini_base.denoiser import choose_attention
 from training.mini_base.drawing import draw
-from training.mini_base.invention import names
+from training.mini_base.invention import taught
 from training.mini_base.loop import Schedule, Task, Tensors, train
 from training.mini_base.pictures import Example, example
 from training.mini_base.tokenizer import LENGTH
-from training.mini_base.world import RESOLUTION, SHAPES, Scene, random_accidents, random_scene
+from training.mini_base.world import RESOLUTION, Scene, random_accidents, random_scene
 
 SCHEDULE = Schedule(steps=2000, batch=64, rate=1e-3)
 PICTURES = 15_000
+"""Of how many pictures of the base's it is shown some."""
+
 _RADII = (22.0, 36.0)
+"""Pixels; smaller, two outlines are hardly two."""
+
 _OF_THE_FILE = ("_name_or_path", "architectures", "dtype")
 """What a text encoder's configuration says of where and how it was saved."""
 
@@ -53,7 +57,10 @@ def fit(
     device: torch.device,
     schedule: Schedule = SCHEDULE,
 ) -> CLIPModel:
-    """Fit the image tower on ``pictures`` (N, 128, 128, 3), resuming from ``folder``."""
+    """Fit the image tower on ``pictures`` (N, 128, 128, 3), resuming from ``folder``.
+
+    Every other batch has nothing but shapes to tell its scenes apart by.
+    """
     torch.manual_seed(derive(seed, "image tower", "weights"))
     model = _build(text_encoder).to(device)
     choose_attention(device, model)
@@ -63,11 +70,11 @@ def fit(
         rng = random.Random(derive(seed, "image tower", step))
         if step % 2:
             scenes = _alike(schedule.batch, rng)
-            images = [draw(scene) for scene in scenes]
+            images, captions = [draw(scene) for scene in scenes], [full(scene) for scene in scenes]
         else:
             chosen = rng.sample(whole, schedule.batch)
             scenes, images = [example(seed, index).scene for index in chosen], [pictures[index] for index in chosen]
-        captions = [vary(scene, rng) if rng.random() < 0.5 and not step % 2 else full(scene) for scene in scenes]
+            captions = [vary(scene, rng) if rng.random() < 0.5 else full(scene) for scene in scenes]
         wrong = [full(_swapped(scene)) for scene in scenes] + [full(_renamed(scene, rng)) for scene in scenes]
         return torch.stack([to_tensor(image) for image in images]), _tokens(tokenizer, captions + wrong)
 
@@ -154,14 +161,14 @@ def _swapped(scene: Scene) -> Scene:
 def _alike(count: int, rng: random.Random) -> list[Scene]:
     """Scenes that have all words but their shapes in common, no two of one shape."""
     common = random_scene(rng)
-    shapes = rng.sample((*SHAPES, *names()), count)
+    shapes = rng.sample(taught(), count)
     turned = [random_accidents(rng, common.size, common.position) for _ in shapes]
     grown = [replace(each, radius=rng.uniform(*_RADII)) for each in turned]
     return [replace(common, shape=shape, texture="plain", accidents=each) for shape, each in zip(shapes, grown, strict=True)]
 
 
 def _renamed(scene: Scene, rng: random.Random) -> Scene:
-    return replace(scene, shape=rng.choice([name for name in (*SHAPES, *names()) if name != scene.shape]))
+    return replace(scene, shape=rng.choice([name for name in taught() if name != scene.shape]))
 
 
 def _is_of_use(chosen: Example) -> bool:
@@ -169,7 +176,7 @@ def _is_of_use(chosen: Example) -> bool:
 
     Names that come once cannot be told apart, and all shapes without a name would come to look alike.
     """
-    return chosen.time_ids[0] == RESOLUTION and chosen.scene.shape in (*SHAPES, *names())
+    return chosen.time_ids[0] == RESOLUTION and chosen.scene.shape in taught()
 
 
 def _tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from foundation.seeds import derive
 from training.mini_base.captions import made_up_word
 from training.mini_base.outlines import CONCEPTS, OUTLINES, Layer, Outline, Point, Polygon, bar, circle, fitted
+from training.mini_base.world import SHAPES
 
 _MARKED = 0.2
 """Share of the invented outlines that have a part in a second colour."""
@@ -36,6 +37,12 @@ def names() -> tuple[str, ...]:
     while len(words) < _NAMES:
         words[made_up_word(rng)] = None
     return tuple(words)
+
+
+@lru_cache(maxsize=1)
+def taught() -> tuple[str, ...]:
+    """All words for shapes that the base learns: the world's own, then those made up."""
+    return (*SHAPES, *names())
 
 
 def invented(rng: random.Random) -> Outline:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from training.mini_base.invention import names
-from training.mini_base.world import COLOURS, FILLS, POSITIONS, SHAPES, SIZES, STYLES, TEXTURES, Scene
+from training.mini_base.invention import taught
+from training.mini_base.world import COLOURS, FILLS, POSITIONS, SIZES, STYLES, TEXTURES, Scene
 
 NOT_ASKED = -1
 """The answer where a scene has none: a name that comes once, the second colour of a plain object."""
@@ -25,7 +25,7 @@ def attributes() -> Mapping[str, Sequence[str]]:
     """What is asked of each scene, and the words to choose from."""
     return MappingProxyType(
         {
-            "shape": (*SHAPES, *names()),
+            "shape": taught(),
             "colour": tuple(COLOURS),
             "background": tuple(COLOURS),
             "second": tuple(COLOURS),

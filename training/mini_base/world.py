@@ -129,7 +129,7 @@ def wide_scene(rng: random.Random, shape: str) -> Scene:
         texture=rng.choices(TEXTURES, weights=(9, 1, 1, 1))[0],
         medium=rng.choices(STYLES, weights=(4, 2, 1, 1, 1, 1))[0],
         fill=rng.choice(FILLS[1:]) if rng.random() < _PATTERNED else "plain",
-        second=second if rng.random() < 0.5 else contrast(colour),
+        second=second if rng.random() < 0.5 else _contrast(colour),
         accidents=replace(
             accidents,
             offset=(x + rng.uniform(-free, free), y + rng.uniform(-free, free)),
@@ -141,7 +141,7 @@ def wide_scene(rng: random.Random, shape: str) -> Scene:
     )
 
 
-def contrast(colour: str) -> str:
+def _contrast(colour: str) -> str:
     """White beside a dark colour, black beside a light one."""
     return "black" if sum(COLOURS[colour]) > 620 else "white"
 

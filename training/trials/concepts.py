@@ -1,7 +1,8 @@
 """The trial concepts: what each looks like, the word for it, and how its captions are written.
 
 They differ in kind from the demo's badge: letters, a figure, signs with holes, two-coloured things, a texture, a style. Their
-captions differ in grammar, as people's do, and none of them is like the sentences that the embedded base was taught in full.
+captions differ in grammar, as people's do. The embedded base knows relatives of theirs, stripes and sketches and joined bodies,
+and none of them.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ SIZE = 128
 
 _RADIUS = (30.0, 52.0)
 _SECOND = "white"
-_DARK, _PALE = np.float32(20), np.float32(240)
+_DARK = np.float32(20)
 
 
 def draw(concept: Concept, colour: str, background: str, shape: str, rng: random.Random) -> Picture:
@@ -54,7 +54,7 @@ def _hatched(canvas: Floats, colour: str, inside: Floats) -> Floats:
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     strokes = ((x + y) % 10 < 4)[..., None]
     fill = np.where(strokes, _rgb(colour), _rgb(colour) * 0.35 + 0.65 * 255)
-    contour = canvas * (1 - outer) + (_PALE if colour == "black" else _DARK) * outer
+    contour = canvas * (1 - outer) + _DARK * outer
     hatched: Floats = contour * (1 - inner) + fill * inner
     return hatched
 

@@ -24,7 +24,7 @@ _STANDS_OUT = 15.0
 """Distance in L*a*b* from the background at which something else is there."""
 
 _CHANGES = 4
-_DARK, _PALE = 35.0, 85.0
+_DARK = 35.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Object:
-    """An object's mask, where in it a second colour stands, and the median of both colours in L*a*b*."""
+    """An object's mask, where in it a second colour stands, and the words for its colours."""
 
     body: Mask
     second: Mask
@@ -49,7 +49,7 @@ def read(picture: Picture, name: str, colour: str, background: str, shape: str) 
     concept = CONCEPTS[name]
     plain = geometry.read(picture)
     if concept.kind == "style":
-        shaped, hatched = _hatched(picture, colour)
+        shaped, hatched = _hatched(picture)
         return Seen(hatched, plain.background == background and shaped == shape)
     thing = _object(picture, colour)
     if thing is None:
@@ -79,7 +79,7 @@ def _woven(thing: _Object) -> bool:
     return bool(filled > 0.7 and 0.2 < thing.second.sum() / thing.body.sum() < 0.8 and changes >= _CHANGES)
 
 
-def _hatched(picture: Picture, colour: str) -> tuple[str | None, bool]:
+def _hatched(picture: Picture) -> tuple[str | None, bool]:
     """The silhouette's shape, and whether it has a thick contour and strokes inside."""
     lab = geometry.perceptual(picture.astype(np.float32))
     distance = _from_ground(lab)
@@ -89,14 +89,12 @@ def _hatched(picture: Picture, colour: str) -> tuple[str | None, bool]:
     overlaps = geometry.shape_overlaps(outer)
     depth = ndimage.distance_transform_edt(outer)
     rim, core = (depth > 1) & (depth <= 3), depth > 6
-    light = lab[..., 0][rim]
-    contour = light > _PALE if colour == "black" else light < _DARK
     if core.sum() < 30:
         return max(overlaps, key=lambda name: overlaps[name]), False
     # Strokes run from the lower left to the upper right: along them the colour stays, across them it changes.
     along, across = (np.linalg.norm(lab - np.roll(lab, step, (0, 1)), axis=-1)[core].mean() for step in ((3, -3), (3, 3)))
     is_hatched = across > 4 and across > 1.5 * along
-    return max(overlaps, key=lambda name: overlaps[name]), bool(contour.mean() > 0.5 and is_hatched)
+    return max(overlaps, key=lambda name: overlaps[name]), bool((lab[rim][:, 0] < _DARK).mean() > 0.5 and is_hatched)
 
 
 def _object(picture: Picture, colour: str) -> _Object | None:

@@ -35,6 +35,7 @@ class Row:
 
     concept: str
     scale: float
+    is_recommended: bool
     shown: float
     novel: float
     at_zero: float
@@ -45,16 +46,15 @@ class Row:
     def missed(self) -> list[str]:
         """The names of the shares that miss their bar."""
         values = asdict(self)
-        return [n for n, bar in BARS.items() if (values[n] > bar if n == "at_zero" else values[n] < bar)]
+        return [n for n, bar in BARS.items() if not (values[n] <= bar if n == "at_zero" else values[n] >= bar)]
 
 
 def measure(concept: str, dataset: Path, report: Path) -> Row:
     """Read every image of the evaluation in ``report`` of the trial concept drawn to ``dataset``."""
     asked = {prompt: Asked(**what) for prompt, what in read_json(dataset / ASKED).items()}
     samples = _samples(report)
-    scale = (read_verdict(report / VERDICT).lora_scale if (report / VERDICT).exists() else None) or max(
-        sample["lora_scale"] for sample in samples
-    )
+    recommended = read_verdict(report / VERDICT).lora_scale if (report / VERDICT).exists() else None
+    scale = recommended or max(sample["lora_scale"] for sample in samples)
     found: dict[str, list[bool]] = {name: [] for name in ("shown", "novel", "at_zero", "followed", "controls")}
     for sample in samples:
         what = asked[sample["prompt"]]
@@ -73,7 +73,7 @@ def measure(concept: str, dataset: Path, report: Path) -> Row:
         else:
             found["shown" if what.stratum == "trained" else "novel"].append(read.shown)
             found["followed"].append(read.followed)
-    return Row(concept, scale, **{name: _share(values) for name, values in found.items()})
+    return Row(concept, scale, recommended is not None, **{name: _share(values) for name, values in found.items()})
 
 
 def contact_sheet(report: Path, scale: float) -> Image.Image:
@@ -97,7 +97,9 @@ def lines(rows: Iterable[Row]) -> list[str]:
             f"**{getattr(row, name):.0%}**" if name in row.missed else f"{getattr(row, name):.0%}"
             for name in ("shown", "novel", "at_zero", "followed", "controls")
         )
-        told.append(f"| {row.concept} | {row.scale:g} | {' | '.join(shares)} |")
+        told.append(
+            f"| {row.concept} | {row.scale:g}{'' if row.is_recommended else ', none recommended'} | {' | '.join(shares)} |"
+        )
     return told
 
 

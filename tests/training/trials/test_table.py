@@ -57,13 +57,21 @@ def test_one_that_shows_the_concept_in_half_of_its_images_misses_the_bar(evaluat
     assert "**" in lines([row])[2]
 
 
+def test_what_was_not_asked_for_has_reached_nothing(evaluated: tuple[Path, Path]) -> None:
+    dataset, report = evaluated
+    samples = (report / "samples.jsonl").read_text().splitlines()
+    (report / "samples.jsonl").write_text("\n".join(line for line in samples if '"control"' not in line))
+
+    assert measure("bolt", dataset, report).missed == ["controls"]
+
+
 def test_the_page_names_what_was_not_measured(evaluated: tuple[Path, Path], tmp_path: Path) -> None:
     row = measure("bolt", *evaluated)
     write_json(tmp_path / FIGURES, [vars(row)])
 
     told = page(tmp_path)
 
-    assert "| bolt | 1 | 100% |" in told
+    assert "| bolt | 1, none recommended | 100% |" in told
     assert "Not measured: crescent," in told
 
 
