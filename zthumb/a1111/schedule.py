@@ -51,7 +51,8 @@ def parts_of(text: str, steps: int) -> tuple[Part, ...]:
         raise Malformed(len(pieces[0]), f"more than {_MOST_PARTS} parts with AND between")
     if len(pieces) == 1:
         return (Part(1.0, _at_steps(text, steps)),)
-    return tuple(_part(piece, steps) for piece in pieces)
+    starts = [0, *(found.end() for found in _AND.finditer(text))]
+    return tuple(_part(text, start, start + len(piece), steps) for start, piece in zip(starts, pieces, strict=True))
 
 
 def find(text: str) -> int | None:
@@ -61,16 +62,19 @@ def find(text: str) -> int | None:
     return min([*places, *([divided.start()] if divided else [])], default=None)
 
 
-def _part(piece: str, steps: int) -> Part:
+def _part(prompt: str, start: int, end: int, steps: int) -> Part:
+    piece = prompt[start:end]
     weight = _PART_WEIGHT.search(piece)
     text = piece[: weight.start()] if weight else piece
     counts = float(weight[1]) if weight else 1.0
-    check_weight(counts, 0, least=-MOST)
-    return Part(counts, _at_steps(text.strip(), steps))
+    if weight:
+        check_weight(counts, start + weight.start(1), least=-MOST)
+    return Part(counts, _at_steps(text.strip(), steps, start + len(text) - len(text.lstrip())))
 
 
-def _at_steps(text: str, steps: int) -> tuple[str, ...]:
-    changing = sorted((each for each in _brackets(text) if _says(each, text)), key=lambda each: each.start)
+def _at_steps(text: str, steps: int, start: int = 0) -> tuple[str, ...]:
+    """``text`` at each of the steps; it begins at the character ``start`` of the prompt."""
+    changing = sorted((each for each in _brackets(text, start) if _says(each, text)), key=lambda each: each.start)
     if not changing:
         return (text,) * steps
     nodes = _nodes(text, 0, len(text), deque(changing))
@@ -117,7 +121,7 @@ def _says(bracket: _Bracket, text: str) -> bool:
     return 1 <= len(bracket.colons) <= 2 and bool(_NUMBER.fullmatch(text, bracket.colons[-1] + 1, bracket.end))
 
 
-def _brackets(text: str) -> list[_Bracket]:
+def _brackets(text: str, start_of_text: int = 0) -> list[_Bracket]:
     """Every pair of square brackets; what has no other is a character like any."""
     found: list[_Bracket] = []
     open_at: list[tuple[str, int, list[int], list[int]]] = []
@@ -128,7 +132,7 @@ def _brackets(text: str) -> list[_Bracket]:
             place += 1
         elif mark in _OPENING:
             if len(open_at) == _DEEPEST:
-                raise Malformed(place, f"more than {_DEEPEST} brackets in one another")
+                raise Malformed(start_of_text + place, f"more than {_DEEPEST} brackets in one another")
             open_at.append((mark, place, [], []))
         elif mark in _CLOSING and any(each[0] == _CLOSING[mark] for each in open_at):
             # What is open inside and never closed is a character like any.

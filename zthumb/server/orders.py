@@ -19,6 +19,7 @@ from zthumb.server.shelf import Shelf
 
 _SEEDS = 2**32
 _USUAL_WEIGHT = 2
+_QUOTED = 60
 
 
 @dataclass(frozen=True)
@@ -172,10 +173,15 @@ def _without_tags(request: GenerateRequest) -> tuple[str, tuple[LoraTag, ...]]:
 def _check_prompt(parser: str, field: str, text: str, steps: int, guidance: float) -> None:
     try:
         parts = prompts.get(parser).parts_of(text, steps)
-        for each in dict.fromkeys(text for part in parts for text in part.texts):
-            prompts.get(parser).check(each)
     except Malformed as error:
         raise BadInput(f"{field}: {error} (prompt_parser {parser}).") from None
+    for each in dict.fromkeys(text for part in parts for text in part.texts):
+        try:
+            prompts.get(parser).check(each)
+        except Malformed as error:
+            # Characters are counted in what the parser reads, which is not the prompt where that changes or has parts.
+            place = "" if each == text else f"in {each[:_QUOTED]!r} "
+            raise BadInput(f"{field}: {place}{error} (prompt_parser {parser}).") from None
     if len(parts) > 1 and (guidance <= 1 or field == "negative_prompt"):
         why = "is for the prompt alone" if field == "negative_prompt" else f"takes guidance, and cfg is {guidance:g}"
         raise BadInput(f"{field}: AND {why} (prompt_parser {parser}).")

@@ -107,7 +107,7 @@ def test_regularization_pictures_of_the_data_set_are_reckoned_with(prepared: Pat
     (prepared / "regularization").mkdir()
     Image.new("RGB", (128, 128), "red").save(prepared / "regularization" / "red.png")
     (prepared / "regularization" / "red.txt").write_text("a red square")
-    arguments = ["--estimate", "--set", "prior.prompts=[]", "--set", "previews.prompts=[]"]
+    arguments = ["--estimate", "--set", "prior.prompts=[]", "--set", "prior.batch=8", "--set", "previews.prompts=[]"]
     found = []
     for more in ([], ["--dataset", str(prepared)]):
         assert prepare_dataset.main(["--dataset", str(prepared)]) == 0

@@ -45,7 +45,7 @@ def test_it_trains_exports_and_resumes_as_any_other(prepared: Path, kind: str) -
     assert _adapter("a") == _adapter("b")
     assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
     found = bases.recognise(Path("models/lora/a/a.safetensors"), Path("models/mini-sdxl")).adapter
-    assert max(float(each.change().abs().max()) for each in found.layers.values()) > 1e-3
+    assert max(float(each.change().abs().max()) for each in found.layers.values()) > 1e-4
 
 
 def test_sixteen_bit_floats_are_scaled_and_a_step_that_overflows_is_left_out(prepared: Path) -> None:

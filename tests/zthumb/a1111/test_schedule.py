@@ -69,7 +69,7 @@ def test_brackets_in_brackets_are_what_they_are_at_each_step_however_deep() -> N
     assert part.texts == ("a b d ", "a c d ", "a b d ", "a e f", "a e f", "a e f")
 
 
-@pytest.mark.parametrize(("text", "place"), [("a AND b :100", 1), ("SANDY" + " AND x" * 8, 7)])
+@pytest.mark.parametrize(("text", "place"), [("a AND b :100", 10), ("SANDY" + " AND x" * 8, 7), ("a AND  b " + "[" * 51, 60)])
 def test_what_divides_a_prompt_is_checked(text: str, place: int) -> None:
     with pytest.raises(Malformed) as error:
         parts_of(text, 2)

@@ -34,6 +34,7 @@ def test_an_adapter_named_in_the_prompt_counts_as_one_named_beside_it(client: Te
         ({"prompt": "a <lora:strong:1000>"}, "a weight is -100 to 100"),
         ({"prompt": "a", "negative_prompt": "<lora:strong:1>"}, "negative_prompt: at character 1"),
         ({"prompt": "a AND b", "prompt_parser": "lpw", "cfg": 1}, "AND takes guidance"),
+        ({"prompt": "a star AND a (ring:200)", "prompt_parser": "lpw"}, "prompt: in 'a (ring:200)' at character 9: a weight is"),
     ],
 )
 def test_what_cannot_be_put_on_is_refused_with_its_place(client: TestClient, fields: dict[str, object], told: str) -> None:
