@@ -52,7 +52,7 @@ def _hatched(canvas: Floats, colour: str, inside: Floats) -> Floats:
     outer = np.asarray(sheet.filter(ImageFilter.MaxFilter(7)), np.float32)[..., None] / 255
     inner = np.asarray(sheet.filter(ImageFilter.MinFilter(3)), np.float32)[..., None] / 255
     y, x = np.mgrid[0:SIZE, 0:SIZE]
-    strokes = ((x + y) % 10 < 4)[..., None]
+    strokes = ((x + y) % 20 < 9)[..., None]
     fill = np.where(strokes, _rgb(colour), _rgb(colour) * 0.35 + 0.65 * 255)
     contour = canvas * (1 - outer) + _DARK * outer
     hatched: Floats = contour * (1 - inner) + fill * inner
