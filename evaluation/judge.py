@@ -30,7 +30,7 @@ from evaluation.results import (
     write_results,
     write_samples,
 )
-from evaluation.selection import BASE, CLEAR, Choice, candidates, choose, gap_of, halve
+from evaluation.selection import BASE, CLEAR, Choice, Halves, candidates, choose, gap_of, halve
 from evaluation.sweep import Under
 from evaluation.task import Task
 from foundation.errors import StageFailed
@@ -60,7 +60,7 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     gates = judge_gates(evidence(measured, task.plan, folder, base.is_exact))  # 5. gates, before any statistic
     halves = halve(task.protocol, task.trigger)
     found = candidates(measured, _counts(samples), halves)  # 6. statistics
-    verdict = _verdict(gates, found, measured, base, subjects, eyes)  # 7. the rule
+    verdict = _verdict(gates, found, halves, measured, base, subjects, eyes)  # 7. the rule
     results = Results(
         protocol_version=VERSION,
         run=task.run,
@@ -129,6 +129,7 @@ def _settings(task: Task) -> Mapping[str, Any]:
 def _verdict(
     gates: Sequence[GateFinding],
     found: Sequence[Candidate],
+    halves: Halves,
     measured: Measured,
     base: Base,
     subjects: Sequence[Subject],
@@ -139,7 +140,7 @@ def _verdict(
         choice = Choice("inconclusive", f"a gate failed, so that no figure counts: {titles}")
     else:
         broken = {gate.adapter for gate in gates if gate.state == "failed"}
-        choice = choose([each for each in found if each.adapter not in broken], measured.ceiling)
+        choice = choose([each for each in found if each.adapter not in broken], measured.ceiling, halves["select"])
     chosen = choice.candidate
     subject = next(
         (each for each in subjects if chosen and each.name == chosen.adapter), subjects[0] if len(subjects) == 1 else None

@@ -15,7 +15,7 @@ from foundation.config import Strict, parse
 from foundation.errors import BadInput
 from foundation.trigger import contains_trigger
 
-VERSION = 2
+VERSION = 3
 """Of the gates, metrics, guards and the rule that recommends a scale: whatever changes a verdict changes this."""
 
 MOST_AT_ONCE = 8

@@ -1,12 +1,13 @@
 """The rule that recommends a scale, fixed in advance: figures of every candidate in, a verdict out.
 
 Prompts with the trigger are split in two halves. One chooses: of the candidates that pass every guard, those with a gain that
-Holm's adjustment leaves significant, of these the smallest scale within one standard error of the best. The other half, which had
-no say, tells how large the gain is. Guards are held by all prompts: they only ever exclude, and need all the evidence there is.
+Holm's adjustment leaves significant, of these the smallest scale that keeps nearly all of the best one's gain, prompt by prompt
+and to one standard error. The other half, which had no say, tells how large the gain is. Guards are held by all prompts: they
+only ever exclude, and need all the evidence there is.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evaluation import metrics
@@ -20,6 +21,9 @@ from evaluation.sweep import Under
 SIGNIFICANT = 1 - CONFIDENCE
 WORTHLESS = 0.05
 """A gain that surely is below this share of the gap to the held-out pictures is none."""
+
+KEPT = 0.9
+"""Share of the best gain that a smaller scale has to keep. Merely not to differ from the best is easy with few prompts."""
 
 REQUIRED = ("drift",)
 """Guards without which nothing is recommended."""
@@ -64,12 +68,15 @@ def candidates(measured: Measured, counts: Mapping[Under, tuple[int, int]], halv
     return tuple(found)
 
 
-def choose(found: Sequence[Candidate], ceiling: float | None) -> Choice:
-    """Apply the rule to candidates whose gates were passed; its reason tells of guards that failed, whatever the outcome."""
+def choose(found: Sequence[Candidate], ceiling: float | None, select: Collection[str]) -> Choice:
+    """Apply the rule to candidates whose gates were passed; ``select`` are the prompts that choose.
+
+    Its reason tells of guards that failed, whatever the outcome.
+    """
     rivals = [each for each in found if each.adapter is not None and each.selected is not None]
     if not rivals:
         return Choice("inconclusive", "there are no held-out pictures that a gain could be measured against")
-    choice = _choice(rivals, found, ceiling)
+    choice = _choice(rivals, found, ceiling, select)
     barred = "; ".join(_failures(each) for each in rivals if _has_failed(each))
     if barred and barred not in choice.reason:
         choice = replace(choice, reason=f"{choice.reason}; elsewhere a guard fails: {barred}")
@@ -79,7 +86,7 @@ def choose(found: Sequence[Candidate], ceiling: float | None) -> Choice:
     return replace(choice, reason=f"{choice.reason}; not measured: {', '.join(unmeasured)}") if unmeasured else choice
 
 
-def _choice(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: float | None) -> Choice:
+def _choice(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: float | None, select: Collection[str]) -> Choice:
     significant = [each for each in rivals if each.p_holm is not None and each.p_holm < SIGNIFICANT]
     if not significant:
         return _no_gain(rivals, found, ceiling)
@@ -89,14 +96,19 @@ def _choice(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: fl
     if any(guard.metric in REQUIRED and guard.passed is None for each in eligible for guard in each.guards):
         return Choice("inconclusive", "without control prompts nothing tells what becomes of pictures without the trigger")
     best = max(eligible, key=lambda each: _gain(each).mean)
-    reach = _gain(best).mean - _gain(best).standard_error
-    near = [each for each in eligible if _gain(each).mean >= reach]
+    near = [each for each in eligible if each is best or _keeps_its_gain(each, best, select)]
     chosen = min(near, key=lambda each: (each.lora_scale, -_gain(each).mean))
     confirmed = chosen.confirmed
     if confirmed is None or confirmed.low is None or confirmed.low <= 0:
         told = f"the gain at scale {chosen.lora_scale:g} does not show in the prompts that had no part in choosing it"
         return Choice("inconclusive", told)
-    return Choice("recommended", "the smallest scale within one standard error of the best that passes every guard", chosen)
+    return Choice("recommended", f"the smallest scale that keeps {KEPT:.0%} of the best gain and passes every guard", chosen)
+
+
+def _keeps_its_gain(candidate: Candidate, best: Candidate, select: Collection[str]) -> bool:
+    ours, theirs = (each.by_prompt.get(metrics.PRIMARY, {}) for each in (candidate, best))
+    lost = cluster_t([theirs[prompt] - ours[prompt] for prompt in select if prompt in ours and prompt in theirs])
+    return lost.mean + lost.standard_error <= (1 - KEPT) * _gain(best).mean
 
 
 def _has_failed(candidate: Candidate) -> bool:

@@ -89,7 +89,7 @@ MODELS: Examples = MappingProxyType(
                 "schema_version": 1,
                 "protocol_version": 2,
                 "outcome": "recommended",
-                "reason": "the smallest scale within one standard error of the best that passes every guard",
+                "reason": "the smallest scale that keeps 90% of the best gain and passes every guard",
                 "adapter": "demo",
                 "adapter_sha256": _SHA256,
                 "base_sha256": _SHA256,
