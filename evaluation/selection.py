@@ -107,7 +107,10 @@ def _choice(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: fl
 
 def _keeps_its_gain(candidate: Candidate, best: Candidate, select: Collection[str]) -> bool:
     ours, theirs = (each.by_prompt.get(metrics.PRIMARY, {}) for each in (candidate, best))
-    lost = cluster_t([theirs[prompt] - ours[prompt] for prompt in select if prompt in ours and prompt in theirs])
+    apart = [theirs[prompt] - ours[prompt] for prompt in select if prompt in ours and prompt in theirs]
+    if len(apart) < 2:
+        return False
+    lost = cluster_t(apart)
     return lost.mean + lost.standard_error <= (1 - KEPT) * _gain(best).mean
 
 

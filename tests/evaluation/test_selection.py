@@ -69,6 +69,15 @@ def test_a_scale_is_not_preferred_because_little_is_known_of_it() -> None:
     assert _chosen((found[0], less_sure, found[2])) == ("recommended", 1.0)
 
 
+def test_a_scale_whose_pictures_failed_where_the_best_ones_came_is_passed_over() -> None:
+    found = _found({0.8: 0.3, 1.0: 0.3})
+    values = found[1].by_prompt["similarity"]
+    elsewhere = {prompt: value for prompt, value in values.items() if prompt not in HALVES["select"][1:]}
+    best = found[2].model_copy(update={"selected": found[2].selected and found[2].selected.model_copy(update={"mean": 0.31})})
+
+    assert _chosen((found[0], found[1].model_copy(update={"by_prompt": {"similarity": elsewhere}}), best)) == ("recommended", 1.0)
+
+
 def test_the_gain_that_is_told_is_that_of_the_prompts_that_had_no_say() -> None:
     found = _found({0.4: 0.1, 1.0: 0.3}, confirm={1.0: 0.15})
     chosen = choose(found, 0.6, HALVES["select"]).candidate

@@ -72,9 +72,9 @@ def _part(prompt: str, start: int, end: int, steps: int) -> Part:
     return Part(counts, _at_steps(text.strip(), steps, start + len(text) - len(text.lstrip())))
 
 
-def _at_steps(text: str, steps: int, start: int = 0) -> tuple[str, ...]:
-    """``text`` at each of the steps; it begins at the character ``start`` of the prompt."""
-    changing = sorted((each for each in _brackets(text, start) if _says(each, text)), key=lambda each: each.start)
+def _at_steps(text: str, steps: int, offset: int = 0) -> tuple[str, ...]:
+    """``text`` at each of the steps; it begins ``offset`` characters into the prompt."""
+    changing = sorted((each for each in _brackets(text, offset) if _says(each, text)), key=lambda each: each.start)
     if not changing:
         return (text,) * steps
     nodes = _nodes(text, 0, len(text), deque(changing))
@@ -121,7 +121,7 @@ def _says(bracket: _Bracket, text: str) -> bool:
     return 1 <= len(bracket.colons) <= 2 and bool(_NUMBER.fullmatch(text, bracket.colons[-1] + 1, bracket.end))
 
 
-def _brackets(text: str, start_of_text: int = 0) -> list[_Bracket]:
+def _brackets(text: str, offset: int = 0) -> list[_Bracket]:
     """Every pair of square brackets; what has no other is a character like any."""
     found: list[_Bracket] = []
     open_at: list[tuple[str, int, list[int], list[int]]] = []
@@ -132,7 +132,7 @@ def _brackets(text: str, start_of_text: int = 0) -> list[_Bracket]:
             place += 1
         elif mark in _OPENING:
             if len(open_at) == _DEEPEST:
-                raise Malformed(start_of_text + place, f"more than {_DEEPEST} brackets in one another")
+                raise Malformed(offset + place, f"more than {_DEEPEST} brackets in one another")
             open_at.append((mark, place, [], []))
         elif mark in _CLOSING and any(each[0] == _CLOSING[mark] for each in open_at):
             # What is open inside and never closed is a character like any.

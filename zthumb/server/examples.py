@@ -87,7 +87,7 @@ MODELS: Examples = MappingProxyType(
         "verdicts": {
             "lora/demo/demo.safetensors": {
                 "schema_version": 1,
-                "protocol_version": 2,
+                "protocol_version": 3,
                 "outcome": "recommended",
                 "reason": "the smallest scale that keeps 90% of the best gain and passes every guard",
                 "adapter": "demo",
