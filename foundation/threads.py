@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-SPINS = 5_000
+SPINS = 200_000
 ASLEEP = "passive"
 _TOLD = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _STATISTICS = Path("/proc/stat")
