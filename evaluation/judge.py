@@ -31,6 +31,7 @@ from evaluation.results import (
     write_samples,
 )
 from evaluation.selection import BASE, CLEAR, Choice, Halves, candidates, choose, gap_of, halve
+from evaluation.subjects import identified
 from evaluation.sweep import Under
 from evaluation.task import Task
 from foundation.errors import StageFailed
@@ -50,9 +51,7 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     eyes = Eyes(tuple(open_extractor(each) for each in task.protocol.extractors))  # 1. what pictures are compared by
     base = client.base()  # 2. who is asked about what
     _begin(folder, base)
-    subjects = [
-        Subject(name=name, path=path, sha256=client.identify(path, task.protocol.variant)) for name, path in task.adapters.items()
-    ]
+    subjects = [identified(client, name, path, task.protocol.variant) for name, path in task.adapters.items()]
     samples = Collector(client, task.protocol, task.adapters, folder, in_flight).collect(task.plan)  # 3. pictures
     if not any(sample.status == "ok" for sample in samples):
         raise StageFailed(f"no picture was answered: {samples[0].error}")

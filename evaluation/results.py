@@ -115,11 +115,15 @@ class Candidate(Strict):
 
 
 class Subject(Strict):
-    """One adapter: ``name`` is how it is called here, ``path`` as the server takes it."""
+    """One adapter: ``name`` is how it is called here, ``path`` as the server takes it.
+
+    ``training`` says how many steps it is of and why there are no more, None where its file does not tell.
+    """
 
     name: str
     path: str
     sha256: str
+    training: str | None = None
 
 
 class Results(Strict):

@@ -60,6 +60,7 @@ def test_pictures_become_an_adapter_and_a_report_and_a_second_time_nothing_is_re
     assert first.stdout.startswith("runner: local")
     report = checkout / "outputs" / "lora_eval" / "tiny"
     text = (report / "report.md").read_text()
+    assert "| training of tiny | step 4 of at most 4: every step was made |" in text
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert {"overview.webp", "curves.svg"} <= set(links)
     assert all((report / link).exists() for link in links)

@@ -38,10 +38,13 @@ class Shown:
     adapted: str
 
 
-def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps: int, prediction: str) -> dict[str, str]:
+def header(
+    recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, step: int, ended: str, prediction: str
+) -> dict[str, str]:
     """The metadata of the kohya layout, as kohya (``ss_``) and the model specification (``modelspec.``) name it.
 
-    It holds nothing of the time or place it was written, so that the same adapter is the same file.
+    ``step`` is the weights' own, ``ended`` says why there are none later. It holds nothing of the time or place it was written,
+    so that the same adapter is the same file.
     """
     # PiSSA is exported with its start beside it.
     rank = str(recipe.adapter.rank * (2 if recipe.adapter.initialization == "pissa" else 1))
@@ -59,7 +62,9 @@ def header(recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, steps:
         "ss_network_args": json.dumps(_network_arguments(recipe, rank)),
         "ss_network_train_unet_only": str(not recipe.adapter.text_encoders),
         "ss_output_name": name,
-        "ss_steps": str(steps),
+        "ss_steps": str(step),
+        "ss_max_train_steps": str(recipe.steps),
+        "ss_training_comment": ended,
         "ss_seed": str(recipe.seed),
         "ss_learning_rate": str(recipe.optimizer.lr),
         "ss_num_train_images": str(len(dataset.of("train"))),
@@ -85,7 +90,7 @@ def text(
     recipe: Recipe,
     dataset: Dataset,
     name: str,
-    steps: int,
+    ended: str,
     hashes: Mapping[str, str],
     pictures: Sequence[Shown],
     licence: str,
@@ -94,8 +99,8 @@ def text(
 ) -> str:
     """The card, with the front matter that the hub reads; ``pictures`` are shown on top. ``hashes``: what → its SHA-256.
 
-    ``verdict``: what an evaluation said of it, if there was one. ``as_lora``: the rank of the plain LoRA it was exported as, if
-    it was trained as something else.
+    ``ended``: why there are no later weights, as in ``header``. ``verdict``: what an evaluation said of it, if there was one.
+    ``as_lora``: the rank of the plain LoRA it was exported as, if it was trained as something else.
     """
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     matter = {
@@ -118,7 +123,8 @@ A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the pro
 {_table(pictures)}| | |
 |---|---|
 | pictures | {len(dataset.of("train"))} at {recipe.resolution} px |
-| steps | {steps}, batch {recipe.batch}, seed {recipe.seed} |
+| steps | {recipe.steps} asked for: {ended} |
+| batch, seed | {recipe.batch}, {recipe.seed} |
 | adapter | rank {recipe.adapter.rank if as_lora is None else as_lora}, {_adapted(recipe)}; alpha is folded in |
 | learning rate | {recipe.optimizer.lr:g} |
 | licence | that of the base: {licence} |

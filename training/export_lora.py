@@ -22,6 +22,7 @@ from training import card
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
+from training.judging import selection
 from training.recipe import Recipe
 from training.steps.checkpoints import Checkpoint
 from training.steps.run import PREVIEWS, RECIPE, Run
@@ -54,9 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     inputs = _inputs(run, checkpoint, others, arguments.dataset, recipe)
     judged = _verdict(arguments.run)  # 5. what came of judging it, if it was
     told_as = {"as": arguments.kind, "rank": arguments.rank or _RANK} if arguments.kind else {}
+    settings = {"run": arguments.run, "ended_after": Run(run).last(), **told_as}
     if recipe.adapter.magnitudes:
         print(f"export: note: {_AS_LORA if arguments.kind else card.DORA}")
-    plain = Stage("export", inputs, {"run": arguments.run, **told_as}, recipe.seed, given("training.export_lora", argv))
+    plain = Stage("export", inputs, settings, recipe.seed, given("training.export_lora", argv))
     told = replace(plain, inputs={**inputs, VERDICT: hash_value(judged.model_dump(mode="json"))}) if judged else plain
     current = told if judged and _is_on(judged, target / f"{arguments.run}.safetensors") else plain
     if not arguments.force and current.is_up_to_date(target):
@@ -162,11 +164,17 @@ def _export(
     is_this = judged is not None and _is_on(judged, folder / f"{name}.safetensors")
     verdict = judged if is_this else None
     rank = _rank(adapter) if is_lora else None
-    words = card.text(recipe, dataset, name, checkpoint.step, hashes, shown, licence_of(recipe.base), verdict, rank)
+    words = card.text(
+        recipe, dataset, name, _ended(checkpoint, recipe, stage), hashes, shown, licence_of(recipe.base), verdict, rank
+    )
     if verdict:
         write_verdict(folder / VERDICT, verdict)
     (folder / "README.md").write_text(words, encoding="utf-8")
     return is_this
+
+
+def _ended(checkpoint: Checkpoint, recipe: Recipe, stage: Stage) -> str:
+    return selection.told(checkpoint.step, int(str(stage.settings["ended_after"])), recipe.steps)
 
 
 def _write(
@@ -182,7 +190,8 @@ def _write(
     layers_per_block = family.configuration(base, family.denoiser_part)["layers_per_block"]
     named = recipe.objective.prediction
     prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
-    metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, prediction)
+    ended = _ended(checkpoint, recipe, stage)
+    metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, ended, prediction)
     if stage.settings.get("as") == "lora":
         adapter = _as_lora(adapter, base, family, int(str(stage.settings["rank"])))
         rank = str(_rank(adapter))

@@ -226,8 +226,7 @@ def _conclude(run: Run, recipe: Recipe, last: int) -> None:
     step = selection.chosen_step(looks, last, recipe.validation)
     write_json(run.folder / CHOSEN, {"step": step, "of": last, "rule": recipe.validation.choose})
     curves.draw(run.folder / METRICS, looks, run.folder / curves.NAME)
-    ended = "" if last == recipe.steps else f" of {recipe.steps}, as the held-out loss fell no more"
-    print(f"train: {run.folder}: {last} steps{ended}, that of step {step} is chosen")
+    print(f"train: {run.folder}: {recipe.steps} steps asked for: {selection.told(step, last, recipe.steps)}")
     for look in looks:
         if look.step == step:
             print(f"train: its loss on {look.pictures} held-out pictures is {_change(look)} than the base's")

@@ -50,6 +50,7 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
     }
     return [
         *((f"adapter {each.name}", f"{each.path}, SHA-256 {each.sha256}") for each in results.adapters),
+        *((f"training of {each.name}", each.training) for each in results.adapters if each.training),
         ("base", f"{results.base['name']}, SHA-256 {results.base['sha256']}"),
         ("painted on", f"{results.base['device']}, {results.base['precision']}"),
         *(("compared by", f"{each.name} ({each.weights}, {each.revision})") for each in results.extractors),

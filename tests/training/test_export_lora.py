@@ -124,7 +124,7 @@ def test_the_header_says_which_network_it_is(
     prepared: Path, settings: tuple[str, ...], module: str, told: dict[str, str]
 ) -> None:
     recipe = recipes.load("mini", settings)
-    found = card.header(recipe, read_dataset(prepared), "a", "0" * 64, steps=2, prediction="epsilon")
+    found = card.header(recipe, read_dataset(prepared), "a", "0" * 64, step=2, ended="every step was made", prediction="epsilon")
     assert (found["ss_network_module"], json.loads(found["ss_network_args"])) == (module, told)
 
 
@@ -135,9 +135,12 @@ def test_every_checkpoint_is_exported_beside_the_chosen_one_when_asked_for(
     arguments = ["--run", "a", "--dataset", str(prepared), "--every-checkpoint"]
     assert export_lora.main(arguments) == 0
     folder = Path("models/lora/a")
-    steps = {path.name: header.read(path).metadata["ss_steps"] for path in folder.glob("a*.safetensors")}
-    assert steps["a.safetensors"] == "6"
-    assert steps["a-step-000004.safetensors"] == "4"
+    told = {path.name: header.read(path).metadata for path in folder.glob("a*.safetensors")}
+    names, keys = ("a.safetensors", "a-step-000004.safetensors"), ("ss_steps", "ss_max_train_steps", "ss_training_comment")
+    assert [[told[name][key] for key in keys] for name in names] == [
+        ["6", "6", "every step was made"],
+        ["4", "6", "every step was made; the weights are those of step 4"],
+    ]
     capsys.readouterr()
     assert export_lora.main(arguments) == 0
     assert "up to date" in capsys.readouterr().out

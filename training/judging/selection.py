@@ -18,6 +18,12 @@ def chosen_step(looks: Sequence[Validation], last: int, rule: ValidationRecipe) 
     return best.step if best else last
 
 
+def told(step: int, last: int, steps: int) -> str:
+    """Why a run of at most ``steps`` ended after ``last``, and whose weights those of ``step`` are."""
+    ended = "every step was made" if last == steps else f"it ended after {last} steps, as the held-out loss fell no more"
+    return ended if step == last else f"{ended}; the weights are those of step {step}"
+
+
 def is_over(looks: Sequence[Validation], rule: ValidationRecipe) -> bool:
     """Whether ``patience`` looks have passed since the lowest loss."""
     best = lowest(looks)

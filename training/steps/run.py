@@ -122,6 +122,10 @@ class Run:
                 return each
         raise BadInput(f"{self.folder}: the chosen checkpoint, of step {step}, is gone or damaged. Train again with --force.")
 
+    def last(self) -> int:
+        """The step that a finished run ended with."""
+        return int(read_json(self.folder / CHOSEN)["of"])
+
     def sound(self) -> list[Checkpoint]:
         """The checkpoints that are there and whole, the latest last."""
         return [each for each in checkpoints.found(self.checkpoints) if each.is_sound]

@@ -59,10 +59,10 @@ def test_a_run_that_was_over_early_is_over_when_it_goes_on(prepared: Path, capsy
     settings = ("optimizer.lr=0.3", "prior.weight=0", "optimizer.warm_up=0", "checkpoint_every=1", "validation.patience=1")
     arguments = quick_arguments(prepared, "a", *settings)
     train_lora.main(arguments)
-    (told,) = (line for line in capsys.readouterr().out.splitlines() if "is chosen" in line)
-    last = int(told.split(":")[2].split()[0])
+    (told,) = (line for line in capsys.readouterr().out.splitlines() if "asked for" in line)
+    last = int(told.split("ended after ")[1].split()[0])
     assert last < 6
-    assert "of 6, as the held-out loss fell no more" in told
+    assert f"6 steps asked for: it ended after {last} steps, as the held-out loss fell no more" in told
     looks, chosen = (RUN / "validation.jsonl").read_text(), (RUN / "chosen.json").read_text()
     (RUN / "manifest.json").unlink()
 
