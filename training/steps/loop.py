@@ -24,6 +24,7 @@ from training.model.rate import rate_at
 from training.recipe import Recipe
 from training.steps.batches import Batch, Sampler
 from training.steps.checkpoints import Checkpoint
+from training.steps.passes import Pass, Passes, missing
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Loop:
         self._adapted = base.adapted if recipe.shard else accelerator.prepare(base.adapted)
         self._optimizer = accelerator.prepare(optimizer)
         self._sampler = Sampler(recipe, examples, prior, len(base.levels), accelerator.process_index, accelerator.num_processes)
+        self._passes = Passes(recipe, base, self._sampler, accelerator)
         self._scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
         self.average = Average(self._parameters, recipe.adapter.average)
 
@@ -100,17 +102,17 @@ class Loop:
         rate = rate_at(step, self._recipe.steps, self._recipe.optimizer)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["share"]
-        batches = [batch for one_pass in self._sampler.passes(step) for batch in one_pass]
-        missing = self._missing(len(batches))
+        passes = self._passes.of(step)
+        more = missing(self._accelerator, len(passes)) if self._recipe.shard else 0
         sums = torch.zeros(2, device=self._accelerator.device)
-        for number, batch in enumerate(batches, start=1):
+        for number, each in enumerate(passes, start=1):
             # Processes exchange their gradients once, with the last.
-            is_last = number == len(batches) or self._recipe.shard
+            is_last = number == len(passes) or self._recipe.shard
             together = contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._adapted)
             with together:
-                sums += self._learn_from(batch, step)
-        for _ in range(missing):
-            self._learn_from(batches[-1], step, share=0.0)
+                sums += self._learn_from(each, step)
+        for _ in range(more):
+            self._learn_from(passes[-1], step, share=0.0)
         if self._recipe.shard:
             self._exchange_gradients()
         self._scaler.unscale_(self._optimizer)
@@ -118,7 +120,7 @@ class Loop:
         # Scaled gradients overflow now and then until the scale has settled; anything else is a fault.
         is_left_out = not math.isfinite(norm) and self._scaler.get_scale() > 1
         if not math.isfinite(norm) and not is_left_out:
-            raise self._not_finite(step, batches)
+            raise self._not_finite(step, [each.batch for each in passes])
         loss, prior = self._accelerator.reduce(sums, "mean").tolist()
         self._scaler.step(self._optimizer)
         self._scaler.update()
@@ -127,16 +129,6 @@ class Loop:
             self.average.update()
         return Report(step + 1, loss, prior, norm if math.isfinite(norm) else 0.0, rate, is_left_out)
 
-    def _missing(self, count: int) -> int:
-        """How many passes more another process makes in this step, when all must make the same.
-
-        Asked before the first pass: in a pass the processes talk as well, and each must hear the others say the same thing.
-        """
-        if not self._recipe.shard:
-            return 0
-        counts = self._accelerator.gather(torch.tensor([count], device=self._accelerator.device))
-        return int(counts.max()) - count
-
     def _exchange_gradients(self) -> None:
         """Give every process the mean of all gradients, in one message."""
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
@@ -144,14 +136,14 @@ class Loop:
         for gradient, mean in zip(gradients, means.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
-    def _learn_from(self, batch: Batch, step: int, share: float = 1.0) -> Tensor:
-        """Add ``share`` of the gradients of one batch; its part of the step's losses, the concept's and the prior's (2,)."""
-        base, levels = self._base, self._base.levels
+    def _learn_from(self, one: Pass, step: int, share: float = 1.0) -> Tensor:
+        """Add ``share`` of the gradients of one pass; its part of the step's losses, the concept's and the prior's (2,)."""
+        batch, base, levels = one.batch, self._base, self._base.levels
         noisy = add_noise(batch.latents, batch.noise, levels, batch.timesteps)
         predicted = base.predict(noisy, batch.timesteps, batch.conditioning, through=self._adapted)
-        wanted = target(base.prediction, batch.latents, batch.noise, levels, batch.timesteps)
-        if batch.prior.any() or (self._recipe.shard and self._sampler.prior_per_step):
-            wanted = wanted.where(~batch.prior[:, None, None, None], self._base_prediction(noisy, batch))
+        wanted = target(base.prediction, batch.latents, batch.noise, levels, batch.timesteps).clone()
+        # What the base could do before it must still do.
+        wanted[batch.prior] = one.kept.to(wanted.dtype)
         weights = loss_weights(base.prediction, levels, batch.timesteps, self._recipe.objective.min_snr_gamma)
         errors = squared_errors(predicted, wanted, batch.where) * weights
         if not errors.isfinite().all():
@@ -161,16 +153,6 @@ class Loop:
         prior = errors[batch.prior].sum() * self._accelerator.num_processes / max(1, self._sampler.prior_per_step)
         self._accelerator.backward(self._scaler.scale(share * (loss + self._recipe.prior.weight * prior)))
         return torch.stack([loss, prior]).detach()
-
-    @torch.no_grad()
-    def _base_prediction(self, noisy: Tensor, batch: Batch) -> Tensor:
-        """What the base predicts where the prior is to be kept; zero elsewhere."""
-        predicted, told = torch.zeros_like(noisy), batch.conditioning
-        # A process without any takes part all the same where the base is divided among several.
-        kept = batch.prior if batch.prior.any() else torch.ones_like(batch.prior)
-        with self._base.alone():
-            predicted[kept] = self._base.predict(noisy[kept], batch.timesteps[kept], told[kept])
-        return predicted
 
     def _not_finite(self, step: int, batches: list[Batch], errors: Tensor | None = None) -> StageFailed:
         seen = [
