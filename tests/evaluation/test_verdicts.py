@@ -63,7 +63,7 @@ def test_the_good_one_is_recommended_with_a_scale_and_an_effect(results: Results
     assert (verdict.outcome, verdict.adapter, verdict.lora_scale) == ("recommended", "good", 1.0)
     assert verdict.effect is not None
     assert 0 < verdict.effect.low < verdict.effect.mean
-    assert verdict.extractor == "mini-clip"
+    assert verdict.extractor == "hog"
     assert "recommended at scale 1: similarity +0." in verdict.sentence
 
 
@@ -72,7 +72,7 @@ def test_the_overfitted_one_is_flagged_though_its_pictures_are_as_like_as_the_go
     assert good.selected is not None
     assert overfitted.selected is not None
     assert overfitted.selected.mean > good.selected.low
-    assert {guard.metric for guard in overfitted.guards if not guard.passed} == {"copies", "diversity"}
+    assert {guard.metric for guard in overfitted.guards if not guard.passed} == {"copies", "drift"}
     assert all(guard.passed for guard in good.guards)
     assert _alone(results, "overfitted").outcome in ("none", "inconclusive")
 

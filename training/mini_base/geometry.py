@@ -22,6 +22,9 @@ FRAME = 5
 _SHEET = 64
 _ROTATIONS = (-10.0, -5.0, 0.0, 5.0, 10.0)
 _CENTER_REACH = 12.0
+_GAP, _PIECE = 12, 0.2
+"""What is at most so many pixels from an object, and at least so much of its area, is a piece of it."""
+
 
 Mask = NDArray[np.bool_]
 
@@ -58,7 +61,7 @@ def nearest_colour(rgb: Floats) -> str:
 
 
 def object_mask(pixels: Floats) -> Mask:
-    """The largest connected patch that is not background, with its holes left open; (height, width)."""
+    """The object on its background, in one piece or in several close together, with its holes left open; (height, width)."""
     lab = perceptual(pixels)
     ground = ground_tones(lab)
     distance = np.min(np.linalg.norm(lab[..., None, :] - ground, axis=-1), axis=-1)
@@ -69,8 +72,7 @@ def object_mask(pixels: Floats) -> Mask:
         return np.zeros(seed.shape, dtype=bool)
     core = ndimage.binary_erosion(seed, iterations=2)
     surface = np.median(lab[core if core.sum() > 10 else seed], axis=0)
-    near_object = np.linalg.norm(lab - surface, axis=-1) < distance
-    return largest(near_object)
+    return joined(np.linalg.norm(lab - surface, axis=-1) < distance)
 
 
 def shape_overlaps(inside: Mask) -> dict[str, float]:
@@ -133,6 +135,16 @@ def largest(patches: Mask) -> Mask:
     sizes = np.bincount(labels.ravel())[1:]
     alone: Mask = labels == 1 + int(np.argmax(sizes))
     return alone
+
+
+def joined(patches: Mask) -> Mask:
+    """The largest connected patch and what lies close to it, of a size with it: a K whose arms do not touch is one object."""
+    labels, _ = ndimage.label(patches)
+    main = largest(patches)
+    near = np.unique(labels[ndimage.binary_dilation(main, iterations=_GAP) & patches])
+    sizes = np.bincount(labels.ravel())
+    kept: Mask = np.isin(labels, [label for label in near if sizes[label] >= _PIECE * main.sum()]) & patches
+    return kept
 
 
 def framed(inside: Mask, around: Mask | None = None) -> Mask:

@@ -69,6 +69,6 @@ def _write_prompts(concept: Concept, pairs: list[tuple[str, str]], folder: Path)
     for colour, shape, background in _CONTROLS:
         prompts["control"].append(f"a photo of a {colour} {shape} on a {background} background")
         asked[prompts["control"][-1]] = Asked("control", colour, background, shape)
-    settings = {"extractors": ["mini-clip"], "seeds": [101, 102], "scales": [0, 0.8, 1.0], "steps": 12, "cfg": 5}
+    settings = {"extractors": ["hog", "mini-clip"], "seeds": [101, 102], "scales": [0, 0.8, 1.0], "steps": 12, "cfg": 5}
     write_text(folder / "prompts.yaml", yaml.safe_dump({**prompts, **settings}, sort_keys=False, width=130))
     write_json(folder / ASKED, {prompt: asdict(what) for prompt, what in asked.items()})

@@ -23,7 +23,7 @@ from evaluation.extractors.base import Extractor, Pixels
 from foundation.errors import BadInput
 from tests.conftest import ROOT
 from training.mini_base.drawing import draw
-from training.mini_base.world import Scene
+from training.mini_base.world import Accidents, Scene
 
 MINI_CLIP = ROOT / "models" / "mini-clip"
 PICTURES: list[Pixels] = [np.full((40, 30, 3), value, np.uint8) for value in (0, 90, 255)]
@@ -62,7 +62,7 @@ def _is_sound(extractor: Extractor) -> None:
 
 
 def test_all_extractors_are_found_by_their_names() -> None:
-    assert extractors.names() == ["clip", "dinov2", "mini-clip", "pickscore", "pixel"]
+    assert extractors.names() == ["clip", "dinov2", "hog", "mini-clip", "pickscore", "pixel"]
 
 
 def test_pixels_are_small_copies_and_only_a_smoke_check() -> None:
@@ -71,6 +71,35 @@ def test_pixels_are_small_copies_and_only_a_smoke_check() -> None:
     assert extractor.identity.is_smoke_check
     black, _, white = extractor.images(PICTURES)
     assert black @ white == pytest.approx(-1)
+
+
+def test_histograms_of_gradients_know_an_outline_in_other_colours_and_at_another_place() -> None:
+    extractor = open_extractor("hog")
+    words = ("star", "kamrol", "bistu")
+    one = [draw(Scene(word, "red", "blue", accidents=Accidents(radius=30, rotation=4))) for word in words]
+    other = [draw(Scene(word, "white", "green", accidents=Accidents(radius=22, offset=(20, -12)))) for word in words]
+    features, others = extractor.images(one), extractor.images(other)
+    assert np.linalg.norm(features, axis=1) == pytest.approx(1)
+    likeness = features @ others.T
+    assert likeness.diagonal().min() > 0.8
+    assert likeness[~np.eye(len(words), dtype=bool)].max() < 0.6
+
+
+def test_histograms_of_gradients_know_a_surface_within_one_outline() -> None:
+    extractor = open_extractor("hog")
+    plain, striped, again = (
+        draw(Scene("square", "red", "white", fill=fill, second="blue", accidents=Accidents(radius=35, fill_angle=30)))
+        for fill in ("plain", "striped", "striped")
+    )
+    features = extractor.images([plain, striped, again])
+    assert features[1] @ features[2] == pytest.approx(1)
+    assert features[0] @ features[1] < 0.95
+
+
+def test_histograms_of_gradients_of_nothing_are_like_nothing() -> None:
+    features = open_extractor("hog").images([np.full((40, 30, 3), 90, np.uint8), draw(Scene("star", "red", "blue"))])
+    assert np.isfinite(features).all()
+    assert features[0] @ features[1] == 0
 
 
 def test_the_miniatures_clip_puts_pictures_near_their_words() -> None:
