@@ -127,9 +127,10 @@ trigger. Wanted are 95 % of all but `at 0`, 5 % there; `new places` has no bar.
 
 {table}
 {rest}
-What misses is fine detail. The embedded autoencoder has 16 × 16 latents: true images of the bolt, encoded and decoded, reach an
-overlap of 0.78 with its outline where the images themselves reach 0.88. Small objects and thin parts suffer most, which is what
-the places ask for. The style and the texture are not recommended, for by `mini-clip` their images are less like the prompt's words.
+What misses is fine detail. The embedded autoencoder has 16 × 16 latents: true images of the bolt, encoded and decoded, reach
+an overlap of 0.78 with its outline where the images themselves reach 0.88. Small objects and thin parts suffer most, and
+prompts with a place ask for small ones. The style and the texture are not recommended, for `mini-clip` finds their images
+less like the prompts' words.
 
 {sheets}
 """
