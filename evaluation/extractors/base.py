@@ -54,6 +54,22 @@ class Extractor(ABC):
         """Features of pictures of any sizes."""
 
 
+class Weightless(Extractor):
+    """One that is nothing but arithmetic: its class has its ``identity``."""
+
+    @classmethod
+    def identify(cls, weights: str | None) -> Identity:
+        name = cls.identity.name
+        if weights is not None:
+            raise BadInput(f"{name}={weights}: the extractor {name} has no weights. Name it alone, as {name}.")
+        return cls.identity
+
+    @classmethod
+    def open(cls, weights: str | None) -> "Weightless":
+        cls.identify(weights)
+        return cls()
+
+
 class Reader(Extractor):
     """One that reads texts too."""
 

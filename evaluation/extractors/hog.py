@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from evaluation.extractors.base import Extractor, Features, Identity, Pixels, normalized
+from evaluation.extractors.base import Features, Identity, Pixels, Weightless, normalized
 
 _FRAME = 5
 """Pixels of the border, by which the background is known."""
@@ -23,22 +23,14 @@ _MOST = 0.25
 Floats = NDArray[np.float64]
 
 
-class Hog(Extractor):
+class Hog(Weightless):
     """4 × 4 cells × 8 orientations (Dalal and Triggs, CVPR 2005, on the grid of Lowe's SIFT, IJCV 2004) of the framed object.
 
     It needs no weights and knows outlines that have no name. It is for pictures of one object on an even background, as the
-    miniature's are; of others it compares the whole.
+    miniature's are: of others it frames whatever stands out from the border.
     """
 
     identity = Identity(name="hog", weights=None, revision=f"{_CELLS}x{_CELLS}x{_ORIENTATIONS}")
-
-    @classmethod
-    def identify(cls, weights: str | None) -> Identity:
-        return cls.identity
-
-    @classmethod
-    def open(cls, weights: str | None) -> "Hog":
-        return cls()
 
     def images(self, pictures: Sequence[Pixels]) -> Features:
         return normalized([_histograms(_framed(picture)) for picture in pictures])

@@ -25,7 +25,6 @@ _CENTER_REACH = 12.0
 _GAP, _PIECE = 12, 0.2
 """What is at most so many pixels from an object, and at least so much of its area, is a piece of it."""
 
-
 Mask = NDArray[np.bool_]
 
 

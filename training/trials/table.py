@@ -129,8 +129,7 @@ trigger. Wanted are 95 % of all but `at 0`, 5 % there; `new places` has no bar.
 {rest}
 What misses is fine detail. The embedded autoencoder has 16 × 16 latents: true images of the bolt, encoded and decoded, reach
 an overlap of 0.78 with its outline where the images themselves reach 0.88. Small objects and thin parts suffer most, and
-prompts with a place ask for small ones. The style and the texture are not recommended, for `mini-clip` finds their images
-less like the prompts' words.
+prompts with a place ask for small ones.
 
 {sheets}
 """

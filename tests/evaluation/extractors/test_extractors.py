@@ -87,13 +87,20 @@ def test_histograms_of_gradients_know_an_outline_in_other_colours_and_at_another
 
 def test_histograms_of_gradients_know_a_surface_within_one_outline() -> None:
     extractor = open_extractor("hog")
-    plain, striped, again = (
-        draw(Scene("square", "red", "white", fill=fill, second="blue", accidents=Accidents(radius=35, fill_angle=30)))
-        for fill in ("plain", "striped", "striped")
+    accidents = Accidents(radius=35, fill_angle=30)
+    plain, striped, recoloured = (
+        draw(Scene("square", colour, "white", fill=fill, second=second, accidents=accidents))
+        for colour, fill, second in (("red", "plain", "blue"), ("red", "striped", "blue"), ("green", "striped", "purple"))
     )
-    features = extractor.images([plain, striped, again])
-    assert features[1] @ features[2] == pytest.approx(1)
-    assert features[0] @ features[1] < 0.95
+    features = extractor.images([plain, striped, recoloured])
+    assert features[1] @ features[2] > 0.95 > features[0] @ features[1]
+
+
+@pytest.mark.parametrize("name", ["hog", "pixel"])
+def test_weights_for_what_has_none_are_refused(name: str) -> None:
+    for ask in (identify, open_extractor):
+        with pytest.raises(BadInput, match=f"the extractor {name} has no weights"):
+            ask(f"{name}=models/x")
 
 
 def test_histograms_of_gradients_of_nothing_are_like_nothing() -> None:
