@@ -53,7 +53,10 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
         *((f"training of {each.name}", each.training) for each in results.adapters if each.training),
         ("base", f"{results.base['name']}, SHA-256 {results.base['sha256']}"),
         ("painted on", f"{results.base['device']}, {results.base['precision']}"),
-        *(("compared by", f"{each.name} ({each.weights}, {each.revision})") for each in results.extractors),
+        *(
+            ("compared by", f"{each.name} ({', '.join(filter(None, (each.weights, each.revision)))})")
+            for each in results.extractors
+        ),
         ("held-out pictures", f"{results.dataset['held_out']} (training pictures: {results.dataset['training']})"),
         ("SHA-256 of the held-out pictures", results.dataset["held_out_sha256"]),
         ("SHA-256 of the training pictures", results.dataset["training_sha256"]),
