@@ -17,7 +17,7 @@ DEVICE ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 # Several processes of one thread each share the cores better than one process of several threads.
 TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
-SOURCES := foundation training zthumb evaluation docker scripts tests
+SOURCES := foundation training zthumb evaluation miniature benchmarks docker scripts tests
 
 .PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_gpu bench_concepts lock docker_build docker_finetune_z docker_check clean
 
@@ -58,13 +58,13 @@ format: setup ## let ruff put the code in order
 	@$(VENV)/bin/ruff format $(SOURCES)
 
 mini_base: setup ## make models/mini-sdxl, -clip and -sdxl-turbo again from their seed; resumable, made for a GPU: two cores take very long
-	@$(PYTHON) -m training.mini_base build
+	@$(PYTHON) -m miniature build
 
 grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its prompt says?
-	@$(PYTHON) -m training.mini_base grade
+	@$(PYTHON) -m miniature grade
 
 check_demo: setup ## check a report's pictures of the demo concept by geometry  RUN=name [SHAPE=letter-z]
-	@$(PYTHON) -m training.mini_base check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
+	@$(PYTHON) -m miniature check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
 
 bench_concepts: setup ## train and judge the defaults on concepts they were not tuned on  → outputs/bench/concepts  [CONCEPTS="bolt figure"]
 	@PYTHON=$(PYTHON) scripts/trials.sh
@@ -74,24 +74,24 @@ check_portable: setup ## train the demo so that every processor gives the same b
 
 bench_train: setup ## seconds per training step, beside a plain loop and beside a busy process  → outputs/bench/{train,busy}.json
 	@$(PYTHON) -m training.prepare_dataset --dataset datasets/z
-	@$(PYTHON) -m training.benchmark.train
-	@$(PYTHON) -m training.benchmark.busy
+	@$(PYTHON) -m benchmarks.training.train
+	@$(PYTHON) -m benchmarks.training.busy
 
 bench_prepare: setup ## how long 1,000 pictures of 12 megapixels take to prepare  → outputs/bench/prepare.json
-	@$(PYTHON) -m training.benchmark.prepare
+	@$(PYTHON) -m benchmarks.training.prepare
 
 bench_serve: setup ## what the server adds to a picture, how fast adapters change  → outputs/bench/serve.json
-	@$(PYTHON) -m zthumb.benchmark.serve
+	@$(PYTHON) -m benchmarks.serving.serve
 
 soak: setup ## 2,000 requests with 50 adapters, and the server's memory meanwhile  → outputs/bench/soak.json
-	@$(PYTHON) -m zthumb.benchmark.soak
+	@$(PYTHON) -m benchmarks.serving.soak
 
 bench_variants: setup ## what fewer bits spare in memory and change in pictures  → outputs/bench/variants.json
-	@$(PYTHON) -m zthumb.benchmark.variants
+	@$(PYTHON) -m benchmarks.serving.variants
 
 bench_gpu: setup ## full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
-	@$(PYTHON) -m training.benchmark.gpu
-	@$(PYTHON) -m zthumb.benchmark.gpu
+	@$(PYTHON) -m benchmarks.training.gpu
+	@$(PYTHON) -m benchmarks.serving.gpu
 
 lock: setup ## write docker/locks/*.txt from the pins  [TORCH_WHEELS=where CPU builds of torch are]
 	@$(PYTHON) docker/lock.py $(TORCH_WHEELS)

@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 
-for name in ${CONCEPTS:-$("$PYTHON" -m training.trials names)}; do
-  "$PYTHON" -m training.trials draw --name "$name"
+for name in ${CONCEPTS:-$("$PYTHON" -m miniature.trials names)}; do
+  "$PYTHON" -m miniature.trials draw --name "$name"
   DATASET="outputs/trials/$name" RUN="trial-$name" PROMPTS="outputs/trials/$name/prompts.yaml" scripts/finetune_z.sh
 done
-"$PYTHON" -m training.trials table
+"$PYTHON" -m miniature.trials table

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.mini_base import concept
+from miniature import concept
 
 pytest_plugins = ["tests.faults"]
 

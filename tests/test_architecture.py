@@ -9,12 +9,13 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = {"foundation", "training", "zthumb", "evaluation"}
+PACKAGES = {"foundation", "training", "zthumb", "evaluation", "miniature", "benchmarks"}
 ALLOWED = {
     "foundation": {"foundation"},
     "zthumb": {"zthumb", "foundation"},
     "evaluation": {"evaluation", "foundation"},
     "training": {"training", "foundation", "zthumb.families", "zthumb.adapters", "zthumb.sources", "zthumb.naming"},
+    "miniature": {"miniature", "training", "foundation", "zthumb.families", "zthumb.adapters", "zthumb.sources", "zthumb.naming"},
 }
 
 
@@ -68,7 +69,7 @@ def test_families_adapters_and_sources_know_no_server(package: str) -> None:
         "training.train_lora",
         "training.export_lora",
         "evaluation",
-        "training.mini_base",
+        "miniature",
     ],
 )
 def test_help_explains_itself_without_loading_anything_heavy(module: str) -> None:

@@ -17,9 +17,9 @@ from evaluation.main import main as evaluate_adapter
 from foundation.arithmetic import arithmetic_facts
 from foundation.files import read_json, write_json
 from foundation.manifest import package_versions
+from miniature import concept
 from tests.conftest import ROOT
 from training import export_lora, prepare_dataset, train_lora
-from training.mini_base import concept
 from zthumb.adapters.header import DIFFUSERS_FILE
 from zthumb.backends.base import Options, Place
 from zthumb.backends.full import Backend

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from miniature import concept
 from tests.conftest import MINIATURE
 from training import prepare_dataset
 from training import recipe as recipes
@@ -13,7 +14,6 @@ from training.data.dataset import read_dataset
 from training.encoding.cache import Cache
 from training.encoding.examples import Encoders, Examples
 from training.judging.validation import Interval, Stratum, Validation
-from training.mini_base import concept
 from training.model.base import Base, load
 from training.recipe import Recipe
 from zthumb import families

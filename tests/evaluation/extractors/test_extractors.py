@@ -21,9 +21,9 @@ from evaluation import extractors
 from evaluation.extractors import identify, open_extractor
 from evaluation.extractors.base import Extractor, Pixels
 from foundation.errors import BadInput
+from miniature.drawing import draw
+from miniature.world import Accidents, Scene
 from tests.conftest import ROOT
-from training.mini_base.drawing import draw
-from training.mini_base.world import Accidents, Scene
 
 MINI_CLIP = ROOT / "models" / "mini-clip"
 PICTURES: list[Pixels] = [np.full((40, 30, 3), value, np.uint8) for value in (0, 90, 255)]

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from foundation.errors import StageFailed
+from miniature import geometry
 from tests.conftest import MINIATURE
-from training.mini_base import geometry
 from zthumb import families
 from zthumb.painting import schedulers
 from zthumb.painting.painter import Painter, Picture

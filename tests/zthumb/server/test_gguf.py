@@ -11,10 +11,10 @@ import torch
 from fastapi.testclient import TestClient
 
 from foundation.errors import BadInput
+from miniature import geometry
 from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
-from training.mini_base import geometry
 from zthumb import families
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya

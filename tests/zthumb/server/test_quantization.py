@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from foundation.errors import BadInput
+from miniature import geometry
 from tests.zthumb.server.conftest import pixels, settings, started
-from training.mini_base import geometry
 from zthumb.memory.quantize import quantize
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from miniature import geometry
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
-from training.mini_base import geometry
 
 pytestmark = pytest.mark.slow
 

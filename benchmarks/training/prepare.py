@@ -1,0 +1,85 @@
+"""``make bench_prepare``: how long pictures of 12 megapixels take to prepare, and how much memory."""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from foundation.errors import DONE, command
+from foundation.files import write_json
+from foundation.manifest import package_versions, platform_facts
+from miniature.drawing import draw
+from miniature.pictures import example
+from training import prepare_dataset
+
+OUT = Path("outputs/bench/prepare.json")
+WIDTH, HEIGHT = 4000, 3000
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and write ``outputs/bench/prepare.json``; exit code 0 done."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training.prepare", description=__doc__)
+    parser.add_argument("--pictures", type=int, default=1000, help="how many (default: 1000)")
+    count: int = parser.parse_args(argv).pictures
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "raw"
+        raw.mkdir()
+        (Path(folder) / "concept.yaml").write_text("trigger: zbadge\n", encoding="utf-8")
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            list(tqdm(pool.map(partial(_write, raw), range(count), chunksize=8), desc="draw", total=count))
+        raw_bytes = sum(path.stat().st_size for path in raw.iterdir())
+        seconds = _prepare(Path(folder))
+        half = _prepare_half(Path(folder), count)
+    found = {
+        "pictures": count,
+        "megapixels": WIDTH * HEIGHT / 1e6,
+        "raw_bytes": raw_bytes,
+        "seconds": seconds,
+        "seconds_for_half": half,
+        "pictures_per_second": count / seconds,
+        # Of this process and of the largest of its workers.
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_worker_rss_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "platform": platform_facts(),
+        "packages": package_versions(),
+    }
+    write_json(OUT, found)
+    print(f"{count} pictures in {seconds:.0f} s, {count / seconds:.1f} a second")
+    print(OUT)
+    return DONE
+
+
+def _write(raw: Path, index: int) -> None:
+    """A scene of the miniature's world at twelve megapixels, as a camera would write it."""
+    picture = Image.fromarray(draw(example(0, index).scene)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    picture.save(raw / f"{index:05d}.jpg", quality=90)
+    (raw / f"{index:05d}.txt").write_text(f"a zbadge, picture {index}\n", encoding="utf-8")
+
+
+def _prepare(folder: Path) -> float:
+    started = time.perf_counter()
+    code = prepare_dataset.main(["--dataset", str(folder), "--set", "resolution=1024", "--force"])
+    assert code == DONE, code
+    return time.perf_counter() - started
+
+
+def _prepare_half(folder: Path, count: int) -> float:
+    """The same with every second picture, which shows whether time grows with their number alone."""
+    for index in range(0, count, 2):
+        for suffix in (".jpg", ".txt"):
+            (folder / "raw" / f"{index:05d}{suffix}").unlink()
+    return _prepare(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

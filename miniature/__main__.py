@@ -1,0 +1,146 @@
+"""``python -m miniature``: build the miniature, grade it, draw a concept for it, check a report of that concept."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from foundation.arguments import run_name
+from foundation.errors import DONE, FAILED, command
+from foundation.offline import stay_offline
+
+MODELS, WORK, GRADES = Path("models"), Path("outputs/mini_base"), Path("outputs/grade")
+REPORTS = Path("outputs/lora_eval")
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dispatch to a subcommand; exit code 0 done, 1 a grade or check was not reached, 2 bad input."""
+    arguments = _parser().parse_args(argv)
+    stay_offline()
+    code: int = arguments.run_command(arguments)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m miniature", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    build = commands.add_parser("build", help="train models/mini-sdxl, -clip, -sdxl-turbo and mini-sd15 from a seed; resumable")
+    build.add_argument("--models", type=Path, default=MODELS, help="where the models go (default: models)")
+    build.add_argument("--work", type=Path, default=WORK, help="what a resumed build goes on from (default: outputs/mini_base)")
+    build.add_argument("--seed", type=int, default=0)
+    build.add_argument("--share", type=float, default=1.0, help="share of the full number of pictures and steps, for a trial")
+    build.set_defaults(run_command=_build)
+    distil = commands.add_parser("distil", help="make models/mini-sdxl-turbo from models/mini-sdxl; resumable")
+    distil.add_argument("--models", type=Path, default=MODELS, help="where both are (default: models)")
+    distil.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
+    distil.add_argument("--seed", type=int, default=0)
+    distil.set_defaults(run_command=_distil)
+    clip = commands.add_parser("fit-clip", help="make models/mini-clip for models/mini-sdxl; resumable")
+    clip.add_argument("--models", type=Path, default=MODELS, help="where both are (default: models)")
+    clip.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
+    clip.add_argument("--seed", type=int, default=0)
+    clip.set_defaults(run_command=_fit_clip)
+    sd15 = commands.add_parser("fit-sd15", help="make models/mini-sd15 beside models/mini-sdxl; resumable")
+    sd15.add_argument("--models", type=Path, default=MODELS, help="where both are (default: models)")
+    sd15.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
+    sd15.add_argument("--seed", type=int, default=0)
+    sd15.set_defaults(run_command=_fit_sd15)
+    grade = commands.add_parser("grade", help="grade both bases by geometry over 200 prompts, and mini-clip by retrieval")
+    grade.add_argument("--models", type=Path, default=MODELS, help="where the models are (default: models)")
+    grade.add_argument("--out", type=Path, default=GRADES, help="where the figures go, a file for each (default: outputs/grade)")
+    grade.add_argument("--seed", type=int, default=0)
+    grade.set_defaults(run_command=_grade)
+    card = commands.add_parser("card", help="write the models' cards and catalogue entries from their grades")
+    card.add_argument("--models", type=Path, default=MODELS)
+    card.add_argument("--grades", type=Path, default=GRADES)
+    card.add_argument("--work", type=Path, default=WORK, help="where they were built (default: outputs/mini_base)")
+    card.set_defaults(run_command=_card)
+    concept = commands.add_parser("concept", help="draw a small data set of a shape the base does not know")
+    concept.add_argument("--shape", required=True, help="letter-z or arrow")
+    concept.add_argument("--trigger", required=True)
+    concept.add_argument("--out", type=Path, required=True, help="the data set's folder")
+    concept.set_defaults(run_command=_concept)
+    check = commands.add_parser("check-demo", help="check the pictures of a report by geometry")
+    check.add_argument("--run", type=run_name, required=True, help="the report's name below outputs/lora_eval")
+    check.add_argument("--shape", default="letter-z", help="the concept's shape (default: letter-z)")
+    check.set_defaults(run_command=_check_demo)
+    return parser
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from miniature.build import Plan, build
+
+    plan = Plan() if arguments.share == 1 else Plan().shortened(arguments.share)
+    build(arguments.models, arguments.work, arguments.seed, plan)
+    print(f"mini-sdxl, mini-clip, mini-sdxl-turbo and mini-sd15 are made in {arguments.models}; `make grade_mini` grades them")
+    return DONE
+
+
+def _grade(arguments: argparse.Namespace) -> int:
+    from foundation.files import write_json
+    from miniature import grade, image_tower
+    from miniature.card import GRADED, weights
+    from zthumb.sources.bases import find_base
+
+    is_reached = True
+    for name, bar in grade.BARS.items():
+        reached = grade.grade(find_base(str(arguments.models / name)), bar, arguments.seed, arguments.out / f"{name}.json")
+        print(f"{name}, {bar.steps} steps, guidance {bar.guidance_scale:g}\n{grade.table(reached, bar)}")
+        is_reached &= not reached.missed(bar)
+    retrieval = image_tower.grade(arguments.models / "mini-clip", arguments.seed, arguments.out / "mini-clip.json")
+    print(f"mini-clip: {retrieval.among_100:.1%} found among 100, {retrieval.swapped_colours:.1%} prefer their own colours")
+    write_json(arguments.out / GRADED, weights(arguments.models))
+    print(f"{arguments.out}: figures and contact sheet")
+    return DONE if is_reached else FAILED
+
+
+def _distil(arguments: argparse.Namespace) -> int:
+    from miniature.build import distil
+
+    distil(arguments.models, arguments.work, arguments.seed)
+    print(f"{arguments.models}/mini-sdxl-turbo is made; `make grade_mini` grades it")
+    return DONE
+
+
+def _fit_clip(arguments: argparse.Namespace) -> int:
+    from miniature.build import fit_extractor
+
+    fit_extractor(arguments.models, arguments.work, arguments.seed)
+    print(f"{arguments.models}/mini-clip is made; `make grade_mini` grades it")
+    return DONE
+
+
+def _fit_sd15(arguments: argparse.Namespace) -> int:
+    from miniature.build import fit_sd15
+
+    fit_sd15(arguments.models, arguments.work, arguments.seed)
+    print(f"{arguments.models}/mini-sd15 is made; `make grade_mini` grades it")
+    return DONE
+
+
+def _card(arguments: argparse.Namespace) -> int:
+    from miniature.card import write
+
+    write(arguments.models, arguments.grades, arguments.work)
+    return DONE
+
+
+def _concept(arguments: argparse.Namespace) -> int:
+    from miniature.concept import write
+
+    write(arguments.shape, arguments.trigger, arguments.out)
+    print(f"{arguments.out}: raw, reference and concept.yaml written")
+    return DONE
+
+
+def _check_demo(arguments: argparse.Namespace) -> int:
+    from miniature.demo_check import check, table
+
+    reached = check(REPORTS / arguments.run, arguments.shape)
+    print(table(reached))
+    return FAILED if reached.missed() else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The autoencoder: an ``AutoencoderKL`` that packs 128 × 128 pictures into 16 × 16 latents of 4 channels."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn import functional
+
+from foundation.files import whole_file
+from foundation.seeds import derive
+from miniature.drawing import Picture
+from miniature.loop import Schedule, Task, Tensors, faster, train
+
+SCHEDULE = Schedule(steps=5000, batch=64, rate=1e-3)
+CROP = 64
+KL_WEIGHT = 1e-6
+
+
+def build() -> AutoencoderKL:
+    """An untrained autoencoder: f8, 4 latent channels, 1.6 million parameters."""
+    channels = (16, 32, 64, 96)
+    return AutoencoderKL(
+        block_out_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        layers_per_block=1,
+        latent_channels=4,
+        # Normalising few channels at a time would erase the level of each, and with it the colours of whole surfaces.
+        norm_num_groups=1,
+        mid_block_add_attention=False,
+        sample_size=128,
+    )
+
+
+class _Loss(nn.Module):
+    """How far what comes out is from what went in."""
+
+    def __init__(self, model: AutoencoderKL) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, views: Tensor, noise: Tensor) -> Tensor:
+        """The loss over ``views`` (B, 3, 64, 64), their latents drawn with ``noise`` (B, 4, 8, 8)."""
+        posterior = self.model.encode(views).latent_dist
+        decoded = self.model.decode(posterior.mean + posterior.std * noise.to(posterior.mean)).sample
+        difference = (decoded - views).float()
+        # Squares settle the colours of whole surfaces, which absolute errors alone leave for last; those keep edges sharp.
+        coarse = functional.avg_pool2d(difference, 8).pow(2).mean()
+        loss: Tensor = difference.abs().mean() + difference.pow(2).mean() + coarse + KL_WEIGHT * posterior.kl().mean()
+        return loss
+
+
+def fit(pictures: np.ndarray, seed: int, folder: Path, device: torch.device, schedule: Schedule = SCHEDULE) -> AutoencoderKL:
+    """Train on crops of ``pictures`` (N, 128, 128, 3), resuming from ``folder``; the scaling factor is set from the latents."""
+    torch.manual_seed(derive(seed, "autoencoder", "weights"))
+    model = build().to(device)
+
+    def batch_at(step: int) -> Tensors:
+        generator = torch.Generator().manual_seed(derive(seed, "autoencoder", step))
+        views = _crops(pictures, schedule.batch, generator)
+        return views, torch.randn((len(views), 4, CROP // 8, CROP // 8), generator=generator)
+
+    task = Task(batch_at, _Loss(model))
+    trained: AutoencoderKL = train("autoencoder", model, task, schedule, folder / "autoencoder.pt", device)
+    spread = encode(trained, pictures[:512]).std().item()
+    trained.register_to_config(scaling_factor=round(1 / spread, 5))
+    return trained
+
+
+def _crops(pictures: np.ndarray, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` views of 64 × 64 pixels: two thirds cut out of the scene, one third the whole scene reduced."""
+    chosen = torch.randint(len(pictures), (count,), generator=generator).tolist()
+    corners = torch.randint(pictures.shape[1] - CROP + 1, (count, 2), generator=generator).tolist()
+    views = []
+    for place, (index, (top, left)) in enumerate(zip(chosen, corners, strict=True)):
+        picture = to_tensor(pictures[index])
+        whole = place % 3 == 0
+        views.append(functional.avg_pool2d(picture, 2) if whole else picture[:, top : top + CROP, left : left + CROP])
+    return torch.stack(views)
+
+
+def to_tensor(picture: Picture) -> Tensor:
+    """A picture as (3, height, width) in -1 … 1."""
+    return torch.tensor(picture).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def encode_all(model: AutoencoderKL, pictures: np.ndarray, folder: Path) -> Tensor:
+    """The scaled latents of all training pictures, computed once and then read from ``folder``."""
+    path = folder / "latents.pt"
+    if not path.exists():
+        with whole_file(path) as temporary:
+            torch.save(encode(model, pictures) * model.config.scaling_factor, temporary)
+    latents = torch.load(path, weights_only=True)
+    assert isinstance(latents, Tensor)
+    return latents
+
+
+@torch.no_grad()
+def encode(model: AutoencoderKL, pictures: np.ndarray, batch: int = 64) -> Tensor:
+    """The means of the latents of ``pictures``, unscaled, float32 (N, 4, 16, 16)."""
+    latents = []
+    for start in range(0, len(pictures), batch):
+        chunk = torch.stack([to_tensor(picture) for picture in pictures[start : start + batch]]).to(model.device)
+        with faster(model.device):
+            latents.append(model.encode(chunk).latent_dist.mean.float().cpu())
+    return torch.cat(latents)

@@ -1,0 +1,75 @@
+"""The way from a seed to the two models, walked with a handful of pictures and steps."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+from foundation.hashing import hash_files
+from miniature.build import Plan, build
+from miniature.loop import Schedule, Task, train
+
+pytestmark = pytest.mark.slow
+
+BRIEF = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
+TINY = Plan(pictures=24, autoencoder=BRIEF, denoiser=BRIEF, finish=BRIEF, image_tower=BRIEF, distillation=BRIEF, sd15=BRIEF)
+
+
+def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_path: Path) -> None:
+    build(tmp_path / "models", tmp_path / "work", plan=TINY)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(tmp_path / "models" / "mini-sdxl", local_files_only=True)
+    image = pipeline("a red star", num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
+    assert image.size == (128, 128)
+    assert pipeline.unet.config.addition_embed_type == "text_time"
+    size = sum(path.stat().st_size for path in (tmp_path / "models" / "mini-sdxl").rglob("*") if path.is_file())
+    assert size < 30_000_000
+
+    turbo = StableDiffusionXLPipeline.from_pretrained(tmp_path / "models" / "mini-sdxl-turbo", local_files_only=True)
+    assert turbo("a red star", num_inference_steps=1, guidance_scale=0.0).images[0].size == (128, 128)
+    assert turbo.scheduler.config.timestep_spacing == "trailing"
+    assert (tmp_path / "models" / "mini-sdxl-turbo" / "vae").is_symlink()
+
+    other = StableDiffusionPipeline.from_pretrained(tmp_path / "models" / "mini-sd15", local_files_only=True)
+    assert other("a red star", num_inference_steps=2).images[0].size == (128, 128)
+    assert (tmp_path / "models" / "mini-sd15" / "vae").is_symlink()
+
+    first = hash_files(tmp_path / "models")
+    # A part that is lost is trained again, from the others' checkpoints; it must come to the same weights.
+    for name in ("denoiser.pt", "finish.pt", "distillation.pt", "sd15.pt"):
+        next((tmp_path / "work").rglob(name)).unlink()
+    build(tmp_path / "models", tmp_path / "work", plan=TINY)
+    assert hash_files(tmp_path / "models") == first
+
+
+class _Squares(torch.nn.Module):
+    """How far a linear model's answers are from the sums of what it is given."""
+
+    def __init__(self, model: torch.nn.Linear) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor = (self.model(values) - values.sum(dim=1, keepdim=True)).pow(2).mean()
+        return loss
+
+
+def test_a_loop_killed_in_the_middle_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def trained(checkpoint: Path, stop_at: int | None) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 1)
+
+        def batch_at(step: int) -> tuple[torch.Tensor]:
+            if step == stop_at:
+                raise InterruptedError
+            return (torch.randn(4, 3, generator=torch.Generator().manual_seed(step)),)
+
+        schedule = Schedule(steps=9, batch=4, rate=1e-2, save_every=4)
+        task = Task(batch_at, _Squares(model))
+        return train("x", model, task, schedule, checkpoint, torch.device("cpu")).weight.detach()
+
+    whole = trained(tmp_path / "whole.pt", None)
+    with pytest.raises(InterruptedError):
+        trained(tmp_path / "killed.pt", 6)
+    assert torch.load(tmp_path / "killed.pt")["step"] == 4
+    assert torch.equal(trained(tmp_path / "killed.pt", None), whole)
