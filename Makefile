@@ -1,4 +1,4 @@
-# Pictures in, a judged LoRA out. `make help` lists what there is.
+# Images in, a judged LoRA out. `make help` lists what there is.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -38,7 +38,7 @@ $(VENV)/.ready: $(PINS) pyproject.toml
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-finetune_z: setup ## pictures → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [TRIGGER=word] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
+finetune_z: setup ## images → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [TRIGGER=word] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
 	@PYTHON=$(PYTHON) scripts/finetune_z.sh
 
 test: setup ## every test  [TEST_PROCESSES=2]
@@ -60,10 +60,10 @@ format: setup ## let ruff put the code in order
 mini_base: setup ## make models/mini-sdxl, -clip and -sdxl-turbo again from their seed; resumable, made for a GPU: two cores take very long
 	@$(PYTHON) -m miniature build
 
-grade_mini: setup ## grade models/mini-sdxl by geometry: does it paint what its prompt says?
+grade_mini: setup ## grade models/mini-sdxl by geometry: does it generate what its prompt says?
 	@$(PYTHON) -m miniature grade
 
-check_demo: setup ## check a report's pictures of the demo concept by geometry  RUN=name [SHAPE=letter-z]
+check_demo: setup ## check a report's images of the demo concept by geometry  RUN=name [SHAPE=letter-z]
 	@$(PYTHON) -m miniature check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
 
 bench_concepts: setup ## train and judge the defaults on concepts they were not tuned on  → outputs/bench/concepts  [CONCEPTS="bolt figure"]
@@ -77,16 +77,16 @@ bench_train: setup ## seconds per training step, beside a plain loop and beside 
 	@$(PYTHON) -m benchmarks.training.train
 	@$(PYTHON) -m benchmarks.training.busy
 
-bench_prepare: setup ## how long 1,000 pictures of 12 megapixels take to prepare  → outputs/bench/prepare.json
+bench_prepare: setup ## how long 1,000 images of 12 megapixels take to prepare  → outputs/bench/prepare.json
 	@$(PYTHON) -m benchmarks.training.prepare
 
-bench_serve: setup ## what the server adds to a picture, how fast adapters change  → outputs/bench/serve.json
+bench_serve: setup ## what the server adds to an image, how fast adapters change  → outputs/bench/serve.json
 	@$(PYTHON) -m benchmarks.serving.serve
 
 soak: setup ## 2,000 requests with 50 adapters, and the server's memory meanwhile  → outputs/bench/soak.json
 	@$(PYTHON) -m benchmarks.serving.soak
 
-bench_variants: setup ## what fewer bits spare in memory and change in pictures  → outputs/bench/variants.json
+bench_variants: setup ## what fewer bits spare in memory and change in images  → outputs/bench/variants.json
 	@$(PYTHON) -m benchmarks.serving.variants
 
 bench_gpu: setup ## full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
@@ -107,7 +107,7 @@ docker_finetune_z: docker_build ## the same as finetune_z, in an image  [RECIPE=
 	  --volume "$(CURDIR)/datasets:/app/datasets" --volume "$(CURDIR)/models:/app/models" --volume "$(CURDIR)/outputs:/app/outputs" \
 	  zthumb-training:$(DEVICE)
 
-docker_check: setup ## build the CPU images without Docker, and run them: training, and a server that paints  [TORCH_WHEELS=folder]
+docker_check: setup ## build the CPU images without Docker, and run them: training, and a server that generates  [TORCH_WHEELS=folder]
 	@$(PYTHON) docker/check.py $(if $(TORCH_WHEELS),--torch-wheels $(TORCH_WHEELS))
 
 clean: ## remove runs, reports and prepared data sets, but neither .venv nor models

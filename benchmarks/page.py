@@ -49,7 +49,7 @@ def _train(found: Figures | None) -> str:
     return f"""{title}
 
 The miniature at batch {found["batch"]} on {found["threads"]} threads against a plain loop in the style of the diffusers example,
-which encodes pictures and captions in every step and computes in fp32. Prior preservation is left out: the plain loop has none.
+which encodes images and captions in every step and computes in fp32. Prior preservation is left out: the plain loop has none.
 
 | | recipe as shipped | with `{"` `".join(found["fast"]["settings"])}` |
 |---|---|---|
@@ -60,7 +60,7 @@ which encodes pictures and captions in every step and computes in fp32. Prior pr
 {_row(found, "overhead around them", "overhead_share", ".1%")}
 
 The model's own passes bound what a trainer can save: with nothing else in a step it would be {_bound(found, found)}× as fast as
-the plain loop, or {_bound(found, found["fast"])}× in bf16 and compiled. Pictures and captions are encoded once, in
+the plain loop, or {_bound(found, found["fast"])}× in bf16 and compiled. Images and captions are encoded once, in
 {found["cache_seconds"]:.1f} s. Peak memory of the recipe as shipped is {found["peak_rss_mb"]:.0f} MB, the adapter
 {found["adapter_bytes"] / 2**20:.1f} MiB. Measured on {_where(found)}."""
 
@@ -96,15 +96,15 @@ Medians over {found["rounds"]} rounds on {_where(found)}."""
 
 
 def _prepare(found: Figures | None) -> str:
-    title = "## Preparing pictures\n\n    make bench_prepare"
+    title = "## Preparing images\n\n    make bench_prepare"
     if found is None:
         return f"{title}\n\nNot measured."
     return f"""{title}
 
 | | |
 |---|---|
-| pictures | {found["pictures"]} JPEGs of {found["megapixels"]:.0f} megapixels, {found["raw_bytes"] / 2**30:.1f} GiB |
-| time | {found["seconds"]:.0f} s, {found["pictures_per_second"]:.1f} a second |
+| images | {found["images"]} JPEGs of {found["megapixels"]:.0f} megapixels, {found["raw_bytes"] / 2**30:.1f} GiB |
+| time | {found["seconds"]:.0f} s, {found["images_per_second"]:.1f} a second |
 | half as many | {found["seconds_for_half"]:.0f} s |
 | peak memory of the process | {found["peak_rss_mb"]:.0f} MB |
 | of its largest worker | {found["peak_worker_rss_mb"]:.0f} MB |
@@ -118,7 +118,7 @@ def _serve(found: Figures | None) -> str:
     return f"""{title}
 
 The miniature at {found["steps"]} steps over HTTP, {found["rounds"]} rounds. Overhead is what a request takes beside the
-painting itself.
+generating itself.
 
 | | measured | wanted |
 |---|---|---|
@@ -126,7 +126,7 @@ painting itself.
 | change to another adapter that lies ready | {found["adapter_switch_ms"]:.1f} ms | under 50 |
 | change of an adapter's scale | {found["scale_change_ms"]:.2f} ms | under 1 |
 | {found["clients"]} clients at once against one after the other | {found["throughput_gain"]:.2f}× | at least 1.5 |
-| from start to the first picture | {found["ready_s"]:.1f} s | |
+| from start to the first image | {found["ready_s"]:.1f} s | |
 
 Measured on {_where(found)}."""
 
@@ -155,11 +155,11 @@ def _variants(found: Figures | None) -> str:
     ]
     return f"""{title}
 
-The miniature's denoiser in memory, and {found["pictures"]} pictures in {found["steps"]} steps. The error is the mean absolute
-difference from full's pictures in fp32, of 255; time is relative to full in bf16. Linear weights, which alone are kept in fewer
+The miniature's denoiser in memory, and {found["images"]} images in {found["steps"]} steps. The error is the mean absolute
+difference from full's images in fp32, of 255; time is relative to full in bf16. Linear weights, which alone are kept in fewer
 bits, are 57 % of the miniature's and 87 % of SDXL's.
 
-| form | denoiser in memory | error of a picture | time |
+| form | denoiser in memory | error of an image | time |
 |---|---|---|---|
 {chr(10).join(rows)}
 
@@ -168,7 +168,7 @@ Measured on {_where(found)}."""
 
 def _gpu(found: Figures | None) -> str:
     title = "## Full-size SDXL on a GPU\n\n    make bench_gpu"
-    columns = ("batch", "checkpointing", "compiled", "pictures/s", "of the bf16 peak", "peak memory", "by estimate")
+    columns = ("batch", "checkpointing", "compiled", "images/s", "of the bf16 peak", "peak memory", "by estimate")
     head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     if found is None:
         rows = [
@@ -179,7 +179,7 @@ def _gpu(found: Figures | None) -> str:
         ]
         return f"{title}\n\nRandom weights at 1024².\n\n{head}\n" + "\n".join(rows)
     rows = [
-        f"| {row['batch']} | {_yes(row['gradient_checkpointing'])} | {_yes(row['compile'])} | {row['pictures_per_second']:.2f} "
+        f"| {row['batch']} | {_yes(row['gradient_checkpointing'])} | {_yes(row['compile'])} | {row['images_per_second']:.2f} "
         f"| {row['share_of_peak']:.0%} | {_gib(row['peak_bytes'])} | {_gib(row['estimated_peak_bytes'])} |"
         for row in found["rows"]
     ]
@@ -187,16 +187,16 @@ def _gpu(found: Figures | None) -> str:
 
 
 def _gpu_serve(found: Figures | None) -> str:
-    title = "## Pictures of full-size SDXL on a GPU\n\n    make bench_gpu"
+    title = "## Images of full-size SDXL on a GPU\n\n    make bench_gpu"
     lines = [f"| {what} | not measured | not measured |" for what in ("plain diffusers", "this server")]
     if found:
-        lines = [f"| {row['what']} | {row['pictures_per_second']:.2f} | {_gib(row['peak_bytes'])} |" for row in found["rows"]]
+        lines = [f"| {row['what']} | {row['images_per_second']:.2f} | {_gib(row['peak_bytes'])} |" for row in found["rows"]]
     where = f" on {found['device']}" if found else ""
     return f"""{title}
 
-Random weights at 1024², 30 steps, bf16{where}; diffusers one picture after the other, the server for eight clients at once.
+Random weights at 1024², 30 steps, bf16{where}; diffusers one image after the other, the server for eight clients at once.
 
-| | pictures/s | peak memory |
+| | images/s | peak memory |
 |---|---|---|
 {chr(10).join(lines)}"""
 

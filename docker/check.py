@@ -1,6 +1,6 @@
 """Build the CPU images and run them, on a machine that has no Docker engine: Debian's buildah with chroot isolation does it.
 
-Trains a tiny adapter in one, starts the server in the other and asks it for a picture, resolves the lock files of both for CUDA,
+Trains a tiny adapter in one, starts the server in the other and asks it for an image, resolves the lock files of both for CUDA,
 and writes the sizes and times to ``outputs/docker/check.json`` and ``docker/README.md``. Takes root, buildah and debootstrap.
 """
 
@@ -72,8 +72,8 @@ def _checked(wheels: Path | None) -> dict[str, Any]:
         found["images"][tag] = {"bytes": _size(tag), "build_s": round(seconds)}
     if (size := found["images"]["zthumb-server:cpu"]["bytes"]) > MOST_BYTES:
         raise Failed(f"the server's image has {size} bytes, more than {MOST_BYTES}")
-    found["finetune_s"] = round(_trained())  # 3. pictures → verdict, inside
-    found |= _served()  # 4. a prompt → a picture, inside
+    found["finetune_s"] = round(_trained())  # 3. images → verdict, inside
+    found |= _served()  # 4. a prompt → an image, inside
     found["cuda_packages"] = {image: _resolved(image) for image in ("training", "server")}  # 5. what only a GPU could run
     return found
 
@@ -138,7 +138,7 @@ def _trained() -> float:
 
 
 def _served() -> dict[str, Any]:
-    """Start the server and ask it for a picture; seconds until it was ready, and of the picture."""
+    """Start the server and ask it for an image; seconds until it was ready, and of the image."""
     environment = {"ZTHUMB_PORT": str(PORT), "ZTHUMB_HOST": "127.0.0.1"}
     with _container("zthumb-server:cpu") as container:
         run = _inside(container, {str(ROOT / "models"): "/app/models"}, environment)
@@ -150,15 +150,15 @@ def _served() -> dict[str, Any]:
                 if server.poll() is not None or time.monotonic() - began > _READY_WITHIN_S:
                     raise Failed("the server did not become ready")
             ready = time.monotonic() - began
-            (OUT / "picture.png").write_bytes(_picture())
-            painted = time.monotonic() - began - ready
+            (OUT / "image.png").write_bytes(_image())
+            generated = time.monotonic() - began - ready
         finally:
             _end(server)
-    return {"ready_s": round(ready, 1), "picture_s": round(painted, 1)}
+    return {"ready_s": round(ready, 1), "image_s": round(generated, 1)}
 
 
-def _picture() -> bytes:
-    """A picture of the server, which must show what it was asked for."""
+def _image() -> bytes:
+    """An image of the server, which must show what it was asked for."""
     from PIL import Image
 
     request = urllib.request.Request(
@@ -166,10 +166,10 @@ def _picture() -> bytes:
     )
     with urllib.request.urlopen(request, timeout=120) as answer:
         data = base64.b64decode(json.load(answer)["images"][0]["b64_json"])
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    red, _, blue = picture.getpixel((3, 3))
-    if picture.size != (128, 128) or blue < red + 60:
-        raise Failed(f"the server's picture is not what was asked for: {picture.size}, the corner is {(red, blue)}")
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    red, _, blue = image.getpixel((3, 3))
+    if image.size != (128, 128) or blue < red + 60:
+        raise Failed(f"the server's image is not what was asked for: {image.size}, the corner is {(red, blue)}")
     return data
 
 
@@ -197,7 +197,7 @@ def table(found: dict[str, Any]) -> str:
             "",
             f"On two cores, downloads included, from Debian {found['debian']} made by debootstrap, which is larger "
             f"than the slim image. `make finetune_z` with four steps inside: {found['finetune_s']} s. The server was ready after "
-            f"{found['ready_s']} s and painted in {found['picture_s']} s. The locks for CUDA resolve: {packages}.",
+            f"{found['ready_s']} s and generated in {found['image_s']} s. The locks for CUDA resolve: {packages}.",
         ]
     )
 

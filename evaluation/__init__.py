@@ -1,1 +1,1 @@
-"""Pictures in, a verdict out. It knows the server only through its HTTP API."""
+"""Images in, a verdict out. It knows the server only through its HTTP API."""

@@ -28,15 +28,15 @@ class Base:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the same request is promised to be the same picture to the last bit."""
+        """Whether the same request is promised to be the same image to the last bit."""
         return self.device == "cpu" and self.precision == "fp32"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Pictures as encoded files, and how they were made; ``together`` is how many were painted at once."""
+    """Images as encoded files, and how they were made; ``together`` is how many were generated at once."""
 
-    pictures: tuple[bytes, ...]
+    images: tuple[bytes, ...]
     adapter_sha256: str | None
     together: int
 
@@ -67,7 +67,7 @@ class Client:
         return str(self._answer("POST", "/generate", fields)["meta"]["loras"][0]["sha256"])
 
     def generate(self, fields: Mapping[str, Any]) -> Answer:
-        """The pictures of one request.
+        """The images of one request.
 
         A server that is busy is asked again when it says. Raises ``BadInput`` when the server refuses the request,
         ``StageFailed`` when it does not answer or fails.
@@ -75,9 +75,9 @@ class Client:
         answer = self._answer("POST", "/generate", fields)
         loras, count = answer["meta"]["loras"], len(answer["images"])
         if count != fields.get("batch", 1):
-            raise StageFailed(f"{self.url}/generate: answered {count} of {fields.get('batch', 1)} pictures")
+            raise StageFailed(f"{self.url}/generate: answered {count} of {fields.get('batch', 1)} images")
         return Answer(
-            pictures=tuple(base64.b64decode(image["b64_json"]) for image in answer["images"]),
+            images=tuple(base64.b64decode(image["b64_json"]) for image in answer["images"]),
             adapter_sha256=loras[0]["sha256"] if loras else None,
             together=answer["meta"]["together"],
         )

@@ -39,7 +39,7 @@ class Collector:
         if any(_missing(asks, done) for asks in plan.asks.values()):
             # What shows that nothing has stuck must come after everything else, of this server too.
             done = {sample: result for sample, result in done.items() if sample.phase != "end"}
-        with tqdm(total=len(plan.samples), initial=len(done), desc="evaluate", unit="picture") as bar:
+        with tqdm(total=len(plan.samples), initial=len(done), desc="evaluate", unit="image") as bar:
             for phase, asks in plan.asks.items():
                 workers = self._in_flight if phase == "sweep" else 1
                 for results in self._asked(_missing(asks, done), workers):
@@ -83,8 +83,8 @@ class Collector:
             answer = self._client.generate(self._request(ask))
         except (StageFailed, BadInput) as error:
             return [_failed(sample, str(error)) for sample in ask.samples]
-        pairs = zip(ask.samples, answer.pictures, strict=True)
-        return [self._kept(sample, picture, answer.adapter_sha256, answer.together) for sample, picture in pairs]
+        pairs = zip(ask.samples, answer.images, strict=True)
+        return [self._kept(sample, image, answer.adapter_sha256, answer.together) for sample, image in pairs]
 
     def _request(self, ask: Ask) -> dict[str, Any]:
         how = self._protocol.model_dump(
@@ -100,7 +100,7 @@ class Collector:
         try:
             shown = pixels(data)
         except OSError as error:
-            return _failed(sample, f"what was answered is no picture: {error}")
+            return _failed(sample, f"what was answered is no image: {error}")
         name = f"{IMAGES}/{file_name(sample)}"
         with whole_file(self._folder / name) as temporary:
             temporary.write_bytes(data)
@@ -125,13 +125,13 @@ def _failed(sample: Sample, error: str) -> SampleResult:
 
 
 def pixels(data: bytes) -> Pixels:
-    """A picture file as an array (height, width, 3)."""
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    """An image file as an array (height, width, 3)."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def file_name(sample: Sample) -> str:
-    """What the picture of ``sample`` is called; the mark tells apart what is alike in its first letters."""
+    """What the image of ``sample`` is called; the mark tells apart what is alike in its first letters."""
     mark = hash_value(asdict(sample))[:10]
     under = "base" if sample.adapter is None else f"{slug(sample.adapter, 30)}-scale-{sample.lora_scale:g}"
     when = "" if sample.phase == "sweep" else f"-{sample.phase}"

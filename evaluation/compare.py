@@ -113,7 +113,7 @@ def _common(results: Results) -> dict[str, object]:
     return {
         "base": results.base["sha256"],
         "extractors": results.extractors,
-        "held-out pictures": results.dataset["held_out_sha256"],
+        "held-out images": results.dataset["held_out_sha256"],
         "protocol": results.protocol_version,
         **{name: value for name, value in results.settings.items() if name not in ("scales", "trigger")},
     }
@@ -133,7 +133,7 @@ def differences(first: Side, second: Side) -> list[Difference]:
             found.append(Difference(metric.name, *values, cluster_t(change), p))
     if not any(each.metric == metrics.PRIMARY for each in found):
         raise BadInput(
-            f"{first.results.run} and {second.results.run} share fewer than two prompts in which likeness to held-out pictures "
+            f"{first.results.run} and {second.results.run} share fewer than two prompts in which likeness to held-out images "
             "was measured: nothing can be compared."
         )
     return found

@@ -1,4 +1,4 @@
-"""The pairs of pictures that the gates judge, out of the samples of a plan."""
+"""The pairs of images that the gates judge, out of the samples of a plan."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -49,7 +49,7 @@ def _growth(measured: Measured) -> dict[str, dict[float, dict[str, float]]]:
 
 
 def _pair(results: Mapping[Sample, SampleResult], one: Sample, other: Sample, folder: Path) -> Pair | None:
-    """Both pictures compared; None where one of the two failed."""
+    """Both images compared; None where one of the two failed."""
     first, second = results[one], results[other]
     if first.image is None or second.image is None:
         return None

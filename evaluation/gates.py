@@ -17,7 +17,7 @@ _ROOM = 2.0
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures of one prompt and seed that a gate compares: how far apart they are, 0 … 1, mean absolute over pixels."""
+    """Two images of one prompt and seed that a gate compares: how far apart they are, 0 … 1, mean absolute over pixels."""
 
     prompt: str
     distance: float
@@ -26,9 +26,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gates judge: pairs of pictures, None where one of the two failed.
+    """What the gates judge: pairs of images, None where one of the two failed.
 
-    ``strongest``: for each adapter its pictures at the strongest scale with the base's; ``growth``: for each its distances to the
+    ``strongest``: for each adapter its images at the strongest scale with the base's; ``growth``: for each its distances to the
     base at each scale above 0, averaged by prompt.
     """
 
@@ -64,11 +64,11 @@ def _same(name: str, title: str, pairs: Sequence[Pair | None], floor: float) -> 
     apart = [pair for pair in there if not pair.is_identical]
     if not apart:
         return GateFinding(
-            name=name, title=title, state="passed", told=f"{len(there)} of {len(there)} pictures are the same to the last bit."
+            name=name, title=title, state="passed", told=f"{len(there)} of {len(there)} images are the same to the last bit."
         )
     worst = max(apart, key=lambda pair: pair.distance)
     within = worst.distance <= _ROOM * floor
-    told = f"{len(apart)} of {len(there)} pictures differ, by {worst.distance:.2%} at the most ({worst.prompt!r}); "
+    told = f"{len(apart)} of {len(there)} images differ, by {worst.distance:.2%} at the most ({worst.prompt!r}); "
     told += f"two answers to one request differ by {floor:.2%}."
     return GateFinding(name=name, title=title, state="passed" if within else "failed", told=told)
 
@@ -77,9 +77,9 @@ def _counts(pairs: Sequence[Pair | None], floor: float) -> GateFinding:
     name, title = "the adapter counts", "The strongest scale is not scale 0"
     there = _there(pairs)
     if not there:
-        return GateFinding(name=name, title=title, state="failed", told="None of its pictures was answered.")
+        return GateFinding(name=name, title=title, state="failed", told="None of its images was answered.")
     changed = [pair for pair in there if not pair.is_identical and pair.distance > _ROOM * floor]
-    told = f"{len(changed)} of {len(there)} pictures are changed, on average by {np.mean([pair.distance for pair in there]):.2%}."
+    told = f"{len(changed)} of {len(there)} images are changed, on average by {np.mean([pair.distance for pair in there]):.2%}."
     return GateFinding(name=name, title=title, state="passed" if changed else "failed", told=told)
 
 
@@ -95,7 +95,7 @@ def _grows(by_scale: Mapping[float, Mapping[str, float]], is_exact: bool) -> Gat
     means = [float(np.mean(list(by_scale[scale].values()))) for scale in scales]
     course = ", ".join(f"{mean:.2%} at {scale:g}" for scale, mean in zip(scales, means, strict=True))
     whole = _step(by_scale[scales[0]], by_scale[scales[-1]])
-    # Where the same request is the same picture any difference is the scale's; elsewhere it must be surely more than noise.
+    # Where the same request is the same image any difference is the scale's; elsewhere it must be surely more than noise.
     grows = whole is not None and (whole.mean > 0 if is_exact else whole.low is not None and whole.low > 0)
     steps = [_step(by_scale[low], by_scale[high]) for low, high in pairwise(scales)]
     falls = any(step is not None and step.high is not None and step.high < 0 for step in steps)
@@ -113,13 +113,13 @@ def _not_judged(why: str) -> GateFinding:
 
 
 def _repeats(pairs: Sequence[Pair | None], floor: float, is_exact: bool) -> GateFinding:
-    name, title = "it repeats", "The same request is the same picture"
+    name, title = "it repeats", "The same request is the same image"
     if missing := _missing(name, title, pairs):
         return missing
     count = len(pairs)
     if all(pair.is_identical for pair in _there(pairs)):
         return GateFinding(
-            name=name, title=title, state="passed", told=f"{count} of {count} pictures are the same to the last bit."
+            name=name, title=title, state="passed", told=f"{count} of {count} images are the same to the last bit."
         )
     told = f"Two answers to one request differ by up to {floor:.2%}: the noise floor. "
     told += "On a CPU in fp32 there must be none." if is_exact else f"Up to {_LOUDEST:.2%} is taken for rounding on this device."
@@ -127,10 +127,10 @@ def _repeats(pairs: Sequence[Pair | None], floor: float, is_exact: bool) -> Gate
 
 
 def _missing(name: str, title: str, pairs: Sequence[Pair | None]) -> GateFinding | None:
-    """A gate that not every picture is there for has not been passed."""
+    """A gate that not every image is there for has not been passed."""
     if pairs and all(pair is not None for pair in pairs):
         return None
-    told = f"{sum(pair is None for pair in pairs)} of {len(pairs)} pictures could not be compared, for a request failed."
+    told = f"{sum(pair is None for pair in pairs)} of {len(pairs)} images could not be compared, for a request failed."
     return GateFinding(name=name, title=title, state="failed", told=told)
 
 

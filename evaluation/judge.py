@@ -43,18 +43,18 @@ from foundation.verdict import Effect, Verdict, write_verdict
 
 _SERVER = "server.json"
 _SHOWN = 8
-"""So many held-out pictures are shown at the most."""
+"""So many held-out images are shown at the most."""
 
 
 def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
-    """Evaluate ``task`` into ``folder``: pictures, ``samples.jsonl``, ``results.json`` and ``verdict.json``."""
-    eyes = Eyes(tuple(open_extractor(each) for each in task.protocol.extractors))  # 1. what pictures are compared by
+    """Evaluate ``task`` into ``folder``: images, ``samples.jsonl``, ``results.json`` and ``verdict.json``."""
+    eyes = Eyes(tuple(open_extractor(each) for each in task.protocol.extractors))  # 1. what images are compared by
     base = client.base()  # 2. who is asked about what
     _begin(folder, base)
     subjects = [identified(client, name, path, task.protocol.variant) for name, path in task.adapters.items()]
-    samples = Collector(client, task.protocol, task.adapters, folder, in_flight).collect(task.plan)  # 3. pictures
+    samples = Collector(client, task.protocol, task.adapters, folder, in_flight).collect(task.plan)  # 3. images
     if not any(sample.status == "ok" for sample in samples):
-        raise StageFailed(f"no picture was answered: {samples[0].error}")
+        raise StageFailed(f"no image was answered: {samples[0].error}")
     measured = measure(samples, folder, task.protocol, task.trigger, eyes, task.references)  # 4. figures
     gates = judge_gates(evidence(measured, task.plan, folder, base.is_exact))  # 5. gates, before any statistic
     halves = halve(task.protocol, task.trigger)
@@ -92,7 +92,7 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
 
 
 def _begin(folder: Path, base: Base) -> None:
-    """Leave nothing in ``folder`` that another server or device has painted: their pictures are not to be mixed."""
+    """Leave nothing in ``folder`` that another server or device has generated: their images are not to be mixed."""
     mark, told = folder / _SERVER, asdict(base)
     if mark.exists() and read_json(mark) != told:
         shutil.rmtree(folder)
@@ -100,7 +100,7 @@ def _begin(folder: Path, base: Base) -> None:
 
 
 def _keep_references(task: Task, samples: Sequence[SampleResult], folder: Path) -> None:
-    """Copy the concept's pictures that the reports show: some held-out ones and every nearest training picture."""
+    """Copy the concept's images that the reports show: some held-out ones and every nearest training image."""
     near = {sample.nearest for sample in samples if sample.nearest}
     shown = {f"{HELD_OUT}/{number:02d}.png": path for number, path in enumerate(task.references.held_out[:_SHOWN], start=1)}
     shown |= {name: path for path in task.references.training if (name := training_name(path)) in near}
@@ -111,7 +111,7 @@ def _keep_references(task: Task, samples: Sequence[SampleResult], folder: Path) 
 
 
 def _counts(samples: Sequence[SampleResult]) -> dict[Under, tuple[int, int]]:
-    """How many pictures of the sweep were asked for and answered, the base's first."""
+    """How many images of the sweep were asked for and answered, the base's first."""
     counts: dict[Under, tuple[int, int]] = {BASE: (0, 0)}
     for sample in samples:
         if sample.phase == "sweep":

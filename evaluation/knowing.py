@@ -1,4 +1,4 @@
-"""What the pictures of a sweep are compared with, gathered once."""
+"""What the images of a sweep are compared with, gathered once."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,16 +13,16 @@ from evaluation.protocol import WITH_TRIGGER, Protocol
 from evaluation.references import References
 from evaluation.sweep import Sweep
 from foundation.errors import BadInput
-from foundation.fingerprint import ONE_PICTURE as _SAME
+from foundation.fingerprint import ONE_IMAGE as _SAME
 from foundation.fingerprint import Fingerprints
 
 NOTHING = Known(None, None, {}, None, None)
 
 
 def gather(sweep: Sweep, protocol: Protocol, trigger: str, eyes: Eyes, references: References) -> Known:
-    """The concept's own pictures, the prompts' words, and how far apart the base's pictures are.
+    """The concept's own images, the prompts' words, and how far apart the base's images are.
 
-    ``BadInput`` where a held-out picture is a version of a training picture: likeness to it would reward copies.
+    ``BadInput`` where a held-out image is a version of a training image: likeness to it would reward copies.
     """
     held_out, training = (
         eyes.look(paths, references.background) if paths else None for paths in (references.held_out, references.training)
@@ -39,7 +39,7 @@ def gather(sweep: Sweep, protocol: Protocol, trigger: str, eyes: Eyes, reference
 
 
 def among_themselves(seen: Seen | None) -> float | None:
-    """The mean cosine of pictures with one another; None with fewer than two."""
+    """The mean cosine of images with one another; None with fewer than two."""
     if seen is None or len(seen) < 2:
         return None
     count = len(seen)
@@ -81,10 +81,10 @@ def _spread(groups: Sequence[Features]) -> float | None:
     return float(np.mean(found)) if found else None
 
 
-def _lead(pictures: Mapping[str, Features], texts: Mapping[str, Values]) -> float | None:
-    """By how much nearer pictures are to their own text than to those of other prompts, on average; None with fewer than two."""
-    if len(pictures) < 2:
+def _lead(images: Mapping[str, Features], texts: Mapping[str, Values]) -> float | None:
+    """By how much nearer images are to their own text than to those of other prompts, on average; None with fewer than two."""
+    if len(images) < 2:
         return None
-    own = [float((rows @ texts[prompt]).mean()) for prompt, rows in pictures.items()]
-    others = [float((rows @ texts[each]).mean()) for prompt, rows in pictures.items() for each in pictures if each != prompt]
+    own = [float((rows @ texts[prompt]).mean()) for prompt, rows in images.items()]
+    others = [float((rows @ texts[each]).mean()) for prompt, rows in images.items() for each in images if each != prompt]
     return float(np.mean(own) - np.mean(others))

@@ -1,4 +1,4 @@
-"""Looking at pictures once: everything that is later compared, a few pictures in memory at a time."""
+"""Looking at images once: everything that is later compared, a few images in memory at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,19 +43,19 @@ class Eyes:
         return [each for each in self.extractors if isinstance(each, Reader)]
 
     def look(self, paths: Sequence[Path], background: str = "white") -> Seen:
-        """What is to be seen of the pictures at ``paths``, at least one; transparent ones lie on ``background``."""
+        """What is to be seen of the images at ``paths``, at least one; transparent ones lie on ``background``."""
         return joined([self._look([load(path, background) for path in group]) for group in _groups(paths)])
 
-    def _look(self, pictures: Sequence[Pixels]) -> Seen:
-        features = self.first.images(pictures)
-        readable = features if self.reader is self.first else self.reader.images(pictures) if self.reader else None
-        prints = tuple(fingerprint(Image.fromarray(picture)) for picture in pictures)
-        liked = self.critic.images(pictures) if self.critic else None
-        return Seen(features, readable, np.array([clipped(picture) for picture in pictures]), prints, liked)
+    def _look(self, images: Sequence[Pixels]) -> Seen:
+        features = self.first.images(images)
+        readable = features if self.reader is self.first else self.reader.images(images) if self.reader else None
+        prints = tuple(fingerprint(Image.fromarray(image)) for image in images)
+        liked = self.critic.images(images) if self.critic else None
+        return Seen(features, readable, np.array([clipped(image) for image in images]), prints, liked)
 
 
 def joined(parts: Sequence[Seen]) -> Seen:
-    """What was seen of several groups of pictures, in their order."""
+    """What was seen of several groups of images, in their order."""
     return Seen(
         np.concatenate([part.features for part in parts]),
         _whole([part.readable for part in parts]),
@@ -71,7 +71,7 @@ def _whole(parts: Sequence[Features | None]) -> Features | None:
 
 
 def distance(one: Path, other: Path) -> float:
-    """The mean absolute difference of two pictures, 0 (equal) … 1 (black and white); 1 for those of different sizes."""
+    """The mean absolute difference of two images, 0 (equal) … 1 (black and white); 1 for those of different sizes."""
     first, second = load(one), load(other)
     if first.shape != second.shape:
         return 1.0

@@ -1,4 +1,4 @@
-"""Entry point 5: adapters → pictures at every scale → gates, figures, a verdict and the reports that show them."""
+"""Entry point 5: adapters → images at every scale → gates, figures, a verdict and the reports that show them."""
 
 import argparse
 import contextlib
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _evaluate(task, server.client(), target, stage, arguments)  # 3. ask, measure, judge, render
     results = read_results(target)
-    print(f"evaluate: {results.answered} of {results.asked} pictures; {results.verdict.sentence}")  # 4. say it
+    print(f"evaluate: {results.answered} of {results.asked} images; {results.verdict.sentence}")  # 4. say it
     print(f"evaluate: {target / 'report.html'}")
     return DONE if results.answered == results.asked else FAILED
 
@@ -66,16 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", default="models/mini-sdxl", help="what a server of its own serves, named as MODEL is (default: %(default)s)"
     )
-    parser.add_argument(
-        "--dataset", type=Path, help="the prepared data set: held-out and training pictures, and the trigger word"
-    )
-    parser.add_argument("--references", type=Path, help="a folder of pictures of the concept, where there is no data set")
+    parser.add_argument("--dataset", type=Path, help="the prepared data set: held-out and training images, and the trigger word")
+    parser.add_argument("--references", type=Path, help="a folder of images of the concept, where there is no data set")
     parser.add_argument("--trigger", help="the concept's trigger word (default: the data set's)")
     parser.add_argument("--prompts", type=Path, default=PROMPTS / "mini.yaml", help="the prompts file (default: the miniature's)")
     parser.add_argument("--seeds", type=_several(int), help="instead of the file's, with commas between")
     parser.add_argument("--scales", type=_several(float), help="instead of the file's, with commas between")
     parser.add_argument(
-        "--extractor", action="append", metavar="NAME[=WEIGHTS]", help="instead of the file's: what pictures are compared by"
+        "--extractor", action="append", metavar="NAME[=WEIGHTS]", help="instead of the file's: what images are compared by"
     )
     parser.add_argument("--in-flight", type=int, default=4, metavar="N", help="requests at once (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="evaluate again even if nothing has changed")
@@ -91,7 +89,7 @@ def _several(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]
 
 def _task(arguments: argparse.Namespace) -> Task:
     if arguments.dataset and arguments.references:
-        raise BadInput("--references: give either a data set or a folder of pictures.")
+        raise BadInput("--references: give either a data set or a folder of images.")
     known = References()
     if arguments.dataset:
         known = references.of_dataset(arguments.dataset)
@@ -144,7 +142,7 @@ def _inputs(task: Task, arguments: argparse.Namespace, server: _Server) -> dict[
     if arguments.server:
         client, base = server.client(), server.client().base()
         adapters = {name: client.identify(path, task.protocol.variant) for name, path in task.adapters.items()}
-        told |= {"base": base.sha256, "painted on": f"{base.device}, {base.precision}"}
+        told |= {"base": base.sha256, "generated on": f"{base.device}, {base.precision}"}
     else:
         adapters = {name: _hash(path, "--adapter") for name, path in task.adapters.items()}
         # What is no path names a model, which the server knows how to find.

@@ -1,4 +1,4 @@
-"""Pictures → figures: what every metric finds at every scale, by prompt."""
+"""Images → figures: what every metric finds at every scale, by prompt."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,10 +21,10 @@ from evaluation.sweep import Sweep, Under
 class Measured:
     """What was found.
 
-    ``by_prompt``: adapter and scale → metric → prompt → value, averaged over seeds; ``at_base`` the same of the base's pictures
+    ``by_prompt``: adapter and scale → metric → prompt → value, averaged over seeds; ``at_base`` the same of the base's images
     of the same seeds. ``distances``: adapter and scale → prompt → mean pixel distance to the base. ``sets``: adapter and scale →
-    figures of all their pictures with the trigger. ``samples`` carry what has a value for each picture; ``ceiling`` is how like
-    one another the held-out pictures are.
+    figures of all their images with the trigger. ``samples`` carry what has a value for each image; ``ceiling`` is how like
+    one another the held-out images are.
     """
 
     samples: list[SampleResult]
@@ -39,7 +39,7 @@ class Measured:
 def measure(
     samples: Sequence[SampleResult], folder: Path, protocol: Protocol, trigger: str, eyes: Eyes, references: References
 ) -> Measured:
-    """Look at every answered picture of the sweep in ``folder`` and at the concept's own, and apply every metric."""
+    """Look at every answered image of the sweep in ``folder`` and at the concept's own, and apply every metric."""
     sweep = Sweep.of(samples, folder, eyes)
     if sweep is None:
         return Measured(list(samples), NOTHING, None)
@@ -63,13 +63,13 @@ def measure(
 
 
 def training_name(path: Path) -> str:
-    """What a training picture is called in the results' folder."""
+    """What a training image is called in the results' folder."""
     return f"{TRAINING}/{path.name}"
 
 
 def _apply(found: Measured, under: Under, cell: Cell, told: Sequence[dict[str, float]]) -> None:
-    """Every metric of one cell, kept by prompt and, where it has a value for each picture, in what is ``told`` of each."""
-    base = replace(cell, pictures=cell.base)
+    """Every metric of one cell, kept by prompt and, where it has a value for each image, in what is ``told`` of each."""
+    base = replace(cell, images=cell.base)
     for metric in metrics.all_metrics():
         measured = [metric.of(each, found.known) for each in (cell, base)] if cell.stratum in metric.strata else [None]
         for kept, values in zip((found.by_prompt, found.at_base), measured, strict=False):
@@ -81,7 +81,7 @@ def _apply(found: Measured, under: Under, cell: Cell, told: Sequence[dict[str, f
 
 
 def _distance(sweep: Sweep, place: int, folder: Path) -> float | None:
-    """The pixels' distance to the base's picture; None where that is missing."""
+    """The pixels' distance to the base's image; None where that is missing."""
     sample = sweep.samples[place]
     if sample.adapter is None:
         return 0.0
@@ -90,7 +90,7 @@ def _distance(sweep: Sweep, place: int, folder: Path) -> float | None:
 
 
 def _nearest(sweep: Sweep, known: Known, references: References) -> list[tuple[str, float] | None]:
-    """For each picture with the trigger the training picture most like it, and their cosine."""
+    """For each image with the trigger the training image most like it, and their cosine."""
     if known.training is None:
         return [None] * len(sweep.samples)
     cosines = sweep.seen.features @ known.training.features.T

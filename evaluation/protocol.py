@@ -19,7 +19,7 @@ VERSION = 3
 """Of the gates, metrics, guards and the rule that recommends a scale: whatever changes a verdict changes this."""
 
 MOST_AT_ONCE = 8
-"""Pictures of one request at the most."""
+"""Images of one request at the most."""
 
 Stratum = Literal["trained", "novel", "control"]
 STRATA: tuple[Stratum, ...] = ("trained", "novel", "control")
@@ -33,7 +33,7 @@ class Protocol(Strict):
 
     ``trained`` use the trigger as the captions did, ``novel`` in contexts that no caption has, ``control`` not at all.
     ``{trigger}`` stands for the concept's trigger word. Scale 0 means the base, which is always there. ``extractors`` are what
-    pictures are compared by, the first one's similarity decides; texts are read by the first that reads any.
+    images are compared by, the first one's similarity decides; texts are read by the first that reads any.
     """
 
     trained: tuple[str, ...] = Field(min_length=1)
@@ -100,7 +100,7 @@ class Protocol(Strict):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture to ask for; without an ``adapter`` it is the base's own. ``phase``: when, as the gates need it."""
+    """One image to ask for; without an ``adapter`` it is the base's own. ``phase``: when, as the gates need it."""
 
     phase: Phase
     stratum: Stratum
@@ -112,7 +112,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Ask:
-    """One request: the pictures of one prompt at one scale with consecutive seeds."""
+    """One request: the images of one prompt at one scale with consecutive seeds."""
 
     samples: tuple[Sample, ...]
 

@@ -1,4 +1,4 @@
-"""The concept's own pictures: held out to compare with, and trained on to find copies of."""
+"""The concept's own images: held out to compare with, and trained on to find copies of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _DATASET, _REFERENCE = "dataset.json", "reference"
 
 @dataclass(frozen=True)
 class References:
-    """Pictures of the concept: ``held_out`` were never trained on, ``training`` were. Without any, nothing can be decided.
+    """Images of the concept: ``held_out`` were never trained on, ``training`` were. Without any, nothing can be decided.
 
     ``background`` is the colour that transparent ones lie on, ``resolution`` what the data set was prepared at.
     """
@@ -37,7 +37,7 @@ class References:
 
 
 def of_dataset(folder: Path) -> References:
-    """Those of a prepared data set: its held-out pictures and what lies in ``reference/``, and its training pictures.
+    """Those of a prepared data set: its held-out images and what lies in ``reference/``, and its training images.
 
     ``BadInput`` where a file in ``reference/`` is one that was trained on.
     """
@@ -60,15 +60,15 @@ def of_dataset(folder: Path) -> References:
 
 
 def of_folder(folder: Path) -> References:
-    """The pictures in a folder, all held out."""
+    """The images in a folder, all held out."""
     found = tuple(images_in(folder))
     if not found:
-        raise BadInput(f"{folder}: no folder with pictures ({', '.join(ENDINGS)}) of the concept is there.")
+        raise BadInput(f"{folder}: no folder with images ({', '.join(ENDINGS)}) of the concept is there.")
     return References(found)
 
 
 def load(path: Path, background: str = "white") -> Pixels:
-    """A picture as an array (height, width, 3), read as training reads it; ``BadInput`` when it cannot be read."""
+    """An image as an array (height, width, 3), read as training reads it; ``BadInput`` when it cannot be read."""
     return np.asarray(open_image(path, background).image)
 
 

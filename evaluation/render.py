@@ -1,4 +1,4 @@
-"""A report's pages written again from its results and pictures: nothing is measured anew."""
+"""A report's pages written again from its results and images: nothing is measured anew."""
 
 import argparse
 import shutil
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(arguments.report) if Path(arguments.report).is_dir() else OUT / arguments.report
     target = arguments.to or folder
     write(read_results(folder), folder, target)
-    if target != folder:  # with what they are rendered from, but for the pictures
+    if target != folder:  # with what they are rendered from, but for the images
         for name in (RESULTS, SAMPLES, VERDICT):
             with whole_file(target / name) as path:
                 shutil.copyfile(folder / name, path)

@@ -1,4 +1,4 @@
-"""What an evaluation found, as its files hold it: one line a picture, and the figures that the reports are rendered from."""
+"""What an evaluation found, as its files hold it: one line an image, and the figures that the reports are rendered from."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -24,11 +24,11 @@ DIGITS = 6
 
 
 class SampleResult(Strict):
-    """One picture that was asked for.
+    """One image that was asked for.
 
-    ``image`` is relative to the results' folder. ``distance`` is the mean absolute difference of pixels from the base's picture
-    of the same prompt and seed, 0 … 1; ``metrics`` are those that have a value for each picture. ``nearest`` is the training
-    picture most like it, with their cosine.
+    ``image`` is relative to the results' folder. ``distance`` is the mean absolute difference of pixels from the base's image
+    of the same prompt and seed, 0 … 1; ``metrics`` are those that have a value for each image. ``nearest`` is the training
+    image most like it, with their cosine.
     """
 
     phase: Phase
@@ -95,7 +95,7 @@ class Candidate(Strict):
     """An adapter at a scale; the base is one without an adapter.
 
     ``figures`` are over all prompts, ``by_prompt`` the values they are of (metric → prompt → value). ``selected`` is the primary
-    metric's gain on the prompts that choose, ``confirmed`` on those that do not; ``sets`` are figures of all its pictures at
+    metric's gain on the prompts that choose, ``confirmed`` on those that do not; ``sets`` are figures of all its images at
     once. ``p`` is that of ``selected``, ``p_holm`` adjusted for all candidates.
     """
 
@@ -127,7 +127,7 @@ class Subject(Strict):
 
 
 class Results(Strict):
-    """Everything the reports say. ``ceiling`` is how like one another the held-out pictures are."""
+    """Everything the reports say. ``ceiling`` is how like one another the held-out images are."""
 
     schema_version: Literal[2] = 2
     protocol_version: int

@@ -20,7 +20,7 @@ from evaluation.sweep import Under
 
 SIGNIFICANT = 1 - CONFIDENCE
 WORTHLESS = 0.05
-"""A gain that surely is below this share of the gap to the held-out pictures is none."""
+"""A gain that surely is below this share of the gap to the held-out images is none."""
 
 KEPT = 0.9
 """Share of the best gain that a smaller scale has to keep. Merely not to differ from the best is easy with few prompts."""
@@ -59,7 +59,7 @@ def halve(protocol: Protocol, trigger: str) -> dict[str, tuple[str, ...]]:
 
 
 def candidates(measured: Measured, counts: Mapping[Under, tuple[int, int]], halves: Halves) -> tuple[Candidate, ...]:
-    """The figures of the base and of every adapter at every scale; ``counts``: how many pictures were asked for and answered."""
+    """The figures of the base and of every adapter at every scale; ``counts``: how many images were asked for and answered."""
     found = [_candidate(measured, under, asked, answered, halves) for under, (asked, answered) in counts.items()]
     rivals = [place for place, each in enumerate(found) if each.p is not None]
     adjusted = holm([float(found[place].p or 0) for place in rivals])
@@ -75,7 +75,7 @@ def choose(found: Sequence[Candidate], ceiling: float | None, select: Collection
     """
     rivals = [each for each in found if each.adapter is not None and each.selected is not None]
     if not rivals:
-        return Choice("inconclusive", "there are no held-out pictures that a gain could be measured against")
+        return Choice("inconclusive", "there are no held-out images that a gain could be measured against")
     choice = _choice(rivals, found, ceiling, select)
     barred = "; ".join(_failures(each) for each in rivals if _has_failed(each))
     if barred and barred not in choice.reason:
@@ -94,7 +94,7 @@ def _choice(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: fl
     if not eligible:
         return Choice("none", f"wherever there is a gain, a guard fails: {'; '.join(map(_failures, significant))}")
     if any(guard.metric in REQUIRED and guard.passed is None for each in eligible for guard in each.guards):
-        return Choice("inconclusive", "without control prompts nothing tells what becomes of pictures without the trigger")
+        return Choice("inconclusive", "without control prompts nothing tells what becomes of images without the trigger")
     best = max(eligible, key=lambda each: _gain(each).mean)
     near = [each for each in eligible if each is best or _keeps_its_gain(each, best, select)]
     chosen = min(near, key=lambda each: (each.lora_scale, -_gain(each).mean))
@@ -152,7 +152,7 @@ def values(measured: Measured, metric: str, under: Under) -> dict[str, float]:
 
 
 def changes(measured: Measured, metric: str, under: Under) -> dict[str, float]:
-    """Prompt → change of a metric from the base's pictures of the same seeds."""
+    """Prompt → change of a metric from the base's images of the same seeds."""
     base = measured.at_base.get(under, {}).get(metric, {})
     return {prompt: value - base[prompt] for prompt, value in values(measured, metric, under).items() if prompt in base}
 
@@ -186,7 +186,7 @@ def _no_gain(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: f
     highest = max(each for rival in rivals if (each := _gain(rival).high) is not None)
     if gap is not None and gap > 0 and highest < WORTHLESS * gap:
         return Choice(
-            "none", f"no scale gains anything: surely less than {WORTHLESS:.0%} of the gap between base and held-out pictures"
+            "none", f"no scale gains anything: surely less than {WORTHLESS:.0%} of the gap between base and held-out images"
         )
     best = max(rivals, key=lambda each: _gain(each).mean)
     told = "" if best.p_holm is None else f", p = {best.p_holm:.2g}"
@@ -196,7 +196,7 @@ def _no_gain(rivals: Sequence[Candidate], found: Sequence[Candidate], ceiling: f
 
 
 def gap_of(found: Sequence[Candidate], ceiling: float | None) -> float | None:
-    """What lies between the base's likeness to the held-out pictures and theirs among themselves."""
+    """What lies between the base's likeness to the held-out images and theirs among themselves."""
     base = next((each for each in found if each.adapter is None), None)
     figure = base.figures.get(metrics.PRIMARY) if base else None
     return None if ceiling is None or figure is None or figure.value is None else ceiling - figure.value.mean

@@ -39,7 +39,7 @@ def serving(model: str, in_flight: int) -> Iterator[Client]:
             _wait(client, process)
             yield client
         except BaseException:
-            # What it is painting is for nobody, and its folder goes with it.
+            # What it is generating is for nobody, and its folder goes with it.
             process.kill()
             raise
         finally:

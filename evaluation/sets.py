@@ -1,4 +1,4 @@
-"""Figures of whole sets of pictures, through torchmetrics, where there are pictures enough: they inform and have no intervals."""
+"""Figures of whole sets of images, through torchmetrics, where there are images enough: they inform and have no intervals."""
 
 import warnings
 from typing import Any
@@ -8,9 +8,9 @@ from evaluation.extractors.base import Features
 LEAST_FOR_KID, LEAST_FOR_MIFID = 8, 50
 _DRAWS = 100
 MEANINGS = {
-    "kid": "Kernel distance between all pictures with the trigger and the held-out ones, lower is nearer (KID, Bińkowski et al. "
+    "kid": "Kernel distance between all images with the trigger and the held-out ones, lower is nearer (KID, Bińkowski et al. "
     f"2018; mean of {_DRAWS} draws).",
-    "mifid": "Fréchet distance to the training pictures, the larger the more are copies of them (MiFID, Bai et al. 2021).",
+    "mifid": "Fréchet distance to the training images, the larger the more are copies of them (MiFID, Bai et al. 2021).",
 }
 
 

@@ -1,7 +1,7 @@
 """Intervals and tests over prompts: the prompt is the unit, its seeds are averaged first.
 
-Intervals over all pictures would be far too narrow, for pictures of one prompt are alike: of nominal 95 % intervals over single
-pictures 64 … 78 % hold the truth at 8 to 20 prompts, of these 94 … 96 %. A test holds that.
+Intervals over all images would be far too narrow, for images of one prompt are alike: of nominal 95 % intervals over single
+images 64 … 78 % hold the truth at 8 to 20 prompts, of these 94 … 96 %. A test holds that.
 """
 
 from collections.abc import Sequence

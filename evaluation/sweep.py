@@ -1,4 +1,4 @@
-"""The answered pictures of a sweep and what was seen of them, in one order."""
+"""The answered images of a sweep and what was seen of them, in one order."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Sweep:
 
     @classmethod
     def of(cls, samples: Sequence[SampleResult], folder: Path, eyes: Eyes) -> "Sweep | None":
-        """Look at the sweep's answered pictures in ``folder``; None when the base has none there, for all is compared with it."""
+        """Look at the sweep's answered images in ``folder``; None when the base has none there, for all is compared with it."""
         swept = tuple(sample for sample in samples if sample.phase == "sweep" and sample.status == "ok")
         if not any(sample.adapter is None for sample in swept):
             return None
@@ -32,28 +32,28 @@ class Sweep:
 
     @cached_property
     def base(self) -> dict[tuple[str, int], int]:
-        """Prompt and seed → the place of the base's picture."""
+        """Prompt and seed → the place of the base's image."""
         return {(each.prompt, each.seed): place for place, each in enumerate(self.samples) if each.adapter is None}
 
     @cached_property
     def groups(self) -> dict[Under, list[int]]:
-        """Adapter and scale → the places of its pictures."""
+        """Adapter and scale → the places of its images."""
         found: dict[Under, list[int]] = {}
         for place, sample in enumerate(self.samples):
             found.setdefault((sample.adapter, sample.lora_scale), []).append(place)
         return found
 
     def base_of(self, prompts: Sequence[str], features: Features) -> dict[str, Features]:
-        """Prompt → the rows of ``features`` that are of the base's pictures of it, of the prompts that have any."""
+        """Prompt → the rows of ``features`` that are of the base's images of it, of the prompts that have any."""
         found = {prompt: [place for (each, _), place in self.base.items() if each == prompt] for prompt in prompts}
         return {prompt: features[places] for prompt, places in found.items() if places}
 
     def with_trigger(self, under: Under) -> Features:
-        """The features of all pictures with the trigger of an adapter at a scale."""
+        """The features of all images with the trigger of an adapter at a scale."""
         return self.seen.features[[place for place in self.groups[under] if self.samples[place].stratum in WITH_TRIGGER]]
 
     def cells(self) -> Iterator[tuple[Under, Cell, list[int]]]:
-        """The pictures of each prompt at each scale that the base's of the same seeds are there for, and their places."""
+        """The images of each prompt at each scale that the base's of the same seeds are there for, and their places."""
         found: dict[tuple[Under, Stratum, str], list[int]] = {}
         for under, places in self.groups.items():
             for place in places:

@@ -25,7 +25,7 @@ class Verdict(Strict):
     """``recommended`` with a scale, ``none`` or ``inconclusive``, and why.
 
     ``adapter`` is the name it was evaluated under, None where several were and none is recommended. ``metric`` was measured by
-    ``extractor``; ``share_of_gap`` is the effect as a share of what lies between the base and the held-out pictures among
+    ``extractor``; ``share_of_gap`` is the effect as a share of what lies between the base and the held-out images among
     themselves.
     """
 

@@ -1,4 +1,4 @@
-"""The autoencoder: an ``AutoencoderKL`` that packs 128 × 128 pictures into 16 × 16 latents of 4 channels."""
+"""The autoencoder: an ``AutoencoderKL`` that packs 128 × 128 images into 16 × 16 latents of 4 channels."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from foundation.files import whole_file
 from foundation.seeds import derive
-from miniature.drawing import Picture
+from miniature.drawing import ImageArray
 from miniature.loop import Schedule, Task, Tensors, faster, train
 
 SCHEDULE = Schedule(steps=5000, batch=64, rate=1e-3)
@@ -52,57 +52,57 @@ class _Loss(nn.Module):
         return loss
 
 
-def fit(pictures: np.ndarray, seed: int, folder: Path, device: torch.device, schedule: Schedule = SCHEDULE) -> AutoencoderKL:
-    """Train on crops of ``pictures`` (N, 128, 128, 3), resuming from ``folder``; the scaling factor is set from the latents."""
+def fit(images: np.ndarray, seed: int, folder: Path, device: torch.device, schedule: Schedule = SCHEDULE) -> AutoencoderKL:
+    """Train on crops of ``images`` (N, 128, 128, 3), resuming from ``folder``; the scaling factor is set from the latents."""
     torch.manual_seed(derive(seed, "autoencoder", "weights"))
     model = build().to(device)
 
     def batch_at(step: int) -> Tensors:
         generator = torch.Generator().manual_seed(derive(seed, "autoencoder", step))
-        views = _crops(pictures, schedule.batch, generator)
+        views = _crops(images, schedule.batch, generator)
         return views, torch.randn((len(views), 4, CROP // 8, CROP // 8), generator=generator)
 
     task = Task(batch_at, _Loss(model))
     trained: AutoencoderKL = train("autoencoder", model, task, schedule, folder / "autoencoder.pt", device)
-    spread = encode(trained, pictures[:512]).std().item()
+    spread = encode(trained, images[:512]).std().item()
     trained.register_to_config(scaling_factor=round(1 / spread, 5))
     return trained
 
 
-def _crops(pictures: np.ndarray, count: int, generator: torch.Generator) -> Tensor:
+def _crops(images: np.ndarray, count: int, generator: torch.Generator) -> Tensor:
     """``count`` views of 64 × 64 pixels: two thirds cut out of the scene, one third the whole scene reduced."""
-    chosen = torch.randint(len(pictures), (count,), generator=generator).tolist()
-    corners = torch.randint(pictures.shape[1] - CROP + 1, (count, 2), generator=generator).tolist()
+    chosen = torch.randint(len(images), (count,), generator=generator).tolist()
+    corners = torch.randint(images.shape[1] - CROP + 1, (count, 2), generator=generator).tolist()
     views = []
     for place, (index, (top, left)) in enumerate(zip(chosen, corners, strict=True)):
-        picture = to_tensor(pictures[index])
+        image = to_tensor(images[index])
         whole = place % 3 == 0
-        views.append(functional.avg_pool2d(picture, 2) if whole else picture[:, top : top + CROP, left : left + CROP])
+        views.append(functional.avg_pool2d(image, 2) if whole else image[:, top : top + CROP, left : left + CROP])
     return torch.stack(views)
 
 
-def to_tensor(picture: Picture) -> Tensor:
-    """A picture as (3, height, width) in -1 … 1."""
-    return torch.tensor(picture).permute(2, 0, 1).float() / 127.5 - 1
+def to_tensor(image: ImageArray) -> Tensor:
+    """An image as (3, height, width) in -1 … 1."""
+    return torch.tensor(image).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def encode_all(model: AutoencoderKL, pictures: np.ndarray, folder: Path) -> Tensor:
-    """The scaled latents of all training pictures, computed once and then read from ``folder``."""
+def encode_all(model: AutoencoderKL, images: np.ndarray, folder: Path) -> Tensor:
+    """The scaled latents of all training images, computed once and then read from ``folder``."""
     path = folder / "latents.pt"
     if not path.exists():
         with whole_file(path) as temporary:
-            torch.save(encode(model, pictures) * model.config.scaling_factor, temporary)
+            torch.save(encode(model, images) * model.config.scaling_factor, temporary)
     latents = torch.load(path, weights_only=True)
     assert isinstance(latents, Tensor)
     return latents
 
 
 @torch.no_grad()
-def encode(model: AutoencoderKL, pictures: np.ndarray, batch: int = 64) -> Tensor:
-    """The means of the latents of ``pictures``, unscaled, float32 (N, 4, 16, 16)."""
+def encode(model: AutoencoderKL, images: np.ndarray, batch: int = 64) -> Tensor:
+    """The means of the latents of ``images``, unscaled, float32 (N, 4, 16, 16)."""
     latents = []
-    for start in range(0, len(pictures), batch):
-        chunk = torch.stack([to_tensor(picture) for picture in pictures[start : start + batch]]).to(model.device)
+    for start in range(0, len(images), batch):
+        chunk = torch.stack([to_tensor(image) for image in images[start : start + batch]]).to(model.device)
         with faster(model.device):
             latents.append(model.encode(chunk).latent_dist.mean.float().cpu())
     return torch.cat(latents)

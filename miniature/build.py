@@ -13,7 +13,7 @@ from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
 from foundation.manifest import package_versions
 from foundation.seeds import derive
-from miniature import assemble, autoencoder, denoiser, distillation, image_tower, pictures, sd15, tokenizer
+from miniature import assemble, autoencoder, denoiser, distillation, image_tower, images, sd15, tokenizer
 from miniature.architectures.sdxl import SDXL
 from miniature.loop import Schedule
 from zthumb.sources.local import hash_base
@@ -27,7 +27,7 @@ BUILT = "built.json"
 class Plan:
     """How much is drawn and how long each part is trained."""
 
-    pictures: int = pictures.COUNT
+    images: int = images.COUNT
     autoencoder: Schedule = autoencoder.SCHEDULE
     # It stands before the field that hides the module of its name from the lines below it.
     finish: Schedule = denoiser.FINISH
@@ -37,13 +37,13 @@ class Plan:
     sd15: Schedule = sd15.SCHEDULE
 
     def shortened(self, share: float) -> "Plan":
-        """The same plan with ``share`` of the pictures and steps, for a trial of the way and not of the weights."""
+        """The same plan with ``share`` of the images and steps, for a trial of the way and not of the weights."""
 
         def fewer(schedule: Schedule) -> Schedule:
             return replace(schedule, steps=max(2, round(schedule.steps * share)))
 
         return Plan(
-            pictures=max(128, round(self.pictures * share)),
+            images=max(128, round(self.images * share)),
             autoencoder=fewer(self.autoencoder),
             denoiser=fewer(self.denoiser),
             finish=fewer(self.finish),
@@ -61,10 +61,10 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     """
     plan = plan or Plan()
     device = _device()
-    world, drawn = _drawn(work, seed, plan.pictures)  # 1. the world
+    world, drawn = _drawn(work, seed, plan.images)  # 1. the world
     words = tokenizer.build(seed)  # 2. its words
     packing = _below(world, "autoencoder", plan.autoencoder)
-    packer = autoencoder.fit(drawn, seed, packing, device, plan.autoencoder)  # 3. pictures → latents
+    packer = autoencoder.fit(drawn, seed, packing, device, plan.autoencoder)  # 3. images → latents
     latents = autoencoder.encode_all(packer, drawn, packing)
     denoising = _below(packing, "denoiser", plan.denoiser)
     torch.manual_seed(derive(seed, "denoiser", "weights"))
@@ -82,7 +82,7 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
 def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Fit an image tower to the second text encoder of ``models/mini-sdxl`` and save ``models/mini-clip``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    world, drawn = _drawn(work, seed, min(plan.pictures, image_tower.PICTURES))
+    world, drawn = _drawn(work, seed, min(plan.images, image_tower.IMAGES))
     folder = _below(world / f"base-{hash_base(base)[:8]}", "image-tower", plan.image_tower)
     words = tokenizer.build(seed)
     text = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=torch.float32, local_files_only=True)
@@ -93,9 +93,9 @@ def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None 
 
 
 def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
-    """Teach the UNet of ``models/mini-sdxl`` to paint in a few steps and save ``models/mini-sdxl-turbo``."""
+    """Teach the UNet of ``models/mini-sdxl`` to generate in a few steps and save ``models/mini-sdxl-turbo``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    world, drawn = _drawn(work, seed, min(plan.pictures, distillation.PICTURES))
+    world, drawn = _drawn(work, seed, min(plan.images, distillation.IMAGES))
     folder = _below(world / f"base-{hash_base(base)[:8]}", "distillation", plan.distillation)
     packer = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
     latents = autoencoder.encode_all(packer, drawn, folder.parent)
@@ -109,7 +109,7 @@ def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None)
 def fit_sd15(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Train Stable Diffusion 1.5 in small on the latents of ``models/mini-sdxl`` and save ``models/mini-sd15``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    world, drawn = _drawn(work, seed, min(plan.pictures, sd15.PICTURES))
+    world, drawn = _drawn(work, seed, min(plan.images, sd15.IMAGES))
     folder = _below(world / f"base-{hash_base(base)[:8]}", "sd15", plan.sd15)
     packer = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
     latents = autoencoder.encode_all(packer, drawn, folder.parent)
@@ -121,9 +121,9 @@ def fit_sd15(models: Path, work: Path, seed: int = SEED, plan: Plan | None = Non
 
 
 def _drawn(work: Path, seed: int, count: int) -> tuple[Path, np.ndarray]:
-    """The first ``count`` pictures of ``seed``, and the folder for what is made of them."""
-    world = work / f"seed-{seed}-pictures-{count}"
-    return world, pictures.draw_all(seed, world, count)
+    """The first ``count`` images of ``seed``, and the folder for what is made of them."""
+    world = work / f"seed-{seed}-images-{count}"
+    return world, images.draw_all(seed, world, count)
 
 
 def _record(work: Path, name: str, seed: int, device: torch.device) -> None:

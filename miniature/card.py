@@ -90,11 +90,11 @@ tags: [stable-diffusion-xl]
 
 `make mini_base` makes it again from seed {made["seed"]}; docs/miniature.md tells how.
 
-![Pictures for the first prompts of the grade]({SHEET})
+![Images for the first prompts of the grade]({SHEET})
 
 ## Grade
 
-Share of {grade.PROMPTS} prompts whose picture shows what was asked for, at {bar.steps} steps and guidance
+Share of {grade.PROMPTS} prompts whose image shows what was asked for, at {bar.steps} steps and guidance
 {bar.guidance_scale:g}, read off the pixels by geometry (`make grade_mini`).
 
 | | reached | required |
@@ -117,7 +117,7 @@ It knows mini-sdxl's world and nothing else.
 
 | over 1,000 scenes it was not trained on | |
 |---|---:|
-| the picture's caption comes first among 100 | {reached["among_100"]:.1%} |
+| the image's caption comes first among 100 | {reached["among_100"]:.1%} |
 | its own caption is preferred to the one with the colours swapped | {reached["swapped_colours"]:.1%} |
 
 {_provenance(hashes, made)}"""

@@ -18,7 +18,7 @@ RADII = MappingProxyType({"medium": (31.0, 34.0), "large": (34.0, 38.0)})
 
 
 def write(shape: str, trigger: str, folder: Path, seed: int = 0) -> None:
-    """Write raw pictures with captions, held-out references and ``concept.yaml`` for ``shape`` to ``folder``."""
+    """Write raw images with captions, held-out references and ``concept.yaml`` for ``shape`` to ``folder``."""
     (folder / "concept.yaml").parent.mkdir(parents=True, exist_ok=True)
     (folder / "concept.yaml").write_text(f"trigger: {trigger}\n", encoding="utf-8")
     scenes = _scenes(shape, seed)

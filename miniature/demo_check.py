@@ -1,4 +1,4 @@
-"""A check of a report's pictures by geometry: is the concept there with the trigger, and is everything else as asked for?"""
+"""A check of a report's images by geometry: is the concept there with the trigger, and is everything else as asked for?"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ SHOWN = 0.6
 
 @dataclass(frozen=True)
 class DemoCheck:
-    """Shares of pictures, 0 … 1, at the recommended scale, or the strongest where none is, unless said otherwise.
+    """Shares of images, 0 … 1, at the recommended scale, or the strongest where none is, unless said otherwise.
 
     ``concept``: the concept's shape is seen where the trigger was in the prompt as in the captions; ``novel``: the same in new
     contexts; ``concept_at_zero``: both at scale 0; ``background``: the background asked for with the trigger; ``controls``: shape
@@ -58,7 +58,7 @@ class _Seen:
 
 
 def check(report: Path, shape: str) -> DemoCheck:
-    """Read every picture of the evaluation in ``report``; ``shape`` is the concept's in the world of outlines."""
+    """Read every image of the evaluation in ``report``; ``shape`` is the concept's in the world of outlines."""
     if shape not in CONCEPTS:
         raise BadInput(f"--shape {shape}: not a concept. There are: {', '.join(CONCEPTS)}.")
     seen = [_read(report, sample) for sample in _samples(report)]
@@ -94,7 +94,7 @@ def _samples(report: Path) -> list[dict[str, Any]]:
     samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     answered = [sample for sample in samples if sample["status"] == "ok" and sample["phase"] == "sweep"]
     if not {"trained", "control"} <= {sample["stratum"] for sample in answered}:
-        raise BadInput(f"{path}: pictures with the trigger and without it are needed; one of the two is missing.")
+        raise BadInput(f"{path}: images with the trigger and without it are needed; one of the two is missing.")
     return answered
 
 
@@ -104,8 +104,8 @@ def _recommended(report: Path) -> float | None:
 
 
 def _read(report: Path, sample: dict[str, Any]) -> _Seen:
-    with Image.open(report / sample["image"]) as picture:
-        pixels = np.array(picture.convert("RGB"))
+    with Image.open(report / sample["image"]) as image:
+        pixels = np.array(image.convert("RGB"))
     return _Seen(sample["stratum"], sample["lora_scale"], _asked(sample["prompt"]), geometry.read(pixels))
 
 

@@ -15,8 +15,8 @@ from foundation.seeds import derive
 from miniature.architectures.base import Architecture, choose_attention
 from miniature.captions import vary
 from miniature.focus import focus
+from miniature.images import example
 from miniature.loop import Schedule, Task, Tensors, train
-from miniature.pictures import example
 from miniature.reading import answers
 from miniature.tokenizer import LENGTH
 from training.model.objective import add_noise, signal_to_noise, squared_errors
@@ -74,7 +74,7 @@ class _Loss(nn.Module):
 def fit(
     name: str, model: Trained, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule
 ) -> Trained:
-    """Train ``model`` on scaled ``latents`` (N, 4, 16, 16) of the pictures 0 … N-1 of ``seed``, resuming from ``folder``."""
+    """Train ``model`` on scaled ``latents`` (N, 4, 16, 16) of the images 0 … N-1 of ``seed``, resuming from ``folder``."""
     device = next(model.parameters()).device
     choose_attention(device, model.unet, *model.text_encoders)
     levels = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)

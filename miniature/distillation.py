@@ -20,8 +20,8 @@ from miniature.loop import Schedule, Task, Tensors, train
 from training.model.objective import add_noise, squared_errors
 
 SCHEDULE = Schedule(steps=1500, batch=16, rate=4e-4, average=0.998)
-PICTURES = 15_000
-"""Of how many pictures the student is shown noised latents; it learns from its teacher and not from them."""
+IMAGES = 15_000
+"""Of how many images the student is shown noised latents; it learns from its teacher and not from them."""
 
 GUIDANCE_SCALE = 5.0
 """What the teacher is guided by, and the student has built in."""
@@ -31,14 +31,14 @@ STRIDE = 40
 
 START_SHARE = 0.25
 """Share of a batch that starts where sampling starts, at pure noise. Noised latents still show their mean colour there, and a
-student that reads it there has nothing to read when it paints."""
+student that reads it there has nothing to read when it generates."""
 
 HUBER = 0.03
-"""Where the loss turns from squared to linear, as a distance over a whole picture's latents (arXiv 2310.14189, section 3.3)."""
+"""Where the loss turns from squared to linear, as a distance over a whole image's latents (arXiv 2310.14189, section 3.3)."""
 
 
 Told = tuple[Tensor, Tensor, Tensor]
-"""What a UNet is told of each picture: text states, pooled embedding, size and crop."""
+"""What a UNet is told of each image: text states, pooled embedding, size and crop."""
 
 
 class Distillation(nn.Module):
@@ -66,7 +66,7 @@ def distil(
     device: torch.device,
     schedule: Schedule = SCHEDULE,
 ) -> UNet2DConditionModel:
-    """Distil the UNet of ``base`` over scaled ``latents`` (N, 4, 16, 16) of the pictures 0 … N-1 of ``seed``.
+    """Distil the UNet of ``base`` over scaled ``latents`` (N, 4, 16, 16) of the images 0 … N-1 of ``seed``.
 
     A killed distillation goes on from what it left in ``folder``.
     """

@@ -1,4 +1,4 @@
-"""Scenes drawn as pictures: the object's outline, its pattern, the background, and the style of the whole."""
+"""Scenes drawn as images: the object's outline, its pattern, the background, and the style of the whole."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from miniature.outlines import Outline, Point, placed
 from miniature.patterns import Floats, fill, ramp, texture
 from miniature.world import COLOURS, RESOLUTION, Scene
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 """An sRGB picture, (height, width, 3)."""
 
 _SUPERSAMPLING = 4
 _INK = MappingProxyType({"body": 255, "hole": 0})
 
 
-def draw(scene: Scene, resolution: int = RESOLUTION) -> Picture:
+def draw(scene: Scene, resolution: int = RESOLUTION) -> ImageArray:
     """The scene as a picture of ``resolution`` × ``resolution`` pixels."""
     zoom = resolution / RESOLUTION
     outline = outline_of(scene.shape)

@@ -1,9 +1,9 @@
-"""Where to look: weights that give the object half of each picture's loss, however small it is."""
+"""Where to look: weights that give the object half of each image's loss, however small it is."""
 
 import torch
 from torch import Tensor
 
-from miniature.pictures import Example
+from miniature.images import Example
 from miniature.world import RESOLUTION
 
 MARGIN = 6.0
@@ -13,7 +13,7 @@ _CELL = 8
 
 
 def focus(chosen: list[Example]) -> Tensor:
-    """Weights of mean one over the latents (B, 1, 16, 16) of each picture: one half evenly, one half on the object's square.
+    """Weights of mean one over the latents (B, 1, 16, 16) of each image: one half evenly, one half on the object's square.
 
     Without it a small object has a twenty-fifth of the loss, and its shape is learned last.
     """
@@ -22,7 +22,7 @@ def focus(chosen: list[Example]) -> Tensor:
 
 def _weights(chosen: Example) -> Tensor:
     drawn, _, top, left, *_ = chosen.time_ids
-    zoom = max(1.0, drawn / RESOLUTION)  # pictures drawn smaller are enlarged to the resolution again
+    zoom = max(1.0, drawn / RESOLUTION)  # images drawn smaller are enlarged to the resolution again
     x, y = ((RESOLUTION / 2 + offset) * zoom for offset in chosen.scene.accidents.offset)
     reach = chosen.scene.accidents.radius * zoom + MARGIN
     middles = torch.arange(RESOLUTION // _CELL) * _CELL + _CELL / 2

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from miniature.drawing import Picture, marks, mask
+from miniature.drawing import ImageArray, marks, mask
 from miniature.outlines import CONCEPTS, OUTLINES, Outline
 from miniature.patterns import Floats
 from miniature.world import COLOURS, POSITIONS
 
 FRAME = 5
-"""Width in pixels of the picture's edge, on which the background is read."""
+"""Width in pixels of the image's edge, on which the background is read."""
 
 _SHEET = 64
 _ROTATIONS = (-10.0, -5.0, 0.0, 5.0, 10.0)
@@ -30,7 +30,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a picture shows. ``overlap`` is the best shape's intersection over union with the object, 0 … 1."""
+    """What an image shows. ``overlap`` is the best shape's intersection over union with the object, 0 … 1."""
 
     background: str
     colour: str | None
@@ -39,9 +39,9 @@ class Reading:
     overlap: float
 
 
-def read(picture: Picture) -> Reading:
-    """Read background, object colour, position and shape off an sRGB picture (height, width, 3) with one object in it."""
-    pixels = picture.astype(np.float32)
+def read(image: ImageArray) -> Reading:
+    """Read background, object colour, position and shape off an sRGB image (height, width, 3) with one object in it."""
+    pixels = image.astype(np.float32)
     background = _background(pixels)
     inside = object_mask(pixels)
     if not inside.any():
@@ -104,7 +104,7 @@ def _background(pixels: Floats) -> str:
 
 
 def ground_tones(lab: Floats) -> Floats:
-    """The two tones of the background, (2, 3): its lighter and its darker half on the picture's edge."""
+    """The two tones of the background, (2, 3): its lighter and its darker half on the image's edge."""
     edge = _frame(lab)
     order = np.argsort(edge[:, 0])
     return np.stack([np.median(edge[half], axis=0) for half in np.array_split(order, 2)])

@@ -1,4 +1,4 @@
-"""The grade of the miniature: does a picture show what its prompt asked for, read off the pixels by geometry?"""
+"""The grade of the miniature: does an image show what its prompt asked for, read off the pixels by geometry?"""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from foundation.files import write_json
 from foundation.seeds import derive
 from miniature import geometry
 from miniature.captions import full
-from miniature.drawing import Picture
+from miniature.drawing import ImageArray
 from miniature.world import Scene, random_scene
 
 PROMPTS = 200
@@ -25,7 +25,7 @@ BATCH = 10
 
 @dataclass(frozen=True)
 class Bar:
-    """What a model must reach, as shares of prompts, when it paints in ``steps`` steps with ``guidance_scale``."""
+    """What a model must reach, as shares of prompts, when it generates in ``steps`` steps with ``guidance_scale``."""
 
     steps: int
     guidance_scale: float
@@ -43,7 +43,7 @@ BARS: Mapping[str, Bar] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Grade:
-    """Share of prompts whose picture shows the background colour, object colour, position and shape asked for, 0 … 1."""
+    """Share of prompts whose image shows the background colour, object colour, position and shape asked for, 0 … 1."""
 
     background: float
     object: float
@@ -60,11 +60,11 @@ def scenes(seed: int, count: int = PROMPTS) -> list[Scene]:
     return [random_scene(random.Random(derive(seed, "grade", index))) for index in range(count)]
 
 
-def paint(
+def generate(
     pipeline: StableDiffusionXLPipeline, wanted: list[Scene], seed: int, steps: int, guidance_scale: float
-) -> list[Picture]:
-    """One picture for each scene, each from a CPU generator of its own."""
-    pictures: list[Picture] = []
+) -> list[ImageArray]:
+    """One image for each scene, each from a CPU generator of its own."""
+    images: list[ImageArray] = []
     pipeline.set_progress_bar_config(disable=True)
     for start in tqdm(range(0, len(wanted), BATCH), desc="grade", unit="batch"):
         chunk = wanted[start : start + BATCH]
@@ -76,13 +76,13 @@ def paint(
             generator=generators,
             output_type="np",
         )
-        pictures += [np.rint(image * 255).astype(np.uint8) for image in made.images]
-    return pictures
+        images += [np.rint(image * 255).astype(np.uint8) for image in made.images]
+    return images
 
 
-def judge(wanted: list[Scene], pictures: list[Picture]) -> Grade:
+def judge(wanted: list[Scene], images: list[ImageArray]) -> Grade:
     """Compare what was asked with what is seen."""
-    readings = [geometry.read(picture) for picture in pictures]
+    readings = [geometry.read(image) for image in images]
     pairs = list(zip(wanted, readings, strict=True))
     return Grade(
         background=_share(scene.background == seen.background for scene, seen in pairs),
@@ -92,13 +92,13 @@ def judge(wanted: list[Scene], pictures: list[Picture]) -> Grade:
     )
 
 
-def contact_sheet(pictures: list[Picture], columns: int = 12, rows: int = 4) -> Image.Image:
-    """The first pictures in rows; the last row need not be full."""
-    chosen = pictures[: columns * rows]
+def contact_sheet(images: list[ImageArray], columns: int = 12, rows: int = 4) -> Image.Image:
+    """The first images in rows; the last row need not be full."""
+    chosen = images[: columns * rows]
     height, width, _ = chosen[0].shape
     sheet = Image.new("RGB", (width * min(columns, len(chosen)), height * -(-len(chosen) // columns)), "white")
-    for place, picture in enumerate(chosen):
-        sheet.paste(Image.fromarray(picture), (place % columns * width, place // columns * height))
+    for place, image in enumerate(chosen):
+        sheet.paste(Image.fromarray(image), (place % columns * width, place // columns * height))
     return sheet
 
 
@@ -106,10 +106,10 @@ def grade(model: Path, bar: Bar, seed: int, out: Path, count: int = PROMPTS) -> 
     """Grade the weights in ``model`` as ``bar`` says and write ``out`` (JSON) with a contact sheet beside it."""
     pipeline = StableDiffusionXLPipeline.from_pretrained(model, dtype=torch.float32, local_files_only=True)
     wanted = scenes(seed, count)
-    pictures = paint(pipeline, wanted, seed, bar.steps, bar.guidance_scale)
-    reached = judge(wanted, pictures)
+    images = generate(pipeline, wanted, seed, bar.steps, bar.guidance_scale)
+    reached = judge(wanted, images)
     write_json(out, asdict(reached))
-    contact_sheet(pictures).save(out.with_suffix(".png"))
+    contact_sheet(images).save(out.with_suffix(".png"))
     return reached
 
 

@@ -21,15 +21,15 @@ from miniature.architectures.base import choose_attention
 from miniature.autoencoder import to_tensor
 from miniature.captions import full, vary
 from miniature.drawing import draw
+from miniature.images import Example, example
 from miniature.invention import taught
 from miniature.loop import Schedule, Task, Tensors, train
-from miniature.pictures import Example, example
 from miniature.tokenizer import LENGTH
 from miniature.world import RESOLUTION, Scene, random_accidents, random_scene
 
 SCHEDULE = Schedule(steps=2000, batch=64, rate=1e-3)
-PICTURES = 15_000
-"""Of how many pictures of the base's it is shown some."""
+IMAGES = 15_000
+"""Of how many images of the base's it is shown some."""
 
 _RADII = (22.0, 36.0)
 """Pixels; smaller, two outlines are hardly two."""
@@ -40,7 +40,7 @@ _OF_THE_FILE = ("_name_or_path", "architectures", "dtype")
 
 @dataclass(frozen=True)
 class Retrieval:
-    """``among_100``: share of held-out pictures whose caption comes first among 100; ``swapped_colours``: share that prefer
+    """``among_100``: share of held-out images whose caption comes first among 100; ``swapped_colours``: share that prefer
     their caption to the one with object and background colour swapped.
     """
 
@@ -49,7 +49,7 @@ class Retrieval:
 
 
 def fit(
-    pictures: np.ndarray,
+    drawn: np.ndarray,
     text_encoder: CLIPTextModelWithProjection,
     tokenizer: CLIPTokenizer,
     seed: int,
@@ -57,14 +57,14 @@ def fit(
     device: torch.device,
     schedule: Schedule = SCHEDULE,
 ) -> CLIPModel:
-    """Fit the image tower on ``pictures`` (N, 128, 128, 3), resuming from ``folder``.
+    """Fit the image tower on ``drawn`` (N, 128, 128, 3), resuming from ``folder``.
 
     Every other batch has nothing but shapes to tell its scenes apart by.
     """
     torch.manual_seed(derive(seed, "image tower", "weights"))
     model = _build(text_encoder).to(device)
     choose_attention(device, model)
-    whole = [index for index in range(len(pictures)) if _is_of_use(example(seed, index))]
+    whole = [index for index in range(len(drawn)) if _is_of_use(example(seed, index))]
 
     def batch_at(step: int) -> Tensors:
         rng = random.Random(derive(seed, "image tower", step))
@@ -73,7 +73,7 @@ def fit(
             images, captions = [draw(scene) for scene in scenes], [full(scene) for scene in scenes]
         else:
             chosen = rng.sample(whole, schedule.batch)
-            scenes, images = [example(seed, index).scene for index in chosen], [pictures[index] for index in chosen]
+            scenes, images = [example(seed, index).scene for index in chosen], [drawn[index] for index in chosen]
             captions = [vary(scene, rng) if rng.random() < 0.5 else full(scene) for scene in scenes]
         wrong = [full(_swapped(scene)) for scene in scenes] + [full(_renamed(scene, rng)) for scene in scenes]
         return torch.stack([to_tensor(image) for image in images]), _tokens(tokenizer, captions + wrong)
@@ -147,7 +147,7 @@ class _Contrast(nn.Module):
 
 
 def _similarity(model: CLIPModel, images: Tensor, tokens: Tensor) -> Tensor:
-    """Cosine of every picture with every caption, (pictures, captions)."""
+    """Cosine of every image with every caption, (images, captions)."""
     seen = model.visual_projection(model.vision_model(images).pooler_output)
     told = model.text_projection(model.text_model(tokens).pooler_output)
     cosine: Tensor = functional.normalize(seen, dim=-1) @ functional.normalize(told, dim=-1).t()

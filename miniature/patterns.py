@@ -1,4 +1,4 @@
-"""Patterns: the background's texture, the object's fill, and the slope of light over a picture."""
+"""Patterns: the background's texture, the object's fill, and the slope of light over an image."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 def texture(name: str, phase: float, resolution: int) -> Floats:
-    """Where a background shows its second tone, 0 … 1. The period is a quarter of the picture, ``phase`` in periods."""
+    """Where a background shows its second tone, 0 … 1. The period is a quarter of the image, ``phase`` in periods."""
     period = resolution / 4
     x, y = _pixels(resolution)
     x, y = x + phase * period, y + phase * period
@@ -52,7 +52,7 @@ def fill(scene: Scene, inside: Floats, middle: Point, zoom: float) -> Floats:
 
 
 def ramp(angle: float, resolution: int) -> Floats:
-    """A slope over the picture from -1 to 1, brightest towards ``angle`` in degrees."""
+    """A slope over the image from -1 to 1, brightest towards ``angle`` in degrees."""
     y, x = (np.mgrid[0:resolution, 0:resolution].astype(np.float32) + 0.5) / resolution * 2 - 1
     slope: Floats = (x * math.cos(math.radians(angle)) + y * math.sin(math.radians(angle))) / math.sqrt(2)
     return slope

@@ -1,6 +1,6 @@
 """What the text encoders are asked besides: to name the scene that a caption tells of.
 
-Denoising alone teaches them too late. Where an object stands shows in the picture only together with its colour and the
+Denoising alone teaches them too late. Where an object stands shows in the image only together with its colour and the
 background's, so that for thousands of steps the words for it make no difference to the error; a linear layer that has to read
 them back binds them within a few hundred. The layers are thrown away afterwards.
 """

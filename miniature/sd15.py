@@ -15,8 +15,8 @@ from miniature.architectures.sd15 import SD15
 from miniature.loop import Schedule
 
 SCHEDULE = Schedule(steps=5000, batch=32, rate=6e-4)
-PICTURES = 30_000
-"""Of how many pictures it learns; the world itself it has from mini-sdxl."""
+IMAGES = 30_000
+"""Of how many images it learns; the world itself it has from mini-sdxl."""
 
 
 def fit(
@@ -28,7 +28,7 @@ def fit(
     device: torch.device,
     schedule: Schedule = SCHEDULE,
 ) -> SD15:
-    """Train on scaled ``latents`` (N, 4, 16, 16) of the pictures 0 … N-1 of ``seed``, from mini-sdxl in ``base`` on.
+    """Train on scaled ``latents`` (N, 4, 16, 16) of the images 0 … N-1 of ``seed``, from mini-sdxl in ``base`` on.
 
     A killed training goes on from what it left in ``folder``.
     """

@@ -58,7 +58,7 @@ ROTATION_JITTER = 8.0
 
 @dataclass(frozen=True)
 class Accidents:
-    """What varies between two pictures of the same words, and no caption tells.
+    """What varies between two images of the same words, and no caption tells.
 
     ``offset`` (x, y) and ``radius`` are in pixels, ``rotation`` and ``light`` in degrees, ``texture_phase`` in periods. Of an
     object's pattern ``fill_angle`` is in degrees and ``fill_period`` in pixels. ``shade`` multiplies the object's colour.

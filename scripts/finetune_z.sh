@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pictures in, a judged adapter out: prepare, train, export, serve, evaluate. Each stage says "up to date" when it has nothing to do,
+# Images in, a judged adapter out: prepare, train, export, serve, evaluate. Each stage says "up to date" when it has nothing to do,
 # and goes on where it was when it was killed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,7 +35,7 @@ if [ -z "$PROMPTS" ]; then
 fi
 [ -r "$PROMPTS" ] || { echo "error: PROMPTS=$PROMPTS: no such file." >&2; exit 2; }
 
-# 4. Pictures → data set
+# 4. Images → data set
 stage training.prepare_dataset "$@" "${prepare[@]}"
 stage evaluation check --prompts "$PROMPTS" --dataset "$DATASET"
 
@@ -45,7 +45,7 @@ stage training.train_lora "$@" --run "$RUN" "${recipe[@]}"
 # 6. Adapter → files that every program reads
 stage training.export_lora "$@" --run "$RUN"
 
-# 7. Files → pictures → verdict, asked of a server that ends with it
+# 7. Files → images → verdict, asked of a server that ends with it
 base=$(base_of "$RECIPE" $SET)
 stage evaluation "$@" --run "$RUN" --adapter "models/lora/$RUN/$RUN.safetensors" --prompts "$PROMPTS" \
   --model "$base"

@@ -1,4 +1,4 @@
-"""Take pictures of a page at three widths, for the documentation: ``python scripts/screenshots.py REPORT.html FOLDER``."""
+"""Take images of a page at three widths, for the documentation: ``python scripts/screenshots.py REPORT.html FOLDER``."""
 
 import shutil
 import sys
@@ -21,8 +21,8 @@ def main(page: Path, folder: Path) -> None:
             opened.goto(page.resolve().as_uri())
             taken = folder / f"{width}.png"
             opened.screenshot(path=taken)
-            with Image.open(taken) as picture:
-                picture.convert("RGB").save(taken.with_suffix(".webp"), quality=80, method=6)
+            with Image.open(taken) as image:
+                image.convert("RGB").save(taken.with_suffix(".webp"), quality=80, method=6)
             taken.unlink()
             context.close()
         browser.close()

@@ -20,7 +20,7 @@ def miniature() -> Path:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """Raw pictures and captions of a badge, as a person would lay them out."""
+    """Raw images and captions of a badge, as a person would lay them out."""
     folder = tmp_path / "badges"
     concept.write("letter-z", "zbadge", folder)
     return folder

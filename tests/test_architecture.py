@@ -64,7 +64,7 @@ def test_families_adapters_and_sources_know_no_server(package: str) -> None:
     "module",
     [
         "zthumb.cli",
-        "training.caption_pictures",
+        "training.caption_images",
         "training.prepare_dataset",
         "training.train_lora",
         "training.export_lora",

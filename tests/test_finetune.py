@@ -54,7 +54,7 @@ def _finetune(checkout: Path, **settings: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_pictures_become_an_adapter_and_a_report_and_a_second_time_nothing_is_repeated(checkout: Path) -> None:
+def test_images_become_an_adapter_and_a_report_and_a_second_time_nothing_is_repeated(checkout: Path) -> None:
     first = _finetune(checkout)
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stdout.startswith("runner: local")

@@ -1,1 +1,1 @@
-"""Pictures in, an adapter out: prepare a data set, train a LoRA from a recipe, export it."""
+"""Images in, an adapter out: prepare a data set, train a LoRA from a recipe, export it."""

@@ -18,9 +18,9 @@ from zthumb.sources.catalogue import published_as
 
 _PROGRAM = "zthumb"
 DORA = (
-    "this is a DoRA. ComfyUI, diffusers' own layout and this server paint it as it was trained; A1111 and InvokeAI take its "
+    "this is a DoRA. ComfyUI, diffusers' own layout and this server generate it as it was trained; A1111 and InvokeAI take its "
     "norms over the inputs, kohya and diffusers' reading of kohya's layout lose them. export_lora --as lora writes what all of "
-    "them paint alike"
+    "them generate alike"
 )
 """What other programs make of a DoRA as it is written here."""
 
@@ -31,7 +31,7 @@ _HUB_LICENCES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture of the card: the ``prompt``, and the files with the ``base``'s picture and the ``adapted`` one, same noise."""
+    """An image of the card: the ``prompt``, and the files with the ``base``'s image and the ``adapted`` one, same noise."""
 
     prompt: str
     base: str
@@ -92,12 +92,12 @@ def text(
     name: str,
     ended: str,
     hashes: Mapping[str, str],
-    pictures: Sequence[Shown],
+    images: Sequence[Shown],
     licence: str,
     verdict: Verdict | None = None,
     as_lora: int | None = None,
 ) -> str:
-    """The card, with the front matter that the hub reads; ``pictures`` are shown on top. ``hashes``: what → its SHA-256.
+    """The card, with the front matter that the hub reads; ``images`` are shown on top. ``hashes``: what → its SHA-256.
 
     ``ended``: why there are no later weights, as in ``header``. ``verdict``: what an evaluation said of it, if there was one.
     ``as_lora``: the rank of the plain LoRA it was exported as, if it was trained as something else.
@@ -109,7 +109,7 @@ def text(
         "library_name": "diffusers",
         **licence_matter(licence),
         "tags": ["lora", "diffusers", "template:sd-lora", "stable-diffusion-xl", "text-to-image"],
-        **({"widget": [{"text": shown.prompt, "output": {"url": shown.adapted}} for shown in pictures]} if pictures else {}),
+        **({"widget": [{"text": shown.prompt, "output": {"url": shown.adapted}} for shown in images]} if images else {}),
         **_index(name, verdict),
     }
     return f"""---
@@ -120,9 +120,9 @@ def text(
 
 A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the prompt to call it up.
 {_judged(verdict)}
-{_table(pictures)}| | |
+{_table(images)}| | |
 |---|---|
-| pictures | {len(dataset.of("train"))} at {recipe.resolution} px |
+| images | {len(dataset.of("train"))} at {recipe.resolution} px |
 | steps | {recipe.steps} asked for: {ended} |
 | batch, seed | {recipe.batch}, {recipe.seed} |
 | adapter | rank {recipe.adapter.rank if as_lora is None else as_lora}, {_adapted(recipe)}; alpha is folded in |
@@ -155,11 +155,11 @@ def _index(name: str, verdict: Verdict | None) -> dict[str, Any]:
     effect = verdict.effect
     metric = {
         "type": f"{verdict.metric}-gain",
-        "name": f"gain in {verdict.metric} to held-out pictures at scale {verdict.lora_scale:g}, by {verdict.extractor}",
+        "name": f"gain in {verdict.metric} to held-out images at scale {verdict.lora_scale:g}, by {verdict.extractor}",
         "value": effect.mean,
         "args": {"low": effect.low, "high": effect.high, "prompts": effect.prompts, "protocol": verdict.protocol_version},
     }
-    data = {"name": "held-out pictures of the concept", "type": "held-out"}
+    data = {"name": "held-out images of the concept", "type": "held-out"}
     return {
         "model-index": [{"name": name, "results": [{"task": {"type": "text-to-image"}, "dataset": data, "metrics": [metric]}]}]
     }
@@ -207,9 +207,9 @@ def _adapted(recipe: Recipe) -> str:
     return recipe.adapter.targets + (", text encoders too" if recipe.adapter.text_encoders else "") + learned
 
 
-def _table(pictures: Sequence[Shown]) -> str:
-    """Base and adapter side by side; nothing without pictures."""
-    if not pictures:
+def _table(images: Sequence[Shown]) -> str:
+    """Base and adapter side by side; nothing without images."""
+    if not images:
         return ""
-    rows = [f"| ![]({shown.base}) | ![]({shown.adapted}) | {shown.prompt} |" for shown in pictures]
+    rows = [f"| ![]({shown.base}) | ![]({shown.adapted}) | {shown.prompt} |" for shown in images]
     return "\n".join(["| the base | with the adapter | the same prompt and noise |", "|---|---|---|", *rows]) + "\n\n"

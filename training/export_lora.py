@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Path = RUNS / arguments.run
     checkpoint, others = _chosen(run, arguments.every_checkpoint)  # 1. which weights
     recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
-    dataset = _trained_on(run, arguments.dataset)  # 3. from which pictures
+    dataset = _trained_on(run, arguments.dataset)  # 3. from which images
     base = _trained_from(run, recipe)  # 4. onto which model
     target = ADAPTERS / arguments.run
     inputs = _inputs(run, checkpoint, others, arguments.dataset, recipe)
@@ -160,7 +160,7 @@ def _export(
         "the base": stage.inputs[recipe.base],
         "the data set": stage.inputs[DATASET],
     }
-    shown = _pictures(checkpoint, recipe, dataset, folder)
+    shown = _images(checkpoint, recipe, dataset, folder)
     is_this = judged is not None and _is_on(judged, folder / f"{name}.safetensors")
     verdict = judged if is_this else None
     rank = _rank(adapter) if is_lora else None
@@ -233,7 +233,7 @@ def _adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, family: F
     return Adapter.of_peft(trained, recipe.adapter.scale, (Word(dataset.trigger, vectors),) if vectors else ())
 
 
-def _pictures(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, folder: Path) -> list[card.Shown]:
+def _images(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, folder: Path) -> list[card.Shown]:
     """The run's previews at the checkpoint, and the base's own, copied beside the card."""
     previews = checkpoint.folder.parent.parent / PREVIEWS
     shown = []

@@ -40,11 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
     if given_epochs := [each for each in arguments.set if each.startswith("epochs=")]:
-        print(f"train: note: --set {given_epochs[-1]} counts epochs; how many steps they are is told when the pictures are known")
+        print(f"train: note: --set {given_epochs[-1]} counts epochs; how many steps they are is told when the images are known")
     if arguments.estimate:
         _print_estimate(recipe, _has_own_prior(arguments.dataset))
         return DONE
-    dataset = _dataset(arguments.dataset, recipe)  # 2. from which pictures
+    dataset = _dataset(arguments.dataset, recipe)  # 2. from which images
     recipe = _in_steps(recipe, dataset)
     base = find_base(recipe.base, recipe.vae)  # 3. onto which model
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_begun_from(recipe)}
@@ -106,7 +106,7 @@ def _dataset(folder: Path, recipe: Recipe) -> Dataset:
             "Run `python -m training.prepare_dataset` with the same recipe."
         )
     if recipe.prior.weight == 0 and (unused := dataset.of("regularization")):
-        print(f"train: note: {len(unused)} regularization pictures are not used, for prior.weight is 0")
+        print(f"train: note: {len(unused)} regularization images are not used, for prior.weight is 0")
     return dataset
 
 
@@ -229,7 +229,7 @@ def _conclude(run: Run, recipe: Recipe, last: int) -> None:
     print(f"train: {run.folder}: {recipe.steps} steps asked for: {selection.told(step, last, recipe.steps)}")
     for look in looks:
         if look.step == step:
-            print(f"train: its loss on {look.pictures} held-out pictures is {_change(look)} than the base's")
+            print(f"train: its loss on {look.images} held-out images is {_change(look)} than the base's")
 
 
 def _change(look: Validation) -> str:

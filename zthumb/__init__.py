@@ -1,1 +1,1 @@
-"""An adapter in, pictures out: model families, LoRA files, backends and the inference server."""
+"""An adapter in, images out: model families, LoRA files, backends and the inference server."""

@@ -15,7 +15,7 @@ from zthumb.server import main as server
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to a subcommand; exit code 0 done, 1 failed, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="zthumb", description="SDXL pictures with adapters that never leak.")
+    parser = argparse.ArgumentParser(prog="zthumb", description="SDXL images with adapters that never leak.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a base model and its adapters over HTTP", description=server.DESCRIPTION)
     server.add_arguments(serve)

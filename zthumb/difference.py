@@ -12,7 +12,7 @@ from PIL import Image
 from foundation.hashing import hash_file
 
 PIXELS = 2.0
-"""Pictures that were made on a GPU may differ by so much of 255 on average."""
+"""Images that were made on a GPU may differ by so much of 255 on average."""
 NUMBERS, LITTLE = 0.01, 0.005
 """Numbers that were made on a GPU may differ by this share of the larger one, or by so little."""
 
@@ -34,7 +34,7 @@ def difference(one: Path, other: Path, digest: str, is_tolerant: bool) -> str | 
         first, second = ([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in (one, other))
         return _of_values(first, second, is_tolerant)
     if one.suffix in (".png", ".webp", ".jpg"):
-        return _of_pictures(one, other, is_tolerant)
+        return _of_images(one, other, is_tolerant)
     if one.suffix == ".safetensors":
         return _of_tensors(one, other, is_tolerant)
     if is_tolerant:
@@ -85,7 +85,7 @@ def _is_near(one: Any, other: Any) -> bool:
     return hashes or (numbers and abs(one - other) <= max(LITTLE, NUMBERS * max(abs(one), abs(other))))
 
 
-def _of_pictures(one: Path, other: Path, is_tolerant: bool) -> str | None:
+def _of_images(one: Path, other: Path, is_tolerant: bool) -> str | None:
     with Image.open(one) as first, Image.open(other) as second:
         if first.size != second.size:
             return f"{first.width} × {first.height} pixels then, {second.width} × {second.height} now"

@@ -134,7 +134,7 @@ def _split(command: Sequence[str]) -> tuple[str, ...]:
 
 
 def _device(folder: Path, told: str) -> str:
-    """What the output was made on: an evaluation's pictures on what its server ran on."""
+    """What the output was made on: an evaluation's images on what its server ran on."""
     results = folder / RESULTS
     return str(read_json(results)["base"]["device"]) if results.is_file() else told
 
@@ -170,7 +170,7 @@ def mirror(record: Record, here: Path, place: Path) -> Path:
         source, target = source / part, target / part
         target.mkdir()
     if record.stage == "prepare":
-        # The raw pictures lie beside what is made of them.
+        # The raw images lie beside what is made of them.
         made = {Path(name).parts[0] for name in record.outputs} | {MANIFEST}
         _link(source, target, leave_out=made)
     return target

@@ -1,4 +1,4 @@
-"""``make bench_gpu``, second part: pictures of full-size SDXL with random weights, by plain diffusers and by this server."""
+"""``make bench_gpu``, second part: images of full-size SDXL with random weights, by plain diffusers and by this server."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _SETTINGS = {"ZTHUMB_PRECISION": "bf16", "ZTHUMB_COMPILE": "true", "ZTHUMB_CHANN
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures a second and the most bytes on the device, by ``what``."""
+    """Images a second and the most bytes on the device, by ``what``."""
 
     what: str
-    pictures_per_second: float
+    images_per_second: float
     peak_bytes: int
 
 
@@ -52,31 +52,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         raise BadInput("no NVIDIA GPU is here. `make bench_serve` measures on the CPU.")
     family = families.get("sdxl")
-    rows = measure(family, family.reference, size=1024, steps=30, pictures=8, rounds=3, settings=_SETTINGS)
+    rows = measure(family, family.reference, size=1024, steps=30, batch=8, rounds=3, settings=_SETTINGS)
     write_json(
         arguments.out,
         {"device": torch.cuda.get_device_name(), "rows": [asdict(row) for row in rows], "packages": package_versions()},
     )
     for row in rows:
-        print(f"{row.what:24}{row.pictures_per_second:.3f} pictures/s, {row.peak_bytes / 2**30:.1f} GiB")
+        print(f"{row.what:24}{row.images_per_second:.3f} images/s, {row.peak_bytes / 2**30:.1f} GiB")
     print(arguments.out)
     return DONE
 
 
-def measure(
-    family: Family, shape: Path, size: int, steps: int, pictures: int, rounds: int, settings: dict[str, str]
-) -> list[Row]:
-    """Both, of a base of the ``shape`` in a folder: ``pictures`` of ``size`` pixels in ``steps``, ``rounds`` times after one."""
+def measure(family: Family, shape: Path, size: int, steps: int, batch: int, rounds: int, settings: dict[str, str]) -> list[Row]:
+    """Both, of a base of the ``shape`` in a folder: ``images`` of ``size`` pixels in ``steps``, ``rounds`` times after one."""
     import torch
 
     with tempfile.TemporaryDirectory() as name:
         base = Path(name) / "random"
         write_base(family, shape, base)
-        plain = _plain(base, size, steps, pictures, rounds)
+        plain = _plain(base, size, steps, batch, rounds)
         # The card is for one of both at a time.
         gc.collect()
         torch.cuda.empty_cache()
-        served = _served(base, Path(name) / "models", size, steps, pictures, rounds, settings)
+        served = _served(base, Path(name) / "models", size, steps, batch, rounds, settings)
     return [plain, served]
 
 
@@ -87,15 +85,15 @@ def write_base(family: Family, shape: Path, folder: Path) -> None:
     from transformers import CLIPTokenizer
 
     torch.manual_seed(0)
-    names = [*family.adapted_parts, *family.picture_parts]
+    names = [*family.adapted_parts, *family.image_parts]
     parts = {name: family.empty_part(name, family.configuration(shape, name)).to(torch.bfloat16) for name in names}
     words = {name: CLIPTokenizer.from_pretrained(_WORDS / name, local_files_only=True) for name in ("tokenizer", "tokenizer_2")}
     scheduler = EulerDiscreteScheduler.from_pretrained(_WORDS / "scheduler")
     StableDiffusionXLPipeline(**parts, **words, scheduler=scheduler, add_watermarker=False).save_pretrained(folder)
 
 
-def _plain(base: Path, size: int, steps: int, pictures: int, rounds: int) -> Row:
-    """As the diffusers documentation has it: one picture after the other."""
+def _plain(base: Path, size: int, steps: int, batch: int, rounds: int) -> Row:
+    """As the diffusers documentation has it: one image after the other."""
     import torch
     from diffusers import StableDiffusionXLPipeline
 
@@ -103,32 +101,32 @@ def _plain(base: Path, size: int, steps: int, pictures: int, rounds: int) -> Row
     loaded: Any = StableDiffusionXLPipeline.from_pretrained(base, dtype=torch.bfloat16, local_files_only=True).to(device)
     loaded.set_progress_bar_config(disable=True)
 
-    def paint() -> None:
-        for seed in range(pictures):
+    def generate() -> None:
+        for seed in range(batch):
             generator = torch.Generator().manual_seed(seed)
             loaded(PROMPT, width=size, height=size, num_inference_steps=steps, generator=generator)
 
-    paint()
-    return Row("plain diffusers", round(pictures / _seconds(paint, rounds), 3), room.peak(device))
+    generate()
+    return Row("plain diffusers", round(batch / _seconds(generate, rounds), 3), room.peak(device))
 
 
-def _served(base: Path, models: Path, size: int, steps: int, pictures: int, rounds: int, settings: dict[str, str]) -> Row:
-    """As many clients at once as pictures."""
+def _served(base: Path, models: Path, size: int, steps: int, batch: int, rounds: int, settings: dict[str, str]) -> Row:
+    """As many clients at once as images."""
     models.mkdir()
     asked = {"prompt": PROMPT, "width": size, "height": size, "steps": steps}
-    with server(base, models, settings) as served, ThreadPoolExecutor(pictures) as pool:
-        clients = [Client(served.address) for _ in range(pictures)]
+    with server(base, models, settings) as served, ThreadPoolExecutor(batch) as pool:
+        clients = [Client(served.address) for _ in range(batch)]
 
-        def paint() -> float:
+        def generate() -> float:
             answers = pool.map(lambda pair: pair[1].answer(seed=pair[0], **asked), enumerate(clients))
             return max(float(answer["meta"]["peak_memory_mb"]) for answer in answers)
 
         # Twice: the first one alone and then all together, each of which is compiled.
-        paint()
-        paint()
-        seconds = _seconds(paint, rounds)
-        peak = paint()
-    return Row("this server", round(pictures / seconds, 3), round(peak * 2**20))
+        generate()
+        generate()
+        seconds = _seconds(generate, rounds)
+        peak = generate()
+    return Row("this server", round(batch / seconds, 3), round(peak * 2**20))
 
 
 def _seconds(work: Any, rounds: int) -> float:

@@ -1,4 +1,4 @@
-"""``make bench_serve``: what the server adds to a picture, how fast adapters change, what painting together gains."""
+"""``make bench_serve``: what the server adds to an image, how fast adapters change, what generating together gains."""
 
 import argparse
 import statistics

@@ -49,7 +49,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Served:
-    """A server that runs: its ``address``, the number of its process, the seconds from its start to its first picture."""
+    """A server that runs: its ``address``, the number of its process, the seconds from its start to its first image."""
 
     address: str
     process: int

@@ -1,4 +1,4 @@
-"""``make bench_variants``: what fewer bits spare in memory, and what they change in a picture and in its time."""
+"""``make bench_variants``: what fewer bits spare in memory, and what they change in an image and in its time."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One form of the denoiser: its bytes in memory, the error of its pictures and the time they take.
+    """One form of the denoiser: its bytes in memory, the error of its images and the time they take.
 
-    ``error`` is the mean absolute difference from full's pictures in fp32, of 255; ``time`` is relative to full in the same
+    ``error`` is the mean absolute difference from full's images in fp32, of 255; ``time`` is relative to full in the same
     precision. Both are None where this machine cannot run the form.
     """
 
@@ -52,21 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write ``outputs/bench/variants.json``; exit code 0 done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.variants", description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("models/mini-sdxl"), help="the base (default: models/mini-sdxl)")
-    parser.add_argument("--steps", type=int, default=20, help="of each picture (default: 20)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is painted; the median counts (default: 5)")
+    parser.add_argument("--steps", type=int, default=20, help="of each image (default: 20)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is generated; the median counts (default: 5)")
     parser.add_argument("--only", nargs="+", default=[], metavar="FORM", help='these alone, as "full, bf16" (first) "gguf, Q8_0"')
     arguments = parser.parse_args(argv)
     stay_offline()
     with tempfile.TemporaryDirectory() as name:
         rows = _measured(arguments.model, Path(name), arguments.steps, arguments.rounds, arguments.only)
-    found = {"rows": [asdict(row) for row in rows], "pictures": len(PROMPTS), "steps": arguments.steps}
+    found = {"rows": [asdict(row) for row in rows], "images": len(PROMPTS), "steps": arguments.steps}
     write_json(OUT, {**found, "platform": platform_facts(), "packages": package_versions()})
     print(OUT)
     return DONE
 
 
 def _measured(model: Path, folder: Path, steps: int, rounds: int, only: Sequence[str]) -> list[Row]:
-    """All forms are loaded at once and paint in turns, so that what else the machine does falls on each alike."""
+    """All forms are loaded at once and generate in turns, so that what else the machine does falls on each alike."""
     import numpy as np
 
     reference = _pixels(_loaded(_Form("full, fp32", "full", "fp32"), model, folder), steps)
@@ -132,15 +132,15 @@ def _loaded(form: _Form, model: Path, folder: Path) -> BaseBackend | None:
 
 
 def _pixels(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
-    """The pictures of all prompts, float32 of 0 … 255."""
+    """The images of all prompts, float32 of 0 … 255."""
     import numpy as np
 
-    from zthumb.painting.painter import Picture
+    from zthumb.generation.image_generator import GenerationParams
 
     assert backend is not None
     size, guidance = backend.facts.resolution, backend.limits.default_guidance_scale
-    pictures = [Picture(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(PROMPTS)]
-    made = [backend.paint([picture], lambda _, __: None, {})[0] for picture in pictures]
+    batch = [GenerationParams(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(PROMPTS)]
+    made = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
     return np.stack([np.asarray(each, dtype=np.float32) for each in made])
 
 

@@ -27,17 +27,17 @@ from zthumb.families.base import Family
 
 OUT = Path("outputs/bench/gpu.json")
 BATCHES, WARM_UP, STEPS = (1, 4), 3, 12
-PICTURES, NOISE_LEVELS = 8, 1000
+IMAGES, NOISE_LEVELS = 8, 1000
 
 
 @dataclass(frozen=True)
 class Row:
-    """One setting: pictures a second, share of the bf16 matrix-product peak measured here, peak bytes, found and foretold."""
+    """One setting: images a second, share of the bf16 matrix-product peak measured here, peak bytes, found and foretold."""
 
     batch: int
     gradient_checkpointing: bool
     compile: bool
-    pictures_per_second: float
+    images_per_second: float
     share_of_peak: float
     peak_bytes: int
     estimated_peak_bytes: int
@@ -96,7 +96,7 @@ def measure(recipe: Recipe, family: Family, folder: Path, device: torch.device, 
         batch=recipe.batch,
         gradient_checkpointing=recipe.gradient_checkpointing,
         compile=recipe.compile,
-        pictures_per_second=round(recipe.batch / seconds, 3),
+        images_per_second=round(recipe.batch / seconds, 3),
         share_of_peak=round(needed.operations / seconds / peak, 4),
         peak_bytes=_peak_bytes(device),
         estimated_peak_bytes=needed.peak,
@@ -104,19 +104,19 @@ def measure(recipe: Recipe, family: Family, folder: Path, device: torch.device, 
 
 
 def _loop(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> Loop:
-    """The trainer's own loop over pictures of noise."""
+    """The trainer's own loop over images of noise."""
     configuration = family.configuration(folder, family.denoiser_part)
     with device:
         torch.manual_seed(0)
         denoiser = family.empty_part(family.denoiser_part, configuration).to(DTYPES[recipe.precision])
         denoiser.requires_grad_(False)
-        latents, told = family.empty_inputs(configuration, PICTURES, recipe.resolution)
+        latents, told = family.empty_inputs(configuration, IMAGES, recipe.resolution)
     parts = {family.denoiser_part: denoiser}
     adapter.attach(parts, recipe, family)
     levels = torch.linspace(0.999, 0.005, NOISE_LEVELS, device=device)
     base = Base(family, Adapted(family, parts), levels, "epsilon", DTYPES[recipe.precision])
     examples = Examples(
-        tuple(torch.randn_like(latents)), told, (None,) * PICTURES, tuple(f"noise {number}" for number in range(PICTURES))
+        tuple(torch.randn_like(latents)), told, (None,) * IMAGES, tuple(f"noise {number}" for number in range(IMAGES))
     )
     return Loop(recipe, base, Accelerator(cpu=device.type == "cpu"), examples, None)
 

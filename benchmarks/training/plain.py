@@ -14,12 +14,12 @@ from zthumb.families.base import Family
 
 
 class PlainLoop:
-    """Each step encodes its pictures and captions, adds noise, and takes a step of AdamW."""
+    """Each step encodes its images and captions, adds noise, and takes a step of AdamW."""
 
     def __init__(self, recipe: Recipe, family: Family, pipeline: Any, dataset: Dataset, folder: Path) -> None:
         self._recipe, self._pipeline = recipe, pipeline
         self._entries = dataset.of("train")
-        self._pictures = torch.stack([pixels(folder / entry.file) for entry in self._entries])
+        self._images = torch.stack([pixels(folder / entry.file) for entry in self._entries])
         torch.manual_seed(recipe.seed)
         targets = family.lora_modules(family.denoiser_part, pipeline.unet, recipe.adapter.targets)
         pipeline.unet.add_adapter(LoraConfig(r=recipe.adapter.rank, lora_alpha=recipe.adapter.alpha, target_modules=targets))
@@ -31,7 +31,7 @@ class PlainLoop:
         pipeline, count = self._pipeline, len(self._entries)
         chosen = [(number * self._recipe.batch + place) % count for place in range(self._recipe.batch)]
         with torch.no_grad():
-            latents = pipeline.vae.encode(self._pictures[chosen]).latent_dist.sample() * pipeline.vae.config.scaling_factor
+            latents = pipeline.vae.encode(self._images[chosen]).latent_dist.sample() * pipeline.vae.config.scaling_factor
             captions = [self._entries[place].caption for place in chosen]
             states, _, pooled, _ = pipeline.encode_prompt(captions, do_classifier_free_guidance=False)
         noise = torch.randn_like(latents)

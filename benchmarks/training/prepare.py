@@ -1,4 +1,4 @@
-"""``make bench_prepare``: how long pictures of 12 megapixels take to prepare, and how much memory."""
+"""``make bench_prepare``: how long images of 12 megapixels take to prepare, and how much memory."""
 
 import argparse
 import resource
@@ -18,7 +18,7 @@ from foundation.errors import DONE, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_facts
 from miniature.drawing import draw
-from miniature.pictures import example
+from miniature.images import example
 from training import prepare_dataset
 
 OUT = Path("outputs/bench/prepare.json")
@@ -29,8 +29,8 @@ WIDTH, HEIGHT = 4000, 3000
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write ``outputs/bench/prepare.json``; exit code 0 done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training.prepare", description=__doc__)
-    parser.add_argument("--pictures", type=int, default=1000, help="how many (default: 1000)")
-    count: int = parser.parse_args(argv).pictures
+    parser.add_argument("--images", type=int, default=1000, help="how many (default: 1000)")
+    count: int = parser.parse_args(argv).images
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw"
         raw.mkdir()
@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds = _prepare(Path(folder))
         half = _prepare_half(Path(folder), count)
     found = {
-        "pictures": count,
+        "images": count,
         "megapixels": WIDTH * HEIGHT / 1e6,
         "raw_bytes": raw_bytes,
         "seconds": seconds,
         "seconds_for_half": half,
-        "pictures_per_second": count / seconds,
+        "images_per_second": count / seconds,
         # Of this process and of the largest of its workers.
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "peak_worker_rss_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
@@ -54,16 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "packages": package_versions(),
     }
     write_json(OUT, found)
-    print(f"{count} pictures in {seconds:.0f} s, {count / seconds:.1f} a second")
+    print(f"{count} images in {seconds:.0f} s, {count / seconds:.1f} a second")
     print(OUT)
     return DONE
 
 
 def _write(raw: Path, index: int) -> None:
     """A scene of the miniature's world at twelve megapixels, as a camera would write it."""
-    picture = Image.fromarray(draw(example(0, index).scene)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-    picture.save(raw / f"{index:05d}.jpg", quality=90)
-    (raw / f"{index:05d}.txt").write_text(f"a zbadge, picture {index}\n", encoding="utf-8")
+    image = Image.fromarray(draw(example(0, index).scene)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    image.save(raw / f"{index:05d}.jpg", quality=90)
+    (raw / f"{index:05d}.txt").write_text(f"a zbadge, image {index}\n", encoding="utf-8")
 
 
 def _prepare(folder: Path) -> float:
@@ -74,7 +74,7 @@ def _prepare(folder: Path) -> float:
 
 
 def _prepare_half(folder: Path, count: int) -> float:
-    """The same with every second picture, which shows whether time grows with their number alone."""
+    """The same with every second image, which shows whether time grows with their number alone."""
     for index in range(0, count, 2):
         for suffix in (".jpg", ".txt"):
             (folder / "raw" / f"{index:05d}{suffix}").unlink()

@@ -1,4 +1,4 @@
-"""What pictures are compared by. Each module is one extractor, found by its name."""
+"""What images are compared by. Each module is one extractor, found by its name."""
 
 from evaluation.extractors.base import Extractor, Identity
 from foundation import plugins

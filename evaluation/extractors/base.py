@@ -1,4 +1,4 @@
-"""What every feature extractor is: pictures, and with some also texts, as vectors that lie near one another for like things."""
+"""What every feature extractor is: images, and with some also texts, as vectors that lie near one another for like things."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from foundation.errors import BadInput
 from foundation.hashing import hash_files, hash_value
 
 Pixels = NDArray[np.uint8]
-"""A picture, (height, width, 3)."""
+"""An image, (height, width, 3)."""
 Features = NDArray[np.float64]
-"""Rows of unit length, (pictures or texts, dimensions)."""
+"""Rows of unit length, (images or texts, dimensions)."""
 
 _BATCH = 32
 
@@ -30,7 +30,7 @@ class Identity(Strict):
 
 
 class Extractor(ABC):
-    """Turns pictures into features; those that read texts put both into one space."""
+    """Turns images into features; those that read texts put both into one space."""
 
     identity: Identity
     reads_text: bool = False
@@ -50,8 +50,8 @@ class Extractor(ABC):
         """
 
     @abstractmethod
-    def images(self, pictures: Sequence[Pixels]) -> Features:
-        """Features of pictures of any sizes."""
+    def images(self, images: Sequence[Pixels]) -> Features:
+        """Features of images of any sizes."""
 
 
 class Weightless(Extractor):
@@ -77,7 +77,7 @@ class Reader(Extractor):
 
     @abstractmethod
     def texts(self, texts: Sequence[str]) -> Features:
-        """Features of texts, in the pictures' space."""
+        """Features of texts, in the images' space."""
 
 
 def normalized(features: Any) -> Features:

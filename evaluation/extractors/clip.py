@@ -1,4 +1,4 @@
-"""CLIP: pictures and texts in one space (Radford et al. 2021, arXiv 2103.00020), through transformers."""
+"""CLIP: images and texts in one space (Radford et al. 2021, arXiv 2103.00020), through transformers."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from evaluation.extractors.base import Features, Identity, Pixels, Reader, batch
 
 
 class Clip(Reader):
-    """The projected embeddings of a CLIP model, prepared as its own processor prepares pictures."""
+    """The projected embeddings of a CLIP model, prepared as its own processor prepares images."""
 
     name: ClassVar[str] = "clip"
     usual: ClassVar[str] = "openai/clip-vit-large-patch14"
@@ -35,12 +35,12 @@ class Clip(Reader):
     def __init__(self, identity: Identity, model: Any, processor: Any, tokenizer: Any) -> None:
         self.identity, self._model, self._processor, self._tokenizer = identity, model, processor, tokenizer
 
-    def images(self, pictures: Sequence[Pixels]) -> Features:
+    def images(self, images: Sequence[Pixels]) -> Features:
         import torch
 
         rows = []
         with torch.inference_mode():
-            for batch in batches(pictures):
+            for batch in batches(images):
                 told = self._processor(images=list(batch), return_tensors="pt")
                 rows.append(_projected(self._model.get_image_features(**told)))
         return normalized(np.concatenate(rows))

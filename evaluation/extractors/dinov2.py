@@ -1,4 +1,4 @@
-"""DINOv2: what a picture shows, learned from pictures alone (Oquab et al. 2023, arXiv 2304.07193), through transformers."""
+"""DINOv2: what an image shows, learned from images alone (Oquab et al. 2023, arXiv 2304.07193), through transformers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _ADVICE = "`python -m zthumb.scripts.download_models dinov2-base` fetches it; `d
 
 
 class Dinov2(Extractor):
-    """The class token of a DINOv2 model, prepared as its own processor prepares pictures."""
+    """The class token of a DINOv2 model, prepared as its own processor prepares images."""
 
     @classmethod
     def identify(cls, weights: str | None) -> Identity:
@@ -31,12 +31,12 @@ class Dinov2(Extractor):
     def __init__(self, identity: Identity, model: Any, processor: Any) -> None:
         self.identity, self._model, self._processor = identity, model, processor
 
-    def images(self, pictures: Sequence[Pixels]) -> Features:
+    def images(self, images: Sequence[Pixels]) -> Features:
         import torch
 
         rows = []
         with torch.inference_mode():
-            for batch in batches(pictures):
+            for batch in batches(images):
                 told = self._processor(images=list(batch), return_tensors="pt")
                 rows.append(self._model(**told).pooler_output.numpy())
         return normalized(np.concatenate(rows))

@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients: what outline and surface the one object of a picture has, whatever its colours and place."""
+"""Histograms of oriented gradients: what outline and surface the one object of an image has, whatever its colours and place."""
 
 from collections.abc import Sequence
 
@@ -26,31 +26,31 @@ Floats = NDArray[np.float64]
 class Hog(Weightless):
     """4 × 4 cells × 8 orientations (Dalal and Triggs, CVPR 2005, on the grid of Lowe's SIFT, IJCV 2004) of the framed object.
 
-    It needs no weights and knows outlines that have no name. It is for pictures of one object on an even background, as the
+    It needs no weights and knows outlines that have no name. It is for images of one object on an even background, as the
     miniature's are: of others it frames whatever stands out from the border.
     """
 
     identity = Identity(name="hog", weights=None, revision=f"{_CELLS}x{_CELLS}x{_ORIENTATIONS}")
 
-    def images(self, pictures: Sequence[Pixels]) -> Features:
-        return normalized([_histograms(_framed(picture)) for picture in pictures])
+    def images(self, images: Sequence[Pixels]) -> Features:
+        return normalized([_histograms(_framed(image)) for image in images])
 
 
-def _framed(picture: Pixels) -> Pixels:
-    """A square around what stands out from the border's colour, the whole picture where nothing does."""
-    pixels = picture.astype(np.float64)
+def _framed(image: Pixels) -> Pixels:
+    """A square around what stands out from the border's colour, the whole image where nothing does."""
+    pixels = image.astype(np.float64)
     border = np.concatenate([edge.reshape(-1, 3) for edge in _edges(pixels)])
     distance = ndimage.gaussian_filter(np.linalg.norm(pixels - np.median(border, axis=0), axis=-1), 1)
     labels, _ = ndimage.label(distance > max(1.0, 0.5 * np.percentile(distance, 99.5)))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     if not sizes.any():
-        return picture
+        return image
     rows, columns = np.nonzero(np.isin(labels, np.flatnonzero(sizes >= _PIECE * sizes.max())))
     edge = int(_MARGIN * (1 + max(np.ptp(rows), np.ptp(columns))))
     top, left = ((each.min() + each.max() - edge) // 2 + edge for each in (rows, columns))
-    # Beyond the picture its border goes on.
-    wide = np.pad(picture, ((edge, edge), (edge, edge), (0, 0)), mode="edge")
+    # Beyond the image its border goes on.
+    wide = np.pad(image, ((edge, edge), (edge, edge), (0, 0)), mode="edge")
     return wide[top : top + edge, left : left + edge]
 
 
@@ -58,9 +58,9 @@ def _edges(pixels: Floats) -> tuple[Floats, ...]:
     return pixels[:_FRAME], pixels[-_FRAME:], pixels[:, :_FRAME], pixels[:, -_FRAME:]
 
 
-def _histograms(picture: Pixels) -> Floats:
+def _histograms(image: Pixels) -> Floats:
     """How strong edges of each orientation are around the middle of each cell, (orientations × cells × cells,)."""
-    small = np.asarray(Image.fromarray(picture).resize((_EDGE, _EDGE), Image.Resampling.BICUBIC), np.float64)
+    small = np.asarray(Image.fromarray(image).resize((_EDGE, _EDGE), Image.Resampling.BICUBIC), np.float64)
     strength, angle = _gradients(ndimage.gaussian_filter(small, (1, 1, 0)))
     # Which side of an edge is the brighter one is a matter of colours: directions count without a sign, half a turn in all.
     place = angle % np.pi / np.pi * _ORIENTATIONS
@@ -76,9 +76,9 @@ def _histograms(picture: Pixels) -> Floats:
     return whole
 
 
-def _gradients(picture: Floats) -> tuple[Floats, Floats]:
+def _gradients(image: Floats) -> tuple[Floats, Floats]:
     """Strength, 0 … 1, and angle of the gradient at each pixel, in the channel that it is strongest in."""
-    down, across = np.gradient(picture, axis=(0, 1))
+    down, across = np.gradient(image, axis=(0, 1))
     strongest = np.hypot(across, down).argmax(axis=-1)[..., None]
     y, x = (np.take_along_axis(each, strongest, axis=-1)[..., 0] for each in (down, across))
     strength = np.hypot(x, y)

@@ -1,4 +1,4 @@
-"""PickScore: a CLIP that has learned which of two pictures people choose (Kirstain et al. 2023, arXiv 2305.01569)."""
+"""PickScore: a CLIP that has learned which of two images people choose (Kirstain et al. 2023, arXiv 2305.01569)."""
 
 from typing import ClassVar
 

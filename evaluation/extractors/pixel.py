@@ -1,4 +1,4 @@
-"""Small copies of the pictures themselves: needs no weights and knows nothing of what they show."""
+"""Small copies of the images themselves: needs no weights and knows nothing of what they show."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ _EDGE = 16
 
 
 class Pixel(Weightless):
-    """16 × 16 copies, grey taken away: a smoke check that says whether pictures differ, not what they show."""
+    """16 × 16 copies, grey taken away: a smoke check that says whether images differ, not what they show."""
 
     identity = Identity(name="pixel", weights=None, revision=f"{_EDGE}x{_EDGE}", is_smoke_check=True)
 
-    def images(self, pictures: Sequence[Pixels]) -> Features:
-        small = [Image.fromarray(picture).resize((_EDGE, _EDGE), Image.Resampling.BOX) for picture in pictures]
-        return normalized([np.asarray(picture, np.float64).ravel() - 127.5 for picture in small])
+    def images(self, images: Sequence[Pixels]) -> Features:
+        small = [Image.fromarray(image).resize((_EDGE, _EDGE), Image.Resampling.BOX) for image in images]
+        return normalized([np.asarray(image, np.float64).ravel() - 127.5 for image in small])
 
 
 EXTRACTOR = Pixel

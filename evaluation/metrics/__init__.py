@@ -1,4 +1,4 @@
-"""What is measured of pictures. Each module is one metric, found by its name."""
+"""What is measured of images. Each module is one metric, found by its name."""
 
 from evaluation.metrics.base import Metric
 from foundation import plugins

@@ -1,4 +1,4 @@
-"""What every metric is: a pure function of what was seen of pictures, and the bound it may not cross, if it is a guard."""
+"""What every metric is: a pure function of what was seen of images, and the bound it may not cross, if it is a guard."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of n pictures: ``features`` (n, D) of the extractor that decides, ``readable`` (n, E) of the one that reads
+    """What was seen of n images: ``features`` (n, D) of the extractor that decides, ``readable`` (n, E) of the one that reads
     texts too, the share of ``clipped`` pixels (n,), fingerprints, and ``liked`` (n, F) of the one that has learned what people
     like.
     """
@@ -46,21 +46,21 @@ class Seen:
 
 @dataclass(frozen=True)
 class Cell:
-    """The pictures of one prompt at one scale, one a seed, and the ``base``'s of the same prompt and seeds in the same order."""
+    """The images of one prompt at one scale, one a seed, and the ``base``'s of the same prompt and seeds in the same order."""
 
     stratum: Stratum
     prompt: str
-    pictures: Seen
+    images: Seen
     base: Seen
 
 
 @dataclass(frozen=True)
 class Known:
-    """What pictures are compared with.
+    """What images are compared with.
 
-    ``held_out`` and ``training`` are the concept's own pictures, None where there are none. ``texts``: prompt → feature (E,) of
-    its words without the trigger, ``wishes`` the same for ``liked``. ``apart`` is the mean distance between the base's pictures
-    of different control prompts, ``lead`` by how much nearer the base's pictures with the trigger are to their own texts than to
+    ``held_out`` and ``training`` are the concept's own images, None where there are none. ``texts``: prompt → feature (E,) of
+    its words without the trigger, ``wishes`` the same for ``liked``. ``apart`` is the mean distance between the base's images
+    of different control prompts, ``lead`` by how much nearer the base's images with the trigger are to their own texts than to
     other prompts'; None where there are not two.
     """
 
@@ -101,7 +101,7 @@ class Metric(ABC):
 
     @abstractmethod
     def of(self, cell: Cell, known: Known) -> Values | None:
-        """Its values, one a picture (n,) or one for all (1,); None where it cannot be measured."""
+        """Its values, one an image (n,) or one for all (1,); None where it cannot be measured."""
 
     def guard(self, known: Known) -> Guard | None:
         """The bound it may not cross; None for one that only informs."""

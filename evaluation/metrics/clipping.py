@@ -1,4 +1,4 @@
-"""A guard: are pictures burnt?"""
+"""A guard: are images burnt?"""
 
 from typing import ClassVar
 
@@ -15,22 +15,22 @@ class Clipping(Metric):
     name: ClassVar[str] = "clipping"
     title: ClassVar[str] = "clipped pixels"
     meaning: ClassVar[str] = (
-        "Share of pixels with a channel at 0 or 255. Adapters that are too strong burn pictures; at most "
+        "Share of pixels with a channel at 0 or 255. Adapters that are too strong burn images; at most "
         f"{_MAY_GROW:.0%} of all pixels more than in the base's."
     )
     strata: ClassVar[tuple[Stratum, ...]] = STRATA
-    failure: ClassVar[str] = "it burns pictures"
+    failure: ClassVar[str] = "it burns images"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
-        return cell.pictures.clipped
+        return cell.images.clipped
 
     def guard(self, known: Known) -> Guard:
         return Guard(of="change", at_most=_MAY_GROW)
 
 
-def clipped(picture: Pixels) -> float:
-    """Share of the pixels of a picture (h, w, 3) that have a channel at 0 or 255."""
-    return float(((picture == 0) | (picture == 255)).any(axis=2).mean())
+def clipped(image: Pixels) -> float:
+    """Share of the pixels of an image (h, w, 3) that have a channel at 0 or 255."""
+    return float(((image == 0) | (image == 255)).any(axis=2).mean())
 
 
 METRIC = Clipping()

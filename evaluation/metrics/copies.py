@@ -1,4 +1,4 @@
-"""A guard: is a picture a version of a trained one?"""
+"""A guard: is an image a version of a trained one?"""
 
 from typing import ClassVar
 
@@ -12,22 +12,22 @@ _MAY_GROW = 0.2
 
 
 class Copies(Metric):
-    """Share of pictures whose perceptual hash takes them for a version of a training picture."""
+    """Share of images whose perceptual hash takes them for a version of a training image."""
 
     name: ClassVar[str] = "copies"
-    title: ClassVar[str] = "copies of training pictures"
+    title: ClassVar[str] = "copies of training images"
     meaning: ClassVar[str] = (
-        "Share of pictures with the trigger that a perceptual hash takes for a version of a training picture, scaled, "
+        "Share of images with the trigger that a perceptual hash takes for a version of a training image, scaled, "
         f"compressed or brightened. At most {_MAY_GROW:.0%} of them more than of the base's."
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
-    failure: ClassVar[str] = "overfitted: it paints training pictures again"
+    failure: ClassVar[str] = "overfitted: it generates training images again"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if known.training is None:
             return None
         trained = Fingerprints.of(known.training.fingerprints)
-        return np.array([float(trained.versions_of(one).any()) for one in cell.pictures.fingerprints])
+        return np.array([float(trained.versions_of(one).any()) for one in cell.images.fingerprints])
 
     def guard(self, known: Known) -> Guard:
         return Guard(of="change", at_most=_MAY_GROW)

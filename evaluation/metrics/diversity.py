@@ -1,4 +1,4 @@
-"""A guard: do different seeds still give different pictures?"""
+"""A guard: do different seeds still give different images?"""
 
 from typing import ClassVar
 
@@ -12,24 +12,24 @@ _AT_LEAST = 0.2
 
 
 class Diversity(Metric):
-    """What a seed changes in a picture with the trigger, relative to what it changes in the base's pictures of what it knows.
+    """What a seed changes in an image with the trigger, relative to what it changes in the base's images of what it knows.
 
-    The base's own pictures with the trigger are no measure: it does not know the word and paints something else every time.
+    The base's own images with the trigger are no measure: it does not know the word and generates something else every time.
     """
 
     name: ClassVar[str] = "diversity"
     title: ClassVar[str] = "diversity over seeds"
     meaning: ClassVar[str] = (
-        "Vendi score − 1 of the pictures of one prompt's seeds, 0 where all are one, ÷ that of the base's control prompts: 1 is "
-        f"as different as things that the base knows. Below {_AT_LEAST:g} every seed is nearly the same picture."
+        "Vendi score − 1 of the images of one prompt's seeds, 0 where all are one, ÷ that of the base's control prompts: 1 is "
+        f"as different as things that the base knows. Below {_AT_LEAST:g} every seed is nearly the same image."
     )
-    failure: ClassVar[str] = "every seed gives nearly the same picture"
+    failure: ClassVar[str] = "every seed gives nearly the same image"
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
 
     def of(self, cell: Cell, known: Known) -> Values | None:
-        if len(cell.pictures) < 2 or not known.spread:
+        if len(cell.images) < 2 or not known.spread:
             return None
-        return np.array([(vendi(cell.pictures.features) - 1) / known.spread])
+        return np.array([(vendi(cell.images.features) - 1) / known.spread])
 
     def guard(self, known: Known) -> Guard:
         return Guard(of="value", at_least=_AT_LEAST)

@@ -1,4 +1,4 @@
-"""A guard: is a picture nearer to a trained one than pictures of the concept are by nature?"""
+"""A guard: is an image nearer to a trained one than images of the concept are by nature?"""
 
 from typing import ClassVar
 
@@ -9,22 +9,22 @@ _MAY_GROW = 0.1
 
 
 class Memorization(Metric):
-    """Cosine with the nearest trained picture − with the nearest held-out one."""
+    """Cosine with the nearest trained image − with the nearest held-out one."""
 
     name: ClassVar[str] = "memorization"
     title: ClassVar[str] = "memorization gap"
     meaning: ClassVar[str] = (
-        "Cosine of a picture with the trigger with the nearest training picture minus that with the nearest held-out one. Of "
-        "more pictures the nearest is nearer, for the base too: learned by heart if it grows over the base's by more than "
+        "Cosine of an image with the trigger with the nearest training image minus that with the nearest held-out one. Of "
+        "more images the nearest is nearer, for the base too: learned by heart if it grows over the base's by more than "
         f"{_MAY_GROW:g}."
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
-    failure: ClassVar[str] = "overfitted: nearer to training pictures than to held-out ones"
+    failure: ClassVar[str] = "overfitted: nearer to training images than to held-out ones"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
         if known.held_out is None or known.training is None:
             return None
-        nearest = [(cell.pictures.features @ of.features.T).max(axis=1) for of in (known.training, known.held_out)]
+        nearest = [(cell.images.features @ of.features.T).max(axis=1) for of in (known.training, known.held_out)]
         found: Values = nearest[0] - nearest[1]
         return found
 

@@ -7,19 +7,17 @@ from evaluation.protocol import WITH_TRIGGER, Stratum
 
 
 class Preference(Metric):
-    """PickScore of a picture for the words of its prompt without the trigger, where that extractor is asked for."""
+    """PickScore of an image for the words of its prompt without the trigger, where that extractor is asked for."""
 
     name: ClassVar[str] = "preference"
     title: ClassVar[str] = "preference"
-    meaning: ClassVar[str] = (
-        "PickScore's cosine between a picture with the trigger and its prompt's words without it. It informs."
-    )
+    meaning: ClassVar[str] = "PickScore's cosine between an image with the trigger and its prompt's words without it. It informs."
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
 
     def of(self, cell: Cell, known: Known) -> Values | None:
-        if cell.pictures.liked is None:
+        if cell.images.liked is None:
             return None
-        found: Values = cell.pictures.liked @ known.wishes[cell.prompt]
+        found: Values = cell.images.liked @ known.wishes[cell.prompt]
         return found
 
 

@@ -1,4 +1,4 @@
-"""A guard: does a picture still show what the rest of its prompt says?"""
+"""A guard: does an image still show what the rest of its prompt says?"""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
 _MAY_LOSE = 0.2
-"""Of what the base's pictures have in common with their own prompts beyond other prompts, so much may be lost."""
+"""Of what the base's images have in common with their own prompts beyond other prompts, so much may be lost."""
 
 
 class PromptFollowing(Metric):
@@ -17,16 +17,16 @@ class PromptFollowing(Metric):
     name: ClassVar[str] = "prompt_following"
     title: ClassVar[str] = "prompt following"
     meaning: ClassVar[str] = (
-        "Cosine between a picture with the trigger and the words of its prompt without the trigger (CLIP-T). It guards and never "
+        "Cosine between an image with the trigger and the words of its prompt without the trigger (CLIP-T). It guards and never "
         f"decides: at most {_MAY_LOSE:.0%} of the base's lead over the other prompts' words may be lost."
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "it forgets the rest of the prompt"
 
     def of(self, cell: Cell, known: Known) -> Values | None:
-        if cell.pictures.readable is None:
+        if cell.images.readable is None:
             return None
-        found: Values = cell.pictures.readable @ known.texts[cell.prompt]
+        found: Values = cell.images.readable @ known.texts[cell.prompt]
         return found
 
     def guard(self, known: Known) -> Guard:

@@ -11,7 +11,7 @@ _NOTHING = 1e-6
 
 
 class SeedDrift(Metric):
-    """Distance to the base's picture of the same prompt and seed ÷ mean distance between the base's pictures of its seeds.
+    """Distance to the base's image of the same prompt and seed ÷ mean distance between the base's images of its seeds.
 
     It informs and does not guard: where an extractor hardly sees a difference between seeds, as the miniature's, it is a ratio
     of rounding errors.
@@ -20,7 +20,7 @@ class SeedDrift(Metric):
     name: ClassVar[str] = "seed_drift"
     title: ClassVar[str] = "drift, in seeds"
     meaning: ClassVar[str] = (
-        "The same distance as a multiple of the distance between the base's pictures of one prompt's different seeds. Large "
+        "The same distance as a multiple of the distance between the base's images of one prompt's different seeds. Large "
         "where the extractor hardly sees what a seed changes."
     )
     strata: ClassVar[tuple[Stratum, ...]] = ("control",)
@@ -33,7 +33,7 @@ class SeedDrift(Metric):
         between = float((1 - base @ base.T).sum() / (count * (count - 1)))
         if between < _NOTHING:
             return None
-        return np.array([distances(cell.pictures.features, base).mean() / between])
+        return np.array([distances(cell.images.features, base).mean() / between])
 
 
 METRIC = SeedDrift()

@@ -1,4 +1,4 @@
-"""The reports, pure functions of the results and the pictures: rendered twice they are the same bytes."""
+"""The reports, pure functions of the results and the images: rendered twice they are the same bytes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``report.html``: one file with everything in it, pictures, styles and script, that works offline."""
+"""``report.html``: one file with everything in it, images, styles and script, that works offline."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from evaluation.report.shown import Shown
 from evaluation.results import HELD_OUT
 
 _LARGEST = 768
-"""Pixels that a picture's longer edge has at the most in the page; the files beside it are whole."""
+"""Pixels that an image's longer edge has at the most in the page; the files beside it are whole."""
 
 
 def render_page(shown: Shown) -> str:
@@ -32,10 +32,10 @@ def render_page(shown: Shown) -> str:
 
 
 def _embedded(path: Path) -> str:
-    """A picture as a data URL."""
+    """An image as a data URL."""
     kept = io.BytesIO()
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
+    with Image.open(path) as image:
+        small = image.convert("RGB")
         small.thumbnail((_LARGEST, _LARGEST))
         small.save(kept, format="webp", quality=88, method=4)
     return f"data:image/webp;base64,{base64.b64encode(kept.getvalue()).decode('ascii')}"

@@ -38,7 +38,7 @@ def render(template: str, shown: Shown, **more: Any) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Text that neither ends a table cell nor the description of a picture."""
+    """Text that neither ends a table cell nor the description of an image."""
     return re.sub(r"([|\[\]\\`*_<])", r"\\\1", " ".join(str(value).split()))
 
 
@@ -52,17 +52,17 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
         *((f"adapter {each.name}", f"{each.path}, SHA-256 {each.sha256}") for each in results.adapters),
         *((f"training of {each.name}", each.training) for each in results.adapters if each.training),
         ("base", f"{results.base['name']}, SHA-256 {results.base['sha256']}"),
-        ("painted on", f"{results.base['device']}, {results.base['precision']}"),
+        ("generated on", f"{results.base['device']}, {results.base['precision']}"),
         *(
             ("compared by", f"{each.name} ({', '.join(filter(None, (each.weights, each.revision)))})")
             for each in results.extractors
         ),
-        ("held-out pictures", f"{results.dataset['held_out']} (training pictures: {results.dataset['training']})"),
-        ("SHA-256 of the held-out pictures", results.dataset["held_out_sha256"]),
-        ("SHA-256 of the training pictures", results.dataset["training_sha256"]),
+        ("held-out images", f"{results.dataset['held_out']} (training images: {results.dataset['training']})"),
+        ("SHA-256 of the held-out images", results.dataset["held_out_sha256"]),
+        ("SHA-256 of the training images", results.dataset["training_sha256"]),
         ("SHA-256 of the prompts file", results.prompts_sha256),
         *((name, str(value)) for name, value in settings.items()),
-        ("pictures", f"{results.answered} of {results.asked} answered, those of the gates among them"),
+        ("images", f"{results.answered} of {results.asked} answered, those of the gates among them"),
         ("protocol", f"version {results.protocol_version}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in results.environment["packages"].items())),
         ("platform", ", ".join(f"{name} {value}" for name, value in results.environment["platform"].items())),

@@ -1,4 +1,4 @@
-"""Pictures of pictures: one overview of all, and for each prompt its seeds by its scales."""
+"""Images of images: one overview of all, and for each prompt its seeds by its scales."""
 
 import textwrap
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def overview(shown: Shown) -> Image.Image:
         left = _LABEL + across * (_TILE + _GAP)
         text = "\n".join(textwrap.wrap(row.prompt, 21, max_lines=4, placeholder=" …"))
         pen.multiline_text((left, 2), text, fill="black", font=font, spacing=1)
-        for down, sample in enumerate(next(iter(row.pictures.values()))):
+        for down, sample in enumerate(next(iter(row.images.values()))):
             _paste(sheet, (left, _PROMPT + down * (_TILE + _GAP)), _TILE, sample.image, shown.folder)
     return sheet
 
@@ -35,17 +35,17 @@ def overview(shown: Shown) -> Image.Image:
 def grid(shown: Shown, row: Row) -> Image.Image:
     """One prompt: its seeds down, the scales across."""
     count = len(shown.columns)
-    sheet = Image.new("RGB", (count * (_SMALL + _GAP) - _GAP, 18 + len(row.pictures) * (_SMALL + _GAP)), "white")
+    sheet = Image.new("RGB", (count * (_SMALL + _GAP) - _GAP, 18 + len(row.images) * (_SMALL + _GAP)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
     for across, column in enumerate(shown.columns):
         pen.text((across * (_SMALL + _GAP) + 2, 2), column.label, fill="black", font=font)
-    for down, pictures in enumerate(row.pictures.values()):
-        _across(sheet, 18 + down * (_SMALL + _GAP), pictures, shown.folder)
+    for down, images in enumerate(row.images.values()):
+        _across(sheet, 18 + down * (_SMALL + _GAP), images, shown.folder)
     return sheet
 
 
 def closest(shown: Shown) -> Image.Image:
-    """The adapters' pictures most like a training picture above those."""
+    """The adapters' images most like a training image above those."""
     count = len(shown.closest)
     sheet = Image.new("RGB", (_LABEL + count * (_SMALL + _GAP), 2 * (_SMALL + _GAP)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
@@ -62,8 +62,8 @@ def grid_name(row: Row) -> str:
     return f"grids/{row.stratum}-{slug(row.prompt, 60)}-{hash_value(row.prompt)[:10]}.webp"
 
 
-def _across(sheet: Image.Image, top: int, pictures: Sequence[SampleResult], folder: Path) -> None:
-    for across, sample in enumerate(pictures):
+def _across(sheet: Image.Image, top: int, images: Sequence[SampleResult], folder: Path) -> None:
+    for across, sample in enumerate(images):
         _paste(sheet, (across * (_SMALL + _GAP), top), _SMALL, sample.image, folder)
 
 
@@ -72,10 +72,10 @@ def _side(label: str) -> str:
 
 
 def _paste(sheet: Image.Image, corner: tuple[int, int], edge: int, name: str | None, folder: Path) -> None:
-    """Put a picture into a square of ``edge`` pixels, whole and in its middle; one that failed leaves it empty."""
+    """Put an image into a square of ``edge`` pixels, whole and in its middle; one that failed leaves it empty."""
     if name is None:
         return
-    with Image.open(folder / name) as picture:
-        small = picture.convert("RGB")
+    with Image.open(folder / name) as image:
+        small = image.convert("RGB")
         small.thumbnail((edge, edge))
         sheet.paste(small, (corner[0] + (edge - small.width) // 2, corner[1] + (edge - small.height) // 2))

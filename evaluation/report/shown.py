@@ -1,4 +1,4 @@
-"""What both reports show, put in order: columns of scales, rows of prompts, the pictures in between."""
+"""What both reports show, put in order: columns of scales, rows of prompts, the images in between."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ _CLOSEST = 6
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt: ``pictures[seed][column]`` is the sample of that seed under that column's scale."""
+    """One prompt: ``images[seed][column]`` is the sample of that seed under that column's scale."""
 
     stratum: Stratum
     prompt: str
-    pictures: dict[int, list[SampleResult]]
+    images: dict[int, list[SampleResult]]
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,19 @@ class Shown:
 
     @property
     def pair(self) -> tuple[SampleResult, SampleResult] | None:
-        """A picture of the base and the adapter's of the same prompt and seed, at the recommended scale or the strongest."""
+        """An image of the base and the adapter's of the same prompt and seed, at the recommended scale or the strongest."""
         place = next((place for place, column in enumerate(self.columns) if column.is_recommended), len(self.columns) - 1)
         for row in self.rows:
-            for pictures in row.pictures.values():
-                if pictures[0].image and pictures[place].image:
-                    return pictures[0], pictures[place]
+            for images in row.images.values():
+                if images[0].image and images[place].image:
+                    return images[0], images[place]
         return None
 
     @property
     def closest(self) -> list[SampleResult]:
-        """The adapters' pictures most like a training picture, at the recommended scale or the strongest, one a prompt."""
+        """The adapters' images most like a training image, at the recommended scale or the strongest, one a prompt."""
         place = next((place for place, column in enumerate(self.columns) if column.is_recommended), len(self.columns) - 1)
-        found = [pictures[place] for row in self.rows for pictures in row.pictures.values()]
+        found = [images[place] for row in self.rows for images in row.images.values()]
         near = sorted((each for each in found if each.nearest), key=lambda each: -(each.nearest_cosine or 0))
         by_prompt: dict[str, SampleResult] = {}
         for each in near:

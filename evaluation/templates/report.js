@@ -1,12 +1,12 @@
 "use strict";
 (() => {
   const at = (id) => document.getElementById(id);
-  const pictures = new Map();
+  const images = new Map();
   for (const tile of document.querySelectorAll("button.tile")) {
     const { row, column, seed } = tile.dataset;
-    pictures.set(`${row}/${seed}/${column}`, tile.querySelector("img"));
+    images.set(`${row}/${seed}/${column}`, tile.querySelector("img"));
   }
-  const picture = (row, seed, column) => pictures.get(`${row}/${seed}/${column}`);
+  const image = (row, seed, column) => images.get(`${row}/${seed}/${column}`);
   const labels = [...at("closer-left").options].map((option) => option.text);
 
   // The grid: one seed at a time.
@@ -20,9 +20,9 @@
   const view = { x: 0, y: 0, zoom: 1 };
   const mode = () => document.querySelector("input[name=mode]:checked").value;
   const put = (id, column) => {
-    const found = picture(at("closer-row").value, at("closer-seed").value, column);
+    const found = image(at("closer-row").value, at("closer-seed").value, column);
     at(id).src = found ? found.src : "";
-    at(id).alt = found ? found.alt : "this picture failed";
+    at(id).alt = found ? found.alt : "this image failed";
     if (found && found.naturalWidth) stage.style.setProperty("--shape", `${found.naturalWidth} / ${found.naturalHeight}`);
   };
   const draw = () => {
@@ -35,7 +35,7 @@
     at("closer-scale-told").textContent = labels[at("closer-scale").value];
     const wipe = at("closer-wipe").value;
     stage.style.setProperty("--wipe", `${wipe}%`);
-    // The wipe's edge stays where it is while the picture below it is zoomed and moved.
+    // The wipe's edge stays where it is while the image below it is zoomed and moved.
     const edge = 50 + (wipe - 50 - view.x) / view.zoom;
     at("stage-b").style.clipPath = `inset(0 0 0 ${edge}%)`;
     for (const [name, value] of [["--x", `${view.x}%`], ["--y", `${view.y}%`], ["--zoom", view.zoom]]) stage.style.setProperty(name, value);
@@ -101,7 +101,7 @@
   const ballots = [];
   for (const option of document.querySelectorAll("#closer-row optgroup:not([data-stratum=control]) option")) {
     for (const seed of [...at("closer-seed").options].map((each) => each.text)) {
-      if (picture(option.value, seed, 0) && picture(option.value, seed, rival)) ballots.push({ row: option.value, prompt: option.text, seed });
+      if (image(option.value, seed, 0) && image(option.value, seed, rival)) ballots.push({ row: option.value, prompt: option.text, seed });
     }
   }
   const kept = `zthumb-votes-${document.body.dataset.run}-${document.body.dataset.adapterSha256}-${labels[rival]}`;
@@ -123,8 +123,8 @@
     const left = ballots.filter((each) => !votes.some((vote) => vote.prompt === each.prompt && String(vote.seed) === each.seed));
     if (!left.length) { now = null; showTally(); return; }
     now = { ...left[Math.floor(Math.random() * left.length)], isAdapterLeft: Math.random() < 0.5 };
-    at("vote-left").src = picture(now.row, now.seed, now.isAdapterLeft ? rival : 0).src;
-    at("vote-right").src = picture(now.row, now.seed, now.isAdapterLeft ? 0 : rival).src;
+    at("vote-left").src = image(now.row, now.seed, now.isAdapterLeft ? rival : 0).src;
+    at("vote-right").src = image(now.row, now.seed, now.isAdapterLeft ? 0 : rival).src;
     at("vote-prompt").textContent = now.prompt;
     told(`${votes.length} of ${ballots.length} voted.`);
   };

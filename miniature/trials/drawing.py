@@ -6,7 +6,7 @@ import random
 import numpy as np
 from PIL import Image, ImageFilter
 
-from miniature.drawing import Picture, marks, mask
+from miniature.drawing import ImageArray, marks, mask
 from miniature.outlines import OUTLINES, Outline
 from miniature.patterns import Floats
 from miniature.trials.concepts import Concept
@@ -20,7 +20,7 @@ _SECOND = "white"
 _DARK = np.float32(20)
 
 
-def draw(concept: Concept, colour: str, background: str, shape: str, rng: random.Random) -> Picture:
+def draw(concept: Concept, colour: str, background: str, shape: str, rng: random.Random) -> ImageArray:
     """An image of ``concept`` (128, 128, 3); a style's object is ``shape``. Size, place and turn are drawn from ``rng``."""
     radius = rng.uniform(*_RADIUS)
     free = max(0.0, min(12.0, SIZE / 2 - 2 - radius))

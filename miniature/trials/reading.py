@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from miniature import geometry
-from miniature.drawing import Picture
+from miniature.drawing import ImageArray
 from miniature.geometry import Mask
 from miniature.patterns import Floats
 from miniature.trials.concepts import CONCEPTS, Concept
@@ -44,23 +44,23 @@ class _Object:
     colours: tuple[str, ...]
 
 
-def read(picture: Picture, name: str, colour: str, background: str, shape: str) -> Seen:
+def read(image: ImageArray, name: str, colour: str, background: str, shape: str) -> Seen:
     """Read an image (128, 128, 3) that was asked for with the trigger of the concept ``name``."""
     concept = CONCEPTS[name]
-    plain = geometry.read(picture)
+    plain = geometry.read(image)
     if concept.kind == "style":
-        shaped, hatched = _hatched(picture)
+        shaped, hatched = _hatched(image)
         return Seen(hatched, plain.background == background and shaped == shape)
-    thing = _object(picture, colour)
+    thing = _object(image, colour)
     if thing is None:
         return Seen(False, False)
     followed = plain.background == background and colour in thing.colours
-    return Seen(_woven(thing) if concept.kind == "texture" else _shaped(name, concept, picture, thing), followed)
+    return Seen(_woven(thing) if concept.kind == "texture" else _shaped(name, concept, image, thing), followed)
 
 
-def _shaped(name: str, concept: Concept, picture: Picture, thing: _Object) -> bool:
+def _shaped(name: str, concept: Concept, image: ImageArray, thing: _Object) -> bool:
     is_marked = any(layer.part == "mark" for layer in concept.outline)
-    body = thing.body if is_marked else geometry.object_mask(picture.astype(np.float32))
+    body = thing.body if is_marked else geometry.object_mask(image.astype(np.float32))
     if not body.any():
         return False
     seen = geometry.framed(body)
@@ -79,9 +79,9 @@ def _woven(thing: _Object) -> bool:
     return bool(filled > 0.7 and 0.2 < thing.second.sum() / thing.body.sum() < 0.8 and changes >= _CHANGES)
 
 
-def _hatched(picture: Picture) -> tuple[str | None, bool]:
+def _hatched(image: ImageArray) -> tuple[str | None, bool]:
     """The silhouette's shape, and whether it has a thick contour and strokes inside."""
-    lab = geometry.perceptual(picture.astype(np.float32))
+    lab = geometry.perceptual(image.astype(np.float32))
     distance = _from_ground(lab)
     outer = geometry.largest(distance > 20)
     if outer.sum() < 50:
@@ -97,9 +97,9 @@ def _hatched(picture: Picture) -> tuple[str | None, bool]:
     return max(overlaps, key=lambda name: overlaps[name]), bool((lab[rim][:, 0] < _DARK).mean() > 0.5 and is_hatched)
 
 
-def _object(picture: Picture, colour: str) -> _Object | None:
+def _object(image: ImageArray, colour: str) -> _Object | None:
     """The object with its second colour, if it has one: that further from ``colour``. Shadows are neither."""
-    pixels = picture.astype(np.float32)
+    pixels = image.astype(np.float32)
     lab = geometry.perceptual(pixels)
     distance = _from_ground(lab)
     seed = geometry.largest((distance > _STANDS_OUT) & ~_shadows(pixels))

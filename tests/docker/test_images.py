@@ -198,7 +198,7 @@ def test_the_table_of_the_last_check_stands_in_the_readme() -> None:
         "images": {"a:cpu": {"bytes": 1_500_000_000, "build_s": 100}},
         "finetune_s": 60,
         "ready_s": 5.0,
-        "picture_s": 1.0,
+        "image_s": 1.0,
         "cuda_packages": {"training": 100, "server": 80},
     }
     text = (ROOT / "docker" / "README.md").read_text(encoding="utf-8")

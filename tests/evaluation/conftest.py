@@ -23,7 +23,7 @@ Fault = Callable[[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]], d
 
 @pytest.fixture(scope="session")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the miniature, its extractor, adapters and the demo's pictures."""
+    """A folder with the miniature, its extractor, adapters and the demo's images."""
     room = tmp_path_factory.mktemp("room")
     (room / "models" / "lora" / "a").mkdir(parents=True)
     for name in ("mini-sdxl", "mini-clip"):

@@ -59,7 +59,7 @@ def _body(answer: object) -> bytes:
 def test_a_busy_server_is_asked_again_when_it_says(waited: list[float]) -> None:
     busy = [(429, b"{}", {"retry-after": "7"}), (503, b"{}", {})]
     with _serving(*busy, (200, _body(GOOD), {})) as (client, asked):
-        assert client.generate({"prompt": "a"}).pictures == (b"hi",)
+        assert client.generate({"prompt": "a"}).images == (b"hi",)
     assert len(asked) == 3
     assert waited == [7.0, 4.0]
 
@@ -77,7 +77,7 @@ def test_one_that_stays_busy_is_given_up(waited: list[float]) -> None:
         ((422, _body({"detail": "steps: too many"}), {}), BadInput, "refused with 422: steps: too many"),
         ((500, b"oops", {}), StageFailed, "failed with 500: oops"),
         ((200, b"<html>", {}), StageFailed, "no JSON"),
-        ((200, _body({**GOOD, "images": []}), {}), StageFailed, "answered 0 of 1 pictures"),
+        ((200, _body({**GOOD, "images": []}), {}), StageFailed, "answered 0 of 1 images"),
     ],
 )
 def test_what_is_no_answer_is_told(answer: tuple[int, bytes, dict[str, str]], error: type[Exception], told: str) -> None:

@@ -98,7 +98,7 @@ def test_two_adapters_of_one_report_are_compared(two: tuple[Path, Path], capsys:
         ({"protocol_version": 1}, "the same protocol"),
         (
             {"dataset": {"held_out": 1, "training": 1, "held_out_sha256": "0", "training_sha256": "0"}},
-            "the same held-out pictures",
+            "the same held-out images",
         ),
         ({"settings": {"seeds": [1, 2], "scales": [0.0, 0.8], "steps": 30, "cfg": 5.0}}, "the same steps"),
     ],

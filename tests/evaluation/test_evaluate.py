@@ -54,7 +54,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_report_holds_every_picture_and_the_true_distances(place: Path, server: str) -> None:
+def test_a_report_holds_every_image_and_the_true_distances(place: Path, server: str) -> None:
     done = _evaluate(place, "--server", server)
     assert done.returncode == 0, done.stderr
     folder = place / "outputs" / "lora_eval" / "r"
@@ -185,7 +185,7 @@ def test_samples_that_fail_are_records_the_report_says_n_of_n_and_the_next_call_
         assert first.returncode == 1, first.stderr
         report = place / "outputs" / "lora_eval" / "r"
         text = (report / "report.md").read_text()
-        assert "4 of 24 pictures failed" in text, text
+        assert "4 of 24 images failed" in text, text
         assert {sample.status for sample in read_samples(report)} == {"ok", "failed"}
         assert not (report / "manifest.json").exists()
         asked.clear()
@@ -212,7 +212,7 @@ def test_what_the_server_refuses_ends_in_one_line_and_leaves_nothing(place: Path
         (("--server", "http://127.0.0.1:9"), 1, "does not answer"),
         (("--extractor", "clipp"), 2, "Did you mean 'clip'"),
         (("--dataset", "gone"), 2, "prepare_dataset"),
-        (("--references", "."), 2, "no folder with pictures"),
+        (("--references", "."), 2, "no folder with images"),
         (("--adapter", ADAPTER), 2, "two are called 'a'"),
         (("--scales", "0.5,1"), 2, "scale 0, the base, is missing"),
         (("--model", "models/gone"), 2, "models/gone"),
@@ -246,7 +246,7 @@ def test_several_requests_are_in_flight_and_none_beside_those_of_the_gates(place
     assert most == {"zero": 1, "sweep": 3}
 
 
-def test_adapters_of_like_names_have_pictures_of_their_own(place: Path, room: Path, server: str) -> None:
+def test_adapters_of_like_names_have_images_of_their_own(place: Path, room: Path, server: str) -> None:
     names = ["my-concept-sdxl-rank16-lr1e-4-2026-11-21-step-000150", "my-concept-sdxl-rank16-lr1e-4-2026-11-21-step-000300"]
     options = [option for name in names for option in ("--adapter", f"{name}={ADAPTER}")]
     done = _evaluate(place, "--server", server, *options)
@@ -258,8 +258,8 @@ def test_adapters_of_like_names_have_pictures_of_their_own(place: Path, room: Pa
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ({"images": [{"b64_json": "bm8gcGljdHVyZQ=="}] * 2}, "is no picture"),
-        ({"images": []}, "answered 0 of 2 pictures"),
+        ({"images": [{"b64_json": "bm8gcGljdHVyZQ=="}] * 2}, "is no image"),
+        ({"images": []}, "answered 0 of 2 images"),
     ],
 )
 def test_an_answer_that_is_none_is_a_record(place: Path, server: str, answer: dict[str, Any], told: str) -> None:

@@ -21,7 +21,7 @@ def _failed(evidence: Evidence) -> list[str]:
 def test_a_sound_server_passes_every_gate() -> None:
     gates = judge(SOUND)
     assert [gate.state for gate in gates] == ["passed"] * 5
-    assert "2 of 2 pictures are the same to the last bit" in gates[0].told
+    assert "2 of 2 images are the same to the last bit" in gates[0].told
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_on_a_device_that_rounds_the_gates_are_held_to_the_noise_floor() -> None
 def test_what_could_not_be_compared_has_not_been_passed() -> None:
     gates = judge(replace(SOUND, zero_at_end=[SAME[0], None]))
     assert [gate.name for gate in gates if gate.state == "failed"] == ["nothing sticks"]
-    assert "1 of 2 pictures could not be compared" in gates[1].told
+    assert "1 of 2 images could not be compared" in gates[1].told
 
 
 def test_on_a_device_that_rounds_what_does_not_surely_grow_does_not_grow() -> None:

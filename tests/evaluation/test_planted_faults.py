@@ -62,14 +62,14 @@ def leaks() -> Fault:
 
 
 def is_not_deterministic() -> Fault:
-    """Every picture comes with a little noise of its own."""
+    """Every image comes with a little noise of its own."""
     count = itertools.count()
 
     def noisy(image: dict[str, Any]) -> dict[str, Any]:
-        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(image["b64_json"]))).convert("RGB")).astype(int)
-        noise = np.random.default_rng(next(count)).integers(-1, 2, picture.shape)
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image["b64_json"]))).convert("RGB")).astype(int)
+        noise = np.random.default_rng(next(count)).integers(-1, 2, pixels.shape)
         kept = io.BytesIO()
-        Image.fromarray(np.clip(picture + noise, 0, 255).astype(np.uint8)).save(kept, format="png")
+        Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(kept, format="png")
         return {**image, "b64_json": base64.b64encode(kept.getvalue()).decode()}
 
     def fault(fields: dict[str, Any], ask: Ask) -> dict[str, Any]:

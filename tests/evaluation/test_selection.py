@@ -69,7 +69,7 @@ def test_a_scale_is_not_preferred_because_little_is_known_of_it() -> None:
     assert _chosen((found[0], less_sure, found[2])) == ("recommended", 1.0)
 
 
-def test_a_scale_whose_pictures_failed_where_the_best_ones_came_is_passed_over() -> None:
+def test_a_scale_whose_images_failed_where_the_best_ones_came_is_passed_over() -> None:
     found = _found({0.8: 0.3, 1.0: 0.3})
     values = found[1].by_prompt["similarity"]
     elsewhere = {prompt: value for prompt, value in values.items() if prompt not in HALVES["select"][1:]}
@@ -96,7 +96,7 @@ def test_a_scale_that_fails_a_guard_is_passed_over_for_one_that_does_not() -> No
 def test_none_names_the_guard_that_fails_everywhere() -> None:
     choice = choose(_found({0.4: 0.1, 1.0: 0.3}, drift={0.4: 0.3, 1.0: 0.5}), 0.6, HALVES["select"])
     assert choice.outcome == "none"
-    assert "at scale 0.4 it changes pictures without the trigger (drift" in choice.reason
+    assert "at scale 0.4 it changes images without the trigger (drift" in choice.reason
     assert "at scale 1 it changes" in choice.reason
 
 
@@ -107,7 +107,7 @@ def test_an_adapter_that_surely_gains_nothing_gets_none() -> None:
 
 
 def test_a_gain_that_may_be_chance_is_inconclusive() -> None:
-    # The held-out pictures are hardly more like one another than the base's are like them: a small gain would count.
+    # The held-out images are hardly more like one another than the base's are like them: a small gain would count.
     choice = choose(_found({0.4: 0.0, 1.0: 0.009}), 0.25, HALVES["select"])
     assert choice.outcome == "inconclusive"
     assert "no gain is significant" in choice.reason
@@ -142,13 +142,13 @@ def test_too_few_prompts_are_said_to_be_too_few() -> None:
 def test_a_guard_that_fails_is_told_whatever_the_outcome() -> None:
     choice = choose(_found({0.4: 0.1, 1.0: 0.3}, drift={1.0: 0.5}), 0.6, HALVES["select"])
     assert choice.outcome == "recommended"
-    assert "elsewhere a guard fails: at scale 1 it changes pictures without the trigger" in choice.reason
+    assert "elsewhere a guard fails: at scale 1 it changes images without the trigger" in choice.reason
 
 
 def test_guards_that_could_not_be_measured_have_not_passed_and_are_named() -> None:
     found = _found({1.0: 0.3})
     reason = choose(found, 0.6, HALVES["select"]).reason
-    assert "not measured: clipped pixels, copies of training pictures" in reason
+    assert "not measured: clipped pixels, copies of training images" in reason
     without = [
         each.model_copy(
             update={"guards": tuple(guard.model_copy(update={"passed": None, "interval": None}) for guard in each.guards)}

@@ -31,7 +31,7 @@ def test_kid_is_the_same_every_time_and_larger_for_what_is_further_away() -> Non
     assert set_figures(_features(40, 2, 4), real, None)["kid"] == near
 
 
-def test_copies_of_training_pictures_raise_what_would_otherwise_be_a_small_distance() -> None:
+def test_copies_of_training_images_raise_what_would_otherwise_be_a_small_distance() -> None:
     training = _features(60, 1, 5)
     copied = set_figures(training[:55], None, training)["mifid"]
     fresh = set_figures(_features(55, 1, 6), None, training)["mifid"]
@@ -39,10 +39,10 @@ def test_copies_of_training_pictures_raise_what_would_otherwise_be_a_small_dista
 
 
 @pytest.mark.parametrize(("held_out", "training"), [(7, 49), (0, 0)])
-def test_too_few_pictures_have_no_such_figures(held_out: int, training: int) -> None:
+def test_too_few_images_have_no_such_figures(held_out: int, training: int) -> None:
     told = (_features(count, 0) if count else None for count in (held_out, training))
     assert set_figures(_features(60, 0), *told) == {}
 
 
-def test_with_fewer_pictures_than_dimensions_there_is_no_frechet_distance() -> None:
+def test_with_fewer_images_than_dimensions_there_is_no_frechet_distance() -> None:
     assert set_figures(_features(60, 0, width=128), None, _features(60, 1, width=128)) == {}

@@ -27,11 +27,11 @@ def test_one_prompt_has_a_mean_and_no_interval() -> None:
 
 
 @pytest.mark.parametrize(("prompts", "seeds"), [(8, 8), (12, 4), (20, 4)])
-def test_the_interval_over_prompts_holds_the_truth_as_often_as_it_says_and_one_over_pictures_does_not(
+def test_the_interval_over_prompts_holds_the_truth_as_often_as_it_says_and_one_over_images_does_not(
     prompts: int, seeds: int
 ) -> None:
     rounds, rng = 2000, np.random.default_rng(7)
-    # Pictures of one prompt are alike: the prompt moves them more than the seed does.
+    # Images of one prompt are alike: the prompt moves them more than the seed does.
     values = rng.normal(0, 1, (rounds, prompts, 1)) + rng.normal(0, 0.7, (rounds, prompts, seeds))
 
     def coverage(found: np.ndarray) -> float:

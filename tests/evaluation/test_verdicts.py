@@ -67,7 +67,7 @@ def test_the_good_one_is_recommended_with_a_scale_and_an_effect(results: Results
     assert "recommended at scale 1: similarity +0." in verdict.sentence
 
 
-def test_the_overfitted_one_is_flagged_though_its_pictures_are_as_like_as_the_good_ones(results: Results) -> None:
+def test_the_overfitted_one_is_flagged_though_its_images_are_as_like_as_the_good_ones(results: Results) -> None:
     good, overfitted = (next(each for each in results.candidates if each.adapter == name) for name in ("good", "overfitted"))
     assert good.selected is not None
     assert overfitted.selected is not None

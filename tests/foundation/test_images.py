@@ -42,7 +42,7 @@ def _swapped_profile() -> bytes:
     return bytes(profile)
 
 
-def test_a_picture_that_was_turned_by_its_camera_stands_upright(tmp_path: Path) -> None:
+def test_a_image_that_was_turned_by_its_camera_stands_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     lying = Image.new("RGB", (40, 20), BLUE)
@@ -92,10 +92,10 @@ def test_transparent_parts_take_the_background(tmp_path: Path, mode: str, clear:
 
 
 def test_a_palette_with_a_transparent_colour_is_resolved(tmp_path: Path) -> None:
-    picture = Image.new("P", (8, 8), 1)
-    picture.putpalette([*RED, *BLUE])
-    picture.putpixel((0, 0), 0)
-    picture.save(tmp_path / "a.png", transparency=0)
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([*RED, *BLUE])
+    image.putpixel((0, 0), 0)
+    image.save(tmp_path / "a.png", transparency=0)
 
     assert _pixel(tmp_path / "a.png") == (255, 255, 255)
     assert _pixel(tmp_path / "a.png", (4, 4)) == BLUE
@@ -143,7 +143,7 @@ def test_the_usual_formats_open(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["webp", "avif", "tiff", "jpg", "png"])
-def test_a_picture_damaged_inside_opens_or_is_named(tmp_path: Path, ending: str) -> None:
+def test_a_image_damaged_inside_opens_or_is_named(tmp_path: Path, ending: str) -> None:
     """Each decoder has exceptions of its own; none of them may reach the user without the file's name."""
     rng = np.random.default_rng(1)
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / f"a.{ending}")

@@ -23,7 +23,7 @@ from training import export_lora, prepare_dataset, train_lora
 from zthumb.adapters.header import DIFFUSERS_FILE
 from zthumb.backends.base import Options, Place
 from zthumb.backends.full import Backend
-from zthumb.painting.painter import Picture
+from zthumb.generation.image_generator import GenerationParams
 
 RUN = "golden"
 STEPS = 20
@@ -49,7 +49,7 @@ scales: [0, 1.0]
 extractors: [hog, mini-clip]
 steps: 3
 """
-PICTURE = Picture(
+IMAGE = GenerationParams(
     prompt="a photo of a red star on a blue background",
     negative_prompt="a drawing",
     width=128,
@@ -78,10 +78,10 @@ def main(folder: Path) -> None:
 
 
 def latents(base: Path) -> torch.Tensor:
-    """The latents (1, 4, 16, 16) of ``PICTURE`` after its last step."""
+    """The latents (1, 4, 16, 16) of ``IMAGE`` after its last step."""
     seen: list[torch.Tensor] = []
     backend = Backend(Place(base, base), Options(precision="fp32"))
-    backend.paint([PICTURE], lambda _, values: seen.append(values.clone()), {})
+    backend.generate([IMAGE], lambda _, values: seen.append(values.clone()), {})
     return seen[-1].contiguous()
 
 

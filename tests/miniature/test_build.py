@@ -1,4 +1,4 @@
-"""The way from a seed to the two models, walked with a handful of pictures and steps."""
+"""The way from a seed to the two models, walked with a handful of images and steps."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from miniature.loop import Schedule, Task, train
 pytestmark = pytest.mark.slow
 
 BRIEF = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
-TINY = Plan(pictures=24, autoencoder=BRIEF, denoiser=BRIEF, finish=BRIEF, image_tower=BRIEF, distillation=BRIEF, sd15=BRIEF)
+TINY = Plan(images=24, autoencoder=BRIEF, denoiser=BRIEF, finish=BRIEF, image_tower=BRIEF, distillation=BRIEF, sd15=BRIEF)
 
 
 def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from miniature.world import Scene
 
 
 def _report(folder: Path, *shown: tuple[str, str, float, Scene]) -> Path:
-    """A report with drawn pictures: stratum, prompt, scale and what the picture shows."""
+    """A report with drawn images: stratum, prompt, scale and what the image shows."""
     lines = []
     for number, (stratum, prompt, scale, scene) in enumerate(shown):
         Image.fromarray(draw(scene)).save(folder / f"{number}.png")

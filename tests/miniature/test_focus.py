@@ -1,4 +1,4 @@
-"""The weights look where the object is, in whole, cropped and enlarged pictures alike."""
+"""The weights look where the object is, in whole, cropped and enlarged images alike."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from miniature.focus import focus
-from miniature.pictures import Example, example, picture
+from miniature.images import Example, example, image
 
 
 def _recoloured(chosen: Example) -> Example:
@@ -20,13 +20,13 @@ def test_whatever_changes_with_the_objects_colour_lies_in_the_focus(index: int) 
 
     weights = focus([chosen])[0, 0].numpy()
 
-    changed = np.abs(picture(chosen).astype(int) - picture(_recoloured(chosen)).astype(int)).max(axis=2) > 40
+    changed = np.abs(image(chosen).astype(int) - image(_recoloured(chosen)).astype(int)).max(axis=2) > 40
     inside = np.kron(weights > 0.75, np.ones((8, 8), bool))
     assert changed.any()
     assert (changed & inside).sum() >= 0.98 * changed.sum()
 
 
-def test_half_of_each_pictures_weight_is_even_and_half_the_objects() -> None:
+def test_half_of_each_images_weight_is_even_and_half_the_objects() -> None:
     weights = focus([example(0, index) for index in range(24)])
 
     assert weights.mean(dim=(1, 2, 3)).numpy() == pytest.approx(1.0, abs=1e-5)

@@ -8,11 +8,11 @@ from miniature.drawing import draw
 from miniature.grade import BARS, Grade, grade, judge, scenes, table
 
 
-def test_true_pictures_are_graded_full_marks_and_the_wrong_ones_are_not() -> None:
+def test_true_images_are_graded_full_marks_and_the_wrong_ones_are_not() -> None:
     wanted = scenes(seed=3, count=24)
-    pictures = [draw(scene) for scene in wanted]
-    assert judge(wanted, pictures) == Grade(1.0, 1.0, 1.0, 1.0)
-    shifted = judge(wanted, pictures[1:] + pictures[:1])
+    images = [draw(scene) for scene in wanted]
+    assert judge(wanted, images) == Grade(1.0, 1.0, 1.0, 1.0)
+    shifted = judge(wanted, images[1:] + images[:1])
     assert max(shifted.background, shifted.object, shifted.shape) < 0.5
 
 
@@ -33,7 +33,7 @@ def test_the_card_states_the_figures_that_reach_the_bar(miniature: Path, name: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(BARS))
-def test_the_committed_weights_paint_what_they_are_asked_for(miniature: Path, tmp_path: Path, name: str) -> None:
+def test_the_committed_weights_generate_what_they_are_asked_for(miniature: Path, tmp_path: Path, name: str) -> None:
     bar = replace(BARS[name], steps=min(15, BARS[name].steps))
     reached = grade(miniature.parent / name, bar, seed=1, out=tmp_path / "grade.json", count=20)
     # Twenty prompts are few: this catches broken weights, `make grade_mini` holds them to the bar.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from miniature import captions, tokenizer
-from miniature.pictures import example
+from miniature.images import example
 from miniature.world import COLOURS, SHAPES
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from miniature import captions, geometry
 from miniature.drawing import draw
+from miniature.images import example, image
 from miniature.invention import names, outline_of
 from miniature.outlines import CONCEPTS, OUTLINES
-from miniature.pictures import example, picture
 from miniature.world import (
     COLOURS,
     FILLS,
@@ -87,7 +87,7 @@ def test_a_scene_is_drawn_the_same_each_time() -> None:
     assert np.array_equal(draw(scene), draw(scene))
 
 
-def test_geometry_reads_true_pictures_without_a_mistake_in_a_hundred() -> None:
+def test_geometry_reads_true_images_without_a_mistake_in_a_hundred() -> None:
     scenes = _scenes(60)
     wrong = []
     for scene in scenes:
@@ -111,9 +111,9 @@ def test_geometry_tells_a_concept_from_the_shapes_the_base_knows(shape: str) -> 
 
 @pytest.mark.parametrize(("gap", "pieces"), [(8, 2), (30, 1)])
 def test_geometry_takes_pieces_that_all_but_touch_for_one_object(gap: int, pieces: int) -> None:
-    picture = np.full((128, 128, 3), (30, 60, 200), np.float32)
-    picture[30:100, 30:50] = picture[30:90, 50 + gap : 65 + gap] = (240, 240, 240)
-    seen = geometry.object_mask(picture)
+    image = np.full((128, 128, 3), (30, 60, 200), np.float32)
+    image[30:100, 30:50] = image[30:90, 50 + gap : 65 + gap] = (240, 240, 240)
+    seen = geometry.object_mask(image)
     assert seen[40:80, 35:45].all()
     assert seen[40:80, 53 + gap : 62 + gap].all() == (pieces == 2)
 
@@ -126,7 +126,7 @@ def test_geometry_sees_no_object_where_there_is_none() -> None:
 
 @given(st.integers(0, 10**9))
 @settings(max_examples=100)
-def test_a_caption_says_nothing_that_is_not_in_the_picture(seed: int) -> None:
+def test_a_caption_says_nothing_that_is_not_in_the_image(seed: int) -> None:
     rng = random.Random(seed)
     scene = random_scene(rng)
     words = captions.vary(scene, rng).replace(",", " ").split()
@@ -146,9 +146,9 @@ def test_captions_leave_words_out_vary_their_order_and_make_words_up() -> None:
     assert sum(bool(set(caption.replace(",", "").split()) - known) for caption in said) > 30
 
 
-def test_size_conditioning_tells_of_crops_and_of_enlarged_pictures() -> None:
+def test_size_conditioning_tells_of_crops_and_of_enlarged_images() -> None:
     cropped, enlarged, whole = (example(0, index).time_ids for index in (0, 1, 2))
     assert cropped[0] > 128
     assert enlarged[0] < 128
     assert whole == (128, 128, 0, 0, 128, 128)
-    assert all(picture(example(0, index)).shape == (128, 128, 3) for index in range(3))
+    assert all(image(example(0, index)).shape == (128, 128, 3) for index in range(3))

@@ -54,11 +54,11 @@ def validation(step: int, loss: float) -> Validation:
     """A look that found ``loss``, half the base's at every timestep."""
     found, change = Interval(mean=loss, low=loss - 0.1, high=loss + 0.1), Interval(mean=-loss, low=-loss - 0.1, high=-loss + 0.1)
     strata = tuple(Stratum(timestep=timestep, loss=found, change=change) for timestep in (250, 750))
-    return Validation(step=step, pictures=2, loss=found, change=change, gap=0.01, strata=strata)
+    return Validation(step=step, images=2, loss=found, change=change, gap=0.01, strata=strata)
 
 
 def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, Base, Examples, Examples]:
-    """The quick recipe, the miniature with an adapter on it, and the trained and held-out pictures, encoded."""
+    """The quick recipe, the miniature with an adapter on it, and the trained and held-out images, encoded."""
     recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1", *sets])
     found, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
     pipeline = load(recipe, family, found, device)

@@ -51,12 +51,12 @@ def test_the_card_shows_base_and_adapter_side_by_side(prepared: Path) -> None:
     assert matter["license"] == "mit"
     assert "base_model" not in matter
     assert {"diffusers", "template:sd-lora"} <= set(matter["tags"])
-    pictures = re.findall(r"!\[\]\(([^)]+)\)", card)
-    assert len(pictures) == 4
-    assert all((folder / picture).is_file() for picture in pictures)
+    images = re.findall(r"!\[\]\(([^)]+)\)", card)
+    assert len(images) == 4
+    assert all((folder / image).is_file() for image in images)
     run = Path("outputs/lora/a/previews")
-    assert (folder / pictures[0]).read_bytes() == (run / "step-000000" / "01.png").read_bytes()
-    assert (folder / pictures[1]).read_bytes() == (run / "step-000006" / "01.png").read_bytes()
+    assert (folder / images[0]).read_bytes() == (run / "step-000000" / "01.png").read_bytes()
+    assert (folder / images[1]).read_bytes() == (run / "step-000006" / "01.png").read_bytes()
 
 
 def test_a_run_that_is_not_finished_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:

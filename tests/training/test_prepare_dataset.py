@@ -14,14 +14,14 @@ def _prepare(folder: Path, *options: str) -> int:
     return main(["--dataset", str(folder), *options])
 
 
-def test_pictures_become_a_checked_data_set_with_a_preview(dataset: Path) -> None:
+def test_images_become_a_checked_data_set_with_a_preview(dataset: Path) -> None:
     assert _prepare(dataset) == 0
     prepared = read_dataset(dataset)
     assert len(prepared.entries) == 20
     assert all("zbadge" in entry.caption for entry in prepared.entries)
     for entry in prepared.entries:
-        with Image.open(dataset / entry.file) as picture:
-            assert (picture.size, picture.mode) == ((128, 128), "RGB")
+        with Image.open(dataset / entry.file) as image:
+            assert (image.size, image.mode) == ((128, 128), "RGB")
     assert (dataset / "preview.png").exists()
 
 
@@ -42,7 +42,7 @@ def test_twice_prepared_is_the_same_bytes(dataset: Path) -> None:
     assert (dataset / "dataset.json").read_bytes() == first
 
 
-def test_a_large_picture_is_cut_to_its_middle_and_a_small_one_keeps_its_own_size(dataset: Path) -> None:
+def test_a_large_image_is_cut_to_its_middle_and_a_small_one_keeps_its_own_size(dataset: Path) -> None:
     Image.new("RGB", (512, 256), "red").save(dataset / "raw" / "wide.png")
     Image.new("RGB", (64, 64), "red").save(dataset / "raw" / "tiny.png")
     for name in ("wide", "tiny"):
@@ -53,7 +53,7 @@ def test_a_large_picture_is_cut_to_its_middle_and_a_small_one_keeps_its_own_size
     assert (entries["tiny"].original_size, entries["tiny"].crop) == ((64, 64), (0, 0))
 
 
-def test_a_wide_picture_stays_wide_and_is_cut_as_little_as_can_be(dataset: Path) -> None:
+def test_a_wide_image_stays_wide_and_is_cut_as_little_as_can_be(dataset: Path) -> None:
     Image.new("RGB", (600, 400), "red").save(dataset / "raw" / "wide.png")
     (dataset / "raw" / "wide.txt").write_text("a zbadge")
 
@@ -65,10 +65,10 @@ def test_a_wide_picture_stays_wide_and_is_cut_as_little_as_can_be(dataset: Path)
 
 
 def test_a_smart_crop_keeps_what_there_is_to_see(dataset: Path) -> None:
-    picture = Image.new("RGB", (400, 128), "grey")
+    image = Image.new("RGB", (400, 128), "grey")
     with Image.open(dataset / "raw" / "zbadge_06.png") as badge:
-        picture.paste(badge, (272, 0))
-    picture.save(dataset / "raw" / "wide.png")
+        image.paste(badge, (272, 0))
+    image.save(dataset / "raw" / "wide.png")
     (dataset / "raw" / "wide.txt").write_text("a zbadge")
 
     _prepare(dataset, "--set", "data.buckets=false", "--set", "data.crop=smart")
@@ -77,10 +77,10 @@ def test_a_smart_crop_keeps_what_there_is_to_see(dataset: Path) -> None:
     assert entry.crop[1] > 220  # the middle would begin at 136
 
 
-def test_some_pictures_are_held_out_and_versions_of_one_are_not_parted(dataset: Path) -> None:
+def test_some_images_are_held_out_and_versions_of_one_are_not_parted(dataset: Path) -> None:
     for path in sorted((dataset / "raw").glob("*.png")):
-        with Image.open(path) as picture:
-            picture.save(path.with_name(f"{path.stem}-copy.jpg"), quality=80)
+        with Image.open(path) as image:
+            image.save(path.with_name(f"{path.stem}-copy.jpg"), quality=80)
         path.with_name(f"{path.stem}-copy.txt").write_text("a zbadge")
 
     _prepare(dataset, "--set", "data.holdout=0.25")
@@ -92,7 +92,7 @@ def test_some_pictures_are_held_out_and_versions_of_one_are_not_parted(dataset: 
     assert len(prepared.of("holdout")) == 10
 
 
-def test_a_mask_is_cut_as_its_picture_and_shown(dataset: Path) -> None:
+def test_a_mask_is_cut_as_its_image_and_shown(dataset: Path) -> None:
     (dataset / "masks").mkdir()
     mask = Image.new("L", (600, 400), "black")
     mask.paste(255, (300, 0, 600, 400))
@@ -113,8 +113,8 @@ def test_a_mask_is_cut_as_its_picture_and_shown(dataset: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "named"),
     [
-        ("zbadge_03.png", (64, 64), "64 × 64 pixels, but its picture has 128 × 128"),
-        ("other.png", (128, 128), "no picture of that name"),
+        ("zbadge_03.png", (64, 64), "64 × 64 pixels, but its image has 128 × 128"),
+        ("other.png", (128, 128), "no image of that name"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(
@@ -130,7 +130,7 @@ def test_a_mask_that_does_not_fit_is_refused(
     assert named in printed
 
 
-def test_regularization_pictures_are_kept_apart_and_take_neither_template_nor_trigger(
+def test_regularization_images_are_kept_apart_and_take_neither_template_nor_trigger(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = dataset / "regularization"
@@ -151,7 +151,7 @@ def test_regularization_pictures_are_kept_apart_and_take_neither_template_nor_tr
     assert "contains the trigger: regularization/wrong.png" in capsys.readouterr().out
 
 
-def _without_pictures(raw: Path) -> None:
+def _without_images(raw: Path) -> None:
     for path in raw.iterdir():
         path.unlink()
 
@@ -161,16 +161,16 @@ def _without_caption(raw: Path) -> None:
 
 
 def _truncated(raw: Path) -> None:
-    picture = raw / "zbadge_03.png"
-    picture.write_bytes(picture.read_bytes()[:900])
+    image = raw / "zbadge_03.png"
+    image.write_bytes(image.read_bytes()[:900])
 
 
 def _empty(raw: Path) -> None:
     (raw / "zbadge_03.png").write_bytes(b"")
 
 
-def _no_picture(raw: Path) -> None:
-    (raw / "zbadge_03.png").write_text("not a picture")
+def _no_image(raw: Path) -> None:
+    (raw / "zbadge_03.png").write_text("not an image")
 
 
 def _too_small(raw: Path) -> None:
@@ -188,14 +188,14 @@ def _same_name(raw: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
-        (_without_pictures, "no images"),
+        (_without_images, "no images"),
         (_without_caption, "zbadge_03.png: no caption"),
         (_truncated, "zbadge_03.png: cannot be read whole"),
         (_empty, "zbadge_03.png: the file is empty"),
         (_too_small, "zbadge_03.png: only 31 × 400 pixels"),
-        (_no_picture, "zbadge_03.png: not an image"),
+        (_no_image, "zbadge_03.png: not an image"),
         (_not_utf8, "zbadge_03.txt: not UTF-8"),
-        (_same_name, "one caption cannot serve two pictures"),
+        (_same_name, "one caption cannot serve two images"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it_and_nothing_is_written(
@@ -209,8 +209,8 @@ def test_bad_input_is_one_line_that_names_it_and_nothing_is_written(
     assert sorted(path.name for path in dataset.iterdir()) == ["concept.yaml", "raw", "reference"]
 
 
-@pytest.mark.parametrize("harm", [_truncated, _empty, _no_picture, _too_small])
-def test_bad_pictures_are_left_out_and_counted_when_asked_for(
+@pytest.mark.parametrize("harm", [_truncated, _empty, _no_image, _too_small])
+def test_bad_images_are_left_out_and_counted_when_asked_for(
     dataset: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None]
 ) -> None:
     harm(dataset / "raw")
@@ -223,7 +223,7 @@ def test_bad_pictures_are_left_out_and_counted_when_asked_for(
     assert "left out: raw/zbadge_03.png: " in capsys.readouterr().out
 
 
-def test_when_every_picture_is_bad_that_is_an_error_whatever_was_asked(dataset: Path) -> None:
+def test_when_every_image_is_bad_that_is_an_error_whatever_was_asked(dataset: Path) -> None:
     for path in (dataset / "raw").glob("*.png"):
         path.write_bytes(b"")
 
@@ -234,21 +234,21 @@ def test_when_every_picture_is_bad_that_is_an_error_whatever_was_asked(dataset: 
 def test_several_processes_prepare_the_same_bytes_as_one(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _prepare(dataset)
     one = (dataset / "dataset.json").read_bytes()
-    monkeypatch.setattr("training.data.prepare.PICTURES_PER_WORKER", 4)
+    monkeypatch.setattr("training.data.prepare.IMAGES_PER_WORKER", 4)
 
     _prepare(dataset, "--force")
 
     assert (dataset / "dataset.json").read_bytes() == one
 
 
-def test_the_background_of_transparent_pictures_is_the_concepts(dataset: Path) -> None:
+def test_the_background_of_transparent_images_is_the_concepts(dataset: Path) -> None:
     (dataset / "concept.yaml").write_text("trigger: zbadge\nbackground: '#00ff00'\n")
     Image.new("RGBA", (128, 128), (0, 0, 0, 0)).save(dataset / "raw" / "zbadge_03.png")
 
     _prepare(dataset)
 
-    with Image.open(dataset / "prepared" / "zbadge_03.png") as picture:
-        assert picture.getpixel((5, 5)) == (0, 255, 0)
+    with Image.open(dataset / "prepared" / "zbadge_03.png") as image:
+        assert image.getpixel((5, 5)) == (0, 255, 0)
 
 
 def test_a_background_that_is_no_colour_is_refused(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -302,25 +302,25 @@ def test_the_words_that_no_text_encoder_reads_are_told(
     assert not any(note for name, note in notes.items() if name != "zbadge_03")
 
 
-def test_versions_of_one_picture_and_blurred_ones_are_told_and_kept(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Image.open(dataset / "raw" / "zbadge_01.png") as picture:
-        picture.save(dataset / "raw" / "copy.jpg", quality=70)
-    with Image.open(dataset / "raw" / "zbadge_02.png") as picture:
-        picture.filter(ImageFilter.GaussianBlur(4)).save(dataset / "raw" / "soft.png")
+def test_versions_of_one_image_and_blurred_ones_are_told_and_kept(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Image.open(dataset / "raw" / "zbadge_01.png") as image:
+        image.save(dataset / "raw" / "copy.jpg", quality=70)
+    with Image.open(dataset / "raw" / "zbadge_02.png") as image:
+        image.filter(ImageFilter.GaussianBlur(4)).save(dataset / "raw" / "soft.png")
     for name in ("copy", "soft"):
         (dataset / "raw" / f"{name}.txt").write_text("a zbadge")
 
     _prepare(dataset)
 
     printed = capsys.readouterr().out
-    assert "versions of one picture: raw/copy.jpg, raw/zbadge_01.png" in printed
+    assert "versions of one image: raw/copy.jpg, raw/zbadge_01.png" in printed
     assert "raw/soft.png: looks blurred" in printed
     prepared = read_dataset(dataset)
     assert len(prepared.entries) == 22
     assert ("raw/copy.jpg", "raw/zbadge_01.png") in prepared.alike
 
 
-def test_what_lies_among_the_pictures_and_is_not_used_is_told_and_counted(
+def test_what_lies_among_the_images_and_is_not_used_is_told_and_counted(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _prepare(dataset)
@@ -336,7 +336,7 @@ def test_what_lies_among_the_pictures_and_is_not_used_is_told_and_counted(
     told = [line for line in capsys.readouterr().out.splitlines() if "prepare: not used" in line]
     assert [(line.split(": ")[2], line.split(": ")[3].split(";")[0]) for line in told] == [
         (str(raw / ".hidden"), "left there by a system or an archive"),
-        (str(raw / "gone.txt"), "a caption without a picture of its name"),
+        (str(raw / "gone.txt"), "a caption without an image of its name"),
         (str(raw / "notes.md"), f"no image by its content or its ending ({', '.join(ENDINGS)})"),
     ]
     assert json.loads((dataset / "counts.json").read_text())["not used"] == 3

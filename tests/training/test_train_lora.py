@@ -59,7 +59,7 @@ def test_a_run_leaves_checkpoints_metrics_its_recipe_and_a_manifest(prepared: Pa
     assert "up to date" in capsys.readouterr().out
 
 
-def test_the_same_recipe_and_pictures_make_the_same_adapter(prepared: Path) -> None:
+def test_the_same_recipe_and_images_make_the_same_adapter(prepared: Path) -> None:
     train_lora.main(quick_arguments(prepared, "a"))
     train_lora.main(quick_arguments(prepared, "b"))
     assert _adapter("a") == _adapter("b")
@@ -184,8 +184,8 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batch(
     )
     # Of two shapes, an odd number of each: once an epoch one process has a shape of its own, and a pass more to make.
     for path in sorted((prepared / "raw").glob("*.png"))[:7]:
-        with Image.open(path) as picture:
-            picture.crop((0, 0, picture.width, picture.height * 2 // 3)).save(path)
+        with Image.open(path) as image:
+            image.crop((0, 0, image.width, image.height * 2 // 3)).save(path)
     assert prepare_dataset.main(["--dataset", str(prepared)]) == 0
     sizes = Counter(entry.size for entry in read_dataset(prepared).of("train"))
     assert len(sizes) == 2

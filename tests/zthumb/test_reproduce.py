@@ -147,13 +147,13 @@ def _difference(one: Path, other: Path, is_tolerant: bool) -> str | None:
 @pytest.mark.parametrize(
     ("by", "is_tolerant", "told"), [(3, False, "pixel (2, 1) first, by 3 of 255"), (3, True, None), (0, False, "same pixels")]
 )
-def test_pictures_differ_by_a_pixel_that_is_named_and_on_a_gpu_by_no_more_than_its_tolerance(
+def test_images_differ_by_a_pixel_that_is_named_and_on_a_gpu_by_no_more_than_its_tolerance(
     tmp_path: Path, by: int, is_tolerant: bool, told: str | None
 ) -> None:
-    picture = np.full((4, 4, 3), 100, np.uint8)
-    Image.fromarray(picture).save(tmp_path / "one.png")
-    picture[1, 2] += by
-    Image.fromarray(picture).save(tmp_path / "other.png", compress_level=0)
+    image = np.full((4, 4, 3), 100, np.uint8)
+    Image.fromarray(image).save(tmp_path / "one.png")
+    image[1, 2] += by
+    Image.fromarray(image).save(tmp_path / "other.png", compress_level=0)
     found = _difference(tmp_path / "one.png", tmp_path / "other.png", is_tolerant)
     assert (found is None) if told is None else told in str(found)
 

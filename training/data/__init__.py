@@ -1,1 +1,1 @@
-"""Pictures and captions as a person lays them out, and the checked data set made from them."""
+"""Images and captions as a person lays them out, and the checked data set made from them."""

@@ -1,4 +1,4 @@
-"""Aspect-ratio buckets: pictures of about one area in a few sizes, so that a wide picture need not lose its ends."""
+"""Aspect-ratio buckets: images of about one area in a few sizes, so that a wide image need not lose its ends."""
 
 import math
 
@@ -23,7 +23,7 @@ def sizes(resolution: int) -> tuple[Size, ...]:
 
 
 def nearest(height: int, width: int, resolution: int) -> Size:
-    """The size whose aspect ratio is nearest to that of a picture, the larger of two that are equally near."""
+    """The size whose aspect ratio is nearest to that of an image, the larger of two that are equally near."""
     wanted = math.log(height / width)
 
     def distance(size: Size) -> tuple[float, int]:

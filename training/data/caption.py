@@ -1,4 +1,4 @@
-"""From what a person wrote beside a picture to the caption the model is told."""
+"""From what a person wrote beside an image to the caption the model is told."""
 
 import re
 from collections.abc import Mapping

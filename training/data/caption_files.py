@@ -51,7 +51,7 @@ class CaptionFiles:
     def unknown_rows(self) -> list[tuple[Path, str]]:
         """The tables that name images which are not there or not only one, each with a clause that says so."""
         rows = [(table.path, table.unknown) for tables in self._tables.values() for table in tables if table.unknown]
-        return [(path, f"{len(names)} of its names are of no picture here, or of several, as {names[0]}") for path, names in rows]
+        return [(path, f"{len(names)} of its names are of no image here, or of several, as {names[0]}") for path, names in rows]
 
     def _candidates(self, image: Path) -> Iterator[Found]:
         files = self._files_beside(image.parent)

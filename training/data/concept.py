@@ -1,4 +1,4 @@
-"""``concept.yaml`` beside the pictures: what is being taught."""
+"""``concept.yaml`` beside the images: what is being taught."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +16,13 @@ NAME = "concept.yaml"
 
 
 class Concept(Strict):
-    """The trigger word that stands for the concept in captions and prompts, and how pictures and captions are read.
+    """The trigger word that stands for the concept in captions and prompts, and how images and captions are read.
 
-    ``background``, a colour by its name or as #rrggbb, is what transparent pictures lie on. ``template`` is put around every
+    ``background``, a colour by its name or as #rrggbb, is what transparent images lie on. ``template`` is put around every
     caption; ``{caption}`` and ``{trigger}`` stand in it for those. ``presets`` are texts that captions call by ``[name]``.
 
-    ``caption`` is for pictures that have none. ``class_word`` says what kind of thing the concept is, and captions regularization
-    pictures that have no caption. The lines of a caption file are ``alternatives``, or ``joined`` to one caption.
+    ``caption`` is for images that have none. ``class_word`` says what kind of thing the concept is, and captions regularization
+    images that have no caption. The lines of a caption file are ``alternatives``, or ``joined`` to one caption.
     """
 
     trigger: str = Field(min_length=2, max_length=60, pattern=r"^\S+$")

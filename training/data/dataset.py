@@ -14,14 +14,14 @@ from foundation.hashing import hash_file
 NAME, PREPARED = "dataset.json", "prepared"
 
 Role = Literal["train", "holdout", "regularization"]
-"""What a picture is for: to learn from, to judge by, or to show what must stay as it is."""
+"""What an image is for: to learn from, to judge by, or to show what must stay as it is."""
 
 
 class Entry(Strict):
-    """One prepared picture. Sizes and the crop's corner are (height, width) and (top, left) in pixels.
+    """One prepared image. Sizes and the crop's corner are (height, width) and (top, left) in pixels.
 
-    ``alternatives`` are captions besides the first; training draws one of all each epoch, which has the picture ``repeats``
-    times. ``notes`` tell what the user should know of how the picture was read. ``mask`` is the file of a grey picture of the
+    ``alternatives`` are captions besides the first; training draws one of all each epoch, which has the image ``repeats``
+    times. ``notes`` tell what the user should know of how the image was read. ``mask`` is the file of a grey image of the
     same size: what is black in it is not learned.
     """
 
@@ -52,16 +52,16 @@ class Entry(Strict):
 
 
 class LeftOut(Strict):
-    """A raw picture that could not be used, and why."""
+    """A raw image that could not be used, and why."""
 
     source: str
     reason: str
 
 
 class Dataset(Strict):
-    """The prepared pictures of one concept, each of about ``resolution`` × ``resolution`` pixels.
+    """The prepared images of one concept, each of about ``resolution`` × ``resolution`` pixels.
 
-    Transparent parts lie on ``background``. ``alike`` are the sources of pictures that are versions of one; all of them are used,
+    Transparent parts lie on ``background``. ``alike`` are the sources of images that are versions of one; all of them are used,
     on the same side of the split. ``readings`` say how the raw data set was read where it left a choice.
     """
 
@@ -79,7 +79,7 @@ class Dataset(Strict):
         return tuple(entry for entry in self.entries if entry.role == role)
 
     def counts(self) -> dict[str, int | dict[str, int]]:
-        """How many pictures there are of every kind, for people."""
+        """How many images there are of every kind, for people."""
         sizes = Counter(f"{width} × {height}" for height, width in (entry.size for entry in self.entries))
         return {
             "train": len(self.of("train")),
@@ -94,7 +94,7 @@ class Dataset(Strict):
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read the prepared data set in ``folder`` and check every picture against its hash."""
+    """Read the prepared data set in ``folder`` and check every image against its hash."""
     path = folder / NAME
     if not path.exists():
         raise BadInput(f"{path}: not there. Run `python -m training.prepare_dataset --dataset {folder}` first.")

@@ -1,4 +1,4 @@
-"""Pictures that show the same, together: copies of one file, and the same picture scaled, compressed or brightened a little."""
+"""Images that show the same, together: copies of one file, and the same image scaled, compressed or brightened a little."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from foundation.fingerprint import Fingerprint, Fingerprints
 
 
 def groups(prints: Sequence[Fingerprint]) -> list[tuple[int, ...]]:
-    """The numbers of the pictures, together with those they are alike, over any number of steps; each group in order."""
+    """The numbers of the images, together with those they are alike, over any number of steps; each group in order."""
     group_of = list(range(len(prints)))
     together = Fingerprints.of(prints)
     for place, one in enumerate(prints):

@@ -44,12 +44,12 @@ def _places(image: Path, dataset: Path, root: Path) -> tuple[Path, Path]:
 def _add(found: dict[Path, Path], mask: Path, own: Path | None, of_its_name: Sequence[Path]) -> None:
     if own is None and len(of_its_name) > 1:
         raise BadInput(
-            f"{mask}: {len(of_its_name)} pictures are called {of_its_name[0].name}, in {of_its_name[0].parent.name}/ and "
+            f"{mask}: {len(of_its_name)} images are called {of_its_name[0].name}, in {of_its_name[0].parent.name}/ and "
             f"{of_its_name[1].parent.name}/. Put the mask in a folder of that name in {MASKS}/."
         )
     image = own or (of_its_name[0] if of_its_name else None)
     if image is None:
-        raise BadInput(f"{mask}: there is no picture of that name. Name a mask as its picture, or remove it.")
+        raise BadInput(f"{mask}: there is no image of that name. Name a mask as its image, or remove it.")
     if image in found:
         raise BadInput(f"{mask}: {image.name} has a mask already, {found[image]}. Remove one.")
     found[image] = mask

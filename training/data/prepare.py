@@ -1,4 +1,4 @@
-"""Every raw picture opened, looked at and fitted, over several processes."""
+"""Every raw image opened, looked at and fitted, over several processes."""
 
 import os
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from training.data.concept import Concept
 from training.data.dataset import PREPARED, Dataset, Entry, LeftOut
 from training.data.duplicates import groups
 from training.data.fit import LARGEST_ZOOM, fit
+from training.data.image import open_raw_image
 from training.data.layout import RAW
-from training.data.picture import open_picture
 from training.data.quality import flags
-from training.data.raw import RawPicture
+from training.data.raw import RawImage
 from training.data.split import held_out
 from training.recipe import Recipe
 
-PICTURES_PER_WORKER = 16
+IMAGES_PER_WORKER = 16
 _REMEDY = "Replace it, or run with --skip-bad to leave it out."
 
 
@@ -38,22 +38,22 @@ class _Prepared:
     fingerprint: Fingerprint
 
 
-def prepare(pictures: Sequence[RawPicture], folder: Path, recipe: Recipe, concept: Concept, skip_bad: bool) -> Dataset:
-    """Fit ``pictures`` into ``folder``/prepared, which takes its place only when every one was read, or left out as asked.
+def prepare(images: Sequence[RawImage], folder: Path, recipe: Recipe, concept: Concept, skip_bad: bool) -> Dataset:
+    """Fit ``images`` into ``folder``/prepared, which takes its place only when every one was read, or left out as asked.
 
     Raises ``BadInput`` for the first that cannot be used unless bad ones are skipped, and when none is left.
     """
-    workers = max(1, min(os.cpu_count() or 1, len(pictures) // PICTURES_PER_WORKER))
+    workers = max(1, min(os.cpu_count() or 1, len(images) // IMAGES_PER_WORKER))
     with whole_folder(folder / PREPARED) as temporary, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         one = partial(_prepare_one, target=temporary, recipe=recipe, background=concept.background)
-        results = list(tqdm(pool.map(one, pictures), desc="prepare", unit="picture", total=len(pictures)))
+        results = list(tqdm(pool.map(one, images), desc="prepare", unit="image", total=len(images)))
         done = [result for result in results if isinstance(result, _Prepared)]
         left_out = tuple(result for result in results if isinstance(result, LeftOut))
         if left_out and not skip_bad:
             more = f" {len(left_out) - 1} more cannot be used either." if len(left_out) > 1 else ""
             raise BadInput(f"{folder / left_out[0].source}: {left_out[0].reason} {_REMEDY}{more}")
         if not any(each.entry.role == "train" for each in done):
-            raise BadInput(f"{folder}: none of the pictures can be used.")
+            raise BadInput(f"{folder}: none of the images can be used.")
     entries, alike = _split(done, recipe.data.holdout)
     return Dataset(
         trigger=concept.trigger,
@@ -65,45 +65,45 @@ def prepare(pictures: Sequence[RawPicture], folder: Path, recipe: Recipe, concep
     )
 
 
-def _prepare_one(picture: RawPicture, target: Path, recipe: Recipe, background: str) -> _Prepared | LeftOut:
+def _prepare_one(image: RawImage, target: Path, recipe: Recipe, background: str) -> _Prepared | LeftOut:
     try:
-        opened = open_picture(picture.path, recipe.resolution // LARGEST_ZOOM, background)
-        mask = _open_mask(picture.mask, opened.picture.size) if picture.mask else None
+        opened = open_raw_image(image.path, recipe.resolution // LARGEST_ZOOM, background)
+        mask = _open_mask(image.mask, opened.image.size) if image.mask else None
     except BadImage as error:
-        is_mask = error.path == picture.mask
-        return LeftOut(source=f"{error.path.parent.name}/{error.path.name}" if is_mask else picture.source, reason=error.reason)
-    fitted = fit(opened.picture, _size(opened.picture, recipe), recipe.data.crop, mask)
-    name = _prepared_name(picture)
+        is_mask = error.path == image.mask
+        return LeftOut(source=f"{error.path.parent.name}/{error.path.name}" if is_mask else image.source, reason=error.reason)
+    fitted = fit(opened.image, _size(opened.image, recipe), recipe.data.crop, mask)
+    name = _prepared_name(image)
     mask_name = f"masks/{name}" if fitted.mask else None
     entry = Entry(
         file=f"{PREPARED}/{name}",
-        sha256=_save(fitted.picture, target / name),
-        source=picture.source,
-        source_sha256=hash_file(picture.path),
-        caption=picture.captions[0],
-        alternatives=picture.captions[1:],
-        repeats=picture.repeats,
-        role="regularization" if picture.is_regularization else "train",
-        size=(fitted.picture.height, fitted.picture.width),
+        sha256=_save(fitted.image, target / name),
+        source=image.source,
+        source_sha256=hash_file(image.path),
+        caption=image.captions[0],
+        alternatives=image.captions[1:],
+        repeats=image.repeats,
+        role="regularization" if image.is_regularization else "train",
+        size=(fitted.image.height, fitted.image.width),
         original_size=fitted.original_size,
         crop=fitted.crop,
         mask=f"{PREPARED}/{mask_name}" if mask_name else None,
         mask_sha256=_save(fitted.mask, target / mask_name) if fitted.mask and mask_name else None,
-        notes=picture.notes + opened.notes + flags(fitted.picture) + _mask_notes(fitted.mask),
+        notes=image.notes + opened.notes + flags(fitted.image) + _mask_notes(fitted.mask),
     )
-    return _Prepared(entry, fingerprint(fitted.picture))
+    return _Prepared(entry, fingerprint(fitted.image))
 
 
-def _prepared_name(picture: RawPicture) -> str:
-    """Where the fitted picture goes: as in the data set, without the folder that all of them are in."""
-    path = Path(picture.source).with_suffix(".png")
+def _prepared_name(image: RawImage) -> str:
+    """Where the fitted image goes: as in the data set, without the folder that all of them are in."""
+    path = Path(image.source).with_suffix(".png")
     return Path(*path.parts[1:]).as_posix() if path.parts[0] == RAW else path.as_posix()
 
 
 def _open_mask(path: Path, size: tuple[int, int]) -> Image.Image:
-    mask = open_picture(path, background="black").picture.convert("L")
+    mask = open_raw_image(path, background="black").image.convert("L")
     if mask.size != size:
-        raise BadImage(path, f"{mask.width} × {mask.height} pixels, but its picture has {size[0]} × {size[1]}.")
+        raise BadImage(path, f"{mask.width} × {mask.height} pixels, but its image has {size[0]} × {size[1]}.")
     return mask
 
 
@@ -111,20 +111,20 @@ def _mask_notes(mask: Image.Image | None) -> tuple[str, ...]:
     return ("its mask is black throughout: nothing of it is learned",) if mask and not mask.getbbox() else ()
 
 
-def _size(picture: Image.Image, recipe: Recipe) -> Size:
+def _size(image: Image.Image, recipe: Recipe) -> Size:
     if not recipe.data.buckets:
         return recipe.resolution, recipe.resolution
-    return nearest(picture.height, picture.width, recipe.resolution)
+    return nearest(image.height, image.width, recipe.resolution)
 
 
-def _save(picture: Image.Image, path: Path) -> str:
+def _save(image: Image.Image, path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    image.save(path)
     return hash_file(path)
 
 
 def _split(done: Sequence[_Prepared], share: float) -> tuple[tuple[Entry, ...], tuple[tuple[str, ...], ...]]:
-    """The entries, some of them held out, and the sources of those that are versions of one picture."""
+    """The entries, some of them held out, and the sources of those that are versions of one image."""
     own = [each for each in done if each.entry.role == "train"]
     found = groups([each.fingerprint for each in own])
     out = held_out(found, [each.entry.source_sha256 for each in own], share)

@@ -1,4 +1,4 @@
-"""A contact sheet of the prepared pictures with their captions."""
+"""A contact sheet of the prepared images with their captions."""
 
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _MASKED = (255, 0, 128)
 
 
 def contact_sheet(folder: Path, entries: Sequence[Entry]) -> Image.Image:
-    """All pictures of ``entries``, below each its file name, its role unless it is trained on, and its caption.
+    """All images of ``entries``, below each its file name, its role unless it is trained on, and its caption.
 
     What a mask leaves out of the training is tinted.
     """
@@ -24,7 +24,7 @@ def contact_sheet(folder: Path, entries: Sequence[Entry]) -> Image.Image:
     for place, entry in enumerate(entries):
         x = _GAP + place % _COLUMNS * (_TILE + _GAP)
         y = _GAP + place // _COLUMNS * (_TILE + _TEXT + _GAP)
-        tile = ImageOps.contain(_picture(folder, entry), (_TILE, _TILE))
+        tile = ImageOps.contain(_image(folder, entry), (_TILE, _TILE))
         sheet.paste(tile, (x + (_TILE - tile.width) // 2, y + (_TILE - tile.height) // 2))
         role = "" if entry.role == "train" else f" ({entry.role})"
         pen.text((x, y + _TILE + 2), Path(entry.source).name + role, fill="black")
@@ -33,11 +33,11 @@ def contact_sheet(folder: Path, entries: Sequence[Entry]) -> Image.Image:
     return sheet
 
 
-def _picture(folder: Path, entry: Entry) -> Image.Image:
+def _image(folder: Path, entry: Entry) -> Image.Image:
     with Image.open(folder / entry.file) as opened:
-        picture = opened.convert("RGB")
+        image = opened.convert("RGB")
     if entry.mask is None:
-        return picture
+        return image
     with Image.open(folder / entry.mask) as mask:
-        tinted = Image.blend(picture, Image.new("RGB", picture.size, _MASKED), 0.6)
-        return Image.composite(picture, tinted, mask.convert("L"))
+        tinted = Image.blend(image, Image.new("RGB", image.size, _MASKED), 0.6)
+        return Image.composite(image, tinted, mask.convert("L"))

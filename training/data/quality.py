@@ -1,23 +1,23 @@
-"""What a picture may lack that a trainer cannot give back: sharpness and light. Flags for the user, who decides."""
+"""What an image may lack that a trainer cannot give back: sharpness and light. Flags for the user, who decides."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 LEAST_SHARPNESS = 0.01
-"""Of the variance of a picture's light, the share that its second derivative must have; a blur over three pixels leaves less."""
+"""Of the variance of an image's light, the share that its second derivative must have; a blur over three pixels leaves less."""
 
 LOST = 0.9
-"""With more than this share of its pixels black or white, a picture shows next to nothing."""
+"""With more than this share of its pixels black or white, an image shows next to nothing."""
 
 _BLACK, _WHITE = 5, 250
 _ROUNDING = 20 / 12
 """The variance that rounding to whole numbers alone gives the Laplacian, whose coefficients' squares sum to 20."""
 
 
-def flags(picture: Image.Image) -> tuple[str, ...]:
-    """What seems wrong with an RGB picture, looked at in the size it is trained at."""
-    light = np.asarray(picture.convert("L"), np.float32)
+def flags(image: Image.Image) -> tuple[str, ...]:
+    """What seems wrong with an RGB image, looked at in the size it is trained at."""
+    light = np.asarray(image.convert("L"), np.float32)
     found = []
     if (light <= _BLACK).mean() > LOST:
         found.append("nearly all of it is black")

@@ -1,4 +1,4 @@
-"""Raw pictures with their captions and masks: found and paired."""
+"""Raw images with their captions and masks: found and paired."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class RawPicture:
-    """A picture file and its captions, without any where none is told; ``notes`` are for the user.
+class RawImage:
+    """An image file and its captions, without any where none is told; ``notes`` are for the user.
 
     ``source`` is its path in the data set, ``repeats`` how often an epoch has it, ``files`` what it consists of.
     """
@@ -42,37 +42,37 @@ class RawPicture:
 
 @dataclass(frozen=True)
 class RawData:
-    """The pictures of a data set, how it was read, a sentence each, and what lies among them and is not used, with the reason."""
+    """The images of a data set, how it was read, a sentence each, and what lies among them and is not used, with the reason."""
 
-    pictures: tuple[RawPicture, ...]
+    images: tuple[RawImage, ...]
     readings: tuple[str, ...]
     unused: tuple[tuple[Path, str], ...]
 
 
 def find(dataset: Path) -> RawData:
-    """The pictures of ``dataset`` by path, each with its captions and mask, those for regularization last.
+    """The images of ``dataset`` by path, each with its captions and mask, those for regularization last.
 
-    Raises ``BadInput`` when there is none to learn from, when two would share one caption, or for a mask of no picture.
+    Raises ``BadInput`` when there is none to learn from, when two would share one caption, or for a mask of no image.
     """
     layout = find_layout(dataset)
-    images = {folder: folder.images(dataset) for folder in layout.folders}
-    captions = CaptionFiles(dataset, without_masks([image for found in images.values() for image in found]))
-    own = [image for folder, found in images.items() if not folder.is_regularization for image in found]
+    files = {folder: folder.images(dataset) for folder in layout.folders}
+    captions = CaptionFiles(dataset, without_masks([image for found in files.values() for image in found]))
+    own = [image for folder, found in files.items() if not folder.is_regularization for image in found]
     beside = sorted(set(own) - set(without_masks(own)))
     masks = masks_of(without_masks(own), beside, dataset, layout.root)
-    pictures = []
-    for folder, found in images.items():
+    images = []
+    for folder, found in files.items():
         _check_names(without_masks(found))
-        pictures += [_picture(image, folder, dataset, captions, masks.get(image)) for image in without_masks(found)]
-    taught = [picture for picture in pictures if not picture.is_regularization]
+        images += [_image(image, folder, dataset, captions, masks.get(image)) for image in without_masks(found)]
+    taught = [image for image in images if not image.is_regularization]
     return RawData(
-        tuple(_with_relative_repeats(taught) + [picture for picture in pictures if picture.is_regularization]),
-        tuple(_readings(dataset, layout.folders, pictures)),
-        (*layout.unread, *_masks_without_use(images), *_unused(dataset, layout.folders, captions)),
+        tuple(_with_relative_repeats(taught) + [image for image in images if image.is_regularization]),
+        tuple(_readings(dataset, layout.folders, images)),
+        (*layout.unread, *_masks_without_use(files), *_unused(dataset, layout.folders, captions)),
     )
 
 
-def _picture(image: Path, folder: ImageFolder, dataset: Path, captions: CaptionFiles, mask: Path | None) -> RawPicture:
+def _image(image: Path, folder: ImageFolder, dataset: Path, captions: CaptionFiles, mask: Path | None) -> RawImage:
     found = captions.of(image)
     if found is None and folder.caption is not None:
         found = Found((folder.caption,), image)
@@ -81,7 +81,7 @@ def _picture(image: Path, folder: ImageFolder, dataset: Path, captions: CaptionF
         if found
         else ()
     )
-    return RawPicture(
+    return RawImage(
         path=image,
         source=image.relative_to(dataset).as_posix(),
         captions=found.captions if found else (),
@@ -98,54 +98,54 @@ def _check_names(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.stem in stems:
             raise BadInput(
-                f"{path}: has the same name as {stems[path.stem].name}, and one caption cannot serve two pictures. Rename one."
+                f"{path}: has the same name as {stems[path.stem].name}, and one caption cannot serve two images. Rename one."
             )
         stems[path.stem] = path
 
 
-def _with_relative_repeats(pictures: list[RawPicture]) -> list[RawPicture]:
-    """The pictures, repeated only where they are not all repeated alike: a run's length is counted in steps."""
-    common = gcd(*(picture.repeats for picture in pictures))
-    return [replace(picture, repeats=max(1, picture.repeats // max(1, common))) for picture in pictures]
+def _with_relative_repeats(images: list[RawImage]) -> list[RawImage]:
+    """The images, repeated only where they are not all repeated alike: a run's length is counted in steps."""
+    common = gcd(*(image.repeats for image in images))
+    return [replace(image, repeats=max(1, image.repeats // max(1, common))) for image in images]
 
 
-def _readings(dataset: Path, folders: Sequence[ImageFolder], pictures: Sequence[RawPicture]) -> list[str]:
+def _readings(dataset: Path, folders: Sequence[ImageFolder], images: Sequence[RawImage]) -> list[str]:
     """How a data set that leaves a choice was read."""
     told = []
     for folder in folders:
         if folder.repeats is not None:
             what = _OF_REGULARIZATION if folder.is_regularization else f"{folder.repeats} repeats, {_OF_REPEATS}"
             told.append(f"{folder.path.relative_to(dataset)}/ is read as kohya's: {folder.caption!r}, {what}")
-    return told + _reading_of_captions(pictures, dataset)
+    return told + _reading_of_captions(images, dataset)
 
 
-def _reading_of_captions(pictures: Sequence[RawPicture], dataset: Path) -> list[str]:
+def _reading_of_captions(images: Sequence[RawImage], dataset: Path) -> list[str]:
     told = []
-    if several := [picture for picture in pictures if len(picture.captions) > 1]:
+    if several := [image for image in images if len(image.captions) > 1]:
         told.append(
             f"{len(several)} captions have several lines, as {several[0].source}: each line is a caption of its own, and "
             "one is drawn each epoch (caption_lines: joined in concept.yaml makes them one)"
         )
-    if empty := [picture for picture in pictures if picture.captions == ("",)]:
+    if empty := [image for image in images if image.captions == ("",)]:
         told.append(f"{len(empty)} captions are empty, as that of {empty[0].source}")
-    kinds = Counter(_kind(picture) for picture in pictures if picture.caption_file is not None)
+    kinds = Counter(_kind(image) for image in images if image.caption_file is not None)
     unusual = [f"{count} from {kind}" for kind, count in kinds.items() if kind != ".txt"]
     if unusual:
         told.append(f"captions are read {', '.join(unusual)}")
-    if named := [picture for picture in pictures if picture.captions and picture.caption_file is None]:
-        folders = sorted({str(picture.path.parent.relative_to(dataset)) for picture in named})
+    if named := [image for image in images if image.captions and image.caption_file is None]:
+        folders = sorted({str(image.path.parent.relative_to(dataset)) for image in named})
         told.append(
             f"{len(named)} images have no caption file and take what their folder is called: {', '.join(folders[:_SHOWN])}"
         )
     return told
 
 
-def _kind(picture: RawPicture) -> str:
-    file = picture.caption_file
+def _kind(image: RawImage) -> str:
+    file = image.caption_file
     assert file is not None
-    if file.stem not in (picture.path.stem, picture.path.name):
+    if file.stem not in (image.path.stem, image.path.name):
         return file.name
-    return file.name.removeprefix(picture.path.stem) if file.name.startswith(picture.path.stem) else file.suffix
+    return file.name.removeprefix(image.path.stem) if file.name.startswith(image.path.stem) else file.suffix
 
 
 def _masks_without_use(images: Mapping[ImageFolder, Sequence[Path]]) -> list[tuple[Path, str]]:
@@ -157,7 +157,7 @@ def _masks_without_use(images: Mapping[ImageFolder, Sequence[Path]]) -> list[tup
 
 
 def _unused(dataset: Path, folders: Sequence[ImageFolder], captions: CaptionFiles) -> list[tuple[Path, str]]:
-    """What lies among the pictures and is not used, each with the reason."""
+    """What lies among the images and is not used, each with the reason."""
     outputs = {dataset / name for name in _OUTPUTS}
     found = []
     for path in dict.fromkeys([*(folder.path for folder in folders), dataset / MASKS]):
@@ -168,9 +168,9 @@ def _unused(dataset: Path, folders: Sequence[ImageFolder], captions: CaptionFile
             if is_caption_file(other.path) and not is_junk(other.path):
                 is_beside_mask = path == dataset / MASKS
                 reason = (
-                    "a caption beside a mask; captions belong beside the picture"
+                    "a caption beside a mask; captions belong beside the image"
                     if is_beside_mask
-                    else "a caption without a picture of its name"
+                    else "a caption without an image of its name"
                 )
             found.append((other.path, reason))
     return [*found, *captions.unknown_rows()]

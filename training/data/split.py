@@ -1,14 +1,14 @@
-"""Which pictures are held out: never trained on, they tell what the adapter has learned beyond its pictures."""
+"""Which images are held out: never trained on, they tell what the adapter has learned beyond its images."""
 
 from collections.abc import Sequence
 
 
 def held_out(groups: Sequence[Sequence[int]], hashes: Sequence[str], share: float) -> frozenset[int]:
-    """The numbers of the pictures held out: about ``share`` of all, at least one from three pictures up.
+    """The numbers of the images held out: about ``share`` of all, at least one from three images up.
 
-    ``groups`` are the pictures' numbers, versions of one picture together: a group is held out whole or not at all, so that no
-    held-out picture has a version among the trained ones. ``hashes`` are those of the pictures' contents, by which the groups are
-    drawn: another name or order of the same pictures changes nothing. Nothing is held out of fewer than three pictures, nor when
+    ``groups`` are the images' numbers, versions of one image together: a group is held out whole or not at all, so that no
+    held-out image has a version among the trained ones. ``hashes`` are those of the images' contents, by which the groups are
+    drawn: another name or order of the same images changes nothing. Nothing is held out of fewer than three images, nor when
     all are versions of one.
     """
     count = len(hashes)

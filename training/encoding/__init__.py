@@ -1,1 +1,1 @@
-"""Pictures and captions → what the denoiser takes, made once and kept."""
+"""Images and captions → what the denoiser takes, made once and kept."""

@@ -1,4 +1,4 @@
-"""Pictures and captions as the denoiser takes them: latents and conditioning, encoded once."""
+"""Images and captions as the denoiser takes them: latents and conditioning, encoded once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ from zthumb.sources.local import hash_parts
 
 @dataclass(frozen=True)
 class Examples:
-    """N encoded pictures, what the denoiser is told of each, and where to look in it.
+    """N encoded images, what the denoiser is told of each, and where to look in it.
 
     ``latents`` are each (C, h, w), of one size or several. ``masks`` are each (1, h, w), 0 where nothing is learned, or None.
-    ``names`` are those of the pictures, for people. ``captions`` are each picture's rows of ``conditioning``, one for each of its
-    captions; without any, row n is that of picture n. ``repeats`` are how often an epoch has each; without any, once.
+    ``names`` are those of the images, for people. ``captions`` are each image's rows of ``conditioning``, one for each of its
+    captions; without any, row n is that of image n. ``repeats`` are how often an epoch has each; without any, once.
     """
 
     latents: tuple[Tensor, ...]
@@ -44,11 +44,11 @@ class Examples:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of each picture's latents."""
+        """Height and width of each image's latents."""
         return tuple((latents.shape[-2], latents.shape[-1]) for latents in self.latents)
 
     def where(self) -> Tensor | None:
-        """Where pictures of one size are learned (N, 1, h, w), of mean one for each; None where all of every picture counts."""
+        """Where images of one size are learned (N, 1, h, w), of mean one for each; None where all of every image counts."""
         if all(mask is None for mask in self.masks):
             return None
         pairs = zip(self.masks, self.latents, strict=True)
@@ -56,7 +56,7 @@ class Examples:
         return torch.stack([shape / shape.mean().clamp(min=1e-6) for shape in shapes])
 
     def rows_of(self, place: int) -> tuple[int, ...]:
-        """The rows of the conditioning that are captions of the picture of this number."""
+        """The rows of the conditioning that are captions of the image of this number."""
         return self.captions[place] if self.captions else (place,)
 
     def take(self, chosen: Sequence[int], rows: Sequence[int] | None = None) -> "Examples":
@@ -72,7 +72,7 @@ class Examples:
 
 
 class Encoders:
-    """A base's encoders, asked once for every picture and caption, and on ``device`` only while they are asked.
+    """A base's encoders, asked once for every image and caption, and on ``device`` only while they are asked.
 
     Each is encoded alone, so that an entry is the same whatever was encoded beside it. States and embeddings are those of the
     base; ``words`` that training teaches it, with the tokens that stand for each, are read as such in the tokens alone.
@@ -90,13 +90,13 @@ class Encoders:
         self._words = words
         self.family, self.pipeline, self.cache, self.device = family, pipeline, cache, device
         self.where = {"device": device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
-        self._pictures = {"encoder": hash_parts(base, family.picture_parts), **self.where}
+        self._images = {"encoder": hash_parts(base, family.image_parts), **self.where}
         self._captions = {"encoder": hash_parts(base, family.text_parts), **self.where}
 
     def encode(self, entries: Sequence[Entry], folder: Path) -> Examples:
-        """The prepared pictures ``entries`` in ``folder`` with their captions, sizes and masks."""
-        with placed(self.pipeline, self.family.picture_parts, self.device):
-            latents = tuple(self._latents(entry, folder) for entry in tqdm(entries, "encode", unit="picture"))
+        """The prepared images ``entries`` in ``folder`` with their captions, sizes and masks."""
+        with placed(self.pipeline, self.family.image_parts, self.device):
+            latents = tuple(self._latents(entry, folder) for entry in tqdm(entries, "encode", unit="image"))
         told = [(entry, caption) for entry in entries for caption in entry.captions]
         states, pooled, tokens = self.captions([caption for _, caption in told])
         time_ids = torch.tensor([[*entry.original_size, *entry.crop, *entry.size] for entry, _ in told], device=pooled.device)
@@ -122,12 +122,12 @@ class Encoders:
         return states, pooled, self.family.tokens(self.pipeline, captions, self._words).to(self.device)
 
     def _latents(self, entry: Entry, folder: Path) -> Tensor:
-        depends_on = {"picture": entry.sha256, "size": entry.size, "crop": entry.crop, **self._pictures}
+        depends_on = {"image": entry.sha256, "size": entry.size, "crop": entry.crop, **self._images}
 
         def make() -> Tensors:
-            return {"latents": self.family.encode_pictures(self.pipeline, pixels(folder / entry.file)[None])[0]}
+            return {"latents": self.family.encode_images(self.pipeline, pixels(folder / entry.file)[None])[0]}
 
-        return self.cache.get("pictures", depends_on, make)["latents"].to(self.device)
+        return self.cache.get("images", depends_on, make)["latents"].to(self.device)
 
     def _embeddings(self, caption: str) -> Tensors:
         states, pooled = self.family.encode_prompts(self.pipeline, [caption])
@@ -149,7 +149,7 @@ def joined(first: Examples, second: Examples) -> Examples:
 
 
 def pixels(path: Path) -> Tensor:
-    """A picture file as (3, height, width) in -1 … 1."""
+    """An image file as (3, height, width) in -1 … 1."""
     values = np.array(open_image(path).image)
     return torch.from_numpy(values).permute(2, 0, 1).float() / 127.5 - 1
 
@@ -158,6 +158,6 @@ def _mask(entry: Entry, folder: Path, latents: Tensor) -> Tensor | None:
     """The mask's share of white over each place of the latents."""
     if entry.mask is None:
         return None
-    with Image.open(folder / entry.mask) as picture:
-        values = torch.from_numpy(np.array(picture.convert("L"))).float() / 255
+    with Image.open(folder / entry.mask) as image:
+        values = torch.from_numpy(np.array(image.convert("L"))).float() / 255
     return functional.adaptive_avg_pool2d(values[None], (latents.shape[-2], latents.shape[-1])).to(latents.device)

@@ -1,4 +1,4 @@
-"""Prior preservation: on pictures without the concept, the adapted model must go on predicting what the base predicts."""
+"""Prior preservation: on images without the concept, the adapted model must go on predicting what the base predicts."""
 
 from functools import reduce
 from pathlib import Path
@@ -18,27 +18,27 @@ from zthumb.families.base import Conditioning
 
 
 def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, encoders: Encoders) -> Examples | None:
-    """The prior's pictures: those the base paints for the recipe's prompts, then the data set's own; None without a weight.
+    """The prior's images: those the base generates for the recipe's prompts, then the data set's own; None without a weight.
 
-    Raises ``BadInput`` when there is a weight and no picture.
+    Raises ``BadInput`` when there is a weight and no image.
     """
     if recipe.prior.weight == 0:
         return None
     found = []
     if recipe.prior.prompts:
-        found.append(_paint(recipe, base_sha256, encoders))
+        found.append(_generate(recipe, base_sha256, encoders))
     if own := dataset.of("regularization"):
         found.append(encoders.encode(own, folder))
     if not found:
         raise BadInput(
-            "prior.weight: there is nothing to preserve. Name prior.prompts, put pictures in the data set's regularization "
+            "prior.weight: there is nothing to preserve. Name prior.prompts, put images in the data set's regularization "
             "folder, or set prior.weight=0."
         )
     return reduce(joined, found)
 
 
-def _paint(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
-    """The prompts' pictures as latents, painted once for a base, a recipe and a seed."""
+def _generate(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
+    """The prompts' images as latents, generated once for a base, a recipe and a seed."""
     recipe, resolution, seed = whole.prior, whole.resolution, whole.seed
     prompts = [recipe.prompts[turn % len(recipe.prompts)] for turn in range(recipe.images)]
     depends_on = {
@@ -53,16 +53,16 @@ def _paint(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
 
     def make() -> Tensors:
         with placed(encoders.pipeline, encoders.family.parts, encoders.device):
-            return {"latents": _painted(prompts, recipe, resolution, seed, encoders.pipeline)}
+            return {"latents": _generated(prompts, recipe, resolution, seed, encoders.pipeline)}
 
-    painted = encoders.cache.get("prior", depends_on, make)
+    generated = encoders.cache.get("prior", depends_on, make)
     states, pooled, tokens = encoders.captions(prompts)
     time_ids = torch.tensor([[resolution, resolution, 0, 0, resolution, resolution]] * len(prompts), device=pooled.device)
-    latents = tuple(painted["latents"].to(encoders.device))
+    latents = tuple(generated["latents"].to(encoders.device))
     return Examples(latents, Conditioning(states, pooled, time_ids, tokens), (None,) * len(latents), tuple(prompts))
 
 
-def _painted(prompts: list[str], recipe: PriorRecipe, resolution: int, seed: int, pipeline: Any) -> torch.Tensor:
+def _generated(prompts: list[str], recipe: PriorRecipe, resolution: int, seed: int, pipeline: Any) -> torch.Tensor:
     latents = []
     bar = tqdm(range(0, len(prompts), recipe.batch), desc="prior", unit="batch")
     for start in bar:

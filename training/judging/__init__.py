@@ -1,1 +1,1 @@
-"""Is it getting better? Held-out pictures, previews, curves, and which checkpoint is exported."""
+"""Is it getting better? Held-out images, previews, curves, and which checkpoint is exported."""

@@ -1,4 +1,4 @@
-"""The course of a run in one picture, drawn from its logs alone."""
+"""The course of a run in one image, drawn from its logs alone."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def _losses(axes: Axes, lines: list[dict[str, float]]) -> None:
     axes.plot(steps, _smoothed(losses), color="tab:blue", label="concept")
     if any(line["prior"] for line in lines):
         axes.plot(steps, _smoothed([line["prior"] for line in lines]), color="tab:green", label="prior")
-    axes.set(title="loss of the trained pictures", xlabel="step", yscale="log")
+    axes.set(title="loss of the trained images", xlabel="step", yscale="log")
     axes.legend()
 
 
@@ -43,10 +43,10 @@ def _held_out(axes: Axes, looks: list[Validation]) -> None:
     axes.set(title="held-out loss, change from the base", xlabel="step")
     axes.axhline(0, color="grey", linewidth=0.8)
     if not looks:
-        axes.text(0.5, 0.5, "no pictures were held out", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no images were held out", ha="center", transform=axes.transAxes)
         return
     steps = [look.step for look in looks]
-    axes.plot(steps, [look.change.mean for look in looks], color="tab:red", marker="o", label=f"{looks[0].pictures} held out")
+    axes.plot(steps, [look.change.mean for look in looks], color="tab:red", marker="o", label=f"{looks[0].images} held out")
     bounds = [(look.change.low, look.change.high) for look in looks]
     if all(low is not None and high is not None for low, high in bounds):
         low, high = zip(*bounds, strict=True)

@@ -1,4 +1,4 @@
-"""Pictures painted while training goes on: the same prompts and noise at every checkpoint, the base's own above them."""
+"""Images generated while training goes on: the same prompts and noise at every checkpoint, the base's own above them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,30 +18,30 @@ _LABEL = 70
 
 
 class Previews:
-    """Paints the recipe's preview prompts into a run's folder."""
+    """Generates the recipe's preview prompts into a run's folder."""
 
     def __init__(self, recipe: Recipe, base: Base, pipeline: Any, trigger: str) -> None:
         self._recipe, self._base, self._pipeline = recipe, base, pipeline
         self._prompts = [prompt.replace("{trigger}", trigger) for prompt in recipe.previews.prompts]
 
-    def paint(self, step: int, folder: Path | None) -> None:
-        """Paint every prompt after ``step`` steps, and put all that were painted so far onto one sheet in ``folder``.
+    def generate(self, step: int, folder: Path | None) -> None:
+        """Generate every prompt after ``step`` steps, and put all that were generated so far onto one sheet in ``folder``.
 
-        Without a folder nothing is kept: a process that only helps another to paint.
+        Without a folder nothing is kept: a process that only helps another to generate.
         """
         if not self._prompts:
             return
         with placed(self._pipeline, self._base.family.parts, self._base.levels.device):
             for number, prompt in enumerate(self._prompts, start=1):
                 # The first is the base's own, which knows no new word.
-                painted = self._picture(prompt, number, self._base.words if step else {})
+                generated = self._image(prompt, number, self._base.words if step else {})
                 if folder is not None:
                     with whole_file(folder / f"step-{step:06d}" / f"{number:02d}.png") as path:
-                        painted.save(path, "png")
+                        generated.save(path, "png")
         if folder is not None:
             _sheet(folder)
 
-    def _picture(self, prompt: str, number: int, words: Mapping[str, int]) -> Image.Image:
+    def _image(self, prompt: str, number: int, words: Mapping[str, int]) -> Image.Image:
         settings, size = self._recipe.previews, self._recipe.resolution
         with torch.no_grad(), torch.autocast(self._pipeline.device.type, self._base.precision, enabled=self._is_mixed):
             states, pooled = self._base.family.encode_prompts(self._pipeline, [prompt], words)
@@ -56,7 +56,7 @@ class Previews:
                 output_type="latent",
             ).images
         # Outside autocast: SDXL's autoencoder overflows in fp16.
-        decoded = self._base.family.decode_pictures(self._pipeline, latents, settings.tile)[0]
+        decoded = self._base.family.decode_images(self._pipeline, latents, settings.tile)[0]
         values = ((decoded + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
         return Image.fromarray(values.cpu().numpy())
 
@@ -76,7 +76,7 @@ def _sheet(folder: Path) -> None:
         step = int(paths[0].parent.name.removeprefix("step-"))
         pen.text((6, row * height + height // 2), f"step {step}" if step else "base", fill="black")
         for column, path in enumerate(paths):
-            with Image.open(path) as picture:
-                sheet.paste(picture, (_LABEL + column * width, row * height))
+            with Image.open(path) as image:
+                sheet.paste(image, (_LABEL + column * width, row * height))
     with whole_file(folder / SHEET) as path:
         sheet.save(path, "png")

@@ -1,4 +1,4 @@
-"""What looking at held-out pictures finds, as it is logged and chosen by."""
+"""What looking at held-out images finds, as it is logged and chosen by."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from foundation.config import Strict
 
 
 class Interval(Strict):
-    """A mean with its 95 % interval over pictures (Student's t); None for the bounds of a single picture."""
+    """A mean with its 95 % interval over images (Student's t); None for the bounds of a single image."""
 
     mean: float
     low: float | None
@@ -22,14 +22,14 @@ class Stratum(Strict):
 
 
 class Validation(Strict):
-    """What one look at the held-out pictures found.
+    """What one look at the held-out images found.
 
     ``loss`` and ``change`` are means over the strata, weighted as in training. ``gap`` is by how much more the loss fell on
-    trained pictures than on held-out ones: what was learned by heart.
+    trained images than on held-out ones: what was learned by heart.
     """
 
     step: int = Field(ge=0)
-    pictures: int
+    images: int
     loss: Interval
     change: Interval
     gap: float

@@ -1,6 +1,6 @@
-"""How well the adapter predicts pictures it was not trained on, always at the same noise and timesteps.
+"""How well the adapter predicts images it was not trained on, always at the same noise and timesteps.
 
-A training loss says little: it jumps with the timesteps drawn and falls on while the pictures are learned by heart. Here the
+A training loss says little: it jumps with the timesteps drawn and falls on while the images are learned by heart. Here the
 noise is fixed, each stratum of timesteps is told apart, and every error is compared with the base's own at that very noise.
 """
 
@@ -22,7 +22,7 @@ CONFIDENCE = 0.95
 
 
 class Validator:
-    """Looks at the held-out pictures, and at as many trained ones, with the adapter as it is now."""
+    """Looks at the held-out images, and at as many trained ones, with the adapter as it is now."""
 
     def __init__(self, recipe: Recipe, base: Base, trained: Examples, held_out: Examples) -> None:
         self._recipe, self.base = recipe, base
@@ -45,7 +45,7 @@ class Validator:
         trained_change = self._errors("trained") - self._base_errors["trained"]
         return Validation(
             step=step,
-            pictures=len(held),
+            images=len(held),
             loss=_interval(held.mean(dim=1)),
             change=_interval(change.mean(dim=1)),
             gap=round(float(change.mean() - trained_change.mean()), 8),
@@ -62,17 +62,17 @@ class Validator:
 
     @torch.no_grad()
     def _errors(self, side: Literal["trained", "held out"]) -> Tensor:
-        """The weighted errors (pictures, strata), each the mean over several noises."""
+        """The weighted errors (images, strata), each the mean over several noises."""
         examples = self._sides[side]
-        rows = [self._picture(examples, place, side) for place in range(len(examples))]
+        rows = [self._image(examples, place, side) for place in range(len(examples))]
         errors = torch.stack(rows)
         if wrong := (~errors.isfinite()).nonzero().tolist():
             place, stratum = wrong[0]
             raise not_finite(f"the loss of {examples.names[place]}, {side}, is not finite at timestep {self.timesteps[stratum]}")
         return errors
 
-    def _picture(self, examples: Examples, place: int, side: str) -> Tensor:
-        """One picture's errors (strata,)."""
+    def _image(self, examples: Examples, place: int, side: str) -> Tensor:
+        """One image's errors (strata,)."""
         noises, levels = self._recipe.validation.noises, self.base.levels
         one = examples.take([place])
         timesteps = torch.tensor(self.timesteps, device=levels.device).repeat_interleave(noises)
@@ -84,7 +84,7 @@ class Validator:
         return (errors * weights).reshape(len(self.timesteps), noises).mean(dim=1).cpu()
 
     def _at(self, one: Examples, timesteps: Tensor, noise: Tensor) -> Tensor:
-        """One picture's squared errors (B,) at ``timesteps`` (B,) with ``noise`` (B, C, h, w)."""
+        """One image's squared errors (B,) at ``timesteps`` (B,) with ``noise`` (B, C, h, w)."""
         repeated = one.take([0] * len(timesteps))
         latents = torch.stack(repeated.latents)
         noisy = add_noise(latents, noise, self.base.levels, timesteps)

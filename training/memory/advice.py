@@ -29,7 +29,7 @@ def available(device: torch.device) -> int:
 def advice(recipe: Recipe, family: Family, base: Path, device: torch.device, room: int, has_own_prior: bool = False) -> str:
     """Which changes would fit into ``room`` bytes, those first that change nothing about what is learned: a run goes on.
 
-    ``has_own_prior``: the data set brings pictures for prior preservation itself.
+    ``has_own_prior``: the data set brings images for prior preservation itself.
     """
     needed = estimate(recipe, family, base, device, has_own_prior).peak
     told = f"out of memory: {room / 2**30:.1f} GiB are there, about {needed / 2**30:.1f} are needed by estimate"
@@ -57,7 +57,7 @@ def _changes(recipe: Recipe) -> Iterator[dict[str, object]]:
         yield {"gradient_checkpointing": True}
     batch, accumulate = recipe.batch, recipe.accumulate
     while batch > 1:
-        # The same pictures in each step, fewer at a time.
+        # The same images in each step, fewer at a time.
         batch, accumulate = (batch // 2, accumulate * 2) if batch % 2 == 0 else (1, accumulate * batch)
         prior = max(1, recipe.prior.batch * batch // recipe.batch)
         yield {"batch": batch, "accumulate": accumulate, **({"prior.batch": prior} if recipe.prior.weight else {})}

@@ -36,7 +36,7 @@ class Estimate:
     """Bytes on the device by what they are for, and the floating-point operations of a step.
 
     ``weights`` are the frozen ones of the adapted parts, ``adapter`` its weights with all that trains them. Beside these come a
-    step's ``activations``, or what painting ``previews`` takes; beside the weights alone, what painting the ``prior`` takes.
+    step's ``activations``, or what generating ``previews`` takes; beside the weights alone, what generating the ``prior`` takes.
     """
 
     weights: int
@@ -55,21 +55,21 @@ class Estimate:
 def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device, has_own_prior: bool = False) -> Estimate:
     """Walk one step of ``recipe`` on ``device`` for the base in ``folder``, of which the configuration is enough.
 
-    ``has_own_prior``: the data set brings pictures for prior preservation itself.
+    ``has_own_prior``: the data set brings images for prior preservation itself.
     """
     dtype, attention = DTYPES[recipe.precision], _attention(device)
-    pictures = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0)
+    images = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0)
     with torch.device("meta"):
         adapted = _adapted(recipe, family, folder, dtype)
         denoiser: Any = adapted.parts[family.denoiser_part]
         denoiser.set_attn_processor(attention)
         configuration = family.configuration(folder, family.denoiser_part)
         spared = _spared(recipe, family, folder, dtype)
-        noisy, told = _inputs(family, configuration, pictures, dtype, recipe.resolution)
+        noisy, told = _inputs(family, configuration, images, dtype, recipe.resolution)
         kept = _Kept(adapted)
         with FlopCounterMode(display=False) as operations:
             with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-                loss: Tensor = adapted(noisy, torch.zeros(pictures), told).sum()
+                loss: Tensor = adapted(noisy, torch.zeros(images), told).sum()
             attended = _attended(attention)
             forward = operations.get_total_flops() + attended
             loss.backward()  # type: ignore[no-untyped-call]
@@ -81,31 +81,31 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
         activations=kept.bytes,
         previews=_previews(recipe, family, folder, device) if recipe.previews.prompts else 0,
         prior=_prior(recipe, family, folder, device) if recipe.prior.weight > 0 and recipe.prior.prompts else 0,
-        # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's pictures.
+        # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's images.
         operations=recipe.accumulate
-        * (operations.get_total_flops() + _attended(attention) + 2.5 * attended + forward * (pictures - recipe.batch) / pictures),
+        * (operations.get_total_flops() + _attended(attention) + 2.5 * attended + forward * (images - recipe.batch) / images),
     )
 
 
 def _previews(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> int:
-    """Painting one preview: encoders and autoencoder beside the denoiser, and the more thirsty of the two that paint."""
+    """Generating one preview: encoders and autoencoder beside the denoiser, and the more thirsty of the two that generate."""
     dtype = DTYPES[recipe.precision]
     size = min(recipe.resolution, recipe.previews.tile or recipe.resolution)
     with torch.device("meta"), torch.no_grad():
         has_text = len(adapted_parts(recipe, family)) > 1
         text = 0 if has_text else _text_encoders(family, folder, dtype)
-        (part,) = family.picture_parts
+        (part,) = family.image_parts
         autoencoder = family.empty_part(part, family.configuration(folder, part))
         with Live() as decoding:
             family.decode_empty(autoencoder, 1, size)
     # The autoencoder decodes in fp32 whatever the rest is in.
     weights = sum(parameter.nbytes for parameter in autoencoder.parameters())
-    painting = max(int(decoding.peak), _denoising(dtype, recipe.resolution, family, folder, device, pictures=1))
-    return text + int(weights) + painting
+    generating = max(int(decoding.peak), _denoising(dtype, recipe.resolution, family, folder, device, images=1))
+    return text + int(weights) + generating
 
 
 def _prior(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> int:
-    """Painting the prior's pictures, before there is an adapter."""
+    """Generating the prior's images, before there is an adapter."""
     dtype = DTYPES[recipe.precision]
     return _text_encoders(family, folder, dtype) + _denoising(
         dtype, recipe.resolution, family, folder, device, recipe.prior.batch
@@ -121,22 +121,22 @@ def _text_encoders(family: Family, folder: Path, dtype: torch.dtype) -> int:
 
 
 @cache
-def _denoising(dtype: torch.dtype, resolution: int, family: Family, folder: Path, device: torch.device, pictures: int) -> int:
-    """What the denoiser takes beside its weights to predict ``pictures``, each with its prompt and without."""
+def _denoising(dtype: torch.dtype, resolution: int, family: Family, folder: Path, device: torch.device, images: int) -> int:
+    """What the denoiser takes beside its weights to predict ``images``, each with its prompt and without."""
     configuration = family.configuration(folder, family.denoiser_part)
     with torch.device("meta"), torch.no_grad():
         denoiser = family.empty_part(family.denoiser_part, configuration).to(dtype)
         denoiser.set_attn_processor(_attention(device))
-        noisy, told = _inputs(family, configuration, 2 * pictures, dtype, resolution)
+        noisy, told = _inputs(family, configuration, 2 * images, dtype, resolution)
         with Live() as live:
-            family.predict(denoiser, noisy, torch.zeros(2 * pictures), told)
+            family.predict(denoiser, noisy, torch.zeros(2 * images), told)
     return int(live.peak)
 
 
 def _inputs(
-    family: Family, configuration: Mapping[str, Any], pictures: int, dtype: torch.dtype, resolution: int
+    family: Family, configuration: Mapping[str, Any], images: int, dtype: torch.dtype, resolution: int
 ) -> tuple[Tensor, Conditioning]:
-    noisy, told = family.empty_inputs(configuration, pictures, resolution)
+    noisy, told = family.empty_inputs(configuration, images, resolution)
     told = replace(told, states=told.states.to(dtype), pooled=told.pooled.to(dtype), time_ids=told.time_ids.to(dtype))
     return noisy.to(dtype), told
 

@@ -41,7 +41,7 @@ def loss_weights(prediction: Prediction, levels: Tensor, timesteps: Tensor, gamm
 
 
 def squared_errors(predicted: Tensor, wanted: Tensor, where: Tensor | None = None) -> Tensor:
-    """Each picture's mean squared error (B,); ``where`` (B, 1, H, W) weighs the places within each."""
+    """Each image's mean squared error (B,); ``where`` (B, 1, H, W) weighs the places within each."""
     errors = (predicted.float() - wanted.float()).pow(2)
     if where is not None:
         errors = errors * where
@@ -49,7 +49,7 @@ def squared_errors(predicted: Tensor, wanted: Tensor, where: Tensor | None = Non
 
 
 def draw_noise(like: Tensor, offset: float, generator: torch.Generator) -> Tensor:
-    """Noise for one picture's latents (C, H, W), each channel shifted as a whole by ``offset`` times a normal number."""
+    """Noise for one image's latents (C, H, W), each channel shifted as a whole by ``offset`` times a normal number."""
     noise = torch.randn(like.shape, generator=generator)
     return noise + offset * torch.randn((like.shape[0], 1, 1), generator=generator) if offset else noise
 

@@ -33,7 +33,7 @@ from zthumb.sources.local import family_of
 CACHE = Path("outputs/cache")
 _PATIENCE = timedelta(hours=12)
 CACHE_LIMIT = 20 * 2**30
-"""Bytes of encoded pictures, captions and prior pictures that are kept for later runs."""
+"""Bytes of encoded images, captions and prior images that are kept for later runs."""
 
 
 def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, lesson: Stage) -> Course:
@@ -109,7 +109,7 @@ def _accelerator(run: Run, recipe: Recipe) -> Accelerator:
     # Base.predict casts by itself, and Loop scales.
     accelerator = Accelerator(
         mixed_precision="no",
-        # One process encodes, paints and validates for all; the others wait for it.
+        # One process encodes, generates and validates for all; the others wait for it.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         cpu=not torch.cuda.is_available(),
         log_with=list(recipe.trackers) or None,

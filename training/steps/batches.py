@@ -1,7 +1,7 @@
 """What one pass through the denoiser learns from.
 
-Everything random about a picture in a batch is drawn from a generator of its own, made from the recipe's seed, the step and the
-picture's place in the step's whole batch. So nothing random has a state to save, and a batch is the same however many processes
+Everything random about an image in a batch is drawn from a generator of its own, made from the recipe's seed, the step and the
+image's place in the step's whole batch. So nothing random has a state to save, and a batch is the same however many processes
 and passes it is divided among.
 """
 
@@ -16,15 +16,15 @@ from foundation.seeds import derive
 from training.encoding.examples import Examples, joined
 from training.model.objective import draw_noise, draw_timestep
 from training.recipe import Recipe
-from training.steps.order import pictures_of, steps_per_epoch
+from training.steps.order import images_of, steps_per_epoch
 from zthumb.families.base import Conditioning
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures of one size: latents and noise (B, C, h, w), timesteps (B,), what the denoiser is told, and where it learns.
+    """Images of one size: latents and noise (B, C, h, w), timesteps (B,), what the denoiser is told, and where it learns.
 
-    ``where`` (B, 1, h, w) is of mean one for each picture, None where all of every picture counts. ``prior`` (B,) marks those on
+    ``where`` (B, 1, h, w) is of mean one for each image, None where all of every image counts. ``prior`` (B,) marks those on
     which the base's prediction is to be kept.
     """
 
@@ -54,8 +54,8 @@ class Sampler:
         self._process, self._processes = process, processes
 
     @property
-    def pictures_per_step(self) -> int:
-        """How many of the concept's pictures a step takes over all processes."""
+    def images_per_step(self) -> int:
+        """How many of the concept's images a step takes over all processes."""
         return self._recipe.batch * self._recipe.accumulate * self._processes
 
     @property
@@ -69,14 +69,14 @@ class Sampler:
 
     def _pass(self, step: int, turn: int) -> list[Batch]:
         places = range(turn * self._recipe.batch, (turn + 1) * self._recipe.batch)
-        order = pictures_of(step, self._sizes, self.pictures_per_step, self._recipe.seed)
-        epoch = step // steps_per_epoch(self._sizes, self.pictures_per_step)
+        order = images_of(step, self._sizes, self.images_per_step, self._recipe.seed)
+        epoch = step // steps_per_epoch(self._sizes, self.images_per_step)
         turns = [order[place] for place in places]
         examples = self._own.take([self._turns[each] for each in turns], [self._row(each, epoch) for each in turns])
         drawn = [self._draw("place", step, place, each) for place, each in zip(places, examples.latents, strict=True)]
         if self._prior is not None:
             places = range(turn * self._recipe.prior.batch, (turn + 1) * self._recipe.prior.batch)
-            chosen = [self._prior_picture(step, place) for place in places]
+            chosen = [self._prior_image(step, place) for place in places]
             kept = self._prior.take(chosen, [self._prior_row(step, *each) for each in zip(places, chosen, strict=True)])
             drawn += [self._draw("prior place", step, place, each) for place, each in zip(places, kept.latents, strict=True)]
             examples = joined(examples, kept)
@@ -87,7 +87,7 @@ class Sampler:
 
     @cached_property
     def _turns(self) -> tuple[int, ...]:
-        """The numbers of the pictures that an epoch has, each as often as it has it."""
+        """The numbers of the images that an epoch has, each as often as it has it."""
         repeats = self._own.repeats or (1,) * len(self._own)
         return tuple(place for place, count in enumerate(repeats) for _ in range(count))
 
@@ -97,17 +97,17 @@ class Sampler:
         return tuple(sizes[place] for place in self._turns)
 
     def _row(self, turn: int, epoch: int) -> int:
-        """The caption that a picture is told by in its ``turn`` of an epoch: one of its own, drawn for this epoch."""
+        """The caption that an image is told by in its ``turn`` of an epoch: one of its own, drawn for this epoch."""
         rows = self._own.rows_of(self._turns[turn])
         return rows[derive(self._recipe.seed, "caption", epoch, turn) % len(rows)]
 
-    def _prior_picture(self, step: int, place: int) -> int:
+    def _prior_image(self, step: int, place: int) -> int:
         assert self._prior is not None
         return derive(self._recipe.seed, "prior picture", step, place) % len(self._prior)
 
-    def _prior_row(self, step: int, place: int, picture: int) -> int:
+    def _prior_row(self, step: int, place: int, image: int) -> int:
         assert self._prior is not None
-        rows = self._prior.rows_of(picture)
+        rows = self._prior.rows_of(image)
         return rows[derive(self._recipe.seed, "prior caption", step, place) % len(rows)]
 
     def _draw(self, name: str, step: int, place: int, latents: Tensor) -> _Drawn:

@@ -65,7 +65,7 @@ class Checkpoint:
 def save(folder: Path, step: int, lesson: Stage, adapter: dict[str, Tensor], training: dict[str, Any]) -> Checkpoint:
     """Write the checkpoint of ``step`` below ``folder``; ``lesson`` is what is learned, from what.
 
-    Of randomness it holds the seed alone: every stream is drawn from it, the step and the picture's place in the step.
+    Of randomness it holds the seed alone: every stream is drawn from it, the step and the image's place in the step.
     """
     import torch
     from safetensors.torch import save_file

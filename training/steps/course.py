@@ -1,4 +1,4 @@
-"""The course of a run around its steps: checkpoints, looks at held-out pictures, previews, and when it ends."""
+"""The course of a run around its steps: checkpoints, looks at held-out images, previews, and when it ends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Course:
         return done % self.recipe.checkpoint_every == 0 or done == self.recipe.steps
 
     def _look(self, done: int) -> None:
-        """Validate and paint with the weights that would be exported."""
+        """Validate and generate with the weights that would be exported."""
         writes = self.accelerator.is_main_process
         # Where the base is divided among processes, none can look without the others.
         if writes or self.recipe.shard:
@@ -83,7 +83,7 @@ class Course:
                         self.run.log_validation(found)
                         held_out = {"held_out_loss": found.loss.mean, "held_out_change": found.change.mean, "gap": found.gap}
                         self.accelerator.log(held_out, step=done)
-                self.previews.paint(done, self.run.previews if writes else None)
+                self.previews.generate(done, self.run.previews if writes else None)
         self.accelerator.wait_for_everyone()
 
     def _save(self, done: int) -> None:

@@ -149,7 +149,7 @@ class Loop:
         if not errors.isfinite().all():
             raise self._not_finite(step, [batch], errors)
         # Processes take the mean of their gradients, so that each gives its own part that many times.
-        loss = errors[~batch.prior].sum() * self._accelerator.num_processes / self._sampler.pictures_per_step
+        loss = errors[~batch.prior].sum() * self._accelerator.num_processes / self._sampler.images_per_step
         prior = errors[batch.prior].sum() * self._accelerator.num_processes / max(1, self._sampler.prior_per_step)
         self._accelerator.backward(self._scaler.scale(share * (loss + self._recipe.prior.weight * prior)))
         return torch.stack([loss, prior]).detach()

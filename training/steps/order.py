@@ -1,4 +1,4 @@
-"""In which order pictures are seen: every one once an epoch, in batches of one size as far as they can be."""
+"""In which order images are seen: every one once an epoch, in batches of one size as far as they can be."""
 
 import random
 from collections import defaultdict
@@ -8,17 +8,17 @@ from foundation.seeds import derive
 
 
 def steps_per_epoch(sizes: Sequence[Hashable], batch: int) -> int:
-    """How many batches of ``batch`` pictures an epoch has."""
+    """How many batches of ``batch`` images an epoch has."""
     full = sum(count // batch for count in _counts(sizes))
     left = sum(count % batch for count in _counts(sizes))
     return full + -(-left // batch)
 
 
-def pictures_of(step: int, sizes: Sequence[Hashable], batch: int, seed: int) -> tuple[int, ...]:
-    """The numbers of the ``batch`` pictures of ``step``, drawn from nothing but the arguments.
+def images_of(step: int, sizes: Sequence[Hashable], batch: int, seed: int) -> tuple[int, ...]:
+    """The numbers of the ``batch`` images of ``step``, drawn from nothing but the arguments.
 
     An epoch takes full batches of each size and puts what is left of all sizes into mixed ones. The last of those is filled up
-    with pictures drawn at random, so that every step weighs the same.
+    with images drawn at random, so that every step weighs the same.
     """
     length = steps_per_epoch(sizes, batch)
     return _epoch(sizes, batch, derive(seed, "order", step // length))[step % length]

@@ -109,7 +109,7 @@ class Run:
         self._append(VALIDATION, found.model_dump_json())
 
     def validations(self) -> list[Validation]:
-        """Every look at the held-out pictures so far."""
+        """Every look at the held-out images so far."""
         path = self.folder / VALIDATION
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [Validation.model_validate_json(line) for line in lines]

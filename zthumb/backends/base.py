@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.adapters.loaded import Applied, Lora
-    from zthumb.painting.painter import Picture, Watch
+    from zthumb.generation.image_generator import GenerationParams, Watch
 
 from zthumb.memory.quantize import Quantization
 
@@ -25,7 +25,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class Options:
     """How a backend runs its base.
 
-    ``precision`` auto is bf16 on a GPU and fp32 on a CPU. Pictures larger than ``tile`` pixels are decoded in tiles.
+    ``precision`` auto is bf16 on a GPU and fp32 on a CPU. Images larger than ``tile`` pixels are decoded in tiles.
     ``channels_last`` lays weights out as convolutions on GPUs like them, ``compile`` compiles the denoiser's repeated blocks.
     ``quantization`` keeps the denoiser's linear weights in eight bits, where a file has not fewer already. Adapters that lie
     ready take at most ``adapter_bytes``.
@@ -76,7 +76,7 @@ class Facts:
 
 
 class BaseBackend(ABC):
-    """A loaded base model that paints pictures, with the adapters that a request names and no other."""
+    """A loaded base model that generates images, with the adapters that a request names and no other."""
 
     name: str
     limits: Limits
@@ -102,22 +102,22 @@ class BaseBackend(ABC):
         """Load what lies in ``place``."""
 
     @abstractmethod
-    def paint(
-        self, pictures: Sequence[Picture], watch: Watch, words: Mapping[str, int], tile: int | None = None
+    def generate(
+        self, batch: Sequence[GenerationParams], watch: Watch, words: Mapping[str, int], tile: int | None = None
     ) -> list[Image.Image]:
-        """Paint pictures that differ in prompts and seeds alone, decoded in tiles of ``tile`` pixels if that is given.
+        """Generate images that differ in prompts and seeds alone, decoded in tiles of ``tile`` pixels if that is given.
 
-        ``words`` are those that the adapters which count bring, as ``under`` tells them. The same ``Picture`` alone under the
-        same adapters gives the same pixels, whatever was painted before.
+        ``words`` are those that the adapters which count bring, as ``under`` tells them. The same ``Image`` alone under the
+        same adapters gives the same pixels, whatever was generated before.
         """
 
     @abstractmethod
-    def sketch(self, latents: Tensor) -> Image.Image:
-        """What one picture's latents (1, channels, h, w) look like, small; any thread may ask."""
+    def preview(self, latents: Tensor) -> Image.Image:
+        """What one image's latents (1, channels, h, w) look like, small; any thread may ask."""
 
     @abstractmethod
-    def unread(self, picture: Picture, words: Mapping[str, int]) -> str:
-        """The end of the picture's prompt that is not read; empty when all of it is."""
+    def unread(self, params: GenerationParams, words: Mapping[str, int]) -> str:
+        """The end of the image's prompt that is not read; empty when all of it is."""
 
     @abstractmethod
     def spare(self) -> None:

@@ -13,10 +13,10 @@ from zthumb.adapters import skeleton
 from zthumb.adapters.loaded import Applied, LoadedAdapters, Lora
 from zthumb.backends.base import BaseBackend, Facts, Limits, Options, Place
 from zthumb.families.base import Family
+from zthumb.generation import schedulers
+from zthumb.generation.image_generator import GenerationParams, ImageGenerator, Watch
 from zthumb.memory import room
 from zthumb.memory.quantize import quantize
-from zthumb.painting import schedulers
-from zthumb.painting.painter import Painter, Picture, Watch
 from zthumb.sources.local import family_of, hash_base
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Backend(BaseBackend):
         if options.compile:
             check_compiler(device.type)
             denoiser.compile_repeated_blocks()
-        self._painter = Painter(pipeline, family, options.tile, self.spacing)
+        self._generator = ImageGenerator(pipeline, family, options.tile, self.spacing)
         self.facts = Facts(
             family=family.name,
             base_sha256=self._hash(place),
@@ -76,16 +76,16 @@ class Backend(BaseBackend):
         """One SHA-256 over all that is loaded."""
         return hash_base(place.base)
 
-    def paint(
-        self, pictures: Sequence[Picture], watch: Watch, words: Mapping[str, int], tile: int | None = None
+    def generate(
+        self, batch: Sequence[GenerationParams], watch: Watch, words: Mapping[str, int], tile: int | None = None
     ) -> list["Image.Image"]:
-        return self._painter.paint(pictures, watch, words, tile)
+        return self._generator.generate(batch, watch, words, tile)
 
-    def sketch(self, latents: torch.Tensor) -> "Image.Image":
-        return self._painter.sketch(latents)
+    def preview(self, latents: torch.Tensor) -> "Image.Image":
+        return self._generator.preview(latents)
 
-    def unread(self, picture: Picture, words: Mapping[str, int]) -> str:
-        return self._painter.unread(picture, words)
+    def unread(self, params: GenerationParams, words: Mapping[str, int]) -> str:
+        return self._generator.unread(params, words)
 
     def spare(self) -> None:
         self._adapters.clear()

@@ -1,4 +1,4 @@
-"""The whole model with its denoiser from a GGUF file: a fraction of the memory, a little off in each picture."""
+"""The whole model with its denoiser from a GGUF file: a fraction of the memory, a little off in each image."""
 
 from pathlib import Path
 from typing import Any

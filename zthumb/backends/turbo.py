@@ -1,4 +1,4 @@
-"""A model distilled to paint in one to four steps without guidance, as SDXL-Turbo (arXiv 2311.17042) does."""
+"""A model distilled to generate in one to four steps without guidance, as SDXL-Turbo (arXiv 2311.17042) does."""
 
 from pathlib import Path
 

@@ -24,7 +24,7 @@ Prediction = Literal["epsilon", "v_prediction"]
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the denoiser is told of each picture.
+    """What the denoiser is told of each image.
 
     ``states`` (B, tokens, width) are the text states it attends to, ``pooled`` (B, width) the embedding of the whole prompt,
     ``time_ids`` (B, 6) SDXL's original size, crop and target size in pixels. Where the text encoders are trained, ``tokens``
@@ -37,7 +37,7 @@ class Conditioning:
     tokens: Tensor | None = None
 
     def __getitem__(self, chosen: Sequence[int] | Tensor) -> Conditioning:
-        """That of some of the pictures, by number or by a mask (B,)."""
+        """That of some of the images, by number or by a mask (B,)."""
         tokens = None if self.tokens is None else self.tokens[chosen]
         return Conditioning(self.states[chosen], self.pooled[chosen], self.time_ids[chosen], tokens)
 
@@ -64,8 +64,8 @@ class Family(ABC):
     """The parts that an adapter can change, the denoiser first."""
     reference: Path
     """A folder with the configuration of the family's best known base and no weights: what is true of it before it is there."""
-    picture_parts: Sequence[str]
-    """The parts of the pipeline that ``encode_pictures`` depends on."""
+    image_parts: Sequence[str]
+    """The parts of the pipeline that ``encode_images`` depends on."""
     text_parts: Sequence[str]
     """The parts that ``encode_prompts`` depends on."""
 
@@ -78,8 +78,8 @@ class Family(ABC):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Every part of the pipeline that painting takes."""
-        return (*self.text_parts, self.denoiser_part, *self.picture_parts)
+        """Every part of the pipeline that generating takes."""
+        return (*self.text_parts, self.denoiser_part, *self.image_parts)
 
     def denoiser(self, pipeline: Any) -> Any:
         """The network that is trained and carries the adapter."""
@@ -107,21 +107,21 @@ class Family(ABC):
 
     @abstractmethod
     def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
-        """Noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` pictures."""
+        """Noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` images."""
 
     @abstractmethod
     def decode_empty(self, autoencoder: Any, count: int, size: int) -> None:
-        """Decode latents of ``count`` pictures of ``size`` × ``size`` pixels, for the memory it takes."""
+        """Decode latents of ``count`` images of ``size`` × ``size`` pixels, for the memory it takes."""
 
     @abstractmethod
-    def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, height, width) in -1 … 1 → scaled latents (B, channels, height / 8, width / 8), float32."""
+    def encode_images(self, pipeline: Any, images: Tensor) -> Tensor:
+        """Images (B, 3, height, width) in -1 … 1 → scaled latents (B, channels, height / 8, width / 8), float32."""
 
     @abstractmethod
-    def decode_pictures(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
-        """The inverse of ``encode_pictures``: scaled latents → pictures in -1 … 1, float32.
+    def decode_images(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
+        """The inverse of ``encode_images``: scaled latents → images in -1 … 1, float32.
 
-        Larger pictures than ``tile`` pixels are decoded in overlapping tiles of that edge, which takes less memory and shifts
+        Larger images than ``tile`` pixels are decoded in overlapping tiles of that edge, which takes less memory and shifts
         colours a little.
         """
 

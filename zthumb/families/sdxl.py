@@ -44,7 +44,7 @@ class SDXL(Family):
     denoiser_part = "unet"
     adapted_parts = ("unet", "text_encoder", "text_encoder_2")
     reference = Path(__file__).parent / "bases" / "stable-diffusion-xl-base-1.0"
-    picture_parts = ("vae",)
+    image_parts = ("vae",)
     room = _TOKENS - 2
     text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
     single_file = MappingProxyType(
@@ -113,22 +113,22 @@ class SDXL(Family):
         side = size // _FACTOR
         autoencoder.decode(torch.zeros(count, autoencoder.config.latent_channels, side, side))
 
-    def encode_pictures(self, pipeline: Any, pictures: Tensor) -> Tensor:
+    def encode_images(self, pipeline: Any, images: Tensor) -> Tensor:
         import torch
 
         vae = _in_full_precision(pipeline.vae)
         with torch.no_grad():
-            latents = vae.encode(pictures.to(vae.device, vae.dtype)).latent_dist.mean
+            latents = vae.encode(images.to(vae.device, vae.dtype)).latent_dist.mean
         scaled: Tensor = (latents * vae.config.scaling_factor).float()
         return scaled
 
-    def decode_pictures(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
+    def decode_images(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
         import torch
 
         vae = _in_full_precision(pipeline.vae)
         with torch.no_grad(), _tiled(vae, tile):
-            pictures: Tensor = vae.decode(latents.float() / vae.config.scaling_factor).sample
-        return pictures.clamp(-1, 1)
+            images: Tensor = vae.decode(latents.float() / vae.config.scaling_factor).sample
+        return images.clamp(-1, 1)
 
     def lora_targets(self, part: str) -> Mapping[str, Sequence[str]]:
         return _TARGETS if part == "unet" else _TEXT_TARGETS

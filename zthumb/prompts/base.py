@@ -1,4 +1,4 @@
-"""What the painter asks of a prompt parser."""
+"""What the generator asks of a prompt parser."""
 
 from __future__ import annotations
 

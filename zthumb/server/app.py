@@ -48,7 +48,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
 
     app = FastAPI(
         title="zthumb",
-        summary="SDXL pictures with adapters that never leak",
+        summary="SDXL images with adapters that never leak",
         lifespan=lifespan,
         responses=errors.everywhere(),
     )

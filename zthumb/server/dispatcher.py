@@ -1,4 +1,4 @@
-"""The queue in front of the painter: bounded by cost, first come first served, like requests painted together."""
+"""The queue in front of the generator: bounded by cost, first come first served, like requests generated together."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Cancelled(Exception):
-    """Nobody waits for these pictures any more."""
+    """Nobody waits for these images any more."""
 
 
 class QueueFull(Exception):
@@ -33,8 +33,8 @@ class Draining(Exception):
 
 
 @dataclass(frozen=True)
-class Painted:
-    """The pictures of an order and how they came about: the adapters, seconds, pictures at once, peak bytes.
+class GenerationResult:
+    """The images of an order and how they came about: the adapters, seconds, images at once, peak bytes.
 
     ``unread`` are the ends of prompts that were not read, by field. ``tile`` is the edge of the tiles they were decoded in
     because memory had run out, None where it had not.
@@ -53,15 +53,15 @@ class Painted:
 
 @dataclass
 class Ticket:
-    """An order in the queue or at the painter, its ``progress`` from 0 to 1, and what its first picture looks like so far.
+    """An order in the queue or at the generator, its ``progress`` from 0 to 1, and what its first image looks like so far.
 
-    ``done`` holds its pictures in the end, or why there are none.
+    ``done`` holds its images in the end, or why there are none.
     """
 
     order: Order
-    done: "Future[Painted]" = field(default_factory=Future)
+    done: "Future[GenerationResult]" = field(default_factory=Future)
     progress: float = 0.0
-    sketch: "Callable[[], Image.Image] | None" = None
+    preview: "Callable[[], Image.Image] | None" = None
     is_cancelled: bool = False
     came: float = field(default_factory=time.monotonic)
     began: float | None = None
@@ -73,29 +73,33 @@ class Ticket:
 
 Result = TypeVar("Result")
 
-Paint = Callable[[Sequence[Ticket]], None]
-"""Paints tickets that go together and sets what each is done with; what it raises is what all of them are done with."""
+GenerateBatch = Callable[[Sequence[Ticket]], None]
+"""Generates tickets that go together and sets what each is done with; what it raises is what all of them are done with."""
 
 
 class Dispatcher:
-    """Takes orders from any thread and has them painted in one, the only one that ever touches a model.
+    """Takes orders from any thread and has them generated in one, the only one that ever touches a model.
 
     Two threads that multiply matrices have twice as many workers as there are processors, even while one is idle: those then
-    sleep where they would wait, and a small picture takes twice as long.
+    sleep where they would wait, and a small image takes twice as long.
     """
 
     def __init__(
-        self, paint: Paint, room: float, together: int, tell: Callable[[Order, Painted], None] = lambda _, __: None
+        self,
+        generate: GenerateBatch,
+        room: float,
+        together: int,
+        tell: Callable[[Order, GenerationResult], None] = lambda _, __: None,
     ) -> None:
-        """``tell`` hears of every order that was painted."""
-        self._paint, self._room, self._together, self._tell = paint, room, together, tell
+        """``tell`` hears of every order that was generated."""
+        self._generate, self._room, self._together, self._tell = generate, room, together, tell
         self._waiting: deque[Ticket] = deque()
         self._at_work: list[Ticket] = []
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
         self._seconds_per_cost = 0.1
-        self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="generator", daemon=True)
         self._thread.start()
 
     def submit(self, order: Order, is_accepted: bool = False) -> Ticket:
@@ -111,14 +115,14 @@ class Dispatcher:
             if is_full and not is_accepted:
                 raise QueueFull(max(1.0, self.seconds_for(order.cost)))
             ticket = Ticket(order)
-            # Whoever waits for it may go away; the pictures are then made for nobody, and the painter goes on.
+            # Whoever waits for it may go away; the images are then made for nobody, and the generator goes on.
             ticket.done.set_running_or_notify_cancel()
             self._waiting.append(ticket)
             self._changed.notify_all()
             return ticket
 
     def call(self, work: Callable[[], Result]) -> "Future[Result]":
-        """Have something else done in the painter's thread, before all orders."""
+        """Have something else done in the generator's thread, before all orders."""
         called: Future[Result] = Future()
 
         def do() -> None:
@@ -133,7 +137,7 @@ class Dispatcher:
         return called
 
     def position(self, ticket: Ticket) -> int:
-        """How many tickets are before it; 0 for the next one and for one that is being painted."""
+        """How many tickets are before it; 0 for the next one and for one that is being generated."""
         with self._changed:
             return self._waiting.index(ticket) if ticket in self._waiting else 0
 
@@ -155,7 +159,7 @@ class Dispatcher:
 
     @property
     def current(self) -> Ticket | None:
-        """The first of those that are painted now."""
+        """The first of those that are generated now."""
         with self._changed:
             return self._at_work[0] if self._at_work else None
 
@@ -180,21 +184,21 @@ class Dispatcher:
             started = time.monotonic()
             for ticket in tickets:
                 ticket.began = started
-            if self._have_painted(tickets):
+            if self._run(tickets):
                 took = (time.monotonic() - started) / self._cost(tickets)
                 self._seconds_per_cost = 0.7 * self._seconds_per_cost + 0.3 * took
             elif len(tickets) > 1:
                 # One of them is at fault, and the others are not to suffer for it.
                 for ticket in tickets:
                     if not ticket.done.done():
-                        self._have_painted([ticket])
+                        self._run([ticket])
             with self._changed:
                 self._at_work = []
 
-    def _have_painted(self, tickets: Sequence[Ticket]) -> bool:
-        """Paint ``tickets``; whether that went well. Each is done with then, but for several of which one is at fault."""
+    def _run(self, tickets: Sequence[Ticket]) -> bool:
+        """GenerateBatch ``tickets``; whether that went well. Each is done with then, but for several of which one is at fault."""
         try:
-            self._paint(tickets)
+            self._generate(tickets)
             for ticket in tickets:
                 self._tell(ticket.order, ticket.done.result())
         except BaseException as error:
@@ -220,9 +224,9 @@ class Dispatcher:
             if self._calls:
                 return []
             first = self._waiting.popleft()
-            chosen, count = [first], len(first.order.pictures)
+            chosen, count = [first], len(first.order.params)
             for other in list(self._waiting):
-                more = len(other.order.pictures)
+                more = len(other.order.params)
                 if first.order.goes_with(other.order) and count + more <= self._together:
                     self._waiting.remove(other)
                     chosen.append(other)

@@ -72,7 +72,7 @@ _EVERYWHERE = {
     500: "a fault of the server, which its log has",
     503: "the base is not loaded yet, a model is being fetched, or the server ends",
 }
-_PAINTING = {
+_GENERATING = {
     499: "the client is gone",
     502: "what was to be fetched first could not be",
     504: "given up after the time that is allowed",
@@ -87,9 +87,9 @@ def everywhere() -> Responses:
     return {status: {"model": ErrorAnswer, "description": told} for status, told in _EVERYWHERE.items()}
 
 
-def painting(model: type[BaseModel] = ErrorAnswer) -> Responses:
-    """What routes that paint may answer besides."""
-    return {status: {"model": model, "description": told} for status, told in _PAINTING.items()}
+def generating(model: type[BaseModel] = ErrorAnswer) -> Responses:
+    """What routes that generate may answer besides."""
+    return {status: {"model": model, "description": told} for status, told in _GENERATING.items()}
 
 
 def missing() -> Responses:
@@ -99,5 +99,5 @@ def missing() -> Responses:
 
 def for_openai() -> Responses:
     """What the routes of OpenAI's clients answer."""
-    told = {**_EVERYWHERE, **_PAINTING}
+    told = {**_EVERYWHERE, **_GENERATING}
     return {status: {"model": OpenAIErrorAnswer, "description": text} for status, text in told.items()}

@@ -19,8 +19,8 @@ PARAMETERS = "zthumb"
 _LONGEST_COMMENT = 65_000
 
 
-def encoded(picture: "Image.Image", output_format: OutputFormat, parameters: Mapping[str, Any]) -> bytes:
-    """A picture as a file that carries its ``parameters``: a PNG in text chunks, others in the EXIF block's user comment."""
+def encoded(image: "Image.Image", output_format: OutputFormat, parameters: Mapping[str, Any]) -> bytes:
+    """An image as a file that carries its ``parameters``: a PNG in text chunks, others in the EXIF block's user comment."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -32,13 +32,13 @@ def encoded(picture: "Image.Image", output_format: OutputFormat, parameters: Map
         if told:
             # Latin-1 goes into a plain chunk, all else into an international one, as Pillow chooses by itself.
             chunks.add_text(infotext.CHUNK, told)
-        picture.save(buffer, format="png", pnginfo=chunks)
+        image.save(buffer, format="png", pnginfo=chunks)
     else:
         exif = Image.Exif()
         # What no segment of a JPEG holds stays out of it: prompts of many thousand characters.
         told = told if len(told.encode("utf-16-be")) <= _LONGEST_COMMENT else ""
         exif.get_ifd(infotext.EXIF_BLOCK)[infotext.USER_COMMENT] = b"UNICODE\0" + told.encode("utf-16-be")
-        picture.save(buffer, format=output_format, quality=95, **({"exif": exif} if told else {}))
+        image.save(buffer, format=output_format, quality=95, **({"exif": exif} if told else {}))
     return buffer.getvalue()
 
 

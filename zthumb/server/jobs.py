@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 from foundation.errors import BadInput, StageFailed
-from zthumb.server.dispatcher import Cancelled, Draining, Painted, QueueFull, Ticket
+from zthumb.server.dispatcher import Cancelled, Draining, GenerationResult, QueueFull, Ticket
 from zthumb.server.gallery import Gallery
 from zthumb.server.orders import Order
 from zthumb.server.schemas import GenerateAnswer, GeneratedImage, GenerateRequest, JobAnswer, JobImage
@@ -34,7 +34,7 @@ class Jobs:
         self._is_leaving = False
         # Before any request can add one.
         self._left = [row.id for row in store.open_jobs()]
-        # Files and rows are written beside the painter, not by it.
+        # Files and rows are written beside the generator, not by it.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
 
     def take_up(self) -> None:
@@ -54,7 +54,7 @@ class Jobs:
         """Accept a job; ``root`` is what addresses of this server begin with; ``BadInput`` or ``QueueFull`` if that cannot be."""
         if "response_format" in request.model_fields_set and request.response_format != "url":
             raise BadInput(
-                f"response_format: {request.response_format} is for POST /generate; a job tells the url of each picture."
+                f"response_format: {request.response_format} is for POST /generate; a job tells the url of each image."
             )
         # Drawn now, so that a job that is run again after a crash is the same.
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
@@ -69,15 +69,15 @@ class Jobs:
             raise
         return self.look(job, root)
 
-    def keep(self, request: GenerateRequest, order: Order, painted: Painted, root: str = "") -> GenerateAnswer:
+    def keep(self, request: GenerateRequest, order: Order, result: GenerationResult, root: str = "") -> GenerateAnswer:
         """Keep what somebody waited for, as a job that is done, and answer where it is, at addresses below ``root``."""
         job = uuid.uuid4().hex
-        self._store.add(job, request.model_copy(update={"seed": order.pictures[0].seed}).model_dump(mode="json"))
+        self._store.add(job, request.model_copy(update={"seed": order.params[0].seed}).model_dump(mode="json"))
         try:
-            rows = self._keep(job, order, painted)
+            rows = self._keep(job, order, result)
         except BaseException:
-            # Left open it would be painted again, for nobody, when the server starts anew.
-            self._store.end(job, "failed", "its pictures could not be kept")
+            # Left open it would be generated again, for nobody, when the server starts anew.
+            self._store.end(job, "failed", "its images could not be kept")
             raise
         by_path = request.response_format == "path"
         images = [
@@ -89,11 +89,11 @@ class Jobs:
             for row in rows
         ]
         return GenerateAnswer(
-            images=images, meta=self._service.meta(order, painted), warnings=self._service.warnings(order, painted)
+            images=images, meta=self._service.meta(order, result), warnings=self._service.warnings(order, result)
         )
 
     def look(self, job: str, root: str = "") -> JobAnswer:
-        """How a job is, its pictures at addresses below ``root``; ``NotKnown`` when there is none of that id."""
+        """How a job is, its images at addresses below ``root``; ``NotKnown`` when there is none of that id."""
         # The ticket first: it goes only after the row has changed.
         ticket, dispatcher = self._tickets.get(job), self._service.dispatcher
         row = self._store.job(job)
@@ -155,16 +155,16 @@ class Jobs:
         assert self._service.dispatcher is not None
         ticket = self._service.dispatcher.submit(order, is_accepted)
         self._tickets[job] = ticket
-        # Without the ticket in it: a callback that held it would hold its pictures.
+        # Without the ticket in it: a callback that held it would hold its images.
         ticket.done.add_done_callback(lambda _: self._writer.submit(self._end, job, order))
 
     def _end(self, job: str, order: Order) -> None:
         """Keep what came of a job."""
         ticket = self._tickets[job]
         try:
-            painted = ticket.done.result()
+            result = ticket.done.result()
             if not ticket.is_cancelled:
-                self._keep(job, order, painted)
+                self._keep(job, order, result)
         except Cancelled:
             # By its owner's wish, which is kept already, or because the server ends: then it is run when that starts again.
             pass
@@ -177,12 +177,12 @@ class Jobs:
         finally:
             self._tickets.pop(job, None)
 
-    def _keep(self, job: str, order: Order, painted: Painted) -> list[ImageRow]:
-        meta = self._service.meta(order, painted)
-        pairs = zip(order.pictures, painted.images, strict=True)
-        pictures = [(image, picture.seed, self._service.parameters(order, picture, meta)) for picture, image in pairs]
-        rows = self.gallery.write(job, pictures, order.output_format)
-        self._store.finish(job, meta.model_dump(mode="json"), self._service.warnings(order, painted), rows)
+    def _keep(self, job: str, order: Order, result: GenerationResult) -> list[ImageRow]:
+        meta = self._service.meta(order, result)
+        pairs = zip(order.params, result.images, strict=True)
+        params = [(image, params.seed, self._service.parameters(order, params, meta)) for params, image in pairs]
+        rows = self.gallery.write(job, params, order.output_format)
+        self._store.finish(job, meta.model_dump(mode="json"), self._service.warnings(order, result), rows)
         return rows
 
 

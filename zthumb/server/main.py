@@ -57,7 +57,7 @@ def serve(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack, _taken_port(settings) as listener:  # 2. before anything slow is loaded
         keep_quiet()
         watch = stack.enter_context(bars())
-        app = _app(settings, watch)  # 3. what makes pictures: its base is fetched and loaded while it listens
+        app = _app(settings, watch)  # 3. what makes images: its base is fetched and loaded while it listens
 
         import uvicorn
 

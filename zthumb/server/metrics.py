@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from zthumb.server.dispatcher import Painted
+from zthumb.server.dispatcher import GenerationResult
 from zthumb.server.orders import Order
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
@@ -14,27 +14,27 @@ class Metrics:
     """The figures of one server, in a registry of its own."""
 
     def __init__(self, depth: Callable[[], float], is_ready: Callable[[], float]) -> None:
-        """``depth`` tells how many requests wait, ``is_ready`` whether a picture was made; both are asked when they are read."""
+        """``depth`` tells how many requests wait, ``is_ready`` whether an image was made; both are asked when they are read."""
         self._registry = CollectorRegistry()
-        self._pictures = Counter("zthumb_pictures", "Pictures made", ["variant"], registry=self._registry)
-        self._refused = Counter("zthumb_refused", "Requests that made no picture", ["status"], registry=self._registry)
-        self._painting = Histogram(
-            "zthumb_painting_seconds", "Painting of a request", ["variant"], buckets=_SECONDS, registry=self._registry
+        self._images = Counter("zthumb_images", "Images made", ["variant"], registry=self._registry)
+        self._refused = Counter("zthumb_refused", "Requests that made no image", ["status"], registry=self._registry)
+        self._generating = Histogram(
+            "zthumb_generation_seconds", "Generation of a request", ["variant"], buckets=_SECONDS, registry=self._registry
         )
         self._waiting = Histogram("zthumb_waiting_seconds", "Waiting of a request", buckets=_SECONDS, registry=self._registry)
         self._peak = Gauge("zthumb_peak_memory_bytes", "The most memory that a request took", registry=self._registry)
         for name, told, read in (
             ("zthumb_queue_depth", "Requests that wait", depth),
-            ("zthumb_ready", "1 once a picture was made", is_ready),
+            ("zthumb_ready", "1 once an image was made", is_ready),
         ):
             Gauge(name, told, registry=self._registry).set_function(read)
 
-    def painted(self, order: Order, painted: Painted) -> None:
-        """An order was painted."""
-        self._pictures.labels(order.seat.variant).inc(len(order.pictures))
-        self._painting.labels(order.seat.variant).observe(painted.generate_s)
-        self._waiting.observe(painted.queue_s)
-        self._peak.set(painted.peak_bytes)
+    def generated(self, order: Order, generated: GenerationResult) -> None:
+        """An order was generated."""
+        self._images.labels(order.seat.variant).inc(len(order.params))
+        self._generating.labels(order.seat.variant).observe(generated.generate_s)
+        self._waiting.observe(generated.queue_s)
+        self._peak.set(generated.peak_bytes)
 
     def refused(self, status: int) -> None:
         """A request was answered with an error."""

@@ -1,4 +1,4 @@
-"""A request as what is to be painted: every default filled in, every path looked at, everything impossible refused."""
+"""A request as what is to be generated: every default filled in, every path looked at, everything impossible refused."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from zthumb.a1111.lora_tags import LoraTag, extract
 from zthumb.adapters.loaded import Lora
 from zthumb.adapters.words import trigger_of
 from zthumb.backends.base import Limits
-from zthumb.painting.painter import Picture
+from zthumb.generation.image_generator import GenerationParams
 from zthumb.prompts.base import Malformed, is_plain
 from zthumb.server.schemas import MAX_SEED, GenerateRequest
 from zthumb.server.settings import OutputFormat, Settings
@@ -32,7 +32,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Seat:
-    """Where an order is painted: a variant of a model."""
+    """Where an order is generated: a variant of a model."""
 
     model: Model
     variant: str
@@ -40,15 +40,15 @@ class Seat:
 
 @dataclass(frozen=True)
 class Order:
-    """Pictures to be painted in ``seat``, and ``why`` in that one, under ``loras``, and how their files are written.
+    """Images to be generated in ``seat``, and ``why`` in that one, under ``loras``, and how their files are written.
 
-    ``triggers`` are the words that were put before the prompt, one for each adapter or None. ``cost`` is in steps of one picture
+    ``triggers`` are the words that were put before the prompt, one for each adapter or None. ``cost`` is in steps of one image
     of the base's own size.
     """
 
     seat: Seat
     why: str
-    pictures: tuple[Picture, ...]
+    params: tuple[GenerationParams, ...]
     loras: tuple[Lora, ...]
     triggers: tuple[str | None, ...]
     deterministic: bool
@@ -58,13 +58,13 @@ class Order:
     warnings: tuple[str, ...] = ()
 
     def goes_with(self, other: "Order") -> bool:
-        """Whether both can be painted at once: they differ in prompts and seeds alone."""
+        """Whether both can be generated at once: they differ in prompts and seeds alone."""
         are_social = not any((self.deterministic, self.isolated, other.deterministic, other.isolated))
         return are_social and self._kind == other._kind
 
     @property
     def _kind(self) -> tuple[object, ...]:
-        first = self.pictures[0]
+        first = self.params[0]
         # Without a negative prompt the denoiser is told zeros, with an empty one what the text encoders make of it.
         is_told = first.negative_prompt is not None
         how = (
@@ -80,8 +80,8 @@ class Order:
 
     @property
     def _length(self) -> tuple[str, ...]:
-        """Alike for prompts that are told in as many tokens; filling one up would change its picture."""
-        first = self.pictures[0]
+        """Alike for prompts that are told in as many tokens; filling one up would change its image."""
+        first = self.params[0]
         texts = [text for text in (first.prompt, first.negative_prompt) if text is not None]
         # Adapters may bring words of many tokens.
         is_usual = first.prompt_parser == "plain" or (not self.loras and all(is_plain(text) for text in texts))
@@ -114,7 +114,7 @@ class Orders:
         # With trigger words before it, it may be another thing.
         for field, each in {**checked, "prompt with its trigger words": prompt}.items():
             _check_prompt(parser, field, each, int(steps), guidance)
-        one = Picture(
+        one = GenerationParams(
             prompt=prompt,
             negative_prompt=request.negative_prompt,
             width=width,
@@ -127,18 +127,18 @@ class Orders:
             original_size=self.settings.training_resolution if self._is_own(seat) else None,
         )
         # Every seed that is answered can be asked for: they begin again after the last.
-        pictures = tuple(replace(one, seed=(seed + turn) % (MAX_SEED + 1)) for turn in range(request.batch))
+        params = tuple(replace(one, seed=(seed + turn) % (MAX_SEED + 1)) for turn in range(request.batch))
         cost = steps * request.batch * width * height / (size[0] * size[1])
         if cost > self.settings.queue_room:
             raise BadInput(
-                f"steps × pictures × pixels: {cost:.0f} is more than this server takes at once ({self.settings.queue_room}). Ask "
+                f"steps × images × pixels: {cost:.0f} is more than this server takes at once ({self.settings.queue_room}). Ask "
                 "for less, or in several requests."
             )
         warnings = (*told, *_warnings(request, guidance, loras), *_of_other_grammars(parser, checked))
         return Order(
             seat=seat,
             why=why,
-            pictures=pictures,
+            params=params,
             loras=loras,
             triggers=triggers,
             deterministic=request.deterministic,

@@ -1,4 +1,4 @@
-"""Presets: ways to paint that have a name, a file each in the presets folder."""
+"""Presets: ways to generate that have a name, a file each in the presets folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from foundation.config import Strict, explain, parse, read_model, read_yaml
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, prompts
-from zthumb.painting.schedulers import SchedulerName
+from zthumb.generation.schedulers import SchedulerName
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
 from zthumb.server.settings import MAX_WEIGHT
 from zthumb.server.shelf import BY_CONTENT
@@ -52,7 +52,7 @@ class PresetLora(Strict):
 
 
 class Preset(Strict):
-    """How to paint. What is not given is as the server has it; what a request gives itself counts before this.
+    """How to generate. What is not given is as the server has it; what a request gives itself counts before this.
 
     ``base`` and ``vae`` are named by any reference. ``prompt`` is a template with ``{prompt}`` in it.
     """

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from foundation.verdict import Verdict
 from zthumb import backends, prompts
-from zthumb.painting.schedulers import SchedulerName
+from zthumb.generation.schedulers import SchedulerName
 from zthumb.server import examples
 from zthumb.server.settings import MAX_WEIGHT, OutputFormat
 
@@ -16,7 +16,7 @@ MAX_LORAS = 8
 
 Seed = Annotated[
     int | None,
-    Field(ge=-1, le=MAX_SEED, description="of the first picture; drawn and reported if missing or -1"),
+    Field(ge=-1, le=MAX_SEED, description="of the first image; drawn and reported if missing or -1"),
     AfterValidator(lambda seed: None if seed == -1 else seed),
 ]
 
@@ -60,7 +60,7 @@ class LoraRequest(BaseModel):
 
 
 class GenerateRequest(BaseModel):
-    """One or several pictures of one prompt."""
+    """One or several images of one prompt."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -83,18 +83,18 @@ class GenerateRequest(BaseModel):
     steps: int | None = Field(default=None, ge=1, le=150, description="default: the variant's own")
     cfg: float | None = Field(default=None, ge=0, le=30, description="guidance scale; default: the variant's own")
     scheduler: SchedulerName | None = Field(default=None, description="default: the base's own")
-    batch: int = Field(default=1, ge=1, le=MAX_BATCH, description="number of pictures; their seeds count up from the first")
+    batch: int = Field(default=1, ge=1, le=MAX_BATCH, description="number of images; their seeds count up from the first")
     deterministic: bool = Field(
-        default=False, description="paint each picture alone, so that it is the same to the last bit whatever else is asked for"
+        default=False, description="generate each image alone, so that it is the same to the last bit whatever else is asked for"
     )
     isolated: bool = Field(
         default=False,
-        description="paint this request's pictures at once, but with no other's: the same request is the same to the last bit",
+        description="generate this request's images at once, but with no other's: the same request is the same to the last bit",
     )
     variant: str = Field(
         default="auto",
         max_length=40,
-        description="how to paint; GET /capabilities lists what is here. auto takes the best that there is memory for",
+        description="how to generate; GET /capabilities lists what is here. auto takes the best that there is memory for",
         json_schema_extra={"enum": ["auto", *backends.names()]},
     )
     prompt_parser: str | None = Field(
@@ -107,11 +107,11 @@ class GenerateRequest(BaseModel):
     preset: str | None = Field(
         default=None,
         max_length=100,
-        description="a way to paint by its name; GET /presets lists them. What the request gives itself counts before it",
+        description="a way to generate by its name; GET /presets lists them. What the request gives itself counts before it",
     )
     response_format: Literal["b64_json", "url", "path"] = Field(
         default="b64_json",
-        description="the picture itself, or where it is kept: an address or a path of this server; a job tells addresses alone",
+        description="the image itself, or where it is kept: an address or a path of this server; a job tells addresses alone",
     )
     lora_path: str | None = Field(default=None, max_length=1000, description="an adapter inside the models folder")
     lora_scale: float | None = Field(
@@ -125,7 +125,7 @@ class GenerateRequest(BaseModel):
 
     @property
     def names_adapters(self) -> bool:
-        """Whether its fields say under which adapters to paint."""
+        """Whether its fields say under which adapters to generate."""
         return any(value is not None for value in (self.loras, self.lora_path, self.lora_scale))
 
     @model_validator(mode="after")
@@ -136,7 +136,7 @@ class GenerateRequest(BaseModel):
 
 
 class GeneratedImage(BaseModel):
-    """One picture, in the form that was asked for, and the seed that makes it again."""
+    """One image, in the form that was asked for, and the seed that makes it again."""
 
     seed: int
     b64_json: str | None = None
@@ -145,7 +145,7 @@ class GeneratedImage(BaseModel):
 
 
 class AppliedLora(BaseModel):
-    """An adapter the pictures were made with."""
+    """An adapter the images were made with."""
 
     path: str
     weight: float
@@ -154,7 +154,7 @@ class AppliedLora(BaseModel):
 
 
 class Timings(BaseModel):
-    """Seconds: waiting for others, putting adapters on, painting (with those of other requests it was painted with)."""
+    """Seconds: waiting for others, putting adapters on, generating (with those of other requests it was generated with)."""
 
     queue: float
     lora: float
@@ -162,7 +162,7 @@ class Timings(BaseModel):
 
 
 class Meta(BaseModel):
-    """How the pictures were made. ``together`` is the number of pictures that were painted at once."""
+    """How the images were made. ``together`` is the number of images that were generated at once."""
 
     backend: str
     variant: str
@@ -181,7 +181,7 @@ class Meta(BaseModel):
 
 
 class GenerateAnswer(BaseModel):
-    """The pictures, how they were made, and what the user should know."""
+    """The images, how they were made, and what the user should know."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.GENERATED))
 
@@ -208,7 +208,7 @@ class ModelsAnswer(BaseModel):
     lora_loaded: bool
     lora_path: str | None = None
     lora_scale: float
-    device: str = Field(description="what paints, as torch calls it: cpu or cuda")
+    device: str = Field(description="what generates, as torch calls it: cpu or cuda")
     precision: str = Field(description="of the denoiser's numbers: fp32, bf16 or fp16")
 
 
@@ -221,7 +221,7 @@ class PresetLoraAnswer(BaseModel):
 
 
 class PresetAnswer(BaseModel):
-    """A way to paint. What is null is as the server has it."""
+    """A way to generate. What is null is as the server has it."""
 
     purpose: str
     base: str | None = None
@@ -273,7 +273,7 @@ class CapabilitiesAnswer(BaseModel):
 
 
 class JobImage(BaseModel):
-    """A picture of a job."""
+    """An image of a job."""
 
     id: str
     seed: int
@@ -289,7 +289,7 @@ class JobAnswer(BaseModel):
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     position: int | None = None
     progress: float
-    preview: str | None = Field(default=None, description="what the first picture looks like so far, small, as a data URL")
+    preview: str | None = Field(default=None, description="what the first image looks like so far, small, as a data URL")
     eta_s: float | None = Field(default=None, description="about how many seconds are left, from what the last ones took")
     images: list[JobImage]
     meta: Meta | None = None
@@ -298,7 +298,7 @@ class JobAnswer(BaseModel):
 
 
 class InspectAnswer(BaseModel):
-    """What a picture was made from, as it says itself."""
+    """What an image was made from, as it says itself."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.INSPECTED))
 
@@ -317,7 +317,7 @@ class LiveAnswer(BaseModel):
 
 
 class ReadyAnswer(BaseModel):
-    """``ready`` is true once a real picture was made; if it never can be, ``failed`` is true and ``reason`` says why."""
+    """``ready`` is true once a real image was made; if it never can be, ``failed`` is true and ``reason`` says why."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown({"ready": True, "failed": False, "reason": None}))
 

@@ -10,10 +10,10 @@ from typing import Any, get_args
 
 from foundation.errors import BadInput, SourceFailed
 from zthumb import backends, prompts
-from zthumb.painting.painter import Picture
-from zthumb.painting.schedulers import NAMES
+from zthumb.generation.image_generator import GenerationParams
+from zthumb.generation.schedulers import NAMES
 from zthumb.server import presets
-from zthumb.server.dispatcher import Dispatcher, Painted, Ticket
+from zthumb.server.dispatcher import Dispatcher, GenerationResult, Ticket
 from zthumb.server.fetching import apart
 from zthumb.server.files import encoded
 from zthumb.server.metrics import Metrics
@@ -56,7 +56,7 @@ class TookTooLong(Exception):
 
 
 class Service:
-    """One server: a studio behind a dispatcher. It is ready once it has made a real picture."""
+    """One server: a studio behind a dispatcher. It is ready once it has made a real image."""
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         """``BadInput`` when there is no base, or a preset is wrong."""
@@ -72,11 +72,13 @@ class Service:
         self._first: Seat | None = None
 
     async def start(self) -> None:
-        """Fetch the base if need be, load it in the painter's thread and make a picture, before any request's.
+        """Fetch the base if need be, load it in the generator's thread and make an image, before any request's.
 
         The default adapter is on it then.
         """
-        self.dispatcher = Dispatcher(self.studio.paint, self.settings.queue_room, self.settings.together, self.metrics.painted)
+        self.dispatcher = Dispatcher(
+            self.studio.generate, self.settings.queue_room, self.settings.together, self.metrics.generated
+        )
         try:
             await apart(lambda: self.studio.places(self.studio.own))
             seat, _ = self.studio.choose("auto", self.studio.own)
@@ -98,12 +100,12 @@ class Service:
             await asyncio.to_thread(self.dispatcher.close, timeout)
 
     def ready(self) -> ReadyAnswer:
-        """Whether a real picture was made."""
+        """Whether a real image was made."""
         return ReadyAnswer(ready=self._orders is not None, failed=self._failure is not None, reason=self._failure)
 
     @property
     def orders(self) -> Orders:
-        """Makes orders out of requests; ``NotReady`` before the first picture."""
+        """Makes orders out of requests; ``NotReady`` before the first image."""
         if self._orders is None:
             raise self._unready()
         return self._orders
@@ -123,18 +125,18 @@ class Service:
         return orders.of(request, seat, why, self.studio.limits(seat.variant), self.studio.size(model), has_presets_loras)
 
     async def generate(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerateAnswer:
-        """Make the pictures of one request and answer with them."""
-        order, painted = await self.paint(request, is_gone)
-        return await asyncio.to_thread(self.answer, order, painted)
+        """Make the images of one request and answer with them."""
+        order, result = await self.run(request, is_gone)
+        return await asyncio.to_thread(self.answer, order, result)
 
-    async def paint(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> tuple[Order, Painted]:
-        """Make the pictures of one request; they are given up when the client ``is_gone`` or it takes too long."""
+    async def run(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> tuple[Order, GenerationResult]:
+        """Make the images of one request; they are given up when the client ``is_gone`` or it takes too long."""
         order = await apart(lambda: self.order(request))
         assert self.dispatcher is not None
         ticket = self.dispatcher.submit(order)
         return order, await self._wait(ticket, is_gone)
 
-    async def _wait(self, ticket: Ticket, is_gone: Callable[[], Awaitable[bool]]) -> Painted:
+    async def _wait(self, ticket: Ticket, is_gone: Callable[[], Awaitable[bool]]) -> GenerationResult:
         waiting = asyncio.wrap_future(ticket.done)
         deadline = asyncio.get_running_loop().time() + self.settings.timeout_s
         while not waiting.done():
@@ -147,28 +149,28 @@ class Service:
                 break
         return await waiting
 
-    def answer(self, order: Order, painted: Painted) -> GenerateAnswer:
-        """The pictures of an order, in the answer itself."""
-        meta = self.meta(order, painted)
+    def answer(self, order: Order, result: GenerationResult) -> GenerateAnswer:
+        """The images of an order, in the answer itself."""
+        meta = self.meta(order, result)
         files = [
-            GeneratedImage(seed=picture.seed, b64_json=_base64(encoded(image, order.output_format, told)))
-            for picture, image in zip(order.pictures, painted.images, strict=True)
-            for told in [self.parameters(order, picture, meta)]
+            GeneratedImage(seed=params.seed, b64_json=_base64(encoded(image, order.output_format, told)))
+            for params, image in zip(order.params, result.images, strict=True)
+            for told in [self.parameters(order, params, meta)]
         ]
-        return GenerateAnswer(images=files, meta=meta, warnings=self.warnings(order, painted))
+        return GenerateAnswer(images=files, meta=meta, warnings=self.warnings(order, result))
 
-    def warnings(self, order: Order, painted: Painted) -> list[str]:
-        """What should be known of the pictures of an order."""
-        told = [*order.warnings, *painted.applied.notes]
-        for field, end in painted.unread.items():
+    def warnings(self, order: Order, result: GenerationResult) -> list[str]:
+        """What should be known of the images of an order."""
+        told = [*order.warnings, *result.applied.notes]
+        for field, end in result.unread.items():
             told.append(f"{field}: its end is not read: {end[:80]!r}. prompt_parser lpw and compel read all of it.")
-        if painted.tile is not None:
-            told.append(f"memory was short: decoded in tiles of {painted.tile} pixels, which shifts colours a little.")
+        if result.tile is not None:
+            told.append(f"memory was short: decoded in tiles of {result.tile} pixels, which shifts colours a little.")
         return told
 
-    def meta(self, order: Order, painted: Painted) -> Meta:
-        """How the pictures of an order were made."""
-        first = order.pictures[0]
+    def meta(self, order: Order, result: GenerationResult) -> Meta:
+        """How the images of an order were made."""
+        first = order.params[0]
         return Meta(
             backend=order.seat.variant,
             variant=order.seat.variant,
@@ -179,22 +181,20 @@ class Service:
             cfg=first.guidance_scale,
             width=first.width,
             height=first.height,
-            together=painted.together,
-            timings=Timings(
-                queue=round(painted.queue_s, 4), lora=round(painted.lora_s, 4), generate=round(painted.generate_s, 4)
-            ),
-            peak_memory_mb=round(painted.peak_bytes / 2**20, 1),
-            words=list(painted.applied.words),
+            together=result.together,
+            timings=Timings(queue=round(result.queue_s, 4), lora=round(result.lora_s, 4), generate=round(result.generate_s, 4)),
+            peak_memory_mb=round(result.peak_bytes / 2**20, 1),
+            words=list(result.applied.words),
             loras=[
                 AppliedLora(path=self.shelf.named(lora.path), weight=lora.weight, sha256=sha256, trigger=trigger)
-                for lora, sha256, trigger in zip(order.loras, painted.applied.sha256, order.triggers, strict=True)
+                for lora, sha256, trigger in zip(order.loras, result.applied.sha256, order.triggers, strict=True)
             ],
         )
 
-    def parameters(self, order: Order, picture: Picture, meta: Meta) -> dict[str, Any]:
-        """What makes a picture again, and nothing of when or how fast it was made: the same picture is the same file."""
+    def parameters(self, order: Order, params: GenerationParams, meta: Meta) -> dict[str, Any]:
+        """What makes an image again, and nothing of when or how fast it was made: the same image is the same file."""
         return {
-            **asdict(picture),
+            **asdict(params),
             "scheduler": meta.scheduler,
             "variant": meta.variant,
             "loras": [lora.model_dump() for lora in meta.loras],
@@ -202,8 +202,8 @@ class Service:
         }
 
     def preview(self, ticket: Ticket) -> str | None:
-        """What the first picture of a ticket looks like so far, small, a PNG as base64; None before its first step."""
-        return _base64(encoded(ticket.sketch(), "png", {})) if ticket.sketch else None
+        """What the first image of a ticket looks like so far, small, a PNG as base64; None before its first step."""
+        return _base64(encoded(ticket.preview(), "png", {})) if ticket.preview else None
 
     def public(self, told: str) -> str:
         """A message without where on this server's disk its models are."""

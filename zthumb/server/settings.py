@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("TRAINING_RESOLUTION", "ZTHUMB_TRAINING_RESOLUTION"),
         description="what the base was trained at, as 1024 or 1024x768 (width by height): the size of requests that give none, "
-        "and the original size that it is told of every picture; by default the base's own, and each picture's own",
+        "and the original size that it is told of every image; by default the base's own, and each image's own",
     )
     turbo_model: str | None = Field(
         default=None, description="the base of variant turbo; by default the folder called as MODEL with -turbo after it"
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN"),
         description="the login for the hub, which gated models take",
     )
-    data_folder: Path = Field(default=Path("outputs/server"), description="where jobs and their pictures are kept")
+    data_folder: Path = Field(default=Path("outputs/server"), description="where jobs and their images are kept")
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
     root_path: str = Field(
@@ -109,10 +109,10 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PROMPT_PARSER", "ZTHUMB_PROMPT_PARSER"),
         description="what marks in prompts mean, of requests that do not say: plain, compel or lpw",
     )
-    output_format: OutputFormat = Field(default="png", description="of pictures of requests that do not say: png, jpeg or webp")
+    output_format: OutputFormat = Field(default="png", description="of images of requests that do not say: png, jpeg or webp")
     precision: Precision = Field(default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU and fp32 on a CPU")
     tile: int | None = Field(
-        default=None, ge=64, multiple_of=8, description="decode pictures larger than so many pixels in tiles: less memory"
+        default=None, ge=64, multiple_of=8, description="decode images larger than so many pixels in tiles: less memory"
     )
     channels_last: bool = Field(default=False, description="lay weights out channels-last, which GPUs like")
     compile: bool = Field(default=False, description="compile the denoiser's repeated blocks: slow to start, faster after")
@@ -121,9 +121,9 @@ class Settings(BaseSettings):
     )
     adapter_memory_mb: int = Field(default=1024, ge=1, description="room for adapters that lie ready, in MiB")
     queue_room: int = Field(
-        default=4000, ge=1, description="the most that may wait, in steps of one picture of the base's own size; beyond it 429"
+        default=4000, ge=1, description="the most that may wait, in steps of one image of the base's own size; beyond it 429"
     )
-    together: int = Field(default=8, ge=1, le=64, description="how many pictures of like requests are painted at once")
+    together: int = Field(default=8, ge=1, le=64, description="how many images of like requests are generated at once")
     api_keys: SecretStr = Field(default=SecretStr(""), description="keys that may ask, with commas between; none: everybody may")
     names: str = Field(
         default="",

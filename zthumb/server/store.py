@@ -1,4 +1,4 @@
-"""What outlives the process: jobs and pictures, in SQLite, with the pictures' files beside it."""
+"""What outlives the process: jobs and images, in SQLite, with the images' files beside it."""
 
 import contextlib
 import fcntl
@@ -37,7 +37,7 @@ class JobRow(_Base):
 
 
 class ImageRow(_Base):
-    """A picture of a job; its file is called by its ``id``."""
+    """An image of a job; its file is called by its ``id``."""
 
     __tablename__ = "images"
 
@@ -49,7 +49,7 @@ class ImageRow(_Base):
 
 
 class Store:
-    """Jobs and pictures in ``folder``, one server's alone. Every change is whole or not there, whatever kills the process."""
+    """Jobs and images in ``folder``, one server's alone. Every change is whole or not there, whatever kills the process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,12 +75,12 @@ class Store:
             session.add(JobRow(id=job, state="queued", request=request, created=_now()))
 
     def end(self, job: str, state: State, error: str | None = None) -> None:
-        """What has become of a job without pictures; one that has ended stays as it is."""
+        """What has become of a job without images; one that has ended stays as it is."""
         with self._session() as session:
             self._end(session, job, {"state": state, "error": error})
 
     def finish(self, job: str, meta: dict[str, Any], warnings: Sequence[str], images: Sequence[ImageRow]) -> None:
-        """A job that is done, with its pictures, whose files are there already; one that has ended stays as it is."""
+        """A job that is done, with its images, whose files are there already; one that has ended stays as it is."""
         with self._session() as session:
             if self._end(session, job, {"state": "done", "meta": meta, "warnings": list(warnings)}):
                 session.add_all(images)
@@ -96,12 +96,12 @@ class Store:
             return session.get(JobRow, job)
 
     def images(self, job: str) -> list[ImageRow]:
-        """A job's pictures in their order."""
+        """A job's images in their order."""
         with self._session() as session:
             return list(session.scalars(select(ImageRow).where(ImageRow.job == job).order_by(ImageRow.place)))
 
     def image(self, image: str) -> ImageRow | None:
-        """The picture of that id."""
+        """The image of that id."""
         with self._session() as session:
             return session.get(ImageRow, image)
 

@@ -1,4 +1,4 @@
-"""The one place where pictures are made: the backends there are, which of them an order goes to, and how tickets are painted."""
+"""The one place where images are made: the backends there are, which of them an order goes to, and how tickets are generated."""
 
 import gc
 import time
@@ -16,9 +16,9 @@ from foundation.plugins import suggestion
 from zthumb import backends, families
 from zthumb.adapters.loaded import Applied
 from zthumb.backends.base import BaseBackend, Facts, Limits, Place
+from zthumb.generation.image_generator import GenerationParams
 from zthumb.memory import room
-from zthumb.painting.painter import Picture
-from zthumb.server.dispatcher import Cancelled, Painted, Ticket
+from zthumb.server.dispatcher import Cancelled, GenerationResult, Ticket
 from zthumb.server.fetching import Fetching
 from zthumb.server.orders import Model, Seat
 from zthumb.server.settings import Settings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _SMALL_TILE = 512
 _HEADROOM = 1.3
-"""What painting takes, as a multiple of the weights, for the choice of a variant."""
+"""What generating takes, as a multiple of the weights, for the choice of a variant."""
 
 
 _Spot = tuple[str, Path, Path]
@@ -43,7 +43,7 @@ class NoMemory(Exception):
 
 
 class Studio:
-    """Backends, loaded when they are first asked for. All but ``choose`` and what tells of them is for the painter's thread."""
+    """Backends, loaded when they are first asked for. All but ``choose`` and what tells of them is for the generator's thread."""
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         """``BadInput`` when there is no base."""
@@ -84,7 +84,7 @@ class Studio:
         return [place for places in list(self._places.values()) for place in places.values()]
 
     def is_here(self, model: Model) -> bool:
-        """Whether ``model`` can be painted with and nothing fetched."""
+        """Whether ``model`` can be generated with and nothing fetched."""
         named = [(model.base, kinds.MODEL), *([(model.vae, kinds.AUTOENCODER)] if model.vae else [])]
         return model in self._places or all(self._resolver.here(*each) is not None for each in named)
 
@@ -147,12 +147,12 @@ class Studio:
         if self._loaded and backends.get(seat.variant).weights(place, self._element) * _HEADROOM > room.free(self._device):
             self._give_back(keep=seat)
 
-    def paint(self, tickets: Sequence[Ticket]) -> None:
-        """Paint tickets that go together, and set what each is done with."""
+    def generate(self, tickets: Sequence[Ticket]) -> None:
+        """GenerateBatch tickets that go together, and set what each is done with."""
         began = time.monotonic()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        # Once more when other backends are given back, then with less: one picture at a time, decoded in tiles.
+        # Once more when other backends are given back, then with less: one image at a time, decoded in tiles.
         done, seat = self._attempt(tickets, self.settings.together), tickets[0].order.seat
         if done is None and self._give_back(keep=seat):
             done = self._attempt(tickets, self.settings.together)
@@ -161,14 +161,14 @@ class Studio:
             done = self._attempt(tickets, together=1, tile=_SMALL_TILE)
         if done is None:
             raise NoMemory(
-                "there is not enough memory for this request, one picture at a time and decoded in tiles too. Ask for smaller "
-                "pictures or fewer adapters."
+                "there is not enough memory for this request, one image at a time and decoded in tiles too. Ask for smaller "
+                "images or fewer adapters."
             )
         images = iter(done.images)
         for ticket, unread in zip(tickets, done.unread, strict=True):
             ticket.done.set_result(
-                Painted(
-                    images=tuple(next(images) for _ in ticket.order.pictures),
+                GenerationResult(
+                    images=tuple(next(images) for _ in ticket.order.params),
                     applied=done.applied,
                     unread=unread,
                     queue_s=began - ticket.came,
@@ -181,7 +181,7 @@ class Studio:
             )
 
     def _attempt(self, tickets: Sequence[Ticket], together: int, tile: int | None = None) -> "_Done | None":
-        """The pictures of all tickets; None where memory ran out."""
+        """The images of all tickets; None where memory ran out."""
         try:
             return _under_adapters(self.backend(tickets[0].order.seat), tickets, together, tile)
         except Exception as error:
@@ -248,51 +248,51 @@ class _Done:
 
 
 def _under_adapters(backend: BaseBackend, tickets: Sequence[Ticket], together: int, tile: int | None = None) -> _Done:
-    """The pictures of all tickets under the adapters that they share."""
+    """The images of all tickets under the adapters that they share."""
     together = 1 if tickets[0].order.deterministic else together
     started = time.monotonic()
     with backend.under(tickets[0].order.loras) as applied:
         ready = time.monotonic()
-        images = _painted(backend, tickets, applied.words, together, tile)
-        unread = tuple(_unread(backend, ticket.order.pictures[0], applied.words) for ticket in tickets)
+        images = _generated(backend, tickets, applied.words, together, tile)
+        unread = tuple(_unread(backend, ticket.order.params[0], applied.words) for ticket in tickets)
     return _Done(images, applied, unread, ready - started, time.monotonic() - ready, min(len(images), together), tile)
 
 
-def _unread(backend: BaseBackend, picture: Picture, words: Mapping[str, int]) -> dict[str, str]:
+def _unread(backend: BaseBackend, params: GenerationParams, words: Mapping[str, int]) -> dict[str, str]:
     """The ends of both prompts that are not read, by the field of the request."""
-    told = {"prompt": picture, "negative_prompt": replace(picture, prompt=picture.negative_prompt or "")}
+    told = {"prompt": params, "negative_prompt": replace(params, prompt=params.negative_prompt or "")}
     found = {field: backend.unread(each, words) for field, each in told.items()}
     return {field: end for field, end in found.items() if end}
 
 
-def _painted(
+def _generated(
     backend: BaseBackend, tickets: Sequence[Ticket], words: Mapping[str, int], together: int, tile: int | None
 ) -> list["Image.Image"]:
-    """The pictures of all tickets, so many at once."""
-    pictures = [picture for ticket in tickets for picture in ticket.order.pictures]
-    groups = list(_groups(pictures, together))
+    """The images of all tickets, so many at once."""
+    params = [params for ticket in tickets for params in ticket.order.params]
+    groups = list(_groups(params, together))
     done, made = 0, list["Image.Image"]()
-    # The number of each ticket's first picture → the ticket.
-    starts = accumulate((len(ticket.order.pictures) for ticket in tickets), initial=0)
+    # The number of each ticket's first image → the ticket.
+    starts = accumulate((len(ticket.order.params) for ticket in tickets), initial=0)
     firsts = dict(zip(starts, tickets, strict=False))
 
     def watch(step: int, latents: torch.Tensor) -> None:
         if all(ticket.is_cancelled for ticket in tickets):
             raise Cancelled
         for ticket in tickets:
-            ticket.progress = (done + step) / (len(groups) * pictures[0].steps)
+            ticket.progress = (done + step) / (len(groups) * params[0].steps)
         for place in range(len(latents)):
             if shown := firsts.get(len(made) + place):
-                shown.sketch = partial(backend.sketch, latents[place : place + 1])
+                shown.preview = partial(backend.preview, latents[place : place + 1])
 
     for group in groups:
-        made += backend.paint(group, watch, words, tile)
-        done += pictures[0].steps
+        made += backend.generate(group, watch, words, tile)
+        done += params[0].steps
     return made
 
 
-def _groups(pictures: Sequence[Picture], together: int) -> Iterator[Sequence[Picture]]:
-    return (pictures[start : start + together] for start in range(0, len(pictures), together))
+def _groups(params: Sequence[GenerationParams], together: int) -> Iterator[Sequence[GenerationParams]]:
+    return (params[start : start + together] for start in range(0, len(params), together))
 
 
 def _gib(size: float) -> str:

@@ -116,7 +116,7 @@ def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
             f"{vae}: no autoencoder is there: a {single_file.ENDING} file, or a folder with {_CONFIGURATION} and weights."
         )
     family = families.get(family_of(base))
-    (part,) = family.picture_parts
+    (part,) = family.image_parts
     mark = hash_value([str(base.resolve()), str(vae.resolve()), vae.stat().st_mtime_ns])
     target = models / "unpacked" / f"{base.name}-with-{vae.stem}-{mark[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)

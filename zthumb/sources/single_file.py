@@ -87,7 +87,7 @@ def lay_out(file: Path, models: Path, known: Sequence[Path], rest: Callable[[Pat
 def lay_out_autoencoder(file: Path, base: Path, target: Path) -> None:
     """Write the autoencoder in ``file`` to ``target``, a folder, built as that of ``base``; ``BadInput`` when it is another's."""
     family = families.get(family_of(base))
-    (part,) = family.picture_parts
+    (part,) = family.image_parts
     stored, facts = _shapes(file), _part(family, base, part)
     # Alone in a file its tensors are called as in a whole checkpoint, as they were published, or as diffusers calls them.
     own = _Part(facts.folder, facts.shapes, {name: Origin(name) for name in facts.shapes})

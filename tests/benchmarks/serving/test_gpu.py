@@ -14,9 +14,9 @@ pytestmark = pytest.mark.slow
 
 def test_both_are_measured(miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    rows = gpu.measure(families.get("sdxl"), miniature, 128, steps=2, pictures=2, rounds=1, settings={})
+    rows = gpu.measure(families.get("sdxl"), miniature, 128, steps=2, images=2, rounds=1, settings={})
     assert [row.what for row in rows] == ["plain diffusers", "this server"]
-    assert all(row.pictures_per_second > 0 and row.peak_bytes > 2**27 for row in rows)
+    assert all(row.images_per_second > 0 and row.peak_bytes > 2**27 for row in rows)
 
 
 def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ def test_a_setting_is_measured(miniature: Path, checkpointing: bool) -> None:
     row = gpu.measure(recipe, families.get("sdxl"), miniature, device, operations_per_second(device, torch.float32), steps=1)
 
     assert (row.batch, row.gradient_checkpointing, row.compile) == (2, checkpointing, False)
-    assert row.pictures_per_second > 0
+    assert row.images_per_second > 0
     assert 0 < row.share_of_peak < 1
     assert row.estimated_peak_bytes < row.peak_bytes
 

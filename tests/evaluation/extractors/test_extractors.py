@@ -26,7 +26,7 @@ from miniature.world import Accidents, Scene
 from tests.conftest import ROOT
 
 MINI_CLIP = ROOT / "models" / "mini-clip"
-PICTURES: list[Pixels] = [np.full((40, 30, 3), value, np.uint8) for value in (0, 90, 255)]
+IMAGES: list[Pixels] = [np.full((40, 30, 3), value, np.uint8) for value in (0, 90, 255)]
 
 
 @pytest.fixture
@@ -52,11 +52,11 @@ def tiny_dino(tmp_path: Path) -> Path:
 
 
 def _is_sound(extractor: Extractor) -> None:
-    features = extractor.images(PICTURES)
-    assert features.shape[0] == len(PICTURES)
+    features = extractor.images(IMAGES)
+    assert features.shape[0] == len(IMAGES)
     assert features.dtype == np.float64
     assert np.linalg.norm(features, axis=1) == pytest.approx(1)
-    assert np.array_equal(features, extractor.images(PICTURES))
+    assert np.array_equal(features, extractor.images(IMAGES))
     if extractor.reads_text:
         assert extractor.texts(["a red star", "a cat"]).shape == (2, features.shape[1])
 
@@ -69,7 +69,7 @@ def test_pixels_are_small_copies_and_only_a_smoke_check() -> None:
     extractor = open_extractor("pixel")
     _is_sound(extractor)
     assert extractor.identity.is_smoke_check
-    black, _, white = extractor.images(PICTURES)
+    black, _, white = extractor.images(IMAGES)
     assert black @ white == pytest.approx(-1)
 
 
@@ -109,12 +109,12 @@ def test_histograms_of_gradients_of_nothing_are_like_nothing() -> None:
     assert features[0] @ features[1] == 0
 
 
-def test_the_miniatures_clip_puts_pictures_near_their_words() -> None:
+def test_the_miniatures_clip_puts_images_near_their_words() -> None:
     extractor = open_extractor(f"mini-clip={MINI_CLIP}")
     _is_sound(extractor)
-    pictures = extractor.images([draw(Scene("star", "red", "blue")), draw(Scene("ring", "white", "black"))])
+    images = extractor.images([draw(Scene("star", "red", "blue")), draw(Scene("ring", "white", "black"))])
     texts = extractor.texts(["a photo of a red star on a blue background", "a photo of a white ring on a black background"])
-    cosines = pictures @ texts.T
+    cosines = images @ texts.T
     assert cosines[0, 0] > cosines[0, 1] + 0.3
     assert cosines[1, 1] > cosines[1, 0] + 0.3
 
@@ -135,9 +135,9 @@ def test_dinov2_in_a_folder(tiny_dino: Path) -> None:
     assert extractor.identity.name == "dinov2"
 
 
-def test_the_features_of_a_picture_do_not_depend_on_those_beside_it(tiny_dino: Path) -> None:
+def test_the_features_of_a_image_do_not_depend_on_those_beside_it(tiny_dino: Path) -> None:
     extractor = open_extractor(f"dinov2={tiny_dino}")
-    assert extractor.images(PICTURES)[1] == pytest.approx(extractor.images(PICTURES[1:2])[0], abs=1e-5)
+    assert extractor.images(IMAGES)[1] == pytest.approx(extractor.images(IMAGES[1:2])[0], abs=1e-5)
 
 
 @pytest.mark.parametrize("asked", ["clip", "dinov2", "pickscore", "clip=nobody/nothing@main"])

@@ -29,7 +29,7 @@ def test_the_primary_metric_comes_first_and_every_file_is_one() -> None:
     assert len(names) == len(set(names)) == 9
 
 
-def test_likeness_is_the_mean_cosine_with_the_held_out_pictures() -> None:
+def test_likeness_is_the_mean_cosine_with_the_held_out_images() -> None:
     found = similarity.METRIC.of(cell(seen(X, HALF), seen(Z, Z)), known(held_out=seen(X, Y)))
     assert found == pytest.approx([0.5, np.sqrt(0.5)])
     assert similarity.METRIC.of(cell(seen(X), seen(Z)), known()) is None
@@ -73,16 +73,16 @@ def test_the_memorization_gap_compares_the_nearest_of_both() -> None:
     assert memorization.METRIC.of(cell(seen(X), seen(X)), known(held_out=seen(Y))) is None
 
 
-def test_copies_are_those_whose_fingerprint_is_a_training_pictures() -> None:
-    pictures, trained = seen(X, X, X, prints=(10, 91, 150)), seen(X, X, prints=(12, 150))
-    assert copies.METRIC.of(cell(pictures, pictures), known(training=trained)) == pytest.approx([1, 0, 1])
+def test_copies_are_those_whose_fingerprint_is_a_training_images() -> None:
+    images, trained = seen(X, X, X, prints=(10, 91, 150)), seen(X, X, prints=(12, 150))
+    assert copies.METRIC.of(cell(images, images), known(training=trained)) == pytest.approx([1, 0, 1])
 
 
 def test_clipped_pixels_are_those_with_a_channel_at_an_end() -> None:
-    picture = np.full((2, 2, 3), 100, np.uint8)
-    assert clipping.clipped(picture) == 0
-    picture[0, 0, 1], picture[1, 1, 2] = 0, 255
-    assert clipping.clipped(picture) == 0.5
+    image = np.full((2, 2, 3), 100, np.uint8)
+    assert clipping.clipped(image) == 0
+    image[0, 0, 1], image[1, 1, 2] = 0, 255
+    assert clipping.clipped(image) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_a_guard_holds_the_bound_of_the_interval_and_not_the_mean(
 
 
 def test_preference_is_measured_only_where_something_has_learned_what_people_like() -> None:
-    pictures = seen(X, HALF)
-    assert preference.METRIC.of(cell(pictures, pictures), known()) is None
-    rated = replace(pictures, liked=pictures.features)
+    images = seen(X, HALF)
+    assert preference.METRIC.of(cell(images, images), known()) is None
+    rated = replace(images, liked=images.features)
     found = preference.METRIC.of(cell(rated, rated), replace(known(), wishes={"a red z": Y}))
     assert found == pytest.approx([0, np.sqrt(0.5)])
     assert preference.METRIC.guard(known()) is None

@@ -1,4 +1,4 @@
-"""Results made by hand, with pictures, as an evaluation leaves them."""
+"""Results made by hand, with images, as an evaluation leaves them."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from tests.evaluation.seen import known, seen
 PROTOCOL = Protocol(trained=("a red {trigger}", "a <b> & | {trigger}"), control=("a star",), seeds=(1, 2), scales=(0, 0.8))
 GATES = (
     GateFinding(name="zero is the base", title="Scale 0 is the base", state="passed", told="4 of 4 are the same."),
-    GateFinding(name="it repeats", title="The same request is the same picture", state="passed", told="All are the same."),
+    GateFinding(name="it repeats", title="The same request is the same image", state="passed", told="All are the same."),
 )
 
 
 def write_example(folder: Path, *, failed: bool = False, gate_fails: bool = False, several: bool = False) -> Results:
-    """Write an example's files into ``folder``: pictures of one colour each."""
+    """Write an example's files into ``folder``: images of one colour each."""
     names = ["first", "second"] if several else ["first"]
     samples = list[SampleResult]()
     for stratum in ("trained", "control"):

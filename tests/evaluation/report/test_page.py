@@ -69,7 +69,7 @@ def _shown(page: Page, selector: str) -> str:
     return str(page.locator(selector).get_attribute("src"))
 
 
-def test_another_seed_changes_every_picture_of_the_grid(page: Page) -> None:
+def test_another_seed_changes_every_image_of_the_grid(page: Page) -> None:
     first = page.locator("button.tile:visible").evaluate_all("tiles => tiles.map(tile => tile.dataset.seed)")
     page.locator("input[name=seed][value='2']").check()
     second = page.locator("button.tile:visible").evaluate_all("tiles => tiles.map(tile => tile.dataset.seed)")
@@ -90,7 +90,7 @@ def test_the_slider_goes_through_the_scales_by_keyboard(page: Page) -> None:
     assert _shown(page, "#stage-a") != base
 
 
-def test_the_wipe_shows_one_picture_over_the_other(page: Page) -> None:
+def test_the_wipe_shows_one_image_over_the_other(page: Page) -> None:
     page.locator("input[name=mode][value=wipe]").check()
     assert page.locator("#stage-b").is_visible()
     page.locator("#closer-wipe").fill("25")
@@ -98,7 +98,7 @@ def test_the_wipe_shows_one_picture_over_the_other(page: Page) -> None:
     assert _shown(page, "#stage-a") != _shown(page, "#stage-b")
 
 
-def test_the_wipes_edge_is_dragged_on_the_picture(page: Page) -> None:
+def test_the_wipes_edge_is_dragged_on_the_image(page: Page) -> None:
     page.locator("input[name=mode][value=wipe]").check()
     pane = page.locator("#stage .pane").first
     pane.scroll_into_view_if_needed()
@@ -125,7 +125,7 @@ def test_the_wheel_scrolls_the_page_and_zooms_with_ctrl_alone(page: Page) -> Non
     page.wait_for_function("document.getElementById('closer-zoom').value > 1")
 
 
-def test_zoom_and_place_are_the_same_in_both_pictures(page: Page) -> None:
+def test_zoom_and_place_are_the_same_in_both_images(page: Page) -> None:
     page.locator("input[name=mode][value=side]").check()
     stage = page.locator("#stage")
     stage.focus()
@@ -138,7 +138,7 @@ def test_zoom_and_place_are_the_same_in_both_pictures(page: Page) -> None:
     assert page.locator("#closer-zoom").input_value() == "1"
 
 
-def test_a_picture_of_the_grid_is_looked_at_closer_by_a_click(page: Page) -> None:
+def test_a_image_of_the_grid_is_looked_at_closer_by_a_click(page: Page) -> None:
     tile = page.locator("button.tile:visible").nth(5)
     tile.click()
     assert _shown(page, "#stage-a") == tile.locator("img").get_attribute("src")
@@ -169,7 +169,7 @@ def test_votes_are_blind_counted_kept_and_saved(page: Page) -> None:
     assert page.locator("#vote-told").inner_text() == "0 of 4 voted."
 
 
-def test_on_paper_there_are_the_pictures_and_no_buttons_to_press(page: Page) -> None:
+def test_on_paper_there_are_the_images_and_no_buttons_to_press(page: Page) -> None:
     page.emulate_media(media="print")
     assert not page.locator("#vote").is_visible()
     assert not page.locator("#closer").is_visible()
@@ -177,7 +177,7 @@ def test_on_paper_there_are_the_pictures_and_no_buttons_to_press(page: Page) -> 
     assert page.locator(".curves svg").first.is_visible()
 
 
-def test_without_its_script_the_pictures_are_there(browser: Browser, address: str) -> None:
+def test_without_its_script_the_images_are_there(browser: Browser, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address)

@@ -55,7 +55,7 @@ class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.pictures: list[dict[str, str | None]] = []
+        self.images: list[dict[str, str | None]] = []
         self.ids: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -63,7 +63,7 @@ class _Tags(HTMLParser):
         if told.get("id"):
             self.ids.append(str(told["id"]))
         if tag == "img":
-            self.pictures.append(told)
+            self.images.append(told)
         if tag not in ("img", "meta", "input", "br", "link"):
             self.open.append(tag)
 
@@ -74,20 +74,20 @@ class _Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_well_formed_and_every_picture_has_words(tmp_path: Path) -> None:
+def test_the_page_is_well_formed_and_every_image_has_words(tmp_path: Path) -> None:
     _, page = _reports(tmp_path, failed=True)
     tags = _Tags()
     tags.feed(page)
     assert tags.open == []
     assert len(tags.ids) == len(set(tags.ids))
-    assert all(picture["alt"] for picture in tags.pictures if not str(picture.get("id")).startswith("stage"))
+    assert all(image["alt"] for image in tags.images if not str(image.get("id")).startswith("stage"))
     assert "a &lt;b&gt; &amp; | zbadge" in page
     assert "500 | &lt;oops&gt;" in page
 
 
 def test_what_failed_is_said_in_both(tmp_path: Path) -> None:
     for text in _reports(tmp_path, failed=True):
-        assert "1 of 12 pictures failed" in text
+        assert "1 of 12 images failed" in text
 
 
 def test_a_failed_gate_is_said_before_any_figure(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures keep their shape: the sizes are those SDXL knows, and each picture gets the nearest."""
+"""Images keep their shape: the sizes are those SDXL knows, and each image gets the nearest."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ def test_every_size_has_about_the_area_of_the_square_and_turns_into_another(reso
 
 
 @given(st.integers(100, 9000), st.integers(100, 9000))
-def test_a_picture_gets_the_size_nearest_to_its_shape(height: int, width: int) -> None:
+def test_a_image_gets_the_size_nearest_to_its_shape(height: int, width: int) -> None:
     chosen = nearest(height, width, 1024)
 
     def cut_off(size: tuple[int, int]) -> float:

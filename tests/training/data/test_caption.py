@@ -1,4 +1,4 @@
-"""What a person writes beside a picture reaches the model as meant, and slips are named."""
+"""What a person writes beside an image reaches the model as meant, and slips are named."""
 
 from pathlib import Path
 

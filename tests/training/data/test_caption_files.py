@@ -96,9 +96,7 @@ def test_a_row_is_of_the_image_of_its_folder_and_what_is_of_none_is_named(tmp_pa
     captions = {image.relative_to(tmp_path).as_posix(): found.captions for image in images if (found := files.of(image))}
 
     assert captions == {"1.png": ("beside",), "more/3.png": ("of windows",)}
-    assert files.unknown_rows() == [
-        (tmp_path / "metadata.jsonl", "3 of its names are of no picture here, or of several, as 2.png")
-    ]
+    assert files.unknown_rows() == [(tmp_path / "metadata.jsonl", "3 of its names are of no image here, or of several, as 2.png")]
 
 
 def test_of_two_that_say_different_things_the_one_beside_is_used_and_the_other_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def _image(path: Path, caption: str | None = None, colour: str = "red") -> None:
 
 
 def _sources(dataset: Path) -> dict[str, tuple[tuple[str, ...], int]]:
-    return {picture.source: (picture.captions, picture.repeats) for picture in find(dataset).pictures}
+    return {image.source: (image.captions, image.repeats) for image in find(dataset).images}
 
 
 @pytest.mark.parametrize("root", ["", "img/", "raw/"])
@@ -123,9 +123,9 @@ def test_a_mask_of_onetrainer_beside_its_image_is_a_mask(tmp_path: Path) -> None
     _image(tmp_path / "a.png", "a zbadge")
     Image.new("L", (128, 128), 255).save(tmp_path / "a-masklabel.png")
 
-    (picture,) = find(tmp_path).pictures
+    (image,) = find(tmp_path).images
 
-    assert picture.mask == tmp_path / "a-masklabel.png"
+    assert image.mask == tmp_path / "a-masklabel.png"
 
 
 def test_masks_belong_to_the_image_of_their_folder_and_not_to_another_of_its_name(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_masks_belong_to_the_image_of_their_folder_and_not_to_another_of_its_nam
     for mask in masks:
         _image(tmp_path / mask)
 
-    found = {picture.source: picture.mask for picture in find(tmp_path).pictures}
+    found = {image.source: image.mask for image in find(tmp_path).images}
 
     assert found == {"raw/c/1.png": None, **{image: tmp_path / mask for mask, image in masks.items()}}
 
@@ -143,10 +143,10 @@ def test_masks_belong_to_the_image_of_their_folder_and_not_to_another_of_its_nam
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
-        (["masks/1.png"], "2 pictures are called 1.png, in a/ and b/"),
+        (["masks/1.png"], "2 images are called 1.png, in a/ and b/"),
         (["masks/a/1.png", "raw/a/1-masklabel.png"], "has a mask already"),
-        (["masks/a/3.png"], "there is no picture of that name"),
-        (["raw/a/3-masklabel.png"], "there is no picture of that name"),
+        (["masks/a/3.png"], "there is no image of that name"),
+        (["raw/a/3-masklabel.png"], "there is no image of that name"),
     ],
 )
 def test_a_mask_of_no_image_or_of_several_is_refused(tmp_path: Path, masks: list[str], message: str) -> None:
@@ -172,7 +172,7 @@ def test_images_outside_the_folder_that_is_read_are_named(tmp_path: Path) -> Non
 
     found = find(tmp_path)
 
-    assert [picture.source for picture in found.pictures] == ["img/10_zb x/1.png", "img/model/3.png", "reg/1_x/5.png"]
+    assert [image.source for image in found.images] == ["img/10_zb x/1.png", "img/model/3.png", "reg/1_x/5.png"]
     told = {str(path.relative_to(tmp_path)): why for path, why in found.unused}
     assert told["img/0_off"] == "kohya's folder of 0 repeats, as its name says"
     assert told["20_y z"] == told["logs"] == "images are read from img/; move it there to use it"
@@ -223,4 +223,4 @@ def test_a_reference_that_is_trained_on_is_refused(tmp_path: Path, capsys: pytes
         image.save(tmp_path / "reference" / "z.jpg", quality=90)
 
     assert main(["--dataset", str(tmp_path), "--set", "data.holdout=0"]) == 2
-    assert "z.jpg: shows the same picture as raw/b.png" in capsys.readouterr().err
+    assert "z.jpg: shows the same image as raw/b.png" in capsys.readouterr().err

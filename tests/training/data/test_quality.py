@@ -1,4 +1,4 @@
-"""Blurred and empty pictures are flagged; the demo's own are not."""
+"""Blurred and empty images are flagged; the demo's own are not."""
 
 import pytest
 from PIL import Image, ImageFilter
@@ -10,13 +10,13 @@ PATHS = sorted((ROOT / "datasets" / "z" / "raw").glob("*.png"))
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_a_sharp_picture_passes_and_its_blurred_version_is_flagged(path: object) -> None:
-    picture = Image.open(str(path)).convert("RGB")
+def test_a_sharp_image_passes_and_its_blurred_version_is_flagged(path: object) -> None:
+    image = Image.open(str(path)).convert("RGB")
 
-    assert flags(picture) == ()
-    assert flags(picture.filter(ImageFilter.GaussianBlur(4))) == ("looks blurred",)
+    assert flags(image) == ()
+    assert flags(image.filter(ImageFilter.GaussianBlur(4))) == ("looks blurred",)
 
 
 @pytest.mark.parametrize(("colour", "flag"), [("black", "nearly all of it is black"), ("white", "nearly all of it is white")])
-def test_a_picture_that_shows_nothing_is_flagged(colour: str, flag: str) -> None:
+def test_a_image_that_shows_nothing_is_flagged(colour: str, flag: str) -> None:
     assert flag in flags(Image.new("RGB", (64, 64), colour))

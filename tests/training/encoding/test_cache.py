@@ -18,16 +18,16 @@ def _never() -> Tensors:
 
 
 def test_the_second_time_an_entry_is_read_and_not_made(tmp_path: Path) -> None:
-    Cache(tmp_path, 10**6).get("latents", {"picture": "a"}, lambda: _number(1))
+    Cache(tmp_path, 10**6).get("latents", {"image": "a"}, lambda: _number(1))
 
-    found = Cache(tmp_path, 10**6).get("latents", {"picture": "a"}, _never)
+    found = Cache(tmp_path, 10**6).get("latents", {"image": "a"}, _never)
 
     assert torch.equal(found["x"], torch.ones(64))
 
 
-@pytest.mark.parametrize("changed", [{"picture": "b"}, {"caption": "c"}, {"resolution": 512}, {"encoder": "other"}])
+@pytest.mark.parametrize("changed", [{"image": "b"}, {"caption": "c"}, {"resolution": 512}, {"encoder": "other"}])
 def test_whatever_changes_makes_another_entry(tmp_path: Path, changed: dict[str, object]) -> None:
-    depends_on = {"picture": "a", "caption": "b", "resolution": 128, "encoder": "e"}
+    depends_on = {"image": "a", "caption": "b", "resolution": 128, "encoder": "e"}
     cache = Cache(tmp_path, 10**6)
     cache.get("latents", depends_on, lambda: _number(1))
 
@@ -38,32 +38,32 @@ def test_whatever_changes_makes_another_entry(tmp_path: Path, changed: dict[str,
 @pytest.mark.parametrize("harm", [b"", b"not an entry", b"\xff" * 100])
 def test_a_damaged_entry_is_made_again(tmp_path: Path, harm: bytes) -> None:
     cache = Cache(tmp_path, 10**6)
-    cache.get("latents", {"picture": "a"}, lambda: _number(1))
+    cache.get("latents", {"image": "a"}, lambda: _number(1))
     next(tmp_path.rglob("*.safetensors")).write_bytes(harm)
 
-    assert cache.get("latents", {"picture": "a"}, lambda: _number(1))["x"][0] == 1
-    assert cache.get("latents", {"picture": "a"}, _never)["x"][0] == 1
+    assert cache.get("latents", {"image": "a"}, lambda: _number(1))["x"][0] == 1
+    assert cache.get("latents", {"image": "a"}, _never)["x"][0] == 1
 
 
 def test_over_its_limit_it_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 1000)
     for name in "abc":
-        cache.get("latents", {"picture": name}, lambda: _number(1))
-    cache.get("latents", {"picture": "a"}, _never)
+        cache.get("latents", {"image": name}, lambda: _number(1))
+    cache.get("latents", {"image": "a"}, _never)
 
     cache.trim()
 
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) <= 1000
-    cache.get("latents", {"picture": "a"}, _never)
+    cache.get("latents", {"image": "a"}, _never)
     made = cache.made
-    cache.get("latents", {"picture": "b"}, lambda: _number(1))
+    cache.get("latents", {"image": "b"}, lambda: _number(1))
     assert cache.made == made + 1
 
 
 def _use(folder: Path, limit: int = 10**6) -> None:
     cache = Cache(folder, limit)
     for number in range(50):
-        found = cache.get("latents", {"picture": number}, lambda number=number: _number(number))
+        found = cache.get("latents", {"image": number}, lambda number=number: _number(number))
         assert torch.equal(found["x"], torch.full((64,), float(number)))
         if number % 5 == 0:
             cache.trim()

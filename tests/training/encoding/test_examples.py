@@ -1,4 +1,4 @@
-"""Pictures and captions are encoded once, and again exactly when something they depend on has changed."""
+"""Images and captions are encoded once, and again exactly when something they depend on has changed."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def _adapter(run: str) -> bytes:
 def test_a_second_run_finds_everything_and_ends_with_the_same_bytes(prepared: Path) -> None:
     assert train_lora.main(quick_arguments(prepared, "cold")) == 0
     made = _entries()
-    assert made["pictures"] == 20
+    assert made["images"] == 20
 
     assert train_lora.main(quick_arguments(prepared, "warm")) == 0
 
@@ -33,20 +33,20 @@ def test_a_second_run_finds_everything_and_ends_with_the_same_bytes(prepared: Pa
 
 
 def test_a_changed_caption_is_one_new_entry_and_another_adapter(prepared: Path) -> None:
-    every_picture = "batch=6"
-    train_lora.main(quick_arguments(prepared, "before", every_picture))
+    every_image = "batch=6"
+    train_lora.main(quick_arguments(prepared, "before", every_image))
     made = _entries()
     changed = prepared / read_dataset(prepared).of("train")[0].source
     changed.with_suffix(".txt").write_text("a zbadge in a caption of its own")
     prepare_dataset.main(["--dataset", str(prepared)])
 
-    train_lora.main(quick_arguments(prepared, "after", every_picture))
+    train_lora.main(quick_arguments(prepared, "after", every_image))
 
     assert _entries() == {**made, "captions": made["captions"] + 1}
     assert _adapter("after") != _adapter("before")
 
 
-def test_other_prior_prompts_are_painted_anew(prepared: Path) -> None:
+def test_other_prior_prompts_are_generated_anew(prepared: Path) -> None:
     train_lora.main(quick_arguments(prepared, "before"))
     made = _entries()
 
@@ -55,7 +55,7 @@ def test_other_prior_prompts_are_painted_anew(prepared: Path) -> None:
     assert _entries() == {**made, "prior": made["prior"] + 1}
 
 
-def test_the_prior_is_painted_by_what_the_recipe_says_the_base_predicts(prepared: Path) -> None:
+def test_the_prior_is_generated_by_what_the_recipe_says_the_base_predicts(prepared: Path) -> None:
     for name, prediction in (("noise", "epsilon"), ("velocity", "v_prediction")):
         train_lora.main(quick_arguments(prepared, name, "steps=1", f"objective.prediction={prediction}"))
 

@@ -1,4 +1,4 @@
-"""Looks at held-out pictures: the same each time, against the base, by timestep."""
+"""Looks at held-out images: the same each time, against the base, by timestep."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,10 +33,10 @@ def test_an_untrained_adapter_is_the_base(validator: Validator) -> None:
 
     assert (found.change.mean, found.gap) == (0, 0)
     assert [stratum.timestep for stratum in found.strata] == [125, 375, 625, 875]
-    assert found.pictures == 2
+    assert found.images == 2
 
 
-def test_a_loss_that_is_not_finite_is_named_with_picture_and_timestep(validator: Validator) -> None:
+def test_a_loss_that_is_not_finite_is_named_with_image_and_timestep(validator: Validator) -> None:
     next(each for each in validator.base.adapted.parameters() if each.requires_grad).data.fill_(torch.inf)
 
     with pytest.raises(StageFailed, match=r"the loss of .+\.png, held out, is not finite at timestep 125"):

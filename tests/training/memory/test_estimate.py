@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def _sdxl(**values: object) -> Estimate:
-    """Of one picture at 1024² on a GPU, with other ``values`` of the recipe."""
+    """Of one image at 1024² on a GPU, with other ``values`` of the recipe."""
     return _estimated(json.dumps(values))
 
 
@@ -103,7 +103,7 @@ def test_a_recipe_named_after_a_card_fits_it_with_a_fifth_to_spare(name: str, ca
     assert needed.peak < 0.8 * card * 2**30
 
 
-def test_regularization_pictures_of_the_data_set_are_reckoned_with(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_regularization_images_of_the_data_set_are_reckoned_with(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (prepared / "regularization").mkdir()
     Image.new("RGB", (128, 128), "red").save(prepared / "regularization" / "red.png")
     (prepared / "regularization" / "red.txt").write_text("a red square")

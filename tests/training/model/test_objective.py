@@ -41,7 +41,7 @@ def test_min_snr_weighs_easy_timesteps_down_and_leaves_hard_ones() -> None:
     assert torch.equal(loss_weights("epsilon", LEVELS, TIMESTEPS, None), torch.ones(3))
 
 
-def test_errors_are_the_mean_of_each_picture() -> None:
+def test_errors_are_the_mean_of_each_image() -> None:
     predicted, wanted = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
     wanted[1] *= 3
     assert squared_errors(predicted, wanted).tolist() == [1, 9]

@@ -1,4 +1,4 @@
-"""However a step's batch is divided among passes and processes, the same pictures meet the same noise."""
+"""However a step's batch is divided among passes and processes, the same images meet the same noise."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def _recipe(batch: int, accumulate: int = 1, dropout: float = 0.3) -> Recipe:
 
 
 def _seen(batches: list[Batch]) -> list[tuple[str, int, float, float]]:
-    """Picture, timestep, sum of noise and of states of every place, in any order."""
+    """Image, timestep, sum of noise and of states of every place, in any order."""
     return sorted(
         (
             batch.names[place],
@@ -73,7 +73,7 @@ def test_captions_are_dropped_as_often_as_asked_and_never_the_priors() -> None:
     assert not dropped[prior].any()
 
 
-def test_a_mask_gives_its_picture_the_weight_of_any_other() -> None:
+def test_a_mask_gives_its_image_the_weight_of_any_other() -> None:
     half = torch.zeros(1, 16, 16)
     half[:, :8] = 1
     examples = replace(_examples(2), masks=(half, None))
@@ -102,7 +102,7 @@ def test_of_several_captions_one_is_drawn_each_epoch_and_always_the_same_one() -
     assert {each["raw/1.png"] for each in told} == {1, 2, 3}
 
 
-def test_a_picture_with_repeats_is_seen_that_much_more_often() -> None:
+def test_a_image_with_repeats_is_seen_that_much_more_often() -> None:
     examples = replace(_examples(3), captions=((0,), (1,), (2,)), repeats=(1, 1, 2))
     sampler = Sampler(_recipe(4), examples, None, 1000)
 
@@ -111,7 +111,7 @@ def test_a_picture_with_repeats_is_seen_that_much_more_often() -> None:
     assert [names.count(f"raw/{place}.png") for place in range(3)] == [5, 5, 10]
 
 
-def test_every_caption_of_a_picture_for_regularization_is_drawn() -> None:
+def test_every_caption_of_a_image_for_regularization_is_drawn() -> None:
     prior = replace(_examples(2), captions=((0,), (1, 2)))
     prior = replace(prior, conditioning=_examples(3).conditioning)
     recipe = Recipe.model_validate({**_recipe(1).model_dump(by_alias=True), "prior": {"batch": 1}, "epochs": None})

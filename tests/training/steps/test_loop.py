@@ -1,4 +1,4 @@
-"""How a step's pictures are divided and computed changes nothing about what is learned; what goes wrong is named."""
+"""How a step's images are divided and computed changes nothing about what is learned; what goes wrong is named."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_the_first_loss_is_what_the_base_is_wrong_by(prepared: Path, prediction:
     assert Loop(recipe, base, Accelerator(cpu=True), trained, None).step(0).loss == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_gradient_that_is_not_finite_stops_and_names_step_pictures_and_timesteps(prepared: Path) -> None:
+def test_a_gradient_that_is_not_finite_stops_and_names_step_images_and_timesteps(prepared: Path) -> None:
     recipe, base, trained, _ = prepared_base(prepared, "prior.weight=0", "batch=2")
     loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
     ((batch,),) = Sampler(recipe, trained, None, len(base.levels)).passes(3)

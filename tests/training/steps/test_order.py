@@ -1,22 +1,22 @@
-"""Every picture is seen once an epoch, with others of its size as far as that can be."""
+"""Every image is seen once an epoch, with others of its size as far as that can be."""
 
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.steps.order import pictures_of, steps_per_epoch
+from training.steps.order import images_of, steps_per_epoch
 
 SIZES = st.lists(st.sampled_from(["square", "wide", "tall"]), min_size=1, max_size=60)
 
 
 def _epoch(sizes: list[str], batch: int, seed: int = 0, epoch: int = 0) -> list[tuple[int, ...]]:
     length = steps_per_epoch(sizes, batch)
-    return [pictures_of(step, sizes, batch, seed) for step in range(epoch * length, (epoch + 1) * length)]
+    return [images_of(step, sizes, batch, seed) for step in range(epoch * length, (epoch + 1) * length)]
 
 
 @given(SIZES, st.integers(1, 9))
-def test_an_epoch_shows_every_picture_and_fills_up_at_most_one_batch(sizes: list[str], batch: int) -> None:
+def test_an_epoch_shows_every_image_and_fills_up_at_most_one_batch(sizes: list[str], batch: int) -> None:
     batches = _epoch(sizes, batch)
 
     seen = Counter(place for each in batches for place in each)

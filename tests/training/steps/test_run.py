@@ -33,8 +33,8 @@ def test_what_will_be_made_again_is_dropped(tmp_path: Path) -> None:
         assert sorted(path.name for path in run.previews.iterdir()) == ["step-000000", "step-000002"]
 
 
-def _lesson(steps: int, pictures: str = "p" * 64) -> Stage:
-    return Stage("train", {"dataset.json": pictures}, {"steps": steps, "optimizer": {"lr": 0.1}}, seed=0)
+def _lesson(steps: int, images: str = "p" * 64) -> Stage:
+    return Stage("train", {"dataset.json": images}, {"steps": steps, "optimizer": {"lr": 0.1}}, seed=0)
 
 
 def test_a_run_that_learns_something_else_steps_aside_whole(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A base with adapters in its weights paints what the base with the adapters on it paints."""
+"""A base with adapters in its weights generates what the base with the adapters on it generates."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 SDXL = families.get("sdxl")
 
 
-def _painted(base: Path, weighted: list[tuple[Adapter, float]]) -> NDArray[np.float32]:
+def _generated(base: Path, weighted: list[tuple[Adapter, float]]) -> NDArray[np.float32]:
     pipeline = SDXL.load(base, torch.float32, torch.device("cpu"))
     parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
     for number, (adapter, _) in enumerate(weighted):
@@ -30,13 +30,13 @@ def _painted(base: Path, weighted: list[tuple[Adapter, float]]) -> NDArray[np.fl
     return image
 
 
-def test_the_fused_base_paints_as_the_adapted_one(miniature: Path, tmp_path: Path) -> None:
+def test_the_fused_base_generates_as_the_adapted_one(miniature: Path, tmp_path: Path) -> None:
     weighted = [
         (random_adapter(miniature, strength=0.1), 0.7),
         (random_adapter(miniature, rank=2, targets="attention+feed-forward", strength=0.1), 0.3),
     ]
     fuse(miniature, weighted, tmp_path / "fused")
-    fused, adapted, untouched = _painted(tmp_path / "fused", []), _painted(miniature, weighted), _painted(miniature, [])
+    fused, adapted, untouched = _generated(tmp_path / "fused", []), _generated(miniature, weighted), _generated(miniature, [])
     # The fused weights are rounded to the base's fp16.
     apart = np.abs(fused - untouched).mean()
     assert apart > 0.01

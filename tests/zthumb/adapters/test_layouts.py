@@ -1,4 +1,4 @@
-"""Both exports of one adapter are read by diffusers, with nothing left over, and give the same picture."""
+"""Both exports of one adapter are read by diffusers, with nothing left over, and give the same image."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 SDXL = families.get("sdxl")
 RANK, ALPHA = 4, 6.0
 ROUNDING = 1e-4
-"""A small part of the 1/255 by which two pictures can differ at all."""
+"""A small part of the 1/255 by which two images can differ at all."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def adapter(miniature: Path) -> Adapter:
     return random_adapter(miniature, RANK, ALPHA, "attention+feed-forward", strength=0.05)
 
 
-def _painted(miniature: Path, file: Path | None) -> NDArray[np.float32]:
+def _generated(miniature: Path, file: Path | None) -> NDArray[np.float32]:
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
     if file is not None:
         pipeline.load_lora_weights(file.parent, weight_name=file.name, use_safetensors=True)
@@ -42,7 +42,7 @@ def _painted(miniature: Path, file: Path | None) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("targets", ["attention", "attention+feed-forward", "attention+feed-forward+convolution"])
-def test_both_layouts_change_the_picture_and_agree(
+def test_both_layouts_change_the_image_and_agree(
     miniature: Path, tmp_path: Path, targets: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     logging.enable_propagation()
@@ -50,7 +50,7 @@ def test_both_layouts_change_the_picture_and_agree(
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
     save_kohya(adapter, kohya, layers_per_block=1, metadata={"ss_v2": "False"})
     save_diffusers(adapter, diffusers)
-    base, first, second = _painted(miniature, None), _painted(miniature, kohya), _painted(miniature, diffusers)
+    base, first, second = _generated(miniature, None), _generated(miniature, kohya), _generated(miniature, diffusers)
     assert np.abs(first - base).max() > 0.01
     assert np.abs(first - second).max() < ROUNDING
     assert "unexpected keys" not in caplog.text
@@ -64,7 +64,7 @@ def test_magnitudes_travel_in_the_diffusers_layout_and_are_written_for_others(mi
         file.parent.mkdir()
         save_diffusers(each, file)
 
-    assert np.abs(_painted(miniature, files[0]) - _painted(miniature, files[1])).max() > 0.005
+    assert np.abs(_generated(miniature, files[0]) - _generated(miniature, files[1])).max() > 0.005
 
     save_kohya(with_magnitudes, tmp_path / "x.safetensors", layers_per_block=1, metadata={})
     shapes = header.read(tmp_path / "x.safetensors").shapes
@@ -110,7 +110,7 @@ def test_text_encoders_travel_in_both_layouts(miniature: Path, base: Skeleton, t
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
     save_kohya(adapter, kohya, base.layers_per_block, metadata={})
     save_diffusers(adapter, diffusers)
-    untouched, first, second = _painted(miniature, None), _painted(miniature, kohya), _painted(miniature, diffusers)
+    untouched, first, second = _generated(miniature, None), _generated(miniature, kohya), _generated(miniature, diffusers)
     assert np.abs(first - untouched).max() > 0.01
     assert np.abs(first - second).max() < ROUNDING
 
@@ -121,7 +121,7 @@ def test_mixed_ranks_are_told_apart_by_diffusers(miniature: Path, base: Skeleton
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
     save_kohya(adapter, kohya, base.layers_per_block, metadata={})
     save_diffusers(adapter, diffusers)
-    first, second = _painted(miniature, kohya), _painted(miniature, diffusers)
-    assert np.abs(first - _painted(miniature, None)).max() > 0.01
+    first, second = _generated(miniature, kohya), _generated(miniature, diffusers)
+    assert np.abs(first - _generated(miniature, None)).max() > 0.01
     assert np.abs(first - second).max() < ROUNDING
     assert {each.scale for each in reader.load(diffusers, base).layers.values()} == {1.0}

@@ -38,10 +38,10 @@ def test_tokens_are_encoded_with_a_gradient_where_an_encoder_has_one(pipeline: A
 
 def test_tiles_decode_nearly_the_same_and_leave_the_autoencoder_as_it_was(pipeline: Any) -> None:
     edge = torch.where(torch.arange(128) < 80, -0.5, 0.5)
-    latents = SDXL.encode_pictures(pipeline, (edge[:, None] + edge).expand(1, 3, 128, 128))
-    whole = SDXL.decode_pictures(pipeline, latents)
-    tiled = SDXL.decode_pictures(pipeline, latents, tile=64)
+    latents = SDXL.encode_images(pipeline, (edge[:, None] + edge).expand(1, 3, 128, 128))
+    whole = SDXL.decode_images(pipeline, latents)
+    tiled = SDXL.decode_images(pipeline, latents, tile=64)
 
     assert not torch.equal(tiled, whole)
     assert float((tiled - whole).abs().mean()) < 0.1
-    assert torch.equal(SDXL.decode_pictures(pipeline, latents), whole)
+    assert torch.equal(SDXL.decode_images(pipeline, latents), whole)

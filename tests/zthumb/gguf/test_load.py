@@ -169,7 +169,7 @@ def test_it_predicts_in_the_precision_it_is_put_in(tmp_path: Path, dtype: torch.
     assert loaded.dtype == dtype
     layer = next(module for module in loaded.modules() if isinstance(module, BlockLinear))
     assert layer.weight.dtype == torch.uint8
-    # As the painter does where numbers overflow.
+    # As the generator does where numbers overflow.
     whole = prediction(loaded.to(torch.float32))
     assert whole.dtype == torch.float32
     assert whole.isfinite().all()

@@ -37,7 +37,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def started(settings: Settings, resolver: Resolver | None = None) -> Iterator[TestClient]:
-    """A client of a server that has made its first picture."""
+    """A client of a server that has made its first image."""
     with TestClient(create_app(settings, resolver), base_url="http://127.0.0.1:8000", client=("127.0.0.1", 1)) as client:
         for _ in range(1200):
             answer = client.get("/health/ready").json()
@@ -63,7 +63,7 @@ def client(models: Path) -> Iterator[TestClient]:
 
 
 def pixels(answer: Any, place: int = 0) -> NDArray[np.uint8]:
-    """A picture of an answer."""
+    """An image of an answer."""
     assert answer.status_code == 200, answer.text
     data = base64.b64decode(answer.json()["images"][place]["b64_json"])
     return np.asarray(Image.open(io.BytesIO(data)))

@@ -18,14 +18,14 @@ from foundation.hashing import hash_file
 from foundation.verdict import Effect, Verdict, write_verdict
 from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb.adapters import apply, safetensors_file
-from zthumb.painting.painter import Painter
+from zthumb.generation.image_generator import ImageGenerator
 
 pytestmark = pytest.mark.slow
 
 BASE = {"prompt": "a photo of a red star on a blue background", "seed": 5, "steps": 4}
 
 
-def test_a_prompt_becomes_a_picture_with_everything_needed_to_make_it_again(client: TestClient) -> None:
+def test_a_prompt_becomes_a_image_with_everything_needed_to_make_it_again(client: TestClient) -> None:
     answer = client.post("/generate", json=BASE)
     assert pixels(answer).shape == (128, 128, 3)
     body = answer.json()
@@ -40,7 +40,7 @@ def test_a_prompt_becomes_a_picture_with_everything_needed_to_make_it_again(clie
     assert meta["timings"]["generate"] > 0
 
 
-def test_the_same_seed_is_the_same_picture_and_another_is_another(client: TestClient) -> None:
+def test_the_same_seed_is_the_same_image_and_another_is_another(client: TestClient) -> None:
     first, again = client.post("/generate", json=BASE), client.post("/generate", json=BASE)
     other = client.post("/generate", json={**BASE, "seed": 6})
     assert np.array_equal(pixels(first), pixels(again))
@@ -54,14 +54,14 @@ def test_a_missing_seed_is_drawn_and_reported(client: TestClient) -> None:
     assert np.array_equal(pixels(drawn), pixels(again))
 
 
-def test_a_picture_is_the_same_alone_and_in_a_batch(client: TestClient) -> None:
+def test_a_image_is_the_same_alone_and_in_a_batch(client: TestClient) -> None:
     alone = client.post("/generate", json={**BASE, "seed": 7})
     exact = client.post("/generate", json={**BASE, "batch": 3, "deterministic": True})
     assert [image["seed"] for image in exact.json()["images"]] == [5, 6, 7]
     assert np.array_equal(pixels(exact, 2), pixels(alone))
     together = client.post("/generate", json={**BASE, "batch": 3})
     assert (exact.json()["meta"]["together"], together.json()["meta"]["together"]) == (1, 3)
-    # Sums are rounded in another order when several pictures are painted at once.
+    # Sums are rounded in another order when several images are generated at once.
     assert np.abs(pixels(together, 2).astype(int) - pixels(alone)).max() <= 2
 
 
@@ -78,13 +78,13 @@ def test_base_then_adapter_then_base_is_bit_identical(client: TestClient, layout
 def test_scale_zero_is_the_base_and_scales_differ(client: TestClient) -> None:
     base = pixels(client.post("/generate", json=BASE))
     adapter = {**BASE, "lora_path": "lora/strong/strong.safetensors"}
-    pictures = [pixels(client.post("/generate", json={**adapter, "lora_scale": scale})) for scale in (0, 0.5, 1)]
-    assert np.array_equal(pictures[0], base)
-    assert not np.array_equal(pictures[1], pictures[2])
+    images = [pixels(client.post("/generate", json={**adapter, "lora_scale": scale})) for scale in (0, 0.5, 1)]
+    assert np.array_equal(images[0], base)
+    assert not np.array_equal(images[1], images[2])
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_the_picture_comes_in_the_format_asked_for(client: TestClient, kind: str) -> None:
+def test_the_image_comes_in_the_format_asked_for(client: TestClient, kind: str) -> None:
     answer = client.post("/generate", json={**BASE, "output_format": kind})
     data = base64.b64decode(answer.json()["images"][0]["b64_json"])
     assert (Image.open(io.BytesIO(data)).format or "").lower() == kind
@@ -158,15 +158,15 @@ def test_out_of_memory_is_tried_once_more_with_less_and_then_told(client: TestCl
         pixels(client.post("/generate", json=BASE)),
         client.post("/generate", json={**adapted, "deterministic": True}),
     )
-    paint, asked = Painter.paint, list[int]()
+    generate, asked = ImageGenerator.generate, list[int]()
 
-    def short_of_memory(painter: Painter, pictures: Any, watch: Any, words: Any, tile: int | None = None) -> Any:
-        asked.append(len(pictures))
-        if len(pictures) > most:
+    def short_of_memory(generator: ImageGenerator, images: Any, watch: Any, words: Any, tile: int | None = None) -> Any:
+        asked.append(len(images))
+        if len(images) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return paint(painter, pictures, watch, words, tile)
+        return generate(generator, images, watch, words, tile)
 
-    monkeypatch.setattr(Painter, "paint", short_of_memory)
+    monkeypatch.setattr(ImageGenerator, "generate", short_of_memory)
     most = 1
     answer = client.post("/generate", json=adapted)
     assert (asked, answer.json()["meta"]["together"]) == ([2, 1, 1], 1)
@@ -187,7 +187,7 @@ def test_a_bug_is_told_in_the_log_alone_and_leaves_no_trace(
         def fail(*_: object, **__: object) -> None:
             raise ZeroDivisionError("secret")
 
-        patch.setattr(Painter, "paint", fail)
+        patch.setattr(ImageGenerator, "generate", fail)
         answer = TestClient(client.app, client.base_url, raise_server_exceptions=False).post(
             "/generate", json={**BASE, "lora_path": "lora/strong"}
         )
@@ -202,8 +202,8 @@ def test_requests_at_the_same_time_do_not_see_each_others_adapters(client: TestC
     alone = [pixels(client.post("/generate", json=fields)) for fields in (base, adapted)]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda fields: pixels(client.post("/generate", json=fields)), [base, adapted] * 4))
-    for place, picture in enumerate(together):
-        assert np.array_equal(picture, alone[place % 2])
+    for place, image in enumerate(together):
+        assert np.array_equal(image, alone[place % 2])
 
 
 def test_models_and_health_tell_what_is_served(client: TestClient) -> None:
@@ -240,10 +240,12 @@ def test_prometheus_reads_what_was_made_and_what_was_refused(client: TestClient)
     client.post("/generate", json={**BASE, "steps": 1, "batch": 2})
     client.post("/generate", json={**BASE, "steps": 0})
     after = _figures(client)
-    pictures, refused = 'zthumb_pictures_total{variant="full"}', 'zthumb_refused_total{status="422"}'
-    assert after[pictures] == before[pictures] + 2
+    images, refused = 'zthumb_images_total{variant="full"}', 'zthumb_refused_total{status="422"}'
+    assert after[images] == before[images] + 2
     assert after[refused] == before.get(refused, 0) + 1
-    assert after['zthumb_painting_seconds_count{variant="full"}'] == before['zthumb_painting_seconds_count{variant="full"}'] + 1
+    assert (
+        after['zthumb_generation_seconds_count{variant="full"}'] == before['zthumb_generation_seconds_count{variant="full"}'] + 1
+    )
     assert (after["zthumb_ready"], after["zthumb_queue_depth"]) == (1, 0)
 
 
@@ -303,7 +305,7 @@ def test_the_device_and_precision_are_told_with_the_models(client: TestClient) -
     assert (told["device"], told["precision"]) == ("cuda" if torch.cuda.is_available() else "cpu", "fp32")
 
 
-def test_an_isolated_batch_is_painted_at_once_and_is_the_same_bits_whatever_else_is_asked_for(client: TestClient) -> None:
+def test_an_isolated_batch_is_generated_at_once_and_is_the_same_bits_whatever_else_is_asked_for(client: TestClient) -> None:
     asked = {**BASE, "batch": 3, "isolated": True}
     alone = client.post("/generate", json=asked)
     assert alone.json()["meta"]["together"] == 3

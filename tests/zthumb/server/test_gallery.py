@@ -1,4 +1,4 @@
-"""Pictures that are kept, and what a job looks like so far, over HTTP."""
+"""Images that are kept, and what a job looks like so far, over HTTP."""
 
 import base64
 import errno
@@ -18,7 +18,7 @@ from zthumb.server import gallery
 STAR = {"prompt": "a photo of a red star on a blue background", "seed": 5, "steps": 3, "batch": 2}
 
 
-def test_pictures_by_address(client: TestClient) -> None:
+def test_images_by_address(client: TestClient) -> None:
     told = client.post("/generate", json={**STAR, "response_format": "url"}).json()
     assert [image["seed"] for image in told["images"]] == [5, 6]
     assert all(image["b64_json"] is None and image["path"] is None for image in told["images"])
@@ -29,14 +29,14 @@ def test_pictures_by_address(client: TestClient) -> None:
         assert client.post("/images/inspect", content=data).json()["parameters"]["seed"] == image["seed"]
 
 
-def test_pictures_by_path(client: TestClient) -> None:
+def test_images_by_path(client: TestClient) -> None:
     told = client.post("/generate", json={**STAR, "response_format": "path", "output_format": "webp"}).json()
-    with Image.open(told["images"][1]["path"]) as picture:
-        assert picture.format == "WEBP"
-        assert picture.size == (128, 128)
+    with Image.open(told["images"][1]["path"]) as image:
+        assert image.format == "WEBP"
+        assert image.size == (128, 128)
 
 
-def test_a_picture_that_is_not_kept_is_not_known(client: TestClient) -> None:
+def test_a_image_that_is_not_kept_is_not_known(client: TestClient) -> None:
     for name in ("nothing", "..%2f..%2fzthumb.sqlite3", "%00"):
         assert client.get(f"/images/{name}").status_code == 404
 
@@ -48,12 +48,12 @@ def test_what_cannot_be_kept_is_told(client: TestClient, monkeypatch: pytest.Mon
     monkeypatch.setattr(gallery, "whole_file", full)
     answer = client.post("/generate", json={**STAR, "response_format": "url"})
     assert answer.status_code == 500
-    assert answer.json()["detail"] == "a picture was made and cannot be kept: No space left on device."
-    # And nothing is left to be painted again when the server starts anew.
+    assert answer.json()["detail"] == "an image was made and cannot be kept: No space left on device."
+    # And nothing is left to be generated again when the server starts anew.
     assert client.app.state.store.open_jobs() == []
 
 
-def test_a_picture_whose_file_is_gone_is_not_known(client: TestClient) -> None:
+def test_a_image_whose_file_is_gone_is_not_known(client: TestClient) -> None:
     told = client.post("/generate", json={**STAR, "batch": 1, "response_format": "url"}).json()
     name = told["images"][0]["url"].rpartition("/")[2]
     client.app.state.jobs.gallery.path(name).unlink()

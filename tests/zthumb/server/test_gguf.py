@@ -1,4 +1,4 @@
-"""The variant in few bits, over HTTP: it paints what the whole one paints, takes adapters, and says what it is."""
+"""The variant in few bits, over HTTP: it generates what the whole one generates, takes adapters, and says what it is."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +18,8 @@ from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb import families
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
+from zthumb.generation.image_generator import ImageGenerator
 from zthumb.gguf.write import write
-from zthumb.painting.painter import Painter
 from zthumb.server.app import create_app
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def with_gguf(models: Path) -> Iterator[TestClient]:
         yield client
 
 
-def test_it_paints_what_the_whole_one_paints(with_gguf: TestClient) -> None:
+def test_it_generates_what_the_whole_one_generates(with_gguf: TestClient) -> None:
     whole, answer = pixels(with_gguf.post("/generate", json=STAR)), with_gguf.post("/generate", json=FEW_BITS)
     few = pixels(answer)
     seen = geometry.read(few)
@@ -56,14 +56,14 @@ def test_where_memory_is_short_other_variants_are_given_back_and_loaded_again(
     with_gguf: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [pixels(with_gguf.post("/generate", json=asked)) for asked in (STAR, FEW_BITS)]
-    paint, failures = Painter.paint, iter([torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")])
+    generate, failures = ImageGenerator.generate, iter([torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")])
 
     def short_of_memory_once(*arguments: Any) -> Any:
         for error in failures:
             raise error
-        return paint(*arguments)
+        return generate(*arguments)
 
-    monkeypatch.setattr(Painter, "paint", short_of_memory_once)
+    monkeypatch.setattr(ImageGenerator, "generate", short_of_memory_once)
     assert np.array_equal(pixels(with_gguf.post("/generate", json=STAR)), before[0])
 
     told = with_gguf.get("/capabilities").json()["variants"]

@@ -39,9 +39,9 @@ def test_a_server_that_is_ready_is_healthy_whatever_proxy_there_is(asked: list[s
 
 
 def test_it_is_asked_by_a_name_that_it_goes_by(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZTHUMB_NAMES", "pictures.example.org, localhost")
+    monkeypatch.setenv("ZTHUMB_NAMES", "images.example.org, localhost")
     assert health.main() == 0
-    assert asked == ["pictures.example.org"]
+    assert asked == ["images.example.org"]
 
 
 def test_where_nobody_answers_nobody_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_every_answer_is_what_its_own_adapters_make(models: Path, several: list[
             assert np.array_equal(answer, base)
 
 
-def test_like_requests_are_painted_together_and_nearly_as_alone(client: TestClient) -> None:
+def test_like_requests_are_generated_together_and_nearly_as_alone(client: TestClient) -> None:
     fields = [{**SMALL, "deterministic": False, "steps": 8, "seed": seed} for seed in range(12)]
     alone = [pixels(client.post("/generate", json={**each, "deterministic": True})) for each in fields]
     with ThreadPoolExecutor(len(fields)) as pool:

@@ -39,7 +39,7 @@ def _ended(client: Any, job: str, base: str = "") -> dict[str, Any]:
     raise AssertionError("the job does not end")
 
 
-def test_a_job_is_accepted_painted_and_its_pictures_are_there(client: TestClient) -> None:
+def test_a_job_is_accepted_generated_and_its_images_are_there(client: TestClient) -> None:
     answer = client.post("/jobs", json={**STAR, "batch": 2})
     assert answer.status_code == 202
     done = _ended(client, answer.json()["id"])
@@ -71,7 +71,7 @@ def test_a_png_tells_what_it_was_made_from_and_that_makes_it_again(client: TestC
     assert client.get(made["images"][0]["url"]).content == png
 
 
-@pytest.mark.parametrize("body", [b"", b"no picture", b"\x89PNG\r\n\x1a\n and no more"])
+@pytest.mark.parametrize("body", [b"", b"no image", b"\x89PNG\r\n\x1a\n and no more"])
 def test_other_files_are_refused(client: TestClient, body: bytes) -> None:
     answer = client.post("/images/inspect", content=body, headers={"content-type": "image/png"})
     assert answer.status_code == 422
@@ -136,7 +136,7 @@ def test_a_job_that_has_ended_stays_as_it_is(tmp_path: Path) -> None:
     store.close()
 
 
-def test_jobs_of_a_server_that_was_killed_are_painted_by_the_next(models: Path, tmp_path: Path) -> None:
+def test_jobs_of_a_server_that_was_killed_are_generated_by_the_next(models: Path, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What a prompt names is put on, or told of; it is never painted as words."""
+"""What a prompt names is put on, or told of; it is never generated as words."""
 
 import numpy as np
 import pytest

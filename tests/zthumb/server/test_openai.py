@@ -27,7 +27,7 @@ def _opened(data: str) -> Any:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
-def test_the_openai_client_gets_its_pictures(client: TestClient, client_of_others: openai.OpenAI) -> None:
+def test_the_openai_client_gets_its_images(client: TestClient, client_of_others: openai.OpenAI) -> None:
     found = client_of_others.images.generate(
         prompt=PROMPT, model="mini-sdxl", n=2, size="auto", response_format="b64_json", extra_body=QUICK
     )
@@ -108,7 +108,7 @@ def test_what_cannot_be_done_is_said_in_the_way_the_client_reads(
     assert refusal.value.request_id
 
 
-def test_a_picture_as_a_data_url(client: TestClient) -> None:
+def test_a_image_as_a_data_url(client: TestClient) -> None:
     asked = {"prompt": PROMPT, "num_inference_steps": 2, "seed": 4, "guidance_scale": 5.0}
     found = client.post("/api/v1/images/generate", json=asked).json()
     data = found.pop("image_url").removeprefix("data:image/png;base64,")

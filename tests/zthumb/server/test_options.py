@@ -1,4 +1,4 @@
-"""How a backend is run changes its speed, not its pictures; over HTTP."""
+"""How a backend is run changes its speed, not its images; over HTTP."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ ADAPTED = {**STAR, "loras": [{"id": "strong", "weight": 1.0}]}
 
 
 @pytest.mark.parametrize("options", [{"channels_last": True}, {"compile": True}], ids=str)
-def test_the_pictures_are_the_usual_ones_with_adapters_too(models: Path, client: Any, options: dict[str, bool]) -> None:
+def test_the_images_are_the_usual_ones_with_adapters_too(models: Path, client: Any, options: dict[str, bool]) -> None:
     with started(settings(models, **options)) as other:
         for asked in (STAR, ADAPTED, STAR):
             usual, found = (pixels(each.post("/generate", json=asked)).astype(int) for each in (client, other))

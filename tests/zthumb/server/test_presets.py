@@ -1,4 +1,4 @@
-"""Presets: read, told, and painted as what they stand for; models and adapters by whatever names them."""
+"""Presets: read, told, and generated as what they stand for; models and adapters by whatever names them."""
 
 import hashlib
 import json
@@ -129,7 +129,7 @@ def test_they_are_listed_with_what_they_stand_for(client: TestClient) -> None:
 
 
 @pytest.mark.slow
-def test_a_single_file_paints_the_very_picture_of_the_folder_it_is_of(client: TestClient) -> None:
+def test_a_single_file_generates_the_very_image_of_the_folder_it_is_of(client: TestClient) -> None:
     by_file, by_folder = (_asked(client, prompt="a red star", preset=name) for name in ("single", "own"))
     assert np.array_equal(pixels(by_file), pixels(by_folder))
     assert by_file.json()["meta"]["base"].endswith("single.safetensors")
@@ -143,7 +143,7 @@ def test_where_two_bases_do_not_fit_the_one_asked_for_takes_the_others_place(
     before = pixels(_asked(client, prompt="a red star", preset="own", deterministic=True))
     monkeypatch.setattr(room, "free", lambda _: 0)
     answer = _asked(client, prompt="a red star", preset="vae", deterministic=True)
-    # The same picture, for that is the same autoencoder, and not in tiles
+    # The same image, for that is the same autoencoder, and not in tiles
     assert np.array_equal(pixels(answer), before)
     assert answer.json()["warnings"] == []
     assert not client.get("/capabilities").json()["variants"]["full"]["is_loaded"]
@@ -193,14 +193,14 @@ def test_clients_of_others_name_one_as_their_model(client: TestClient) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_base_was_trained_at_is_the_size_of_pictures_and_what_it_is_told(client: TestClient, models: Path) -> None:
+def test_what_the_base_was_trained_at_is_the_size_of_images_and_what_it_is_told(client: TestClient, models: Path) -> None:
     # Given a server that was told so, of a base that is one file
     told = settings(models, model=str(models / "single.safetensors"), training_resolution="128x64")
     with started(told) as other:
         made = _asked(other, prompt="a star", steps=2, cfg=1)
         square = _asked(other, prompt="a star", steps=2, cfg=1, width=128, height=128)
     assert pixels(made).shape == (64, 128, 3)
-    # Then a picture of the usual size is another, for the base is told that it was cut from one of that size
+    # Then an image of the usual size is another, for the base is told that it was cut from one of that size
     usual = _asked(client, prompt="a star", steps=2, cfg=1)
     assert pixels(square).shape == pixels(usual).shape
     assert not np.array_equal(pixels(square), pixels(usual))

@@ -22,7 +22,7 @@ def _made(client: TestClient, **request: object) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize(("parser", "weighted"), [("lpw", "a (red:1.6) star"), ("compel", "a (red)1.6 star")])
-def test_a_weight_changes_the_picture(client: TestClient, parser: str, weighted: str) -> None:
+def test_a_weight_changes_the_image(client: TestClient, parser: str, weighted: str) -> None:
     plain, heavy = (_made(client, prompt=prompt, prompt_parser=parser) for prompt in ("a red star", weighted))
     assert not np.array_equal(plain, heavy)
     assert not np.array_equal(_made(client, prompt=weighted), heavy)

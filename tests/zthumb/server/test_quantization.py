@@ -1,4 +1,4 @@
-"""Weights in eight bits under an adapter, over HTTP: no picture is black, and the adapter is seen."""
+"""Weights in eight bits under an adapter, over HTTP: no image is black, and the adapter is seen."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ STAR = {"prompt": "a photo of a large red star on a blue background", "seed": 5,
         ("fp8wo", "bf16"),
         ("int8dq", "bf16"),
         pytest.param("fp8dq", "bf16", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="takes a GPU")),
-        # Its products overflow, and the picture is painted once more in fp32.
+        # Its products overflow, and the image is generated once more in fp32.
         ("int8wo", "fp16"),
     ],
 )

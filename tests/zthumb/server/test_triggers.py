@@ -42,8 +42,8 @@ def _asked(client: TestClient, *loras: dict[str, Any], prompt: str = "a star", *
     answer = client.post("/generate", json={"prompt": prompt, "steps": 1, "seed": 1, "loras": list(loras), **request})
     assert answer.status_code == 200, answer.text
     told: dict[str, Any] = answer.json()
-    with Image.open(io.BytesIO(b64decode(told["images"][0]["b64_json"]))) as picture:
-        told["prompt"] = json.loads(picture.info["zthumb"])["prompt"]
+    with Image.open(io.BytesIO(b64decode(told["images"][0]["b64_json"]))) as image:
+        told["prompt"] = json.loads(image.info["zthumb"])["prompt"]
     return told
 
 

@@ -1,4 +1,4 @@
-"""The variant in a few steps, over HTTP: it paints what is asked for, takes adapters, and refuses what it cannot do."""
+"""The variant in a few steps, over HTTP: it generates what is asked for, takes adapters, and refuses what it cannot do."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -95,7 +95,7 @@ def test_what_is_there_as_a_path_is_that_path(tmp_path: Path, monkeypatch: pytes
         ("https://[::1/a", "is no address"),
         ("https://example.org:x/a", "is no address"),
         ("urn:air:sdxl:lora:nowhere:1", "is no AIR"),
-        ("urn:air:sdxl:picture:civitai:1", "is no type"),
+        ("urn:air:sdxl:image:civitai:1", "is no type"),
         ("civitai:", "names nothing"),
         ("urn:air:civitai:", "is no AIR"),
         ("hf://owner", "is no path on the hub"),

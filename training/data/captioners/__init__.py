@@ -1,4 +1,4 @@
-"""Models that put a picture into words. One module each; a new captioner is a new module with a ``CAPTIONER`` in it."""
+"""Models that put an image into words. One module each; a new captioner is a new module with a ``CAPTIONER`` in it."""
 
 from foundation import plugins
 from training.data.captioners.base import Captioner

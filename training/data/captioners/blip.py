@@ -14,7 +14,7 @@ _LONGEST = 50
 
 
 class Blip(Captioner):
-    """``BlipForConditionalGeneration`` with greedy decoding, so that a picture has one caption."""
+    """``BlipForConditionalGeneration`` with greedy decoding, so that an image has one caption."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -26,8 +26,8 @@ class Blip(Captioner):
         if torch.cuda.is_available():
             self._model.to("cuda")
 
-    def describe(self, picture: Image.Image) -> str:
-        pixels = self._processor(picture, return_tensors="pt").pixel_values.to(self._model.device)
+    def describe(self, image: Image.Image) -> str:
+        pixels = self._processor(image, return_tensors="pt").pixel_values.to(self._model.device)
         with torch.no_grad():
             tokens = self._model.generate(pixel_values=pixels, max_new_tokens=_LONGEST, do_sample=False, num_beams=1)
         text: str = self._tokenizer.decode(tokens[0], skip_special_tokens=True)

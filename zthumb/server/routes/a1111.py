@@ -11,7 +11,7 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb.a1111 import infotext, samplers
 from zthumb.server import examples
-from zthumb.server.errors import painting
+from zthumb.server.errors import generating
 from zthumb.server.image_parameters import image_of_base64, texts_of
 from zthumb.server.routes.asking import Asked
 from zthumb.server.schemas import MAX_BATCH, GenerateAnswer, GenerateRequest, Seed
@@ -89,7 +89,7 @@ class PngInfoRequest(BaseModel):
     image: str
 
 
-@router.post("/txt2img", responses=painting())
+@router.post("/txt2img", responses=generating())
 async def txt2img(asked: Txt2ImgRequest, request: Request, service: Asked) -> Txt2ImgAnswer:
     """Images of a prompt in A1111's grammar, adapters in it as <lora:name:weight>."""
     if not asked.send_images:
@@ -169,7 +169,7 @@ def progress(service: Asked, skip_current_image: Annotated[bool, Query(examples=
     """How far the image is that is made now."""
     assert service.dispatcher is not None
     ticket = service.dispatcher.current
-    steps = ticket.order.pictures[0].steps if ticket else 0
+    steps = ticket.order.params[0].steps if ticket else 0
     done = ticket.progress if ticket else 0.0
     state = {
         "skipped": False,
@@ -179,7 +179,7 @@ def progress(service: Asked, skip_current_image: Annotated[bool, Query(examples=
         "sampling_step": round(done * steps),
         "sampling_steps": steps,
     }
-    shown = None if ticket is None or skip_current_image or ticket.sketch is None else service.preview(ticket)
+    shown = None if ticket is None or skip_current_image or ticket.preview is None else service.preview(ticket)
     seconds = service.dispatcher.seconds_left(ticket) if ticket else 0.0
     return ProgressAnswer(progress=round(done, 4), eta_relative=round(seconds, 2), state=state, current_image=shown)
 

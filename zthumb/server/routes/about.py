@@ -24,7 +24,7 @@ def capabilities(service: Asked) -> CapabilitiesAnswer:
 
 @router.get("/presets")
 def presets(service: Asked) -> PresetsAnswer:
-    """Ways to paint that have a name, for a request's ``preset``."""
+    """Ways to generate that have a name, for a request's ``preset``."""
     return service.known_presets()
 
 
@@ -42,7 +42,7 @@ def live() -> LiveAnswer:
 
 @router.get("/health/ready", responses={503: {"model": ReadyAnswer}})
 def ready(service: Asked, response: Response) -> ReadyAnswer:
-    """200 once the base is loaded and has made a picture, 503 before that or when it never will."""
+    """200 once the base is loaded and has made an image, 503 before that or when it never will."""
     found = service.ready()
     response.status_code = 200 if found.ready else 503
     return found

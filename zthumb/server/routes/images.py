@@ -45,7 +45,7 @@ def image(image: ImageId, jobs: AskedJobs) -> FileResponse:
     """An image that is kept."""
     path = jobs.gallery.path(image)
     if path is None:
-        raise NotKnown(f"no picture {image!r} is known here.")
+        raise NotKnown(f"no image {image!r} is known here.")
     return FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
 
 

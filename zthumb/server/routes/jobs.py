@@ -1,4 +1,4 @@
-"""Pictures for later: jobs that are queued, looked at, followed and stopped."""
+"""Images for later: jobs that are queued, looked at, followed and stopped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ def add(asked: GenerateRequest, jobs: AskedJobs, root: Root) -> JobAnswer:
 
 @router.get("/jobs/{job}", responses=_MISSING)
 def look(job: JobId, jobs: AskedJobs, root: Root) -> JobAnswer:
-    """How a job is, and when it is done its pictures."""
+    """How a job is, and when it is done its images."""
     return jobs.look(job, root)
 
 

@@ -1,4 +1,4 @@
-"""Pictures for clients that were written for others: OpenAI's images API, and the one with an ``image_url`` in its answer."""
+"""Images for clients that were written for others: OpenAI's images API, and the one with an ``image_url`` in its answer."""
 
 import asyncio
 import time
@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends
-from zthumb.painting.schedulers import SchedulerName
+from zthumb.generation.schedulers import SchedulerName
 from zthumb.server import examples
-from zthumb.server.errors import for_openai, painting
+from zthumb.server.errors import for_openai, generating
 from zthumb.server.routes.asking import Address, Asked, AskedJobs
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest, Meta, Seed
 from zthumb.server.service import Service
@@ -81,7 +81,7 @@ _AS_USUAL: Mapping[str, tuple[object, ...]] = MappingProxyType(
 
 
 class ImageData(BaseModel):
-    """One picture; ``seed`` makes it again."""
+    """One image; ``seed`` makes it again."""
 
     b64_json: str | None = None
     url: str | None = None
@@ -89,7 +89,7 @@ class ImageData(BaseModel):
 
 
 class ImagesAnswer(BaseModel):
-    """What OpenAI's clients read, and ``meta``: how the pictures were made."""
+    """What OpenAI's clients read, and ``meta``: how the images were made."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.OPENAI))
 
@@ -143,12 +143,12 @@ async def images(asked: ImagesRequest, request: Request, service: Asked, jobs: A
             "output_format": output_format,
         }
     )
-    order, painted = await service.paint(wanted, request.is_disconnected)
+    order, result = await service.run(wanted, request.is_disconnected)
     is_dall_e = asked.response_format is None and (asked.model or "").startswith("dall-e")
     kept = None
     if asked.response_format == "url" or is_dall_e:
-        kept = await asyncio.to_thread(jobs.keep, wanted.model_copy(update={"response_format": "url"}), order, painted, address)
-    made = kept if asked.response_format == "url" else await asyncio.to_thread(service.answer, order, painted)
+        kept = await asyncio.to_thread(jobs.keep, wanted.model_copy(update={"response_format": "url"}), order, result, address)
+    made = kept if asked.response_format == "url" else await asyncio.to_thread(service.answer, order, result)
     assert made is not None
     urls = [each.url for each in kept.images] if kept else [None] * len(made.images)
     return ImagesAnswer(
@@ -174,7 +174,7 @@ def _passed_over(asked: ImagesRequest) -> list[str]:
 
 
 class ImageUrlRequest(BaseModel):
-    """One picture, in the words of diffusers."""
+    """One image, in the words of diffusers."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"prompt": "a photo of a red star", "seed": 7}]})
 
@@ -189,7 +189,7 @@ class ImageUrlRequest(BaseModel):
 
 
 class ImageUrlAnswer(BaseModel):
-    """The picture as a data URL, and what makes it again."""
+    """The image as a data URL, and what makes it again."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.IMAGE_URL))
 
@@ -201,9 +201,9 @@ class ImageUrlAnswer(BaseModel):
     num_inference_steps: int
 
 
-@router.post("/api/v1/images/generate", responses=painting())
+@router.post("/api/v1/images/generate", responses=generating())
 async def image_url(asked: ImageUrlRequest, request: Request, service: Asked) -> ImageUrlAnswer:
-    """One picture as a data URL."""
+    """One image as a data URL."""
     wanted = GenerateRequest(
         prompt=asked.prompt,
         negative_prompt=asked.negative_prompt,

@@ -1,4 +1,4 @@
-"""A raw picture as the preparation takes it: read as every image is, and large enough to learn from."""
+"""A raw image as the preparation takes it: read as every image is, and large enough to learn from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,16 @@ from foundation.images import BadImage, open_image
 
 @dataclass(frozen=True)
 class Opened:
-    """A picture in RGB, and what the user should know of how it got there."""
+    """An image in RGB, and what the user should know of how it got there."""
 
-    picture: Image.Image
+    image: Image.Image
     notes: tuple[str, ...] = ()
 
 
-def open_picture(path: Path, least: int = 1, background: str = "white") -> Opened:
+def open_raw_image(path: Path, least: int = 1, background: str = "white") -> Opened:
     """Open ``path`` as ``foundation.images.open_image`` does.
 
-    Raises ``BadImage`` also for a picture with a side of fewer than ``least`` pixels.
+    Raises ``BadImage`` also for an image with a side of fewer than ``least`` pixels.
     """
     opened = open_image(path, background)
     width, height = opened.image.size

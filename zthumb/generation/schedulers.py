@@ -1,4 +1,4 @@
-"""The named schedulers: how the way from noise to picture is divided into steps, and how each is taken."""
+"""The named schedulers: how the way from noise to image is divided into steps, and how each is taken."""
 
 from __future__ import annotations
 

@@ -14,26 +14,26 @@ from zthumb.prompts.base import Part
 
 if TYPE_CHECKING:
     from zthumb.families.base import Family
-    from zthumb.painting.painter import Picture
+    from zthumb.generation.image_generator import GenerationParams
 
 _Embeds = tuple[Tensor, Tensor]
 """Text states (B, tokens, width) and pooled embeddings (B, width)."""
 
 
 class PromptConditioning:
-    """The embeddings of pictures that differ in prompts and seeds alone.
+    """The embeddings of images that differ in prompts and seeds alone.
 
-    Prompts that change or have parts are the same for all of the pictures; which pictures go together is decided elsewhere.
+    Prompts that change or have parts are the same for all of the images; which images go together is decided elsewhere.
     """
 
-    def __init__(self, pictures: Sequence[Picture], pipeline: Any, family: Family, words: Mapping[str, int]) -> None:
+    def __init__(self, batch: Sequence[GenerationParams], pipeline: Any, family: Family, words: Mapping[str, int]) -> None:
         self._pipeline, self._family, self._words = pipeline, family, words
-        first = pictures[0]
-        self._parser, self._count, self._step = prompts.get(first.prompt_parser), len(pictures), 0
-        self._parts = [self._parser.parts_of(picture.prompt, first.steps) for picture in pictures]
+        first = batch[0]
+        self._parser, self._count, self._step = prompts.get(first.prompt_parser), len(batch), 0
+        self._parts = [self._parser.parts_of(params.prompt, first.steps) for params in batch]
         # Without any the pipeline tells the denoiser zeros, which is not the same as an empty prompt.
-        is_told = first.guidance_scale > 1 and any(picture.negative_prompt is not None for picture in pictures)
-        negatives = [picture.negative_prompt or "" for picture in pictures] if is_told else []
+        is_told = first.guidance_scale > 1 and any(params.negative_prompt is not None for params in batch)
+        negatives = [params.negative_prompt or "" for params in batch] if is_told else []
         self._negatives = [self._parser.parts_of(text, first.steps)[0] for text in negatives]
         self._encoded = self._encode()
 
@@ -107,7 +107,7 @@ class PromptConditioning:
             handle.remove()
 
     def _predicted(self, denoiser: nn.Module, parts: list[Part], given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
-        """What the denoiser predicts for ``parts``, one of each picture, in the place of what it was told."""
+        """What the denoiser predicts for ``parts``, one of each image, in the place of what it was told."""
         states, pooled = self._at(parts, self._step)
         noisy, *rest = given
         conditions = {name: value.chunk(2)[1] for name, value in named["added_cond_kwargs"].items()}

@@ -21,27 +21,27 @@ _EDGE, _STRENGTH = 8, 1.0
 
 
 @dataclass(frozen=True)
-class Sketcher:
+class LatentPreviewer:
     """``colours`` (channels, 3) are added up by the latents to ``ground`` (3,), in -1 … 1."""
 
     colours: Tensor
     ground: Tensor
 
     @classmethod
-    def of(cls, pipeline: Any, family: Family) -> Sketcher:
+    def of(cls, pipeline: Any, family: Family) -> LatentPreviewer:
         """That of a pipeline's autoencoder."""
         channels = family.denoiser(pipeline).config.in_channels
         plain = torch.zeros(1 + channels, channels, _EDGE, _EDGE, device=pipeline.device)
         for channel in range(channels):
             plain[1 + channel, channel] = _STRENGTH
-        # Away from the edges, where the autoencoder sees that the picture ends.
-        seen = family.decode_pictures(pipeline, plain)
+        # Away from the edges, where the autoencoder sees that the image ends.
+        seen = family.decode_images(pipeline, plain)
         half = seen.shape[-1] // 4
         means = seen[..., half:-half, half:-half].mean(dim=(2, 3)).float().cpu()
         return cls((means[1:] - means[0]) / _STRENGTH, means[0])
 
-    def sketch(self, latents: Tensor) -> Image.Image:
-        """The first of the latents (1, channels, h, w) as a picture of h × w pixels, noise scaled down to what a picture has."""
+    def preview(self, latents: Tensor) -> Image.Image:
+        """The first of the latents (1, channels, h, w) as an image of h × w pixels, noise scaled down to what an image has."""
         from PIL import Image
 
         first = latents[0].detach().float().cpu()

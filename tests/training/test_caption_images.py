@@ -1,4 +1,4 @@
-"""Captions by a tiny BLIP of random weights: it says nothing of sense, but it says it beside every picture that had none."""
+"""Captions by a tiny BLIP of random weights: it says nothing of sense, but it says it beside every image that had none."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessorPil
 
-from training import caption_pictures
+from training import caption_images
 
 pytestmark = pytest.mark.slow
 
@@ -28,19 +28,19 @@ def blip(tmp_path: Path) -> Path:
     return folder
 
 
-def test_pictures_without_a_caption_get_one_with_the_trigger_and_others_keep_theirs(dataset: Path, blip: Path) -> None:
+def test_images_without_a_caption_get_one_with_the_trigger_and_others_keep_theirs(dataset: Path, blip: Path) -> None:
     captions = sorted((dataset / "raw").glob("*.txt"))
     kept = captions[0].read_text()
     for caption in captions[1:]:
         caption.unlink()
 
-    assert caption_pictures.main(["--dataset", str(dataset), "--model", str(blip)]) == 0
+    assert caption_images.main(["--dataset", str(dataset), "--model", str(blip)]) == 0
 
     assert captions[0].read_text() == kept
     written = [caption.read_text() for caption in captions[1:]]
     assert all(text.startswith("zbadge, ") for text in written)
     assert {word for text in written for word in text.replace(",", " ").split()} <= {*WORDS, "zbadge"}
-    assert caption_pictures.main(["--dataset", str(dataset), "--model", str(blip)]) == 0
+    assert caption_images.main(["--dataset", str(dataset), "--model", str(blip)]) == 0
     assert [caption.read_text() for caption in captions[1:]] == written
 
 
@@ -52,7 +52,7 @@ def test_what_is_missing_is_named(dataset: Path, tmp_path: Path, capsys: pytest.
         (["--model", str(tmp_path / "empty")], "not a BLIP model"),
         (["--model", str(tmp_path / "empty"), "--captioner", "blib"], "Did you mean 'blip'?"),
     ):
-        assert caption_pictures.main(["--dataset", str(dataset), *arguments]) == 2
+        assert caption_images.main(["--dataset", str(dataset), *arguments]) == 2
         told = capsys.readouterr().err
         assert reason in told
         assert told.count("\n") == 1

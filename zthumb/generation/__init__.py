@@ -1,0 +1,1 @@
+"""What every backend generates with: a pipeline, its schedulers, its adapters."""

@@ -1,1 +1,0 @@
-"""What every backend paints with: a pipeline, its schedulers, its adapters."""
