@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         raise BadInput("no NVIDIA GPU is here. `make bench_serve` measures on the CPU.")
     family = families.get("sdxl")
-    rows = measure(family, family.reference, size=1024, steps=30, batch=8, rounds=3, settings=_SETTINGS)
+    rows = measure(family, family.reference, size=1024, steps=30, images=8, rounds=3, settings=_SETTINGS)
     write_json(
         arguments.out,
         {"device": torch.cuda.get_device_name(), "rows": [asdict(row) for row in rows], "packages": package_versions()},
@@ -63,18 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def measure(family: Family, shape: Path, size: int, steps: int, batch: int, rounds: int, settings: dict[str, str]) -> list[Row]:
+def measure(family: Family, shape: Path, size: int, steps: int, images: int, rounds: int, settings: dict[str, str]) -> list[Row]:
     """Both, of a base of the ``shape`` in a folder: ``images`` of ``size`` pixels in ``steps``, ``rounds`` times after one."""
     import torch
 
     with tempfile.TemporaryDirectory() as name:
         base = Path(name) / "random"
         write_base(family, shape, base)
-        plain = _plain(base, size, steps, batch, rounds)
+        plain = _plain(base, size, steps, images, rounds)
         # The card is for one of both at a time.
         gc.collect()
         torch.cuda.empty_cache()
-        served = _served(base, Path(name) / "models", size, steps, batch, rounds, settings)
+        served = _served(base, Path(name) / "models", size, steps, images, rounds, settings)
     return [plain, served]
 
 
@@ -92,7 +92,7 @@ def write_base(family: Family, shape: Path, folder: Path) -> None:
     StableDiffusionXLPipeline(**parts, **words, scheduler=scheduler, add_watermarker=False).save_pretrained(folder)
 
 
-def _plain(base: Path, size: int, steps: int, batch: int, rounds: int) -> Row:
+def _plain(base: Path, size: int, steps: int, images: int, rounds: int) -> Row:
     """As the diffusers documentation has it: one image after the other."""
     import torch
     from diffusers import StableDiffusionXLPipeline
@@ -102,20 +102,20 @@ def _plain(base: Path, size: int, steps: int, batch: int, rounds: int) -> Row:
     loaded.set_progress_bar_config(disable=True)
 
     def generate() -> None:
-        for seed in range(batch):
+        for seed in range(images):
             generator = torch.Generator().manual_seed(seed)
             loaded(PROMPT, width=size, height=size, num_inference_steps=steps, generator=generator)
 
     generate()
-    return Row("plain diffusers", round(batch / _seconds(generate, rounds), 3), room.peak(device))
+    return Row("plain diffusers", round(images / _seconds(generate, rounds), 3), room.peak(device))
 
 
-def _served(base: Path, models: Path, size: int, steps: int, batch: int, rounds: int, settings: dict[str, str]) -> Row:
+def _served(base: Path, models: Path, size: int, steps: int, images: int, rounds: int, settings: dict[str, str]) -> Row:
     """As many clients at once as images."""
     models.mkdir()
     asked = {"prompt": PROMPT, "width": size, "height": size, "steps": steps}
-    with server(base, models, settings) as served, ThreadPoolExecutor(batch) as pool:
-        clients = [Client(served.address) for _ in range(batch)]
+    with server(base, models, settings) as served, ThreadPoolExecutor(images) as pool:
+        clients = [Client(served.address) for _ in range(images)]
 
         def generate() -> float:
             answers = pool.map(lambda pair: pair[1].answer(seed=pair[0], **asked), enumerate(clients))
@@ -126,7 +126,7 @@ def _served(base: Path, models: Path, size: int, steps: int, batch: int, rounds:
         generate()
         seconds = _seconds(generate, rounds)
         peak = generate()
-    return Row("this server", round(batch / seconds, 3), round(peak * 2**20))
+    return Row("this server", round(images / seconds, 3), round(peak * 2**20))
 
 
 def _seconds(work: Any, rounds: int) -> float:

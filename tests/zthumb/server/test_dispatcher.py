@@ -60,8 +60,8 @@ def _begun(dispatcher: Dispatcher, generator: _Generator, order: Order = ORDER) 
 
 
 def test_like_orders_are_generated_together_and_others_in_their_turn(dispatcher: Dispatcher, generator: _Generator) -> None:
-    other = replace(ORDER, images=(replace(ONE, seed=2, prompt="a ring"),))
-    larger = replace(ORDER, images=(replace(ONE, width=256),))
+    other = replace(ORDER, params=(replace(ONE, seed=2, prompt="a ring"),))
+    larger = replace(ORDER, params=(replace(ONE, width=256),))
     _begun(dispatcher, generator)
     tickets = [dispatcher.submit(order) for order in (larger, other, larger, ORDER, ORDER, ORDER)]
     generator.go.set()
@@ -77,10 +77,10 @@ def test_like_orders_are_generated_together_and_others_in_their_turn(dispatcher:
         replace(ORDER, isolated=True),
         replace(ORDER, seat=replace(SEAT, variant="turbo")),
         replace(ORDER, loras=(Lora(Path("a"), 1.0),)),
-        replace(ORDER, images=(replace(ONE, steps=5),)),
-        replace(ORDER, images=(replace(ONE, guidance_scale=4.0),)),
-        replace(ORDER, images=(replace(ONE, scheduler="ddim"),)),
-        replace(ORDER, images=(replace(ONE, negative_prompt=""),)),
+        replace(ORDER, params=(replace(ONE, steps=5),)),
+        replace(ORDER, params=(replace(ONE, guidance_scale=4.0),)),
+        replace(ORDER, params=(replace(ONE, scheduler="ddim"),)),
+        replace(ORDER, params=(replace(ONE, negative_prompt=""),)),
     ],
 )
 def test_what_differs_in_more_than_prompt_and_seed_is_generated_apart(apart: Order) -> None:
