@@ -18,7 +18,7 @@ _BUSY = (429, 503)
 
 
 @dataclass(frozen=True)
-class Base:
+class ServedModel:
     """What the server serves. ``device`` is cpu or cuda, ``precision`` that of its numbers."""
 
     name: str
@@ -51,10 +51,10 @@ class Client:
         # A proxy of the environment is not for a server that was named by its address.
         self._session.trust_env = False
 
-    def base(self) -> Base:
+    def base(self) -> ServedModel:
         """What the server serves."""
         told = self._answer("GET", "/models", None)
-        return Base(told["base"], told["base_sha256"], told["device"], told["precision"])
+        return ServedModel(told["base"], told["base_sha256"], told["device"], told["precision"])
 
     def readiness(self) -> dict[str, Any]:
         """Whether the server is ready, or never will be and why."""

@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from evaluation.client import Client
 from evaluation.extractors.base import Pixels
-from evaluation.protocol import Ask, Plan, Protocol, Sample
+from evaluation.protocol import Plan, Protocol, RequestSpec, Sample
 from evaluation.results import IMAGES, SAMPLES, SampleResult, line, read_samples, write_samples
 from foundation.errors import BadInput, StageFailed
-from foundation.files import whole_file
+from foundation.files import atomic_file
 from foundation.hashing import hash_value
 
 
@@ -49,13 +49,13 @@ class Collector:
         write_samples(self._folder, found)
         return found
 
-    def _asked(self, asks: Sequence[Ask], workers: int) -> Iterator[list[SampleResult]]:
+    def _asked(self, asks: Sequence[RequestSpec], workers: int) -> Iterator[list[SampleResult]]:
         """What was answered to each of ``asks``, as it comes, each recorded.
 
         The threads that wait for answers do not outlive the process: one that is told to stop ends at once, and a server gives up
         what nobody waits for any more.
         """
-        waiting: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+        waiting: queue.SimpleQueue[RequestSpec] = queue.SimpleQueue()
         answered: queue.SimpleQueue[list[SampleResult] | BaseException] = queue.SimpleQueue()
         for ask in asks:
             waiting.put(ask)
@@ -78,7 +78,7 @@ class Collector:
             self._record(results)
             yield results
 
-    def _one(self, ask: Ask) -> list[SampleResult]:
+    def _one(self, ask: RequestSpec) -> list[SampleResult]:
         try:
             answer = self._client.generate(self._request(ask))
         except (StageFailed, BadInput) as error:
@@ -86,7 +86,7 @@ class Collector:
         pairs = zip(ask.samples, answer.images, strict=True)
         return [self._kept(sample, image, answer.adapter_sha256, answer.together) for sample, image in pairs]
 
-    def _request(self, ask: Ask) -> dict[str, Any]:
+    def _request(self, ask: RequestSpec) -> dict[str, Any]:
         how = self._protocol.model_dump(
             include={"steps", "cfg", "negative_prompt", "width", "height", "scheduler", "variant"}, exclude_none=True
         )
@@ -102,7 +102,7 @@ class Collector:
         except OSError as error:
             return _failed(sample, f"what was answered is no image: {error}")
         name = f"{IMAGES}/{file_name(sample)}"
-        with whole_file(self._folder / name) as temporary:
+        with atomic_file(self._folder / name) as temporary:
             temporary.write_bytes(data)
         return SampleResult(
             **asdict(sample),
@@ -143,5 +143,5 @@ def slug(text: str, most: int) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:most].rstrip("-.")
 
 
-def _missing(asks: Sequence[Ask], done: Mapping[Sample, SampleResult]) -> list[Ask]:
+def _missing(asks: Sequence[RequestSpec], done: Mapping[Sample, SampleResult]) -> list[RequestSpec]:
     return [ask for ask in asks if any(sample not in done for sample in ask.samples)]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from evaluation.features import distance
 from evaluation.gates import Evidence, Pair
-from evaluation.looking import distance
 from evaluation.measure import Measured
 from evaluation.protocol import Phase, Plan, Sample
 from evaluation.results import SampleResult

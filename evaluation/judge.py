@@ -9,12 +9,12 @@ from typing import Any
 from PIL import Image
 
 from evaluation import metrics
-from evaluation.client import Base, Client
+from evaluation.client import Client, ServedModel
 from evaluation.collect import Collector
 from evaluation.evidence import evidence
 from evaluation.extractors import open_extractor
+from evaluation.features import ExtractorSet
 from evaluation.gates import judge as judge_gates
-from evaluation.looking import Eyes
 from evaluation.measure import Measured, measure, training_name
 from evaluation.protocol import VERSION
 from evaluation.references import load
@@ -30,12 +30,12 @@ from evaluation.results import (
     write_results,
     write_samples,
 )
-from evaluation.selection import BASE, CLEAR, Choice, Halves, candidates, choose, gap_of, halve
+from evaluation.selection import BASE, CLEAR, Choice, Halves, candidates, choose, gap_of, split_prompts
 from evaluation.subjects import identified
-from evaluation.sweep import Under
+from evaluation.sweep import AdapterScale
 from evaluation.task import Task
 from foundation.errors import StageFailed
-from foundation.files import read_json, whole_file, write_json
+from foundation.files import atomic_file, read_json, write_json
 from foundation.manifest import git_state, package_versions, platform_facts
 from foundation.rounding import rounded
 from foundation.verdict import NAME as VERDICT
@@ -48,25 +48,25 @@ _SHOWN = 8
 
 def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     """Evaluate ``task`` into ``folder``: images, ``samples.jsonl``, ``results.json`` and ``verdict.json``."""
-    eyes = Eyes(tuple(open_extractor(each) for each in task.protocol.extractors))  # 1. what images are compared by
+    extractors = ExtractorSet(tuple(open_extractor(each) for each in task.protocol.extractors))  # 1. what images are compared by
     base = client.base()  # 2. who is asked about what
     _begin(folder, base)
     subjects = [identified(client, name, path, task.protocol.variant) for name, path in task.adapters.items()]
     samples = Collector(client, task.protocol, task.adapters, folder, in_flight).collect(task.plan)  # 3. images
     if not any(sample.status == "ok" for sample in samples):
         raise StageFailed(f"no image was answered: {samples[0].error}")
-    measured = measure(samples, folder, task.protocol, task.trigger, eyes, task.references)  # 4. figures
+    measured = measure(samples, folder, task.protocol, task.trigger, extractors, task.references)  # 4. figures
     gates = judge_gates(evidence(measured, task.plan, folder, base.is_exact))  # 5. gates, before any statistic
-    halves = halve(task.protocol, task.trigger)
+    halves = split_prompts(task.protocol, task.trigger)
     found = candidates(measured, _counts(samples), halves)  # 6. statistics
-    verdict = _verdict(gates, found, halves, measured, base, subjects, eyes)  # 7. the rule
+    verdict = _verdict(gates, found, halves, measured, base, subjects, extractors)  # 7. the rule
     results = Results(
         protocol_version=VERSION,
         run=task.run,
         trigger=task.trigger,
         base={"name": base.name, "sha256": base.sha256, "device": base.device, "precision": base.precision},
         adapters=tuple(subjects),
-        extractors=tuple(each.identity for each in eyes.extractors),
+        extractors=tuple(each.identity for each in extractors.extractors),
         dataset=task.references.facts(),
         prompts_sha256=task.prompts_sha256,
         settings=_settings(task),
@@ -91,7 +91,7 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     return read_results(folder)
 
 
-def _begin(folder: Path, base: Base) -> None:
+def _begin(folder: Path, base: ServedModel) -> None:
     """Leave nothing in ``folder`` that another server or device has generated: their images are not to be mixed."""
     mark, told = folder / _SERVER, asdict(base)
     if mark.exists() and read_json(mark) != told:
@@ -105,14 +105,14 @@ def _keep_references(task: Task, samples: Sequence[SampleResult], folder: Path) 
     shown = {f"{HELD_OUT}/{number:02d}.png": path for number, path in enumerate(task.references.held_out[:_SHOWN], start=1)}
     shown |= {name: path for path in task.references.training if (name := training_name(path)) in near}
     for name, path in shown.items():
-        with whole_file(folder / name) as temporary:
+        with atomic_file(folder / name) as temporary:
             # Pixels alone: a report is given away, and a photo's file tells where it was taken.
             Image.fromarray(load(path, task.references.background)).save(temporary, "png")
 
 
-def _counts(samples: Sequence[SampleResult]) -> dict[Under, tuple[int, int]]:
+def _counts(samples: Sequence[SampleResult]) -> dict[AdapterScale, tuple[int, int]]:
     """How many images of the sweep were asked for and answered, the base's first."""
-    counts: dict[Under, tuple[int, int]] = {BASE: (0, 0)}
+    counts: dict[AdapterScale, tuple[int, int]] = {BASE: (0, 0)}
     for sample in samples:
         if sample.phase == "sweep":
             asked, answered = counts.get((sample.adapter, sample.lora_scale), (0, 0))
@@ -130,9 +130,9 @@ def _verdict(
     found: Sequence[Candidate],
     halves: Halves,
     measured: Measured,
-    base: Base,
+    base: ServedModel,
     subjects: Sequence[Subject],
-    eyes: Eyes,
+    extractors: ExtractorSet,
 ) -> Verdict:
     if failed := void(gates, {each.name for each in subjects}):
         titles = "; ".join(f"“{gate.title}”" for gate in failed)
@@ -155,7 +155,7 @@ def _verdict(
         base_sha256=base.sha256,
         lora_scale=chosen.lora_scale if chosen else None,
         metric=metrics.PRIMARY,
-        extractor=eyes.first.identity.name,
+        extractor=extractors.first.identity.name,
         effect=Effect(**effect.model_dump()) if effect else None,
         share_of_gap=effect.mean / gap if effect and gap is not None and gap > CLEAR else None,
     )

@@ -18,7 +18,7 @@ from evaluation.task import Task
 from foundation.arguments import run_name
 from foundation.config import parse
 from foundation.errors import DONE, FAILED, BadInput, command
-from foundation.files import replace_folder, whole_folder
+from foundation.files import atomic_directory, replace_folder
 from foundation.hashing import hash_file, hash_files, hash_value
 from foundation.manifest import Stage, given
 from foundation.offline import stay_offline
@@ -178,5 +178,5 @@ def _evaluate(task: Task, client: Client, target: Path, stage: Stage, arguments:
         replace_folder(folder, target)
         return
     # A report of what there is; without a manifest it counts as unfinished, and the next call asks for the rest.
-    with whole_folder(target) as partial:
+    with atomic_directory(target) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from evaluation import metrics
-from evaluation.knowing import NOTHING, among_themselves, gather
-from evaluation.looking import Eyes, distance
-from evaluation.metrics.base import Cell, Known
+from evaluation.distribution_metrics import set_figures
+from evaluation.features import ExtractorSet, distance
+from evaluation.metrics.base import PromptSamples, ReferenceStats
 from evaluation.protocol import Protocol
+from evaluation.reference_stats import NOTHING, gather, mean_pairwise_cosine
 from evaluation.references import References
 from evaluation.results import DIGITS, TRAINING, SampleResult
-from evaluation.sets import set_figures
-from evaluation.sweep import Sweep, Under
+from evaluation.sweep import AdapterScale, Sweep
 
 
 @dataclass
@@ -28,23 +28,28 @@ class Measured:
     """
 
     samples: list[SampleResult]
-    known: Known
+    known: ReferenceStats
     ceiling: float | None
-    by_prompt: dict[Under, dict[str, dict[str, float]]] = field(default_factory=dict)
-    at_base: dict[Under, dict[str, dict[str, float]]] = field(default_factory=dict)
-    distances: dict[Under, dict[str, float]] = field(default_factory=dict)
-    sets: dict[Under, dict[str, float]] = field(default_factory=dict)
+    by_prompt: dict[AdapterScale, dict[str, dict[str, float]]] = field(default_factory=dict)
+    at_base: dict[AdapterScale, dict[str, dict[str, float]]] = field(default_factory=dict)
+    distances: dict[AdapterScale, dict[str, float]] = field(default_factory=dict)
+    sets: dict[AdapterScale, dict[str, float]] = field(default_factory=dict)
 
 
 def measure(
-    samples: Sequence[SampleResult], folder: Path, protocol: Protocol, trigger: str, eyes: Eyes, references: References
+    samples: Sequence[SampleResult],
+    folder: Path,
+    protocol: Protocol,
+    trigger: str,
+    extractors: ExtractorSet,
+    references: References,
 ) -> Measured:
     """Look at every answered image of the sweep in ``folder`` and at the concept's own, and apply every metric."""
-    sweep = Sweep.of(samples, folder, eyes)
+    sweep = Sweep.of(samples, folder, extractors)
     if sweep is None:
         return Measured(list(samples), NOTHING, None)
-    known = gather(sweep, protocol, trigger, eyes, references)
-    found = Measured(list(samples), known, among_themselves(known.held_out))
+    known = gather(sweep, protocol, trigger, extractors, references)
+    found = Measured(list(samples), known, mean_pairwise_cosine(known.held_out))
     told: list[dict[str, float]] = [{} for _ in sweep.samples]
     for under, cell, places in sweep.cells():
         _apply(found, under, cell, [told[place] for place in places])
@@ -67,7 +72,7 @@ def training_name(path: Path) -> str:
     return f"{TRAINING}/{path.name}"
 
 
-def _apply(found: Measured, under: Under, cell: Cell, told: Sequence[dict[str, float]]) -> None:
+def _apply(found: Measured, under: AdapterScale, cell: PromptSamples, told: Sequence[dict[str, float]]) -> None:
     """Every metric of one cell, kept by prompt and, where it has a value for each image, in what is ``told`` of each."""
     base = replace(cell, images=cell.base)
     for metric in metrics.all_metrics():
@@ -89,7 +94,7 @@ def _distance(sweep: Sweep, place: int, folder: Path) -> float | None:
     return None if base is None else distance(folder / str(sample.image), folder / str(sweep.samples[base].image))
 
 
-def _nearest(sweep: Sweep, known: Known, references: References) -> list[tuple[str, float] | None]:
+def _nearest(sweep: Sweep, known: ReferenceStats, references: References) -> list[tuple[str, float] | None]:
     """For each image with the trigger the training image most like it, and their cosine."""
     if known.training is None:
         return [None] * len(sweep.samples)

@@ -111,7 +111,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Ask:
+class RequestSpec:
     """One request: the images of one prompt at one scale with consecutive seeds."""
 
     samples: tuple[Sample, ...]
@@ -126,11 +126,11 @@ class Ask:
 class Plan:
     """Every request by its phase, in the order they are made, and every sample in the order people read them."""
 
-    asks: dict[Phase, tuple[Ask, ...]]
+    asks: dict[Phase, tuple[RequestSpec, ...]]
     samples: tuple[Sample, ...]
 
 
-_Under = tuple[str | None, float]
+_AdapterScale = tuple[str | None, float]
 """An adapter, or None for the base, and its scale."""
 
 
@@ -158,14 +158,14 @@ def plan(protocol: Protocol, trigger: str, adapters: Sequence[str]) -> Plan:
     """
     everything = [(stratum, prompt) for stratum in STRATA for prompt in protocol.of(stratum, trigger)]
     probes = [(stratum, prompts[0]) for stratum in STRATA if (prompts := protocol.of(stratum, trigger))]
-    base: list[_Under] = [(None, 0.0)]
-    zeros: list[_Under] = [(adapter, 0.0) for adapter in adapters]
-    strongest: list[_Under] = [(adapter, protocol.scales[-1]) for adapter in adapters]
-    counted: list[_Under] = [(adapter, scale) for adapter in adapters for scale in protocol.stronger]
+    base: list[_AdapterScale] = [(None, 0.0)]
+    zeros: list[_AdapterScale] = [(adapter, 0.0) for adapter in adapters]
+    strongest: list[_AdapterScale] = [(adapter, protocol.scales[-1]) for adapter in adapters]
+    counted: list[_AdapterScale] = [(adapter, scale) for adapter in adapters for scale in protocol.stronger]
 
-    def asks(phase: Phase, prompts: Sequence[tuple[Stratum, str]], under: Sequence[_Under]) -> list[Ask]:
+    def asks(phase: Phase, prompts: Sequence[tuple[Stratum, str]], under: Sequence[_AdapterScale]) -> list[RequestSpec]:
         return [
-            Ask(tuple(Sample(phase, stratum, prompt, seed, adapter, scale) for seed in seeds))
+            RequestSpec(tuple(Sample(phase, stratum, prompt, seed, adapter, scale) for seed in seeds))
             for stratum, prompt in prompts
             for seeds in _runs(protocol.seeds)
             for adapter, scale in under

@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluation.report import PAGE, write
 from evaluation.results import OUT, RESULTS, SAMPLES, read_results
 from foundation.errors import DONE, command
-from foundation.files import whole_file
+from foundation.files import atomic_file
 from foundation.verdict import NAME as VERDICT
 
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     write(read_results(folder), folder, target)
     if target != folder:  # with what they are rendered from, but for the images
         for name in (RESULTS, SAMPLES, VERDICT):
-            with whole_file(target / name) as path:
+            with atomic_file(target / name) as path:
                 shutil.copyfile(folder / name, path)
     print(f"render: {target / PAGE}")
     return DONE

@@ -16,7 +16,7 @@ from evaluation.metrics.base import Metric
 from evaluation.protocol import WITH_TRIGGER, Protocol
 from evaluation.results import Candidate, Figure, GuardFinding
 from evaluation.statistics import CONFIDENCE, Interval, cluster_t, holm, sign_flip
-from evaluation.sweep import Under
+from evaluation.sweep import AdapterScale
 
 SIGNIFICANT = 1 - CONFIDENCE
 WORTHLESS = 0.05
@@ -31,7 +31,7 @@ CLEAR = 0.02
 """A gap below this is none that a gain could be a share of."""
 
 Halves = Mapping[str, tuple[str, ...]]
-BASE: Under = (None, 0.0)
+BASE: AdapterScale = (None, 0.0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Choice:
     candidate: Candidate | None = None
 
 
-def halve(protocol: Protocol, trigger: str) -> dict[str, tuple[str, ...]]:
+def split_prompts(protocol: Protocol, trigger: str) -> dict[str, tuple[str, ...]]:
     """The prompts with the trigger in two halves, ``select`` and ``confirm``, each stratum shared evenly.
 
     They are drawn by what they say, so that another order of the same prompts changes nothing.
@@ -58,7 +58,7 @@ def halve(protocol: Protocol, trigger: str) -> dict[str, tuple[str, ...]]:
     return {"select": tuple(sorted(select)), "confirm": tuple(sorted(confirm))}
 
 
-def candidates(measured: Measured, counts: Mapping[Under, tuple[int, int]], halves: Halves) -> tuple[Candidate, ...]:
+def candidates(measured: Measured, counts: Mapping[AdapterScale, tuple[int, int]], halves: Halves) -> tuple[Candidate, ...]:
     """The figures of the base and of every adapter at every scale; ``counts``: how many images were asked for and answered."""
     found = [_candidate(measured, under, asked, answered, halves) for under, (asked, answered) in counts.items()]
     rivals = [place for place, each in enumerate(found) if each.p is not None]
@@ -118,7 +118,7 @@ def _has_failed(candidate: Candidate) -> bool:
     return any(guard.passed is False for guard in candidate.guards)
 
 
-def _candidate(measured: Measured, under: Under, asked: int, answered: int, halves: Halves) -> Candidate:
+def _candidate(measured: Measured, under: AdapterScale, asked: int, answered: int, halves: Halves) -> Candidate:
     adapter, scale = under
     figures = {metric.name: _figure(measured, metric, under) for metric in metrics.all_metrics()}
     moved = list(measured.distances.get(under, {}).values())
@@ -146,25 +146,25 @@ def _candidate(measured: Measured, under: Under, asked: int, answered: int, halv
     )
 
 
-def values(measured: Measured, metric: str, under: Under) -> dict[str, float]:
+def values(measured: Measured, metric: str, under: AdapterScale) -> dict[str, float]:
     """Prompt → value of a metric."""
     return measured.by_prompt.get(under, {}).get(metric, {})
 
 
-def changes(measured: Measured, metric: str, under: Under) -> dict[str, float]:
+def changes(measured: Measured, metric: str, under: AdapterScale) -> dict[str, float]:
     """Prompt → change of a metric from the base's images of the same seeds."""
     base = measured.at_base.get(under, {}).get(metric, {})
     return {prompt: value - base[prompt] for prompt, value in values(measured, metric, under).items() if prompt in base}
 
 
-def _figure(measured: Measured, metric: Metric, under: Under) -> Figure:
+def _figure(measured: Measured, metric: Metric, under: AdapterScale) -> Figure:
     found, moved = values(measured, metric.name, under), changes(measured, metric.name, under)
     return Figure(
         value=cluster_t(list(found.values())) if found else None, change=cluster_t(list(moved.values())) if moved else None
     )
 
 
-def _guards(measured: Measured, under: Under) -> Iterator[GuardFinding]:
+def _guards(measured: Measured, under: AdapterScale) -> Iterator[GuardFinding]:
     """What every guard found; one that could not be measured has neither passed nor failed."""
     for metric in metrics.all_metrics():
         if (guard := metric.guard(measured.known)) is None:

@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 
 from evaluation.extractors.base import Features
-from evaluation.looking import Eyes
-from evaluation.metrics.base import Cell, Seen
+from evaluation.features import ExtractorSet
+from evaluation.metrics.base import ImageFeatures, PromptSamples
 from evaluation.protocol import WITH_TRIGGER, Stratum
 from evaluation.results import SampleResult
 
-Under = tuple[str | None, float]
+AdapterScale = tuple[str | None, float]
 """An adapter, or None for the base, and its scale."""
 
 
@@ -20,15 +20,15 @@ class Sweep:
     """``samples`` (n) that were answered and have their place in ``seen`` (n)."""
 
     samples: tuple[SampleResult, ...]
-    seen: Seen
+    seen: ImageFeatures
 
     @classmethod
-    def of(cls, samples: Sequence[SampleResult], folder: Path, eyes: Eyes) -> "Sweep | None":
+    def of(cls, samples: Sequence[SampleResult], folder: Path, extractors: ExtractorSet) -> "Sweep | None":
         """Look at the sweep's answered images in ``folder``; None when the base has none there, for all is compared with it."""
         swept = tuple(sample for sample in samples if sample.phase == "sweep" and sample.status == "ok")
         if not any(sample.adapter is None for sample in swept):
             return None
-        return cls(swept, eyes.look([folder / str(sample.image) for sample in swept]))
+        return cls(swept, extractors.look([folder / str(sample.image) for sample in swept]))
 
     @cached_property
     def base(self) -> dict[tuple[str, int], int]:
@@ -36,9 +36,9 @@ class Sweep:
         return {(each.prompt, each.seed): place for place, each in enumerate(self.samples) if each.adapter is None}
 
     @cached_property
-    def groups(self) -> dict[Under, list[int]]:
+    def groups(self) -> dict[AdapterScale, list[int]]:
         """Adapter and scale → the places of its images."""
-        found: dict[Under, list[int]] = {}
+        found: dict[AdapterScale, list[int]] = {}
         for place, sample in enumerate(self.samples):
             found.setdefault((sample.adapter, sample.lora_scale), []).append(place)
         return found
@@ -48,13 +48,13 @@ class Sweep:
         found = {prompt: [place for (each, _), place in self.base.items() if each == prompt] for prompt in prompts}
         return {prompt: features[places] for prompt, places in found.items() if places}
 
-    def with_trigger(self, under: Under) -> Features:
+    def with_trigger(self, under: AdapterScale) -> Features:
         """The features of all images with the trigger of an adapter at a scale."""
         return self.seen.features[[place for place in self.groups[under] if self.samples[place].stratum in WITH_TRIGGER]]
 
-    def cells(self) -> Iterator[tuple[Under, Cell, list[int]]]:
+    def cells(self) -> Iterator[tuple[AdapterScale, PromptSamples, list[int]]]:
         """The images of each prompt at each scale that the base's of the same seeds are there for, and their places."""
-        found: dict[tuple[Under, Stratum, str], list[int]] = {}
+        found: dict[tuple[AdapterScale, Stratum, str], list[int]] = {}
         for under, places in self.groups.items():
             for place in places:
                 sample = self.samples[place]
@@ -62,4 +62,4 @@ class Sweep:
                     found.setdefault((under, sample.stratum, sample.prompt), []).append(place)
         for (under, stratum, prompt), places in found.items():
             same = [self.base[prompt, self.samples[place].seed] for place in places]
-            yield under, Cell(stratum, prompt, self.seen.take(places), self.seen.take(same)), places
+            yield under, PromptSamples(stratum, prompt, self.seen.take(places), self.seen.take(same)), places

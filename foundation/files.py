@@ -21,7 +21,7 @@ _PART, _ASIDE = ".part", ".old"
 
 
 @contextlib.contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def atomic_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path; on success rename it to ``target``, on an exception leave ``target`` as it was."""
     handle, name = tempfile.mkstemp(dir=_swept(target), prefix=f"{_mark(target)}{os.getpid()}.", suffix=_PART)
     os.close(handle)
@@ -37,7 +37,7 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it takes the place of ``target``, on an exception it is removed."""
     temporary = Path(tempfile.mkdtemp(dir=_swept(target), prefix=f"{_mark(target)}{os.getpid()}.", suffix=_PART))
     try:
@@ -75,7 +75,7 @@ def _nearest(folder: Path) -> Path:
 
 def write_text(target: Path, text: str) -> None:
     """Write UTF-8 text whole."""
-    with whole_file(target) as path:
+    with atomic_file(target) as path:
         path.write_text(text, encoding="utf-8")
 
 

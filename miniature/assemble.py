@@ -15,7 +15,7 @@ from diffusers import (
 )
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from foundation.files import read_json, whole_folder, write_json
+from foundation.files import atomic_directory, read_json, write_json
 from miniature import tokenizer as tokenizers
 from miniature.architectures.sd15 import SD15
 from miniature.architectures.sdxl import SDXL
@@ -49,7 +49,7 @@ def pipeline(autoencoder: AutoencoderKL, denoiser: SDXL, tokenizer: CLIPTokenize
 
 def save_pipeline(made: StableDiffusionXLPipeline, folder: Path) -> None:
     """Write ``models/mini-sdxl``: fp16 weights, both tokenizers with their merges."""
-    with whole_folder(folder) as temporary:
+    with atomic_directory(folder) as temporary:
         made.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         write_published_names(temporary)
         for name in ("tokenizer", "tokenizer_2"):
@@ -62,7 +62,7 @@ def save_few_step(student: UNet2DConditionModel, base: Path, folder: Path) -> No
     """Write ``models/mini-sdxl-turbo``: the student's UNet and SDXL-Turbo's scheduler, all else being ``base``'s beside it."""
     scheduler = EulerAncestralDiscreteScheduler(**NOISE_SCHEDULE, timestep_spacing="trailing", prediction_type="epsilon")
     index = read_json(base / "model_index.json")
-    with whole_folder(folder) as temporary:
+    with atomic_directory(folder) as temporary:
         student.to(torch.float16).save_pretrained(temporary / "unet", safe_serialization=True)
         # Where the base it began as was read from is not the same on every machine.
         configuration = temporary / "unet" / "config.json"
@@ -88,7 +88,7 @@ def save_sd15(trained: SD15, autoencoder: AutoencoderKL, tokenizer: CLIPTokenize
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    with whole_folder(folder) as temporary:
+    with atomic_directory(folder) as temporary:
         made.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         write_published_names(temporary)
         _load_in_full_precision(temporary / "text_encoder" / "config.json")
@@ -111,7 +111,7 @@ def save_clip(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
         image_mean=[0.5, 0.5, 0.5],
         image_std=[0.5, 0.5, 0.5],
     )
-    with whole_folder(folder) as temporary:
+    with atomic_directory(folder) as temporary:
         model.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         tokenizers.save(tokenizer, temporary)
         processor.save_pretrained(temporary)

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foundation.files import whole_file
+from foundation.files import atomic_file
 from foundation.seeds import derive
 from miniature.drawing import ImageArray
 from miniature.loop import Schedule, Task, Tensors, faster, train
@@ -90,7 +90,7 @@ def encode_all(model: AutoencoderKL, images: np.ndarray, folder: Path) -> Tensor
     """The scaled latents of all training images, computed once and then read from ``folder``."""
     path = folder / "latents.pt"
     if not path.exists():
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             torch.save(encode(model, images) * model.config.scaling_factor, temporary)
     latents = torch.load(path, weights_only=True)
     assert isinstance(latents, Tensor)

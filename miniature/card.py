@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from foundation.errors import BadInput
-from foundation.files import read_json, whole_file, write_text
+from foundation.files import atomic_file, read_json, write_text
 from foundation.hashing import hash_files
 from miniature import grade
 from miniature.build import BUILT
@@ -37,7 +37,7 @@ def write(models: Path, grades: Path, work: Path, catalogue: Path = CATALOGUE) -
     write_text(models / "mini-clip" / "README.md", _clip_card(clip, hashes["mini-clip"], built["mini-clip"]))
     for name, bar in BARS.items():
         write_text(models / name / "README.md", _base_card(name, reached[name], bar, hashes[name], built[name]))
-        with whole_file(models / name / SHEET) as path:
+        with atomic_file(models / name / SHEET) as path:
             path.write_bytes((grades / f"{name}.png").read_bytes())
     _enter(models, hashes, catalogue)
 

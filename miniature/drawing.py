@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from miniature.invention import outline_of
-from miniature.outlines import Outline, Point, placed
+from miniature.outlines import Outline, Point, on_device
 from miniature.patterns import Floats, fill, ramp, texture
 from miniature.world import COLOURS, RESOLUTION, Scene
 
@@ -48,7 +48,7 @@ def _drawn(inked: list[tuple[tuple[Point, ...], int]], middle: Point, radius: fl
     sheet = Image.new("L", (resolution * _SUPERSAMPLING, resolution * _SUPERSAMPLING), 0)
     pen = ImageDraw.Draw(sheet)
     for polygon, ink in inked:
-        points = placed(polygon, middle, radius, rotation)
+        points = on_device(polygon, middle, radius, rotation)
         pen.polygon([(x * _SUPERSAMPLING, y * _SUPERSAMPLING) for x, y in points], fill=ink)
     reduced = sheet.resize((resolution, resolution), Image.Resampling.BOX)
     return np.asarray(reduced, dtype=np.float32) / 255

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from foundation.files import whole_file
+from foundation.files import atomic_file
 from foundation.seeds import derive
 from miniature.captions import made_up_word
 from miniature.drawing import ImageArray, draw
@@ -71,7 +71,7 @@ def draw_all(seed: int, folder: Path, count: int = COUNT) -> np.ndarray:
     if not path.exists():
         # Spawned and not forked: whoever calls may have threads that a fork would leave half alive.
         workers = ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
-        with whole_file(path) as temporary, workers as pool:
+        with atomic_file(path) as temporary, workers as pool:
             sheet = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, RESOLUTION, RESOLUTION, 3))
             starts = range(0, count, _CHUNK)
             chunks = pool.map(partial(_draw_chunk, seed, count), starts)

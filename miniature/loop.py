@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from foundation.files import whole_file
+from foundation.files import atomic_file
 
 _SHOW_EVERY = 25
 
@@ -128,7 +128,7 @@ def _recorded(task: Task, device: torch.device) -> Callable[..., Tensor]:
 
 def _save(parts: Parts, step: int, checkpoint: Path) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
-    with whole_file(checkpoint) as path:
+    with atomic_file(checkpoint) as path:
         torch.save({"step": step, **state}, path)
 
 

@@ -122,7 +122,7 @@ def fitted(outline: Outline) -> Outline:
     )
 
 
-def placed(polygon: Polygon, middle: Point, radius: float, rotation: float) -> list[Point]:
+def on_device(polygon: Polygon, middle: Point, radius: float, rotation: float) -> list[Point]:
     """``polygon`` scaled to ``radius``, turned by ``rotation`` degrees and moved to ``middle``."""
     cosine, sine = math.cos(math.radians(rotation)), math.sin(math.radians(rotation))
     return [(middle[0] + radius * (x * cosine - y * sine), middle[1] + radius * (x * sine + y * cosine)) for x, y in polygon]

@@ -40,9 +40,9 @@ TRAINING = {
     "data": {"data"},
     "encoding": {"encoding", "data"},
     "model": {"model"},
-    "judging": {"judging", "model", "encoding"},
+    "validation": {"validation", "model", "encoding"},
     "memory": {"memory", "model"},
-    "steps": {"steps", "judging", "model", "encoding", "data"},
+    "steps": {"steps", "validation", "model", "encoding", "data"},
 }
 
 
@@ -92,7 +92,7 @@ def test_the_folder_called_datasets_is_not_taken_for_the_package_of_that_name() 
     code = (
         "from accelerate.utils import is_datasets_available\n"
         "assert not is_datasets_available()\n"
-        "import peft, training.steps.loop, zthumb.backends.full\n"
+        "import peft, training.steps.train_step, zthumb.backends.full\n"
         "from diffusers import StableDiffusionXLPipeline\n"
         "from transformers import CLIPModel, CLIPTextModelWithProjection"
     )

@@ -13,7 +13,7 @@ import yaml
 from foundation.verdict import Verdict
 from training.data.dataset import Dataset
 from training.recipe import Recipe
-from zthumb.adapters.words import ENDING
+from zthumb.adapters.textual_inversion import ENDING
 from zthumb.sources.catalogue import published_as
 
 _PROGRAM = "zthumb"

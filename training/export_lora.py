@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from foundation.arguments import positive, run_name
 from foundation.errors import DONE, BadInput, command
-from foundation.files import read_json, whole_folder
+from foundation.files import atomic_directory, read_json
 from foundation.hashing import hash_file, hash_files, hash_value
 from foundation.manifest import NAME as MANIFEST
 from foundation.manifest import Stage, given
@@ -22,11 +22,11 @@ from training import card
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
-from training.judging import selection
 from training.recipe import Recipe
 from training.steps.checkpoints import Checkpoint
 from training.steps.run import PREVIEWS, RECIPE, Run
 from training.train_lora import RUNS
+from training.validation import selection
 from zthumb.adapters.header import DIFFUSERS_FILE
 from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import licence_of
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments.force and current.is_up_to_date(target):
         print(f"export: {target} is up to date")
         return DONE
-    with whole_folder(target) as folder:  # 6. both files, the card, the manifest
+    with atomic_directory(target) as folder:  # 6. both files, the card, the manifest
         is_this = _export(checkpoint, recipe, dataset, base, plain, judged, folder)
         for each in others:
             _write(each, f"{arguments.run}-step-{each.step:06d}", recipe, dataset, base, plain, folder)
@@ -148,7 +148,7 @@ def _export(
 ) -> bool:
     """Write everything but the manifest; whether what was ``judged`` is this very adapter, so that its card tells of it."""
     from zthumb.adapters.layouts import save_diffusers
-    from zthumb.adapters.words import ENDING
+    from zthumb.adapters.textual_inversion import ENDING
 
     name = str(stage.settings["run"])
     is_lora = "as" in stage.settings
@@ -183,11 +183,11 @@ def _write(
     """Write one checkpoint in the kohya layout as ``name``, with its word if it learned one."""
     from zthumb import families
     from zthumb.adapters.layouts import save_kohya
-    from zthumb.adapters.words import ENDING, save
+    from zthumb.adapters.textual_inversion import ENDING, save
 
     family = families.get(family_of(base))
     adapter = _adapter(checkpoint, recipe, dataset, family)
-    layers_per_block = family.configuration(base, family.denoiser_part)["layers_per_block"]
+    layers_per_block = family.configuration(base, family.denoiser_component)["layers_per_block"]
     named = recipe.objective.prediction
     prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
     ended = _ended(checkpoint, recipe, stage)
@@ -213,10 +213,10 @@ def _rank(adapter: Adapter) -> int:
 
 def _as_lora(adapter: Adapter, base: Path, family: Family, rank: int) -> Adapter:
     """The nearest plain LoRA of ``rank``; how much of the change it keeps is told."""
-    from zthumb.adapters import skeleton
+    from zthumb.adapters import module_shapes
     from zthumb.adapters.resize import as_lora
 
-    made = as_lora(adapter, skeleton.of_folder(base.name, base, family), rank)
+    made = as_lora(adapter, module_shapes.of_folder(base.name, base, family), rank)
     worst = min(made.kept, key=lambda path: made.kept[path])
     print(f"export: as a LoRA of rank {rank}: at least {made.kept[worst]:.1%} of each module's change is kept ({worst})")
     return made.adapter
@@ -224,13 +224,13 @@ def _as_lora(adapter: Adapter, base: Path, family: Family, rank: int) -> Adapter
 
 def _adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, family: Family) -> Adapter:
     """The adapter as it was trained, with the trigger word if that was learned."""
-    from training.model.word import NAME
+    from training.model.learned_tokens import NAME
     from zthumb.adapters.adapter import Adapter
-    from zthumb.adapters.words import Word
+    from zthumb.adapters.textual_inversion import LearnedEmbedding
 
     trained = checkpoint.adapter()
-    vectors = {part: trained[f"{part}.{NAME}"] for part in family.adapted_parts if f"{part}.{NAME}" in trained}
-    return Adapter.of_peft(trained, recipe.adapter.scale, (Word(dataset.trigger, vectors),) if vectors else ())
+    vectors = {part: trained[f"{part}.{NAME}"] for part in family.adapted_components if f"{part}.{NAME}" in trained}
+    return Adapter.of_peft(trained, recipe.adapter.scale, (LearnedEmbedding(dataset.trigger, vectors),) if vectors else ())
 
 
 def _images(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, folder: Path) -> list[card.Shown]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from foundation.errors import DONE, BadInput, command
-from foundation.files import check_can_write, whole_file, write_json
+from foundation.files import atomic_file, check_can_write, write_json
 from foundation.hashing import hash_file
 from foundation.manifest import Stage, given
 from training import recipe as recipes
@@ -125,8 +125,8 @@ def _with_what_is_not_read(images: Sequence[RawImage], base: str) -> list[RawIma
     except BadInput:
         print(f"prepare: note: {base} is not there, so the captions' length is not checked")
         return list(images)
-    cut_off = families.get(family_of(folder)).cut_off
-    return [replace(image, notes=image.notes + _ends(cut_off(folder, image.captions))) for image in images]
+    truncated_text = families.get(family_of(folder)).truncated_text
+    return [replace(image, notes=image.notes + _ends(truncated_text(folder, image.captions))) for image in images]
 
 
 def _ends(ends: Sequence[str]) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def _hash(path: Path) -> str:
 
 def _write(stage: Stage, dataset: Dataset, folder: Path, unused: int) -> None:
     write_json(folder / NAME, dataset.model_dump(mode="json"))
-    with whole_file(folder / PREVIEW) as path:
+    with atomic_file(folder / PREVIEW) as path:
         contact_sheet(folder, dataset.entries).save(path, "png")
     write_json(folder / COUNTS, {**dataset.counts(), "not used": unused})
     outputs = {name: digest for entry in dataset.entries for name, digest in entry.files().items()}

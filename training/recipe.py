@@ -214,7 +214,7 @@ class Recipe(Strict):
             return self
         return self.model_copy(update={"steps": self.epochs * per_epoch, "epochs": None})
 
-    def lessons(self, processes: int) -> dict[str, Any]:
+    def resume_key(self, processes: int) -> dict[str, Any]:
         """The values that decide what ``processes`` learn together, to rounding.
 
         A run goes on from a checkpoint where these are the same, whatever is kept and shown on the way and however its steps are

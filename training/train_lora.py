@@ -19,17 +19,17 @@ from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
-from training.judging import selection
-from training.judging.validation import Validation
 from training.recipe import Recipe
 from training.steps.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
+from training.validation import selection
+from training.validation.validation import Validation
 from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import published_as
 from zthumb.sources.local import INDEX, family_of, hash_base
 
 if TYPE_CHECKING:
-    from training.steps.course import Course
-    from training.steps.loop import Report
+    from training.steps.train_step import Report
+    from training.steps.trainer import Trainer
 
 RUNS = Path("outputs/lora")
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_begun_from(recipe)}
     settings = {**recipe.model_dump(mode="json", by_alias=True), "processes": processes.count()}
     stage = Stage("train", inputs, settings, recipe.seed, given("training.train_lora", argv))
-    lesson = Stage("train", inputs, recipe.lessons(processes.count()), recipe.seed)
+    resume_key = Stage("train", inputs, recipe.resume_key(processes.count()), recipe.seed)
     check_can_write(RUNS, "checkpoints go there")
     with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
         if not arguments.force and stage.is_up_to_date(run.folder):
@@ -58,14 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE
         if arguments.force:
             run.clear()
-        elif told := run.set_aside(lesson, recipe.steps):
+        elif told := run.archive(resume_key, recipe.steps):
             print(f"train: {told}")
         run.begin(recipe)
         with _memory_advice(recipe, base, bool(dataset.of("regularization"))):
-            course = _assembled(run, recipe, base, dataset, arguments.dataset, lesson)
-            check_room(RUNS, course.loop.checkpoint_bytes() * (recipe.keep_checkpoints + 2), "checkpoints")
-            last = _walk(course)  # 5. the work
-        if course.accelerator.is_main_process:
+            trainer = _assembled(run, recipe, base, dataset, arguments.dataset, resume_key)
+            check_room(RUNS, trainer.train_step.checkpoint_bytes() * (recipe.keep_checkpoints + 2), "checkpoints")
+            last = _walk(trainer)  # 5. the work
+        if trainer.accelerator.is_main_process:
             _conclude(run, recipe, last)  # 6. what came of it
             stage.write_manifest(run.folder, _outputs(run))
     return DONE
@@ -160,7 +160,7 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     print(f"estimate: {needed.operations / 1e12:.2f} tera-operations a step, about {needed.operations / speed:.2f} s")
 
 
-def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, lesson: Stage) -> "Course":
+def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, resume_key: Stage) -> "Trainer":
     stay_offline()
     if recipe.portable:
         make_portable()
@@ -169,7 +169,7 @@ def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: P
     if recipe.portable:
         without_onednn()
 
-    return assemble(run, recipe, base, dataset, folder, lesson)
+    return assemble(run, recipe, base, dataset, folder, resume_key)
 
 
 @contextlib.contextmanager
@@ -192,11 +192,11 @@ def _memory_advice(recipe: Recipe, base: Path, has_own_prior: bool) -> Iterator[
         raise StageFailed(advice(recipe, family, base, device, available(device), has_own_prior)) from None
 
 
-def _walk(course: "Course") -> int:
+def _walk(trainer: "Trainer") -> int:
     """Make every step still to do, with a bar and a log; the number of the last."""
     from tqdm import tqdm
 
-    bar = tqdm(total=course.recipe.steps, desc="train", unit="step", disable=not course.accelerator.is_main_process)
+    bar = tqdm(total=trainer.recipe.steps, desc="train", unit="step", disable=not trainer.accelerator.is_main_process)
 
     def show(report: "Report") -> None:
         # A resumed run starts in the middle; the time left is reckoned from the steps made now.
@@ -204,23 +204,23 @@ def _walk(course: "Course") -> int:
         bar.update(report.step - bar.n)
         bar.set_postfix(loss=f"{report.loss:.4f}", prior=f"{report.prior:.4f}", lr=f"{report.rate:.1e}", refresh=False)
         values = asdict(report)
-        course.run.log(values)
-        course.accelerator.log(values, step=report.step)
+        trainer.run.log(values)
+        trainer.accelerator.log(values, step=report.step)
 
     try:
         with bar:
-            last = course.finish(show)
+            last = trainer.finish(show)
         # Together: a process that leaves while another still talks to it waits for ever.
-        course.accelerator.wait_for_everyone()
+        trainer.accelerator.wait_for_everyone()
     finally:
-        course.loop.release()
-        course.accelerator.end_training()
+        trainer.train_step.release()
+        trainer.accelerator.end_training()
     return last
 
 
 def _conclude(run: Run, recipe: Recipe, last: int) -> None:
     """Choose the checkpoint by the recipe's rule, draw the curves, say what came of it."""
-    from training.judging import curves
+    from training.validation import curves
 
     looks = run.validations()
     step = selection.chosen_step(looks, last, recipe.validation)

@@ -85,8 +85,8 @@ def write_base(family: Family, shape: Path, folder: Path) -> None:
     from transformers import CLIPTokenizer
 
     torch.manual_seed(0)
-    names = [*family.adapted_parts, *family.image_parts]
-    parts = {name: family.empty_part(name, family.configuration(shape, name)).to(torch.bfloat16) for name in names}
+    names = [*family.adapted_components, *family.image_components]
+    parts = {name: family.build_component(name, family.configuration(shape, name)).to(torch.bfloat16) for name in names}
     words = {name: CLIPTokenizer.from_pretrained(_WORDS / name, local_files_only=True) for name in ("tokenizer", "tokenizer_2")}
     scheduler = EulerDiscreteScheduler.from_pretrained(_WORDS / "scheduler")
     StableDiffusionXLPipeline(**parts, **words, scheduler=scheduler, add_watermarker=False).save_pretrained(folder)

@@ -91,21 +91,21 @@ def write_adapter(model: Path, path: Path, seed: int) -> None:
     import torch
 
     from zthumb import families
-    from zthumb.adapters import skeleton
+    from zthumb.adapters import module_shapes
     from zthumb.adapters.adapter import Adapter, Layer
     from zthumb.adapters.layouts import save_kohya
     from zthumb.sources.local import family_of
 
     family = families.get(family_of(model))
-    base = skeleton.of_folder(model.name, model, family)
-    endings = tuple(family.lora_targets(family.denoiser_part)["attention"])
+    base = module_shapes.of_folder(model.name, model, family)
+    endings = tuple(family.lora_targets(family.denoiser_component)["attention"])
     generator = torch.Generator().manual_seed(seed)
     layers = {
         name: Layer(
             down=0.01 * torch.randn(RANK, shape[1], generator=generator), up=torch.randn(shape[0], RANK, generator=generator)
         )
         for name, shape in base.shapes.items()
-        if name.startswith(f"{family.denoiser_part}.") and name.endswith(endings)
+        if name.startswith(f"{family.denoiser_component}.") and name.endswith(endings)
     }
     path.parent.mkdir(parents=True)
     save_kohya(Adapter(layers), path, base.layers_per_block, {"ss_v2": "False"})

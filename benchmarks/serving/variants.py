@@ -84,7 +84,7 @@ def _measured(model: Path, folder: Path, steps: int, rounds: int, only: Sequence
     return [
         Row(form.name, None, None, None)
         if backend is None
-        else Row(form.name, backend.facts.denoiser_bytes, round(errors[form], 3), round(_ratio(times[form], usual), 2))
+        else Row(form.name, backend.info.denoiser_bytes, round(errors[form], 3), round(_ratio(times[form], usual), 2))
         for form, backend in loaded.items()
     ]
 
@@ -138,7 +138,7 @@ def _pixels(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
     from zthumb.generation.image_generator import GenerationParams
 
     assert backend is not None
-    size, guidance = backend.facts.resolution, backend.limits.default_guidance_scale
+    size, guidance = backend.info.resolution, backend.limits.default_guidance_scale
     batch = [GenerationParams(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(PROMPTS)]
     made = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
     return np.stack([np.asarray(each, dtype=np.float32) for each in made])

@@ -99,7 +99,7 @@ def answer() -> None:
     from benchmarks.training.ours import OurLoop
     from training import recipe as recipes
 
-    loop = OurLoop(recipes.load("mini", []), DATASET).loop
+    loop = OurLoop(recipes.load("mini", []), DATASET).train_step
     loop.step(0)  # what is made at the first step is made now
     for number, _ in enumerate(sys.stdin, start=1):
         started = time.perf_counter()

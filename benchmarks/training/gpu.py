@@ -19,9 +19,9 @@ from foundation.manifest import package_versions
 from training.encoding.examples import Examples
 from training.memory.estimate import estimate, operations_per_second
 from training.model import adapter
-from training.model.base import DTYPES, Adapted, Base
+from training.model.adapted_model import DTYPES, Adapted, AdaptedModel
 from training.recipe import Recipe
-from training.steps.loop import Loop
+from training.steps.train_step import TrainStep
 from zthumb import families
 from zthumb.families.base import Family
 
@@ -103,22 +103,22 @@ def measure(recipe: Recipe, family: Family, folder: Path, device: torch.device, 
     )
 
 
-def _loop(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> Loop:
+def _loop(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> TrainStep:
     """The trainer's own loop over images of noise."""
-    configuration = family.configuration(folder, family.denoiser_part)
+    configuration = family.configuration(folder, family.denoiser_component)
     with device:
         torch.manual_seed(0)
-        denoiser = family.empty_part(family.denoiser_part, configuration).to(DTYPES[recipe.precision])
+        denoiser = family.build_component(family.denoiser_component, configuration).to(DTYPES[recipe.precision])
         denoiser.requires_grad_(False)
         latents, told = family.empty_inputs(configuration, IMAGES, recipe.resolution)
-    parts = {family.denoiser_part: denoiser}
+    parts = {family.denoiser_component: denoiser}
     adapter.attach(parts, recipe, family)
     levels = torch.linspace(0.999, 0.005, NOISE_LEVELS, device=device)
-    base = Base(family, Adapted(family, parts), levels, "epsilon", DTYPES[recipe.precision])
+    base = AdaptedModel(family, Adapted(family, parts), levels, "epsilon", DTYPES[recipe.precision])
     examples = Examples(
         tuple(torch.randn_like(latents)), told, (None,) * IMAGES, tuple(f"noise {number}" for number in range(IMAGES))
     )
-    return Loop(recipe, base, Accelerator(cpu=device.type == "cpu"), examples, None)
+    return TrainStep(recipe, base, Accelerator(cpu=device.type == "cpu"), examples, None)
 
 
 def _peak_bytes(device: torch.device) -> int:

@@ -11,10 +11,10 @@ from accelerate import Accelerator
 from training.data.dataset import read_dataset
 from training.encoding.cache import Cache
 from training.encoding.examples import Encoders
-from training.model.base import DTYPES, Base
+from training.model.adapted_model import DTYPES, AdaptedModel
 from training.recipe import Recipe
-from training.steps.batches import Sampler
-from training.steps.loop import Loop
+from training.steps.batches import BatchSampler
+from training.steps.train_step import TrainStep
 from zthumb import families
 from zthumb.sources.bases import find_base
 from zthumb.sources.local import family_of
@@ -32,9 +32,9 @@ class OurLoop:
             encoders = Encoders(self.family, pipeline, self._base, Cache(Path(empty), 2**30), pipeline.device)
             examples = encoders.encode(self.dataset.of("train"), folder)
             self.cache_seconds = time.perf_counter() - started
-        self._adapted = Base.of(pipeline, self.family, recipe, pipeline.device)
-        self.loop = Loop(recipe, self._adapted, Accelerator(cpu=True), examples, None)
-        self._batch = Sampler(recipe, examples, None, len(self._adapted.levels)).passes(0)[0][0]
+        self._adapted = AdaptedModel.of(pipeline, self.family, recipe, pipeline.device)
+        self.train_step = TrainStep(recipe, self._adapted, Accelerator(cpu=True), examples, None)
+        self._batch = BatchSampler(recipe, examples, None, len(self._adapted.levels)).passes(0)[0][0]
 
     def load(self, dtype: torch.dtype = torch.float32) -> Any:
         """The base anew."""

@@ -21,7 +21,7 @@ class PlainLoop:
         self._entries = dataset.of("train")
         self._images = torch.stack([pixels(folder / entry.file) for entry in self._entries])
         torch.manual_seed(recipe.seed)
-        targets = family.lora_modules(family.denoiser_part, pipeline.unet, recipe.adapter.targets)
+        targets = family.lora_modules(family.denoiser_component, pipeline.unet, recipe.adapter.targets)
         pipeline.unet.add_adapter(LoraConfig(r=recipe.adapter.rank, lora_alpha=recipe.adapter.alpha, target_modules=targets))
         self._parameters = [parameter for parameter in pipeline.unet.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._parameters, lr=recipe.optimizer.lr)

@@ -21,7 +21,7 @@ from foundation.manifest import package_versions, platform_facts
 from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.recipe import Recipe
-from training.steps.loop import Loop
+from training.steps.train_step import TrainStep
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
 
@@ -57,13 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[str, Any]:
     """All figures, the loops taking turns so that what else the machine does falls on each alike."""
     ours = OurLoop(shipped, folder)
-    _seconds_per_step(ours.loop.step)
+    _seconds_per_step(ours.train_step.step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     faster, plain = OurLoop(fast, folder), PlainLoop(shipped, ours.family, ours.load(), ours.dataset, folder)
     contenders: dict[str, Callable[[int], object]] = {
-        "ours": ours.loop.step,
+        "ours": ours.train_step.step,
         "model": ours.model_alone,
-        "fast": faster.loop.step,
+        "fast": faster.train_step.step,
         "fast model": faster.model_alone,
         "plain": plain.step,
     }
@@ -79,7 +79,7 @@ def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[st
         "fast": {"settings": FAST, **_compared(times["fast"], times["fast model"], times["plain"])},
         "cache_seconds": ours.cache_seconds,
         "peak_rss_mb": peak,
-        "adapter_bytes": _adapter_bytes(ours.loop, shipped),
+        "adapter_bytes": _adapter_bytes(ours.train_step, shipped),
         "batch": shipped.batch,
         "rounds": rounds,
         "threads": torch.get_num_threads(),
@@ -109,7 +109,7 @@ def _seconds(step: Callable[[int], object], count: int) -> float:
     return time.perf_counter() - started
 
 
-def _adapter_bytes(loop: Loop, recipe: Recipe) -> int:
+def _adapter_bytes(loop: TrainStep, recipe: Recipe) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "adapter.safetensors"
         save_kohya(Adapter.of_peft(loop.adapter(), recipe.adapter.scale), path, layers_per_block=1, metadata={})

@@ -17,7 +17,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageFeatures:
     """What was seen of n images: ``features`` (n, D) of the extractor that decides, ``readable`` (n, E) of the one that reads
     texts too, the share of ``clipped`` pixels (n,), fingerprints, and ``liked`` (n, F) of the one that has learned what people
     like.
@@ -32,10 +32,10 @@ class Seen:
     def __len__(self) -> int:
         return len(self.features)
 
-    def take(self, places: Sequence[int]) -> "Seen":
+    def take(self, places: Sequence[int]) -> "ImageFeatures":
         """Those at ``places`` alone."""
         chosen = list(places)
-        return Seen(
+        return ImageFeatures(
             self.features[chosen],
             None if self.readable is None else self.readable[chosen],
             self.clipped[chosen],
@@ -45,17 +45,17 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PromptSamples:
     """The images of one prompt at one scale, one a seed, and the ``base``'s of the same prompt and seeds in the same order."""
 
     stratum: Stratum
     prompt: str
-    images: Seen
-    base: Seen
+    images: ImageFeatures
+    base: ImageFeatures
 
 
 @dataclass(frozen=True)
-class Known:
+class ReferenceStats:
     """What images are compared with.
 
     ``held_out`` and ``training`` are the concept's own images, None where there are none. ``texts``: prompt → feature (E,) of
@@ -64,8 +64,8 @@ class Known:
     other prompts'; None where there are not two.
     """
 
-    held_out: Seen | None
-    training: Seen | None
+    held_out: ImageFeatures | None
+    training: ImageFeatures | None
     texts: Mapping[str, NDArray[np.float64]]
     apart: float | None
     lead: float | None
@@ -100,10 +100,10 @@ class Metric(ABC):
     strata: ClassVar[tuple[Stratum, ...]]
 
     @abstractmethod
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         """Its values, one an image (n,) or one for all (1,); None where it cannot be measured."""
 
-    def guard(self, known: Known) -> Guard | None:
+    def guard(self, known: ReferenceStats) -> Guard | None:
         """The bound it may not cross; None for one that only informs."""
         return None
 

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from evaluation.extractors.base import Pixels
-from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import STRATA, Stratum
 
 _MAY_GROW = 0.05
@@ -21,10 +21,10 @@ class Clipping(Metric):
     strata: ClassVar[tuple[Stratum, ...]] = STRATA
     failure: ClassVar[str] = "it burns images"
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         return cell.images.clipped
 
-    def guard(self, known: Known) -> Guard:
+    def guard(self, known: ReferenceStats) -> Guard:
         return Guard(of="change", at_most=_MAY_GROW)
 
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 from foundation.fingerprint import Fingerprints
 
@@ -23,13 +23,13 @@ class Copies(Metric):
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "overfitted: it generates training images again"
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         if known.training is None:
             return None
         trained = Fingerprints.of(known.training.fingerprints)
         return np.array([float(trained.versions_of(one).any()) for one in cell.images.fingerprints])
 
-    def guard(self, known: Known) -> Guard:
+    def guard(self, known: ReferenceStats) -> Guard:
         return Guard(of="change", at_most=_MAY_GROW)
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from evaluation.extractors.base import Features
-from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
 _AT_LEAST = 0.2
@@ -26,12 +26,12 @@ class Diversity(Metric):
     failure: ClassVar[str] = "every seed gives nearly the same image"
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         if len(cell.images) < 2 or not known.spread:
             return None
         return np.array([(vendi(cell.images.features) - 1) / known.spread])
 
-    def guard(self, known: Known) -> Guard:
+    def guard(self, known: ReferenceStats) -> Guard:
         return Guard(of="value", at_least=_AT_LEAST)
 
 

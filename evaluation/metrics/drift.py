@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from evaluation.metrics.base import Cell, Guard, Known, Metric, Values, distances
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values, distances
 from evaluation.protocol import Stratum
 
 _AT_MOST = 0.1
@@ -20,12 +20,12 @@ class Drift(Metric):
     strata: ClassVar[tuple[Stratum, ...]] = ("control",)
     failure: ClassVar[str] = "it changes images without the trigger"
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         if not known.apart:
             return None
         return distances(cell.images.features, cell.base.features) / known.apart
 
-    def guard(self, known: Known) -> Guard:
+    def guard(self, known: ReferenceStats) -> Guard:
         return Guard(of="value", at_most=_AT_MOST)
 
 

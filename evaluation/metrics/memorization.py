@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
 _MAY_GROW = 0.1
@@ -21,14 +21,14 @@ class Memorization(Metric):
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "overfitted: nearer to training images than to held-out ones"
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         if known.held_out is None or known.training is None:
             return None
         nearest = [(cell.images.features @ of.features.T).max(axis=1) for of in (known.training, known.held_out)]
         found: Values = nearest[0] - nearest[1]
         return found
 
-    def guard(self, known: Known) -> Guard:
+    def guard(self, known: ReferenceStats) -> Guard:
         return Guard(of="change", at_most=_MAY_GROW)
 
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from evaluation.metrics.base import Cell, Known, Metric, Values
+from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
 
@@ -14,7 +14,7 @@ class Preference(Metric):
     meaning: ClassVar[str] = "PickScore's cosine between an image with the trigger and its prompt's words without it. It informs."
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         if cell.images.liked is None:
             return None
         found: Values = cell.images.liked @ known.wishes[cell.prompt]

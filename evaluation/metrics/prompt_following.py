@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from evaluation.metrics.base import Cell, Guard, Known, Metric, Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
 _MAY_LOSE = 0.2
@@ -23,13 +23,13 @@ class PromptFollowing(Metric):
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
     failure: ClassVar[str] = "it forgets the rest of the prompt"
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         if cell.images.readable is None:
             return None
         found: Values = cell.images.readable @ known.texts[cell.prompt]
         return found
 
-    def guard(self, known: Known) -> Guard:
+    def guard(self, known: ReferenceStats) -> Guard:
         return Guard(of="change", at_least=-_MAY_LOSE * max(0.0, known.lead or 0.0))
 
 

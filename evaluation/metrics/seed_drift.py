@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluation.metrics.base import Cell, Known, Metric, Values, distances
+from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats, Values, distances
 from evaluation.protocol import Stratum
 
 _NOTHING = 1e-6
@@ -25,7 +25,7 @@ class SeedDrift(Metric):
     )
     strata: ClassVar[tuple[Stratum, ...]] = ("control",)
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         base = cell.base.features
         count = len(base)
         if count < 2:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from evaluation.metrics.base import Cell, Known, Metric, Values
+from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
 
@@ -14,7 +14,7 @@ class Similarity(Metric):
     meaning: ClassVar[str] = "Mean cosine between an image with the trigger and the concept's held-out images, −1 to 1."
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
 
-    def of(self, cell: Cell, known: Known) -> Values | None:
+    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
         if known.held_out is None:
             return None
         found: Values = (cell.images.features @ known.held_out.features.T).mean(axis=1)

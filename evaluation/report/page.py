@@ -10,7 +10,7 @@ from PIL import Image
 
 from evaluation.report import plots
 from evaluation.report.rendering import render
-from evaluation.report.shown import Shown
+from evaluation.report.view_model import Shown
 from evaluation.results import HELD_OUT
 
 _LARGEST = 768

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.metrics.base import Metric
-from evaluation.report.shown import Shown, interval
+from evaluation.report.view_model import Shown, interval
 from evaluation.results import Candidate
 
 _INK = "#010203"

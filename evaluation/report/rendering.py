@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from evaluation.report.sheets import grid_name
-from evaluation.report.shown import Shown, guards, interval
+from evaluation.report.view_model import Shown, guards, interval
 from evaluation.results import Results
 
 

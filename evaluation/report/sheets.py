@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from evaluation.collect import slug
-from evaluation.report.shown import Row, Shown
+from evaluation.report.view_model import Row, Shown
 from evaluation.results import SampleResult
 from foundation.hashing import hash_value
 

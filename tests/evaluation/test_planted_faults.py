@@ -28,22 +28,22 @@ extractors: [pixel]
 steps: 3
 """
 
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
+RequestSpec = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def sound(fields: dict[str, Any], ask: Ask) -> dict[str, Any]:
+def sound(fields: dict[str, Any], ask: RequestSpec) -> dict[str, Any]:
     return ask(fields)
 
 
-def zero_is_not_the_base(fields: dict[str, Any], ask: Ask) -> dict[str, Any]:
+def zero_is_not_the_base(fields: dict[str, Any], ask: RequestSpec) -> dict[str, Any]:
     return ask({**fields, "lora_scale": 0.05} if fields.get("lora_scale") == 0 else fields)
 
 
-def never_puts_the_adapter_on(fields: dict[str, Any], ask: Ask) -> dict[str, Any]:
+def never_puts_the_adapter_on(fields: dict[str, Any], ask: RequestSpec) -> dict[str, Any]:
     return ask({**fields, "lora_scale": 0} if fields.get("lora_scale") else fields)
 
 
-def ignores_the_scale(fields: dict[str, Any], ask: Ask) -> dict[str, Any]:
+def ignores_the_scale(fields: dict[str, Any], ask: RequestSpec) -> dict[str, Any]:
     return ask({**fields, "lora_scale": 1.0} if fields.get("lora_scale") else fields)
 
 
@@ -51,7 +51,7 @@ def leaks() -> Fault:
     """Once an adapter has counted, some of it stays on."""
     has_counted = threading.Event()
 
-    def fault(fields: dict[str, Any], ask: Ask) -> dict[str, Any]:
+    def fault(fields: dict[str, Any], ask: RequestSpec) -> dict[str, Any]:
         if fields.get("lora_scale"):
             has_counted.set()
         elif fields.get("lora_scale") == 0 and has_counted.is_set():
@@ -72,7 +72,7 @@ def is_not_deterministic() -> Fault:
         Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(kept, format="png")
         return {**image, "b64_json": base64.b64encode(kept.getvalue()).decode()}
 
-    def fault(fields: dict[str, Any], ask: Ask) -> dict[str, Any]:
+    def fault(fields: dict[str, Any], ask: RequestSpec) -> dict[str, Any]:
         answer = ask(fields)
         return {**answer, "images": [noisy(image) for image in answer["images"]]}
 

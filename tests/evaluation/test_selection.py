@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from evaluation.measure import Measured
 from evaluation.protocol import Protocol
 from evaluation.results import Candidate
-from evaluation.selection import Choice, candidates, choose, halve
-from tests.evaluation.seen import known, seen
+from evaluation.selection import Choice, candidates, choose, split_prompts
+from tests.evaluation.image_features import known, seen
 
 PROMPTS = tuple(f"a {{trigger}} number {number}" for number in range(16))
 PROTOCOL = Protocol(trained=PROMPTS[:8], novel=PROMPTS[8:], control=("a cat", "a dog", "a cow"), extractors=("pixel",))
-HALVES = halve(PROTOCOL, "z")
+HALVES = split_prompts(PROTOCOL, "z")
 SCATTER = np.tile([-0.02, 0.02, -0.01, 0.01], 4)
 CONTROLS = ("a cat", "a dog", "a cow")
 
@@ -51,7 +51,7 @@ def test_the_halves_share_each_stratum_and_no_prompt() -> None:
 
 @given(st.permutations(PROMPTS[:8]), st.permutations(PROMPTS[8:]))
 def test_the_halves_are_the_same_whatever_order_the_prompts_stand_in(trained: list[str], novel: list[str]) -> None:
-    assert halve(PROTOCOL.model_copy(update={"trained": tuple(trained), "novel": tuple(novel)}), "z") == HALVES
+    assert split_prompts(PROTOCOL.model_copy(update={"trained": tuple(trained), "novel": tuple(novel)}), "z") == HALVES
 
 
 def test_the_smallest_scale_that_keeps_nearly_all_of_the_best_gain_is_recommended() -> None:
@@ -127,7 +127,7 @@ def test_p_values_are_adjusted_for_the_number_of_candidates() -> None:
 
 def test_too_few_prompts_are_said_to_be_too_few() -> None:
     few = Protocol(trained=PROMPTS[:4], extractors=("pixel",))
-    halves = halve(few, "z")
+    halves = split_prompts(few, "z")
     measured = Measured([], known(held_out=seen([1, 0, 0])), 0.6)
     for scale in (0.0, 1.0):
         values = {prompt.replace("{trigger}", "z"): 0.2 + scale / 2 for prompt in few.trained}

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from foundation.files import read_json, whole_file, whole_folder, write_json
+from foundation.files import atomic_directory, atomic_file, read_json, write_json
 
 
 def test_a_file_is_replaced_only_when_it_was_written_to_its_end(tmp_path: Path) -> None:
     target = tmp_path / "kept.json"
     write_json(target, {"a": 1})
-    with pytest.raises(RuntimeError), whole_file(target) as path:
+    with pytest.raises(RuntimeError), atomic_file(target) as path:
         path.write_text("half")
         raise RuntimeError("killed in the middle")
     assert read_json(target) == {"a": 1}
@@ -19,19 +19,19 @@ def test_a_file_is_replaced_only_when_it_was_written_to_its_end(tmp_path: Path) 
 
 def test_a_folder_is_replaced_only_when_it_was_filled_to_its_end(tmp_path: Path) -> None:
     target = tmp_path / "kept"
-    with whole_folder(target) as folder:
+    with atomic_directory(target) as folder:
         (folder / "old").write_text("old")
-    with pytest.raises(RuntimeError), whole_folder(target) as folder:
+    with pytest.raises(RuntimeError), atomic_directory(target) as folder:
         (folder / "new").write_text("new")
         raise RuntimeError("killed in the middle")
     assert [path.name for path in target.iterdir()] == ["old"]
-    with whole_folder(target) as folder:
+    with atomic_directory(target) as folder:
         (folder / "new").write_text("new")
     assert [path.name for path in target.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-@pytest.mark.parametrize("writer", ["whole_file", "whole_folder"])
+@pytest.mark.parametrize("writer", ["atomic_file", "atomic_directory"])
 def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_a_running_one_writes_is_not(
     tmp_path: Path, writer: str
 ) -> None:
@@ -45,7 +45,7 @@ with {writer}(Path({str(tmp_path / "kept")!r})):
     subprocess.run([sys.executable, "-c", killed], check=False)
     assert len(list(tmp_path.iterdir())) == 1
 
-    with whole_file(tmp_path / "kept") as first, whole_file(tmp_path / "kept") as second:
+    with atomic_file(tmp_path / "kept") as first, atomic_file(tmp_path / "kept") as second:
         assert sorted(tmp_path.iterdir()) == sorted([first, second])
 
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
@@ -55,17 +55,17 @@ def test_a_folder_that_stepped_aside_when_its_writer_was_killed_is_removed_too(t
     killed = f"""
 import os, shutil, signal
 from pathlib import Path
-from foundation.files import whole_folder
+from foundation.files import atomic_directory
 shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 for _ in range(2):
-    with whole_folder(Path({str(tmp_path / "kept")!r})):
+    with atomic_directory(Path({str(tmp_path / "kept")!r})):
         pass
 """
     (tmp_path / "kept").mkdir()
     subprocess.run([sys.executable, "-c", killed], check=False)
     assert len(list(tmp_path.iterdir())) == 2
 
-    with whole_folder(tmp_path / "kept"):
+    with atomic_directory(tmp_path / "kept"):
         pass
 
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -21,7 +21,7 @@ from miniature import concept
 from tests.conftest import ROOT
 from training import export_lora, prepare_dataset, train_lora
 from zthumb.adapters.header import DIFFUSERS_FILE
-from zthumb.backends.base import Options, Place
+from zthumb.backends.base import Options, WeightsLocation
 from zthumb.backends.full import Backend
 from zthumb.generation.image_generator import GenerationParams
 
@@ -80,7 +80,7 @@ def main(folder: Path) -> None:
 def latents(base: Path) -> torch.Tensor:
     """The latents (1, 4, 16, 16) of ``IMAGE`` after its last step."""
     seen: list[torch.Tensor] = []
-    backend = Backend(Place(base, base), Options(precision="fp32"))
+    backend = Backend(WeightsLocation(base, base), Options(precision="fp32"))
     backend.generate([IMAGE], lambda _, values: seen.append(values.clone()), {})
     return seen[-1].contiguous()
 

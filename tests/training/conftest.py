@@ -13,9 +13,9 @@ from training import recipe as recipes
 from training.data.dataset import read_dataset
 from training.encoding.cache import Cache
 from training.encoding.examples import Encoders, Examples
-from training.judging.validation import Interval, Stratum, Validation
-from training.model.base import Base, load
+from training.model.adapted_model import AdaptedModel, load
 from training.recipe import Recipe
+from training.validation.validation import Interval, Stratum, Validation
 from zthumb import families
 from zthumb.sources.bases import find_base
 
@@ -57,7 +57,7 @@ def validation(step: int, loss: float) -> Validation:
     return Validation(step=step, images=2, loss=found, change=change, gap=0.01, strata=strata)
 
 
-def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, Base, Examples, Examples]:
+def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, AdaptedModel, Examples, Examples]:
     """The quick recipe, the miniature with an adapter on it, and the trained and held-out images, encoded."""
     recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1", *sets])
     found, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
@@ -66,4 +66,4 @@ def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, Base, Examples, Ex
     words = {entries.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
     encoders = Encoders(family, pipeline, found, Cache(Path("outputs/cache"), 2**30), device, words)
     examples = encoders.encode(entries.of("train"), dataset), encoders.encode(entries.of("holdout"), dataset)
-    return recipe, Base.of(pipeline, family, recipe, device, entries.trigger), *examples
+    return recipe, AdaptedModel.of(pipeline, family, recipe, device, entries.trigger), *examples

@@ -7,13 +7,13 @@ import torch
 from accelerate import Accelerator
 
 from tests.training.conftest import prepared_base
-from training.steps.loop import Loop
+from training.steps.train_step import TrainStep
 from zthumb import families
-from zthumb.adapters import apply, bases, words
+from zthumb.adapters import apply, bases, textual_inversion
 from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.extended_embedding import with_learned_tokens
 from zthumb.adapters.layouts import save_diffusers, save_kohya
-from zthumb.adapters.vocabulary import knowing
-from zthumb.adapters.words import Word
+from zthumb.adapters.textual_inversion import LearnedEmbedding
 from zthumb.families.base import Conditioning
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ def test_the_files_predict_what_the_trained_model_predicts(
 ) -> None:
     sets = ("prior.weight=0", "optimizer.warm_up=0", "optimizer.lr=1e-2", *settings)
     recipe, base, trained, _ = prepared_base(prepared, *sets)
-    loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
+    loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     for step in range(3):
         loop.step(step)
     told = trained.conditioning[[0]]
@@ -51,10 +51,10 @@ def test_the_files_predict_what_the_trained_model_predicts(
         with base.alone():
             untrained = base.predict(noisy, timesteps, told)
     weights = loop.adapter()
-    vectors = {part: weights[f"{part}.word"] for part in SDXL.adapted_parts if f"{part}.word" in weights}
+    vectors = {part: weights[f"{part}.word"] for part in SDXL.adapted_components if f"{part}.word" in weights}
     adapter = Adapter.of_peft(weights, recipe.adapter.scale)
     if vectors:
-        words.save(Word("zbadge", vectors), tmp_path / "x_emb.safetensors")
+        textual_inversion.save(LearnedEmbedding("zbadge", vectors), tmp_path / "x_emb.safetensors")
     files = [tmp_path / "x.safetensors", tmp_path / "pytorch_lora_weights.safetensors"]
     save_kohya(adapter, files[0], layers_per_block=1, metadata={})
     save_diffusers(adapter, files[1])
@@ -70,12 +70,12 @@ def _predicted(
     miniature: Path, file: Path, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning, name: str, prepared: Path
 ) -> torch.Tensor:
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
-    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_components}
     adapter = bases.recognise(file, miniature).adapter
-    apply.put_on(parts, adapter, "trained")
-    apply.weigh(apply.adapted_modules(parts), {"trained": 1.0})
+    apply.inject(parts, adapter, "trained")
+    apply.set_weights(apply.adapted_modules(parts), {"trained": 1.0})
     caption = (prepared / name).with_suffix(".txt").read_text().strip()
-    with knowing(parts, adapter.words) as known:
+    with with_learned_tokens(parts, adapter.words) as known:
         states, pooled = SDXL.encode_prompts(pipeline, [caption], known)
     with torch.no_grad():
         return SDXL.predict(pipeline.unet, noisy, timesteps, Conditioning(states, pooled, told.time_ids))

@@ -42,7 +42,7 @@ def test_values_are_overridden_on_the_command_line() -> None:
     ],
 )
 def test_a_checkpoint_outlives_a_change_of_what_is_not_learned(override: str, is_another_lesson: bool) -> None:
-    assert (recipes.load("mini", [override]).lessons(1) != recipes.load("mini").lessons(1)) == is_another_lesson
+    assert (recipes.load("mini", [override]).resume_key(1) != recipes.load("mini").resume_key(1)) == is_another_lesson
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_every_shipped_recipe_trains(prepared: Path, name: str) -> None:
 def test_more_steps_are_the_same_lesson_where_every_step_is_the_same() -> None:
     constant = ["optimizer.schedule=constant"]
 
-    assert recipes.load("mini", [*constant, "steps=7"]).lessons(1) == recipes.load("mini", constant).lessons(1)
+    assert recipes.load("mini", [*constant, "steps=7"]).resume_key(1) == recipes.load("mini", constant).resume_key(1)
 
 
 def test_epochs_are_turned_into_steps() -> None:
     recipe = recipes.load("mini", ["epochs=3"]).counted_in_steps(per_epoch=5)
 
     assert (recipe.steps, recipe.epochs) == (15, None)
-    assert recipe.lessons(1) == recipes.load("mini", ["steps=15"]).lessons(1)
+    assert recipe.resume_key(1) == recipes.load("mini", ["steps=15"]).resume_key(1)
 
 
 def test_a_length_in_steps_and_in_epochs_at_once_is_refused_and_the_later_one_wins(tmp_path: Path) -> None:

@@ -229,9 +229,9 @@ def _zero(checkpoint: Checkpoint) -> None:
     """Set the trained weights of a checkpoint to zero, as its own."""
     state = checkpoint.training()
     state["weights"] = {name: weight * 0 for name, weight in state["weights"].items()}
-    lesson = Stage("train", checkpoint.inputs, checkpoint.settings, seed=0)
-    assert lesson.fingerprint == checkpoint.fingerprint
-    checkpoints.save(checkpoint.folder.parent, checkpoint.step, lesson, checkpoint.adapter(), state)
+    resume_key = Stage("train", checkpoint.inputs, checkpoint.settings, seed=0)
+    assert resume_key.fingerprint == checkpoint.fingerprint
+    checkpoints.save(checkpoint.folder.parent, checkpoint.step, resume_key, checkpoint.adapter(), state)
 
 
 def test_a_tracker_is_sent_what_is_logged(prepared: Path) -> None:

@@ -34,7 +34,7 @@ def write_single_file(base: Path, path: Path, **extra: torch.Tensor) -> Path:
     tensors = dict[str, torch.Tensor](extra)
     for part, own in parts(base).items():
         with torch.device("meta"):
-            model = SDXL.empty_part(part, SDXL.configuration(base, part))
+            model = SDXL.build_component(part, SDXL.configuration(base, part))
         # As the model calls them, whatever version of transformers wrote the file.
         names = {inside_text_model(name) if part.startswith("text") else name: tensor for name, tensor in own.items()}
         called = {name: names[inside_text_model(name) if part.startswith("text") else name] for name in model.state_dict()}

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from foundation.errors import BadInput
-from foundation.files import whole_folder
+from foundation.files import atomic_directory
 from foundation.fingerprint import Fingerprint, fingerprint
 from foundation.hashing import hash_file
 from foundation.images import BadImage
@@ -44,7 +44,7 @@ def prepare(images: Sequence[RawImage], folder: Path, recipe: Recipe, concept: C
     Raises ``BadInput`` for the first that cannot be used unless bad ones are skipped, and when none is left.
     """
     workers = max(1, min(os.cpu_count() or 1, len(images) // IMAGES_PER_WORKER))
-    with whole_folder(folder / PREPARED) as temporary, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with atomic_directory(folder / PREPARED) as temporary, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         one = partial(_prepare_one, target=temporary, recipe=recipe, background=concept.background)
         results = list(tqdm(pool.map(one, images), desc="prepare", unit="image", total=len(images)))
         done = [result for result in results if isinstance(result, _Prepared)]

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from foundation.files import whole_file
+from foundation.files import atomic_file
 from foundation.hashing import hash_value
 
 Tensors = dict[str, Tensor]
@@ -56,6 +56,6 @@ class Cache:
     def _put(self, path: Path, tensors: Tensors) -> Tensors:
         self.made += 1
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(kept, temporary)
         return kept

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from foundation.images import open_image
 from training.data.dataset import Entry
 from training.encoding.cache import Cache, Tensors
-from training.encoding.placement import placed
+from training.encoding.placement import on_device
 from zthumb.families.base import Conditioning, Family
 from zthumb.sources.local import hash_parts
 
@@ -90,12 +90,12 @@ class Encoders:
         self._words = words
         self.family, self.pipeline, self.cache, self.device = family, pipeline, cache, device
         self.where = {"device": device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
-        self._images = {"encoder": hash_parts(base, family.image_parts), **self.where}
-        self._captions = {"encoder": hash_parts(base, family.text_parts), **self.where}
+        self._images = {"encoder": hash_parts(base, family.image_components), **self.where}
+        self._captions = {"encoder": hash_parts(base, family.text_components), **self.where}
 
     def encode(self, entries: Sequence[Entry], folder: Path) -> Examples:
         """The prepared images ``entries`` in ``folder`` with their captions, sizes and masks."""
-        with placed(self.pipeline, self.family.image_parts, self.device):
+        with on_device(self.pipeline, self.family.image_components, self.device):
             latents = tuple(self._latents(entry, folder) for entry in tqdm(entries, "encode", unit="image"))
         told = [(entry, caption) for entry in entries for caption in entry.captions]
         states, pooled, tokens = self.captions([caption for _, caption in told])
@@ -113,7 +113,7 @@ class Encoders:
 
     def captions(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """The text states (N, tokens, width), pooled embeddings (N, width) and tokens (N, encoders, tokens) of ``captions``."""
-        with placed(self.pipeline, self.family.text_parts, self.device):
+        with on_device(self.pipeline, self.family.text_components, self.device):
             found = [
                 self.cache.get("captions", {"caption": caption, **self._captions}, partial(self._embeddings, caption))
                 for caption in captions

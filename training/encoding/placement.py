@@ -9,7 +9,7 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def placed(pipeline: Any, parts: Sequence[str], device: torch.device) -> Iterator[None]:
+def on_device(pipeline: Any, parts: Sequence[str], device: torch.device) -> Iterator[None]:
     """The named parts of ``pipeline`` on ``device`` for the length of the block, then where they were.
 
     A card that holds the denoiser and what its backward pass keeps need not hold the encoders beside it.

@@ -12,7 +12,7 @@ from foundation.seeds import derive
 from training.data.dataset import Dataset
 from training.encoding.cache import Tensors
 from training.encoding.examples import Encoders, Examples, joined
-from training.encoding.placement import placed
+from training.encoding.placement import on_device
 from training.recipe import PriorRecipe, Recipe
 from zthumb.families.base import Conditioning
 
@@ -52,7 +52,7 @@ def _generate(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
     }
 
     def make() -> Tensors:
-        with placed(encoders.pipeline, encoders.family.parts, encoders.device):
+        with on_device(encoders.pipeline, encoders.family.parts, encoders.device):
             return {"latents": _generated(prompts, recipe, resolution, seed, encoders.pipeline)}
 
     generated = encoders.cache.get("prior", depends_on, make)

@@ -43,7 +43,7 @@ def advice(recipe: Recipe, family: Family, base: Path, device: torch.device, roo
         smallest, settings = peak, tried
         if smallest < USABLE * room:
             changes = " ".join(f"--set {_told(key, value)}" for key, value in settings.items())
-            keeps = smaller.lessons(1) == recipe.lessons(1)
+            keeps = smaller.resume_key(1) == recipe.resume_key(1)
             after = (
                 "and the run goes on from its last checkpoint" if keeps else "and the run starts over, for it learns differently"
             )

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from foundation import processes
-from training.memory.live import Live
+from training.memory.peak_memory import PeakMemoryTracker
 from training.model import adapter
-from training.model.base import DTYPES, Adapted, adapted_parts
+from training.model.adapted_model import DTYPES, Adapted, adapted_components
 from training.model.quantize import BYTES, linear_weights
 from training.recipe import Recipe
 from zthumb.families.base import Conditioning, Family
@@ -61,9 +61,9 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
     images = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0)
     with torch.device("meta"):
         adapted = _adapted(recipe, family, folder, dtype)
-        denoiser: Any = adapted.parts[family.denoiser_part]
+        denoiser: Any = adapted.parts[family.denoiser_component]
         denoiser.set_attn_processor(attention)
-        configuration = family.configuration(folder, family.denoiser_part)
+        configuration = family.configuration(folder, family.denoiser_component)
         spared = _spared(recipe, family, folder, dtype)
         noisy, told = _inputs(family, configuration, images, dtype, recipe.resolution)
         kept = _Kept(adapted)
@@ -92,11 +92,11 @@ def _previews(recipe: Recipe, family: Family, folder: Path, device: torch.device
     dtype = DTYPES[recipe.precision]
     size = min(recipe.resolution, recipe.previews.tile or recipe.resolution)
     with torch.device("meta"), torch.no_grad():
-        has_text = len(adapted_parts(recipe, family)) > 1
+        has_text = len(adapted_components(recipe, family)) > 1
         text = 0 if has_text else _text_encoders(family, folder, dtype)
-        (part,) = family.image_parts
-        autoencoder = family.empty_part(part, family.configuration(folder, part))
-        with Live() as decoding:
+        (part,) = family.image_components
+        autoencoder = family.build_component(part, family.configuration(folder, part))
+        with PeakMemoryTracker() as decoding:
             family.decode_empty(autoencoder, 1, size)
     # The autoencoder decodes in fp32 whatever the rest is in.
     weights = sum(parameter.nbytes for parameter in autoencoder.parameters())
@@ -114,21 +114,21 @@ def _prior(recipe: Recipe, family: Family, folder: Path, device: torch.device) -
 
 @cache
 def _text_encoders(family: Family, folder: Path, dtype: torch.dtype) -> int:
-    names = [name for name in family.adapted_parts if name != family.denoiser_part]
+    names = [name for name in family.adapted_components if name != family.denoiser_component]
     with torch.device("meta"):
-        parts = [family.empty_part(name, family.configuration(folder, name)) for name in names]
+        parts = [family.build_component(name, family.configuration(folder, name)) for name in names]
     return sum(parameter.numel() * dtype.itemsize for part in parts for parameter in part.parameters())
 
 
 @cache
 def _denoising(dtype: torch.dtype, resolution: int, family: Family, folder: Path, device: torch.device, images: int) -> int:
     """What the denoiser takes beside its weights to predict ``images``, each with its prompt and without."""
-    configuration = family.configuration(folder, family.denoiser_part)
+    configuration = family.configuration(folder, family.denoiser_component)
     with torch.device("meta"), torch.no_grad():
-        denoiser = family.empty_part(family.denoiser_part, configuration).to(dtype)
+        denoiser = family.build_component(family.denoiser_component, configuration).to(dtype)
         denoiser.set_attn_processor(_attention(device))
         noisy, told = _inputs(family, configuration, 2 * images, dtype, resolution)
-        with Live() as live:
+        with PeakMemoryTracker() as live:
             family.predict(denoiser, noisy, torch.zeros(2 * images), told)
     return int(live.peak)
 
@@ -149,15 +149,15 @@ def _spared(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) ->
     """The bytes that quantizing the denoiser spares."""
     if recipe.quantize == "none":
         return 0.0
-    denoiser = family.empty_part(family.denoiser_part, family.configuration(folder, family.denoiser_part))
+    denoiser = family.build_component(family.denoiser_component, family.configuration(folder, family.denoiser_component))
     return linear_weights(denoiser) * (dtype.itemsize - BYTES[recipe.quantize])
 
 
 def _adapted(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> Adapted:
     """The adapted parts without values."""
     parts = {}
-    for name in adapted_parts(recipe, family):
-        parts[name] = family.empty_part(name, family.configuration(folder, name)).requires_grad_(False).to(dtype)
+    for name in adapted_components(recipe, family):
+        parts[name] = family.build_component(name, family.configuration(folder, name)).requires_grad_(False).to(dtype)
     adapter.attach(parts, recipe, family)
     return Adapted(family, parts)
 

@@ -10,11 +10,11 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from foundation.seeds import derive
-from training.model import word
-from training.model.beginning import begin_from
+from training.model import learned_tokens
+from training.model.init_from_adapter import begin_from
 from training.recipe import Recipe
-from zthumb.adapters import skeleton
-from zthumb.adapters.skeleton import as_in_files
+from zthumb.adapters import module_shapes
+from zthumb.adapters.module_shapes import to_file_key
 from zthumb.families.base import Family
 
 _TRAINED, _START = "default", "start"
@@ -27,15 +27,15 @@ def attach(parts: Parts, whole: Recipe, family: Family) -> None:
     """Put trainable fp32 LoRA weights onto ``parts`` of a pipeline, such that the adapted model starts as the base."""
     reference = whole.adapter.begin_from
     # Before anything is put around its modules.
-    base = skeleton.of_parts("the base", parts) if reference is not None else None
+    base = module_shapes.of_parts("the base", parts) if reference is not None else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(whole.seed, "adapter"))
         for part, model in parts.items():
-            is_denoiser = part == family.denoiser_part
+            is_denoiser = part == family.denoiser_component
             if is_denoiser or whole.adapter.text_encoders:
-                _put_on(model, family.lora_modules(part, model, whole.adapter.targets), whole)
+                _inject_layers(model, family.lora_modules(part, model, whole.adapter.targets), whole)
             if whole.adapter.tokens and not is_denoiser:
-                word.add(model, whole.adapter.tokens)
+                learned_tokens.add(model, whole.adapter.tokens)
             _speed_up(model, whole)
     if reference is not None and base is not None:
         begin_from(reference, base, dict(_paths(parts)), _TRAINED)
@@ -64,8 +64,10 @@ def weights(parts: Parts) -> dict[str, Tensor]:
     """
     # Copies: the average is in the place of the weights only while they are read.
     found = {f"{path}.{name}": value.cpu().clone() for path, layer in _paths(parts) for name, value in _exported(layer).items()}
-    learned = {part: word.of(model) for part, model in parts.items()}
-    return found | {f"{part}.{word.NAME}": rows.detach().cpu().clone() for part, rows in learned.items() if rows is not None}
+    learned = {part: learned_tokens.of(model) for part, model in parts.items()}
+    return found | {
+        f"{part}.{learned_tokens.NAME}": rows.detach().cpu().clone() for part, rows in learned.items() if rows is not None
+    }
 
 
 def state(parts: Parts) -> dict[str, Tensor]:
@@ -92,7 +94,7 @@ def _is_kept(name: str, parameter: nn.Parameter) -> bool:
     return ".lora_" in name or parameter.requires_grad
 
 
-def _put_on(model: Any, modules: list[str], whole: Recipe) -> None:
+def _inject_layers(model: Any, modules: list[str], whole: Recipe) -> None:
     inject_adapter_in_model(_configuration(whole, modules), model, adapter_name=_TRAINED)
     if whole.adapter.initialization == "pissa":
         _begin_with_principal_components(model, _configuration(whole, modules))
@@ -171,7 +173,7 @@ def _layers(model: nn.Module) -> dict[str, Any]:
 def _paths(parts: Parts) -> Iterator[tuple[str, Any]]:
     for part, model in parts.items():
         for name, layer in _layers(model).items():
-            yield f"{part}.{as_in_files(part, name)}", layer
+            yield f"{part}.{to_file_key(part, name)}", layer
 
 
 def _exported(layer: Any) -> dict[str, Tensor]:

@@ -19,13 +19,13 @@ from training.data.dataset import Dataset
 from training.encoding import prior
 from training.encoding.cache import Cache
 from training.encoding.examples import Encoders
-from training.judging.previews import Previews
-from training.judging.validator import Validator
-from training.model.base import Base, load
+from training.model.adapted_model import AdaptedModel, load
 from training.recipe import Recipe
-from training.steps.course import Course
-from training.steps.loop import Loop
 from training.steps.run import Run
+from training.steps.train_step import TrainStep
+from training.steps.trainer import Trainer
+from training.validation.previews import Previews
+from training.validation.validator import Validator
 from zthumb import families
 from zthumb.families.base import Family
 from zthumb.sources.local import family_of
@@ -36,10 +36,10 @@ CACHE_LIMIT = 20 * 2**30
 """Bytes of encoded images, captions and prior images that are kept for later runs."""
 
 
-def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, lesson: Stage) -> Course:
+def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, resume_key: Stage) -> Trainer:
     """Load the base, encode everything that is looked at more than once, and attach the adapter.
 
-    ``lesson`` is what is learned, from what: a run goes on from the checkpoints of the same one.
+    ``resume key`` is what is learned, from what: a run goes on from the checkpoints of the same one.
     """
     accelerator = _accelerator(run, recipe)
     if recipe.deterministic and accelerator.device.type == "cuda":
@@ -57,18 +57,18 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     with accelerator.main_process_first():
         trained = encoders.encode(dataset.of("train"), folder)
         held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
-        kept = prior.gather(recipe, dataset, folder, lesson.inputs[recipe.base], encoders)
+        kept = prior.gather(recipe, dataset, folder, resume_key.inputs[recipe.base], encoders)
     # Not before the others have read what they need.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         cache.trim()
-    adapted = Base.of(pipeline, family, recipe, accelerator.device, dataset.trigger)
-    return Course(
+    adapted = AdaptedModel.of(pipeline, family, recipe, accelerator.device, dataset.trigger)
+    return Trainer(
         recipe=recipe,
         run=run,
-        lesson=lesson,
+        resume_key=resume_key,
         accelerator=accelerator,
-        loop=Loop(recipe, adapted, accelerator, trained, kept),
+        train_step=TrainStep(recipe, adapted, accelerator, trained, kept),
         validator=Validator(recipe, adapted, trained, held_out) if held_out else None,
         previews=Previews(recipe, adapted, pipeline, dataset.trigger),
     )

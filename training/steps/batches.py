@@ -44,7 +44,7 @@ class _Drawn:
     dropped: bool
 
 
-class Sampler:
+class BatchSampler:
     """Draws every batch of a run. ``process`` of ``processes`` takes its own places of each step's batch."""
 
     def __init__(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundation.files import read_json, whole_folder, write_json
+from foundation.files import atomic_directory, read_json, write_json
 from foundation.hashing import hash_files
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Checkpoint:
         return state
 
 
-def save(folder: Path, step: int, lesson: Stage, adapter: dict[str, Tensor], training: dict[str, Any]) -> Checkpoint:
-    """Write the checkpoint of ``step`` below ``folder``; ``lesson`` is what is learned, from what.
+def save(folder: Path, step: int, resume_key: Stage, adapter: dict[str, Tensor], training: dict[str, Any]) -> Checkpoint:
+    """Write the checkpoint of ``step`` below ``folder``; ``resume key`` is what is learned, from what.
 
     Of randomness it holds the seed alone: every stream is drawn from it, the step and the image's place in the step.
     """
@@ -71,15 +71,15 @@ def save(folder: Path, step: int, lesson: Stage, adapter: dict[str, Tensor], tra
     from safetensors.torch import save_file
 
     target = folder / f"step-{step:06d}"
-    with whole_folder(target) as temporary:
+    with atomic_directory(target) as temporary:
         save_file({name: weight.contiguous() for name, weight in sorted(adapter.items())}, temporary / ADAPTER)
         torch.save(training, temporary / _TRAINING)
         state = {
             "step": step,
-            "fingerprint": lesson.fingerprint,
-            "inputs": dict(lesson.inputs),
-            "settings": dict(lesson.settings),
-            "seed": lesson.seed,
+            "fingerprint": resume_key.fingerprint,
+            "inputs": dict(resume_key.inputs),
+            "settings": dict(resume_key.settings),
+            "seed": resume_key.seed,
             "files": hash_files(temporary),
         }
         write_json(temporary / _STATE, state)

@@ -13,7 +13,7 @@ class Interruption:
         self.is_wanted = False
 
     @contextlib.contextmanager
-    def heeded(self) -> Iterator["Interruption"]:
+    def handle_signals(self) -> Iterator["Interruption"]:
         """Note the signals for the length of the block instead of dying of them."""
         before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

@@ -8,10 +8,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from training.model.base import Base
+from training.model.adapted_model import AdaptedModel
 from training.model.objective import add_noise
 from training.recipe import Recipe
-from training.steps.batches import Batch, Sampler
+from training.steps.batches import Batch, BatchSampler
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Passes:
     taken together by their number, so that a run that goes on in their midst asks for the same ones.
     """
 
-    def __init__(self, recipe: Recipe, base: Base, sampler: Sampler, accelerator: Accelerator) -> None:
-        self._base, self._sampler, self._accelerator, self._is_shared = base, sampler, accelerator, recipe.shard
+    def __init__(self, recipe: Recipe, base: AdaptedModel, batch_sampler: BatchSampler, accelerator: Accelerator) -> None:
+        self._base, self._sampler, self._accelerator, self._is_shared = base, batch_sampler, accelerator, recipe.shard
         # So many of the prior's batches are as many images as one pass learns from.
         self._at_once = 1 + recipe.batch // recipe.prior.batch
-        self._together = max(1, self._at_once // recipe.accumulate) if sampler.prior_per_step else 1
+        self._together = max(1, self._at_once // recipe.accumulate) if batch_sampler.prior_per_step else 1
         self._known: dict[int, list[Pass]] = {}
 
     def of(self, step: int) -> list[Pass]:

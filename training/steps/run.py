@@ -16,10 +16,10 @@ from foundation.errors import BadInput
 from foundation.files import read_json, write_text
 from foundation.manifest import NAME as MANIFEST
 from foundation.manifest import Stage
-from training.judging.validation import Validation
 from training.recipe import Recipe
 from training.steps import checkpoints
 from training.steps.checkpoints import Checkpoint
+from training.validation.validation import Validation
 
 METRICS, VALIDATION, RECIPE, CHOSEN = "metrics.jsonl", "validation.jsonl", "recipe.yaml", "chosen.json"
 PREVIEWS = "previews"
@@ -53,13 +53,13 @@ class Run:
                 raise BadInput(f"{folder}: another process is training this run. Wait for it, or choose another --run.") from None
             yield cls(folder)
 
-    def set_aside(self, lesson: Stage, steps: int) -> str | None:
-        """Rename this run where it has checkpoints of something else than ``lesson`` or of more ``steps``; a sentence says so.
+    def archive(self, resume_key: Stage, steps: int) -> str | None:
+        """Rename this run if its checkpoints do not match ``resume_key`` or go beyond ``steps``; return a sentence that says so.
 
         What was learned before is a run like any other then, and nothing of it is lost.
         """
         there = checkpoints.found(self.checkpoints)
-        others = [each for each in there if each.fingerprint != lesson.fingerprint or each.step > steps]
+        others = [each for each in there if each.fingerprint != resume_key.fingerprint or each.step > steps]
         if not self._leads or not others:
             return None
         numbers = itertools.count(1)
@@ -67,7 +67,7 @@ class Run:
         self.folder.rename(aside)
         self.folder.mkdir()
         last = others[-1]
-        changed = _changes(last.inputs, lesson.inputs) + _changes(last.settings, lesson.settings)
+        changed = _changes(last.inputs, resume_key.inputs) + _changes(last.settings, resume_key.settings)
         if not changed:
             changed = [f"only {steps} steps are asked for"]
         return f"{self.folder}: {', '.join(changed)}, so it starts over; what it held, {last.step} steps, is now {aside}"

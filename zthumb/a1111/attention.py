@@ -44,7 +44,7 @@ class _Reading:
             self.fragments.append(Fragment(text, 1.0))
             self.section_of.append(self.sections - 1)
 
-    def weigh(self, start: int, factor: float, place: int) -> None:
+    def set_weights(self, start: int, factor: float, place: int) -> None:
         """Let what was read since ``start`` count ``factor`` times as much."""
         for fragment in self.fragments[start:]:
             check_weight(fragment.weight * factor, place, least=-MOST)
@@ -95,11 +95,11 @@ def _read_mark(reading: _Reading, found: re.Match[str]) -> None:
     elif mark == "[":
         reading.square.append(len(reading.fragments))
     elif found["weight"] and reading.round:
-        reading.weigh(reading.round.pop(), _number(found), found.start("number"))
+        reading.set_weights(reading.round.pop(), _number(found), found.start("number"))
     elif mark == ")" and reading.round:
-        reading.weigh(reading.round.pop(), _STEP, found.start())
+        reading.set_weights(reading.round.pop(), _STEP, found.start())
     elif mark == "]" and reading.square:
-        reading.weigh(reading.square.pop(), 1 / _STEP, found.start())
+        reading.set_weights(reading.square.pop(), 1 / _STEP, found.start())
     else:
         reading.add(mark)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.adapters.change import Change
-    from zthumb.adapters.words import Word
+    from zthumb.adapters.textual_inversion import LearnedEmbedding
 
 _DOWN, _UP, _MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 
@@ -70,12 +70,12 @@ class Adapter:
     """
 
     layers: Mapping[str, Layer]
-    words: tuple[Word, ...] = ()
+    words: tuple[LearnedEmbedding, ...] = ()
     changes: Mapping[str, Change] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of_peft(cls, weights: Mapping[str, Tensor], scale: float, words: tuple[Word, ...] = ()) -> Adapter:
+    def of_peft(cls, weights: Mapping[str, Tensor], scale: float, words: tuple[LearnedEmbedding, ...] = ()) -> Adapter:
         """From PEFT's names, ``<path>.lora_A.weight`` and ``<path>.lora_B.weight``, all of one scale; others are left alone."""
         paths = sorted(name.removesuffix(_DOWN) for name in weights if name.endswith(_DOWN))
         return cls(

@@ -23,7 +23,7 @@ _TRAINED, _UNTOUCHED = "trained", "untouched"
 Parts = Mapping[str, Any]
 
 
-def put_on(parts: Parts, adapter: Adapter, name: str) -> None:
+def inject(parts: Parts, adapter: Adapter, name: str) -> None:
     """Put ``adapter`` onto the ``parts`` of a pipeline it is for, called ``name``; ``weigh`` says which of those on count.
 
     It must have been read for this base (``reader.load``), and no other of its name may be on: nothing is checked here.
@@ -32,7 +32,7 @@ def put_on(parts: Parts, adapter: Adapter, name: str) -> None:
         model = parts[part]
         if layers := {_path_in(model, path): layer for path, layer in adapter.of(part).items()}:
             _inject(model, layers, name)
-        hooks.put_on(model, {_path_in(model, path): each for path, each in adapter.changes_of(part).items()}, name)
+        hooks.inject(model, {_path_in(model, path): each for path, each in adapter.changes_of(part).items()}, name)
 
 
 def adapted_modules(parts: Parts) -> list[Any]:
@@ -41,7 +41,7 @@ def adapted_modules(parts: Parts) -> list[Any]:
     return found + [changed for model in parts.values() for changed in hooks.changed_modules(model)]
 
 
-def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
+def set_weights(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
     """Let the named adapters count with these weights in all ``adapted_modules``, and no other at all. A weight of 0 is the base.
 
     Between 0 and 1 a DoRA's norms go evenly from the base's to its own.
@@ -49,7 +49,7 @@ def weigh(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
     counting = {name: weight for name, weight in weights.items() if weight != 0}
     for module in modules:
         if isinstance(module, hooks.ModuleChanges):
-            module.weigh(counting)
+            module.set_weights(counting)
             continue
         # Plain dictionaries of PEFT's: torch's own look-ups, made for all modules at each request, take most of a millisecond.
         there = [name for name in counting if name in module.scaling]
@@ -79,10 +79,10 @@ def remove(parts: Parts, name: str) -> None:
             _unwrap(model)
 
 
-def take_off(parts: Parts) -> None:
+def unload(parts: Parts) -> None:
     """Remove every adapter: each module is again the object it was before."""
     for model in parts.values():
-        hooks.take_off(model)
+        hooks.unload(model)
         _unwrap(model)
 
 
@@ -96,15 +96,15 @@ def _unwrap(model: Any) -> None:
             delattr(model, attribute)
 
 
-def work_in(parts: Parts) -> None:
+def merge(parts: Parts) -> None:
     """Add the adapters, as they are weighed, to the base's weights, and take them off."""
     for model in parts.values():
         # What depends on the base's weights is made of them as they are now.
-        hooks.work_in(model)
+        hooks.merge(model)
         for module in _adapted(model):
             if module.active_adapters:
                 module.merge()
-    take_off(parts)
+    unload(parts)
 
 
 def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:

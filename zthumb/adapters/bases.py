@@ -9,10 +9,10 @@ from pathlib import Path
 
 from foundation.errors import BadInput
 from zthumb import families
-from zthumb.adapters import reader, skeleton
+from zthumb.adapters import module_shapes, reader
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.effect import check_effect
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.sources.local import family_of
 
 MODELS = Path("models")
@@ -23,7 +23,7 @@ class Recognised:
     """An adapter and the base it fits."""
 
     adapter: Adapter
-    base: Skeleton
+    base: ModuleShapes
 
 
 def recognise(path: Path, base: Path | None = None) -> Recognised:
@@ -33,7 +33,7 @@ def recognise(path: Path, base: Path | None = None) -> Recognised:
     ``BadInput`` tells what is wrong for the nearest of them.
     """
     if base:
-        known = skeleton.of_folder(base.name, base, families.get(family_of(base)))
+        known = module_shapes.of_folder(base.name, base, families.get(family_of(base)))
         return _recognised(path, known)
     refusals = []
     for known in _known():
@@ -45,15 +45,15 @@ def recognise(path: Path, base: Path | None = None) -> Recognised:
     raise BadInput(refusals[0] if len(set(refusals)) == 1 else f"{path}: fits no base that is known here. {' '.join(refusals)}")
 
 
-def _recognised(path: Path, known: Skeleton) -> Recognised:
+def _recognised(path: Path, known: ModuleShapes) -> Recognised:
     adapter = reader.load(path, known)
     check_effect(adapter, known, path)
     return Recognised(adapter, known)
 
 
-def _known() -> Iterator[Skeleton]:
+def _known() -> Iterator[ModuleShapes]:
     folders = [families.get(name).reference for name in families.names()]
     for folder in [*folders, *sorted(index.parent for index in MODELS.glob("*/model_index.json"))]:
         # What is there besides, of another family or half downloaded, is no base to compare with.
         with contextlib.suppress(BadInput, OSError, ValueError, KeyError, TypeError):
-            yield skeleton.of_folder(folder.name, folder, families.get(family_of(folder)))
+            yield module_shapes.of_folder(folder.name, folder, families.get(family_of(folder)))

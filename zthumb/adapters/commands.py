@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import DONE, FAILED, BadInput
-from foundation.files import whole_file
-from zthumb.adapters.words import ENDING, save
+from foundation.files import atomic_file
+from zthumb.adapters.textual_inversion import ENDING, save
 
 if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
@@ -194,7 +194,7 @@ def _write(adapter: Adapter, found: Recognised, told: Mapping[str, str], argumen
         kinds = " and ".join(adapter.kinds)
         raise BadInput(f"--to diffusers: that layout holds LoRA alone, and this is {kinds}. Add --as lora, or take --to kohya.")
     _check_words(adapter, arguments.out)
-    with whole_file(arguments.out) as path:
+    with atomic_file(arguments.out) as path:
         if layout == "kohya":
             save_kohya(adapter, path, found.base.layers_per_block, told)
         else:
@@ -215,7 +215,7 @@ def _write_words(adapter: Adapter, out: Path) -> None:
     file = out.with_name(f"{out.stem}{ENDING}")
     file.unlink(missing_ok=True)
     for word in adapter.words:
-        with whole_file(file) as path:
+        with atomic_file(file) as path:
             save(word, path)
         print(f"{file}: the word {word.text!r}, {word.tokens} tokens")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter, Layer
-from zthumb.adapters.words import Word
+from zthumb.adapters.textual_inversion import LearnedEmbedding
 
 _ROUNDING = 1e-5
 
@@ -84,7 +84,7 @@ def norm(layer: Layer) -> float:
     return math.sqrt(max(0.0, _inner(layer, layer)))
 
 
-def _are_same(first: Sequence[Word], second: Sequence[Word]) -> bool:
+def _are_same(first: Sequence[LearnedEmbedding], second: Sequence[LearnedEmbedding]) -> bool:
     """Whether the same words are read alike."""
     ours, theirs = ({word.text: word.vectors for word in words} for words in (first, second))
     return ours.keys() == theirs.keys() and all(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.change import decomposed
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.module_shapes import ModuleShapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ _ROUNDING = 1e-5
 """Relative to the base's weight: what an adapter that was not trained differs by, computed with other libraries."""
 
 
-def dense_change(adapter: Adapter, path: str, base: Skeleton) -> Tensor | None:
+def dense_change(adapter: Adapter, path: str, base: ModuleShapes) -> Tensor | None:
     """What the adapter adds to the weight of a module, of its shape, float32; None where it adds to the bias alone."""
     found: list[Tensor] = []
     if (layer := adapter.layers.get(path)) is not None:
@@ -29,7 +29,7 @@ def dense_change(adapter: Adapter, path: str, base: Skeleton) -> Tensor | None:
     return sum(found[1:], found[0]) if found else None
 
 
-def check_effect(adapter: Adapter, base: Skeleton, file: Path) -> None:
+def check_effect(adapter: Adapter, base: ModuleShapes, file: Path) -> None:
     """Refuse an adapter that changes nothing: zero factors, an alpha of zero, or one that was not trained."""
     if any(_changes(adapter, path, base) for path in adapter.paths) or adapter.words:
         return
@@ -39,7 +39,7 @@ def check_effect(adapter: Adapter, base: Skeleton, file: Path) -> None:
     )
 
 
-def _changes(adapter: Adapter, path: str, base: Skeleton) -> bool:
+def _changes(adapter: Adapter, path: str, base: ModuleShapes) -> bool:
     layer, change = adapter.layers.get(path), adapter.changes.get(path)
     bias = None if change is None else change.bias()
     if bias is not None and bool(bias.any()):

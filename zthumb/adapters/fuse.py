@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
-from foundation.files import whole_folder
+from foundation.files import atomic_directory
 from zthumb import families
 from zthumb.adapters import apply
 from zthumb.adapters.adapter import Adapter
@@ -29,16 +29,16 @@ def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) ->
 
     family = families.get(family_of(base))
     pipeline = family.load(base, torch.float32, torch.device("cpu"))
-    parts = {part: getattr(pipeline, part) for part in family.adapted_parts}
+    parts = {part: getattr(pipeline, part) for part in family.adapted_components}
     others = [part for part in family.parts if part not in parts and (base / part / "config.json").is_file()]
     names = [f"adapter-{number}" for number in range(len(weighted))]
     for name, (adapter, _) in zip(names, weighted, strict=True):
-        apply.put_on(parts, adapter, name)
-    apply.weigh(apply.adapted_modules(parts), {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
-    apply.work_in(parts)
+        apply.inject(parts, adapter, name)
+    apply.set_weights(apply.adapted_modules(parts), {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
+    apply.merge(parts)
     for part in (*parts, *others):
         getattr(pipeline, part).to(_precision(base / part))
-    with whole_folder(target) as folder:
+    with atomic_directory(target) as folder:
         pipeline.save_pretrained(folder, safe_serialization=True)
         write_published_names(folder)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zthumb.adapters.change import Change
-from zthumb.gguf.linear import BlockLinear, spelt_out
+from zthumb.gguf.linear import BlockLinear, dequantize
 
 _ATTRIBUTE = "_zthumb_changes"
 
@@ -29,7 +29,7 @@ class ModuleChanges:
         self._handle = module.register_forward_hook(self._add)
         vars(module)[_ATTRIBUTE] = self
 
-    def weigh(self, weights: Mapping[str, float]) -> None:
+    def set_weights(self, weights: Mapping[str, float]) -> None:
         """Let the named ones count, and no other."""
         self.weights = {name: weight for name, weight in weights.items() if name in self.by_name}
 
@@ -69,7 +69,7 @@ class ModuleChanges:
         return made
 
 
-def put_on(model: nn.Module, changes: Mapping[str, Change], name: str) -> None:
+def inject(model: nn.Module, changes: Mapping[str, Change], name: str) -> None:
     """Put ``changes``, by the path of their modules in ``model``, under ``name``; none of them counts yet."""
     for path, change in changes.items():
         module = _bare(model.get_submodule(path))
@@ -89,7 +89,7 @@ def changes_of(module: nn.Module) -> ModuleChanges | None:
 
 
 @torch.no_grad()
-def work_in(model: nn.Module) -> None:
+def merge(model: nn.Module) -> None:
     """Add what counts to the weights themselves, and take the changes off."""
     for found in list(changed_modules(model)):
         module: Any = found._module
@@ -100,10 +100,10 @@ def work_in(model: nn.Module) -> None:
             if module.bias is None:
                 module.bias = nn.Parameter(torch.zeros_like(bias, dtype=module.weight.dtype), requires_grad=False)
             module.bias += bias.to(module.bias.dtype)
-    take_off(model)
+    unload(model)
 
 
-def take_off(model: nn.Module) -> None:
+def unload(model: nn.Module) -> None:
     """Remove every change: each module is again as it was."""
     for found in list(changed_modules(model)):
         for name in list(found.by_name):
@@ -114,7 +114,7 @@ def base_weight(module: Any) -> Tensor:
     """A module's own weight, float32, spelt out where it is in few bits."""
     module = _bare(module)
     if isinstance(module, BlockLinear):
-        return spelt_out(module.weight, module.kind, torch.float32).reshape(module.out_features, module.in_features)
+        return dequantize(module.weight, module.kind, torch.float32).reshape(module.out_features, module.in_features)
     weight = module.weight
     dequantized: Tensor = weight.dequantize() if hasattr(weight, "dequantize") and type(weight) is not nn.Parameter else weight
     return dequantized.detach().float()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
-from zthumb.adapters import header, words
+from zthumb.adapters import header, textual_inversion
 
 FOLDER = "lora"
 _ENDING = ".safetensors"
@@ -106,6 +106,6 @@ def _walk(folder: Path, root: Path, seen: set[Path]) -> Iterator[Path]:
 def _is_adapter(path: Path, root: Path) -> bool:
     try:
         # A pipe or a device would be read for ever.
-        return not path.name.endswith(words.ENDING) and path.is_file() and path.resolve().is_relative_to(root)
+        return not path.name.endswith(textual_inversion.ENDING) and path.is_file() and path.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # a link that leads to itself
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.module_shapes import ModuleShapes
 
 PEFT = "base_model.model."
 _PARTS = ("unet.", "text_encoder.", "text_encoder_2.")
@@ -22,7 +22,7 @@ _KOHYA = "lora_"
 _OLD_ATTENTION = re.compile(r"\.processor\.(to_(?:q|k|v|out))$")
 
 
-def path_of(stem: str, base: Skeleton) -> str | None:
+def path_of(stem: str, base: ModuleShapes) -> str | None:
     """The path of the module that a name in a file stands for; None where the base has none."""
     stem = stem.removeprefix(PEFT)
     return next((found for each in _candidates(stem) if (found := _in_base(each, base)) is not None), None)
@@ -53,7 +53,7 @@ def _candidates(stem: str) -> Iterator[str]:
     yield f"{_KOHYA}unet_{_flat(old.removeprefix('unet.'))}"
 
 
-def _in_base(name: str, base: Skeleton) -> str | None:
+def _in_base(name: str, base: ModuleShapes) -> str | None:
     if name.startswith(_KOHYA):
         return base.kohya_names.get(name)
     part, _, module = name.partition(".")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
 from foundation.hashing import hash_file, hash_value
-from zthumb.adapters import header, kinds, scales, words
+from zthumb.adapters import header, kinds, scales, textual_inversion
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.change import Change
 from zthumb.adapters.header import Header
 from zthumb.adapters.kinds.base import Kind, NotWhole
 from zthumb.adapters.module_names import path_of
+from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.adapters.scales import Scales
-from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ class _Read:
     notes: list[str] = field(default_factory=list)
 
 
-def load(path: Path, base: Skeleton) -> Adapter:
+def load(path: Path, base: ModuleShapes) -> Adapter:
     """Read the adapter in ``path``, a file or a folder in the diffusers layout or PEFT's.
 
     Raises ``BadInput``, which names the first tensor at fault, unless every tensor belongs to a module of ``base``, fits it and
@@ -68,7 +68,7 @@ def load(path: Path, base: Skeleton) -> Adapter:
     if not read.layers and not read.changes:
         raise BadInput(f"{found.file}: nothing in it changes a weight.")
     layers = {module: told.trained(module, layer, base) for module, layer in read.layers.items()}
-    adapter = Adapter(layers, words.read(found, base), read.changes, tuple(read.notes))
+    adapter = Adapter(layers, textual_inversion.read(found, base), read.changes, tuple(read.notes))
     return _with_one_kind_of_lora(adapter, base)
 
 
@@ -83,10 +83,10 @@ def files(path: Path) -> list[Path]:
     """What ``load`` reads: the adapter's file first, then those beside it that belong to it."""
     # A file is not looked into for that: this is asked with every request.
     file = path if path.is_file() else header.read(path).file
-    return [file, *(each for each in (scales.beside(file), words.beside(file)) if each is not None)]
+    return [file, *(each for each in (scales.beside(file), textual_inversion.beside(file)) if each is not None)]
 
 
-def _modules(found: Header, base: Skeleton) -> dict[str, dict[str, str]]:
+def _modules(found: Header, base: ModuleShapes) -> dict[str, dict[str, str]]:
     """Module of the base → role → name of the tensor."""
     modules: dict[str, dict[str, str]] = {}
     for stem, roles in _grouped(found).items():
@@ -109,7 +109,7 @@ def _grouped(found: Header) -> dict[str, dict[str, str]]:
         {each for kind in kinds.all_kinds().values() for each in (*kind.marks, *kind.others)}, key=len, reverse=True
     )
     for name in sorted(found.shapes):
-        if name.startswith(words.BUNDLED):
+        if name.startswith(textual_inversion.BUNDLED):
             continue
         stem, role = _role(_OF_PEFT.sub(r"\1", name), suffixes)
         if role is None:
@@ -134,7 +134,7 @@ def _role(name: str, suffixes: list[str]) -> tuple[str, str | None]:
 
 
 def _read_module(
-    found: Header, module: str, roles: Mapping[str, str], values: Tensors, told: Scales, base: Skeleton, read: _Read
+    found: Header, module: str, roles: Mapping[str, str], values: Tensors, told: Scales, base: ModuleShapes, read: _Read
 ) -> None:
     """Read the tensors of one module into ``read``."""
     values = _as_written_elsewhere(values, told, module)
@@ -166,7 +166,7 @@ def _read_module(
         read.changes[module] = _change(found, module, roles, values, kind, told, base)
 
 
-def _of_another_norm(module: str, values: Tensors, base: Skeleton) -> str | None:
+def _of_another_norm(module: str, values: Tensors, base: ModuleShapes) -> str | None:
     """The tensor that is for a norm of another size than the base's, if one is."""
     if module not in base.norms:
         return None
@@ -198,7 +198,7 @@ def _kind(values: Mapping[str, object]) -> Kind | None:
     return full if found is None and any(bias in values for bias in full.others) else found
 
 
-def _as_layer(found: Header, module: str, name: str, values: Tensors, kind: Kind, base: Skeleton) -> Layer:
+def _as_layer(found: Header, module: str, name: str, values: Tensors, kind: Kind, base: ModuleShapes) -> Layer:
     """A kind that is a plain LoRA once the base is known, as one."""
     _check_together(found, module, values, kind)
     change = Change(kind, values, base.shape_of(module))
@@ -215,7 +215,7 @@ def _check_together(found: Header, module: str, values: Tensors, kind: Kind, *be
 
 
 def _change(
-    found: Header, module: str, roles: Mapping[str, str], values: Tensors, kind: Kind, told: Scales, base: Skeleton
+    found: Header, module: str, roles: Mapping[str, str], values: Tensors, kind: Kind, told: Scales, base: ModuleShapes
 ) -> Change:
     shape, name = base.shape_of(module), next(iter(roles.values()))
     _check_together(found, module, values, kind, _MAGNITUDE, "diff_b")
@@ -228,7 +228,7 @@ def _change(
     return change
 
 
-def _check_change(found: Header, name: str, change: Change, module: str, base: Skeleton) -> None:
+def _check_change(found: Header, name: str, change: Change, module: str, base: ModuleShapes) -> None:
     """Make the change once: what does not fit the base is told before anything is applied."""
     weight = base.weight(module) if change.needs_base else None
     try:
@@ -248,7 +248,9 @@ def _check_change(found: Header, name: str, change: Change, module: str, base: S
         raise BadInput(f"{found.file}: what {name} comes to is not finite.")
 
 
-def _layer(found: Header, module: str, roles: Mapping[str, str], values: Tensors, told: Scales, base: Skeleton) -> Layer | Change:
+def _layer(
+    found: Header, module: str, roles: Mapping[str, str], values: Tensors, told: Scales, base: ModuleShapes
+) -> Layer | Change:
     """A plain LoRA; a DoRA over inputs, which is no layer of PEFT's, as a change."""
     for role, title in ((_DOWN, "down"), (_UP, "up")):
         if role not in values:
@@ -271,7 +273,7 @@ def _as_change(layer: Layer, shape: tuple[int, ...], over_inputs: bool = False) 
     return Change(kinds.get("lora"), tensors, shape, layer.magnitude, over_inputs)
 
 
-def _with_one_kind_of_lora(adapter: Adapter, base: Skeleton) -> Adapter:
+def _with_one_kind_of_lora(adapter: Adapter, base: ModuleShapes) -> Adapter:
     """The adapter with the DoRA's layers as changes in parts where others have no norms: PEFT takes one or the other."""
     layers, changes = dict(adapter.layers), dict(adapter.changes)
     for part in adapter.parts:
@@ -299,7 +301,7 @@ def _values(found: Header, role: str, name: str, tensor: Tensor) -> Tensor:
     return values
 
 
-def _check_shapes(found: Header, module: str, roles: Mapping[str, str], base: Skeleton) -> None:
+def _check_shapes(found: Header, module: str, roles: Mapping[str, str], base: ModuleShapes) -> None:
     out, *rest = base.shapes[module]
     down, up = found.shapes[roles[_DOWN]], found.shapes[roles[_UP]]
     rank = down[0] if down else 0

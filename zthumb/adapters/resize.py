@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.effect import dense_change
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.module_shapes import ModuleShapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def resize(adapter: Adapter, rank: int | None = None, keep: float = 1.0) -> Resi
     return Resized(Adapter(layers, adapter.words, notes=adapter.notes), kept)
 
 
-def as_lora(adapter: Adapter, base: Skeleton, rank: int) -> Resized:
+def as_lora(adapter: Adapter, base: ModuleShapes, rank: int) -> Resized:
     """The nearest plain LoRA of ``rank`` in every module, whatever the adapter is made of; a LoRA of no higher rank stays.
 
     Raises ``BadInput`` where that is nothing of it: a LoRA can change neither biases nor norms.

@@ -18,8 +18,8 @@ from pydantic import BaseModel, Field, FiniteFloat, PositiveInt, ValidationError
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Layer
 from zthumb.adapters.header import PEFT_FILE, Header
+from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.adapters.patterns import Patterns
-from zthumb.adapters.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ class Scales(BaseModel):
         first = next((each for each in _FIRST_FACTORS[name] if each in tensors), None)
         return tensors if first is None else {**tensors, first: tensors[first] * factor}
 
-    def trained(self, module: str, layer: Layer, base: Skeleton) -> Layer:
+    def trained(self, module: str, layer: Layer, base: ModuleShapes) -> Layer:
         """What training has changed of ``layer``, where its configuration says that it began with the base's own components.
 
         PiSSA (arXiv 2404.02948) and OLoRA (arXiv 2406.01775) take those out of the base. Raises ``BadInput`` for a beginning that

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from zthumb.adapters.loaded import Applied, Lora
-    from zthumb.generation.image_generator import GenerationParams, Watch
+    from zthumb.adapters.adapter_cache import Applied, Lora
+    from zthumb.generation.image_generator import GenerationParams, StepCallback
 
 from zthumb.memory.quantize import Quantization
 
@@ -40,7 +40,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightsLocation:
     """Where a backend finds what it runs: the ``denoiser``, a folder or a file, and the ``base`` that has all the rest."""
 
     denoiser: Path
@@ -58,7 +58,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Facts:
+class BackendInfo:
     """What is true of a loaded backend, and stays so after it was given back.
 
     ``resolution`` is the width and height in pixels that the base was trained at, ``scheduler`` the name of its own,
@@ -82,11 +82,11 @@ class BaseBackend(ABC):
     limits: Limits
     preference: int
     """Variant ``auto`` takes the least of those that there is room for."""
-    facts: Facts
+    info: BackendInfo
 
     @classmethod
     @abstractmethod
-    def find(cls, model: Path, own: Path | None) -> Place | None:
+    def find(cls, model: Path, own: Path | None) -> WeightsLocation | None:
         """Where its weights are, for a server of ``model``; None if they are not there.
 
         ``own`` is where this server was told they are, else they lie beside ``model``.
@@ -94,16 +94,16 @@ class BaseBackend(ABC):
 
     @classmethod
     @abstractmethod
-    def weights(cls, place: Place, element: int) -> int:
+    def weights(cls, place: WeightsLocation, element: int) -> int:
         """Bytes that the weights in ``place`` take in memory with ``element`` bytes for each number of a precision."""
 
     @abstractmethod
-    def __init__(self, place: Place, options: Options) -> None:
+    def __init__(self, place: WeightsLocation, options: Options) -> None:
         """Load what lies in ``place``."""
 
     @abstractmethod
     def generate(
-        self, batch: Sequence[GenerationParams], watch: Watch, words: Mapping[str, int], tile: int | None = None
+        self, batch: Sequence[GenerationParams], watch: StepCallback, words: Mapping[str, int], tile: int | None = None
     ) -> list[Image.Image]:
         """Generate images that differ in prompts and seeds alone, decoded in tiles of ``tile`` pixels if that is given.
 
@@ -120,7 +120,7 @@ class BaseBackend(ABC):
         """The end of the image's prompt that is not read; empty when all of it is."""
 
     @abstractmethod
-    def spare(self) -> None:
+    def free_cache(self) -> None:
         """Give back the memory that can be done without: adapters that lie ready."""
 
     @abstractmethod

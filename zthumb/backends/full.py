@@ -9,12 +9,12 @@ import torch
 
 from foundation.compilation import check_compiler
 from zthumb import families
-from zthumb.adapters import skeleton
-from zthumb.adapters.loaded import Applied, LoadedAdapters, Lora
-from zthumb.backends.base import BaseBackend, Facts, Limits, Options, Place
+from zthumb.adapters import module_shapes
+from zthumb.adapters.adapter_cache import AdapterCache, Applied, Lora
+from zthumb.backends.base import BackendInfo, BaseBackend, Limits, Options, WeightsLocation
 from zthumb.families.base import Family
 from zthumb.generation import schedulers
-from zthumb.generation.image_generator import GenerationParams, ImageGenerator, Watch
+from zthumb.generation.image_generator import GenerationParams, ImageGenerator, StepCallback
 from zthumb.memory import room
 from zthumb.memory.quantize import quantize
 from zthumb.sources.local import family_of, hash_base
@@ -34,29 +34,29 @@ class Backend(BaseBackend):
     spacing: str | None = None
 
     @classmethod
-    def find(cls, model: Path, own: Path | None) -> Place | None:
+    def find(cls, model: Path, own: Path | None) -> WeightsLocation | None:
         folder = own or model
-        return Place(folder, folder) if (folder / "model_index.json").is_file() else None
+        return WeightsLocation(folder, folder) if (folder / "model_index.json").is_file() else None
 
     @classmethod
-    def weights(cls, place: Place, element: int) -> int:
+    def weights(cls, place: WeightsLocation, element: int) -> int:
         return room.weights(place.base, element)
 
-    def __init__(self, place: Place, options: Options) -> None:
+    def __init__(self, place: WeightsLocation, options: Options) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         family = families.get(family_of(place.base))
         dtype = dtype_of(options, device)
         pipeline = self._load(place, family, options, device)
-        denoiser, parts = family.denoiser(pipeline), {part: getattr(pipeline, part) for part in family.adapted_parts}
+        denoiser, parts = family.denoiser(pipeline), {part: getattr(pipeline, part) for part in family.adapted_components}
         size = sum(room.bytes_of(parameter) for parameter in denoiser.parameters())
         if options.channels_last:
             denoiser.to(memory_format=torch.channels_last)
-        self._adapters = LoadedAdapters(parts, skeleton.of_parts(place.base.name, parts), options.adapter_bytes)
+        self._adapters = AdapterCache(parts, module_shapes.of_parts(place.base.name, parts), options.adapter_bytes)
         if options.compile:
             check_compiler(device.type)
             denoiser.compile_repeated_blocks()
         self._generator = ImageGenerator(pipeline, family, options.tile, self.spacing)
-        self.facts = Facts(
+        self.info = BackendInfo(
             family=family.name,
             base_sha256=self._hash(place),
             resolution=family.resolution(place.base),
@@ -66,18 +66,18 @@ class Backend(BaseBackend):
             precision=next(name for name, each in _DTYPES.items() if each == dtype),
         )
 
-    def _load(self, place: Place, family: Family, options: Options, device: torch.device) -> Any:
+    def _load(self, place: WeightsLocation, family: Family, options: Options, device: torch.device) -> Any:
         """The pipeline."""
         pipeline = family.load(place.base, dtype_of(options, device), device)
         quantize(family.denoiser(pipeline), options.quantization, device)
         return pipeline
 
-    def _hash(self, place: Place) -> str:
+    def _hash(self, place: WeightsLocation) -> str:
         """One SHA-256 over all that is loaded."""
         return hash_base(place.base)
 
     def generate(
-        self, batch: Sequence[GenerationParams], watch: Watch, words: Mapping[str, int], tile: int | None = None
+        self, batch: Sequence[GenerationParams], watch: StepCallback, words: Mapping[str, int], tile: int | None = None
     ) -> list["Image.Image"]:
         return self._generator.generate(batch, watch, words, tile)
 
@@ -87,7 +87,7 @@ class Backend(BaseBackend):
     def unread(self, params: GenerationParams, words: Mapping[str, int]) -> str:
         return self._generator.unread(params, words)
 
-    def spare(self) -> None:
+    def free_cache(self) -> None:
         self._adapters.clear()
 
     def under(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:

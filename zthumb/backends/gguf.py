@@ -8,7 +8,7 @@ import torch
 from foundation.hashing import hash_file, hash_value
 from zthumb import families
 from zthumb.backends import full
-from zthumb.backends.base import Options, Place
+from zthumb.backends.base import Options, WeightsLocation
 from zthumb.families.base import Family
 from zthumb.gguf.load import load
 from zthumb.memory import room
@@ -22,19 +22,19 @@ class Backend(full.Backend):
     preference = 1
 
     @classmethod
-    def find(cls, model: Path, own: Path | None) -> Place | None:
+    def find(cls, model: Path, own: Path | None) -> WeightsLocation | None:
         file = own or model.with_name(f"{model.name}.gguf")
-        return Place(file, model) if file.is_file() and (model / "model_index.json").is_file() else None
+        return WeightsLocation(file, model) if file.is_file() and (model / "model_index.json").is_file() else None
 
     @classmethod
-    def weights(cls, place: Place, element: int) -> int:
-        whole = place.base / families.get(family_of(place.base)).denoiser_part
+    def weights(cls, place: WeightsLocation, element: int) -> int:
+        whole = place.base / families.get(family_of(place.base)).denoiser_component
         return room.weights(place.base, element) - room.weights_of(whole, element) + place.denoiser.stat().st_size
 
-    def _load(self, place: Place, family: Family, options: Options, device: torch.device) -> Any:
+    def _load(self, place: WeightsLocation, family: Family, options: Options, device: torch.device) -> Any:
         dtype = full.dtype_of(options, device)
         denoiser = load(place.denoiser, place.base, family, dtype).to(device)
         return family.load(place.base, dtype, device, denoiser)
 
-    def _hash(self, place: Place) -> str:
+    def _hash(self, place: WeightsLocation) -> str:
         return hash_value({"base": hash_base(place.base), "denoiser": hash_file(place.denoiser)})

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zthumb.backends import full
-from zthumb.backends.base import Limits, Place
+from zthumb.backends.base import Limits, WeightsLocation
 
 
 class Backend(full.Backend):
@@ -15,5 +15,5 @@ class Backend(full.Backend):
     spacing = "trailing"
 
     @classmethod
-    def find(cls, model: Path, own: Path | None) -> Place | None:
+    def find(cls, model: Path, own: Path | None) -> WeightsLocation | None:
         return super().find(model, own or model.with_name(f"{model.name}-turbo"))

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from foundation.files import read_json
-from zthumb.naming.origin import Origin
+from zthumb.naming.origin import CheckpointKey
 
 if TYPE_CHECKING:
     import torch
@@ -58,15 +58,15 @@ class Family(ABC):
     """
 
     name: str
-    denoiser_part: str
+    denoiser_component: str
     """The part of the pipeline that removes the noise."""
-    adapted_parts: Sequence[str]
+    adapted_components: Sequence[str]
     """The parts that an adapter can change, the denoiser first."""
     reference: Path
     """A folder with the configuration of the family's best known base and no weights: what is true of it before it is there."""
-    image_parts: Sequence[str]
+    image_components: Sequence[str]
     """The parts of the pipeline that ``encode_images`` depends on."""
-    text_parts: Sequence[str]
+    text_components: Sequence[str]
     """The parts that ``encode_prompts`` depends on."""
 
     @abstractmethod
@@ -79,11 +79,11 @@ class Family(ABC):
     @property
     def parts(self) -> tuple[str, ...]:
         """Every part of the pipeline that generating takes."""
-        return (*self.text_parts, self.denoiser_part, *self.image_parts)
+        return (*self.text_components, self.denoiser_component, *self.image_components)
 
     def denoiser(self, pipeline: Any) -> Any:
         """The network that is trained and carries the adapter."""
-        return getattr(pipeline, self.denoiser_part)
+        return getattr(pipeline, self.denoiser_component)
 
     def configuration(self, folder: Path, part: str) -> Mapping[str, Any]:
         """How the ``part`` of the base in ``folder`` is built."""
@@ -95,14 +95,14 @@ class Family(ABC):
         """Width and height in pixels that the base in ``folder`` was trained at."""
 
     @abstractmethod
-    def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
+    def build_component(self, part: str, configuration: Mapping[str, Any]) -> Any:
         """An untrained ``part`` with weights, of that configuration, made on torch's default device."""
 
     single_file: Mapping[str, str]
     """Part with weights → how the names of its tensors begin in a checkpoint that is one file."""
 
     @abstractmethod
-    def origins(self, part: str, model: Any) -> Mapping[str, Origin]:
+    def origins(self, part: str, model: Any) -> Mapping[str, CheckpointKey]:
         """The name of each tensor of the ``part`` → where it lies in what was published, before diffusers renamed it."""
 
     @abstractmethod
@@ -178,17 +178,17 @@ class Family(ABC):
         """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32; ``words`` as for ``read``."""
         import torch
 
-        parts = {part: getattr(pipeline, part) for part in self.text_parts}
+        parts = {part: getattr(pipeline, part) for part in self.text_components}
         with torch.no_grad():
             states, pooled = self.encode_tokens(parts, self.tokens(pipeline, prompts, words))
         return states.float(), pooled.float()
 
     @abstractmethod
-    def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:
+    def truncated_text(self, folder: Path, prompts: Sequence[str]) -> list[str]:
         """Of each prompt the end that the text encoders of the base in ``folder`` do not read; empty when they read it all."""
 
     @abstractmethod
-    def noise_levels(self, pipeline: Any) -> Tensor:
+    def alphas_cumprod(self, pipeline: Any) -> Tensor:
         """The cumulated alphas of the training noise schedule, (timesteps,), falling from one to nearly zero."""
 
     @abstractmethod

@@ -13,7 +13,7 @@ from foundation.errors import BadInput
 from foundation.trigger import standing_alone
 from zthumb.families.base import NO_WORDS, Conditioning, Family, Prediction
 from zthumb.naming import clip, unet, vae
-from zthumb.naming.origin import Origin
+from zthumb.naming.origin import CheckpointKey
 
 if TYPE_CHECKING:
     import torch
@@ -41,12 +41,12 @@ class SDXL(Family):
     """SDXL base 1.0 and everything of its shape, ``models/mini-sdxl`` included."""
 
     name = "sdxl"
-    denoiser_part = "unet"
-    adapted_parts = ("unet", "text_encoder", "text_encoder_2")
+    denoiser_component = "unet"
+    adapted_components = ("unet", "text_encoder", "text_encoder_2")
     reference = Path(__file__).parent / "bases" / "stable-diffusion-xl-base-1.0"
-    image_parts = ("vae",)
+    image_components = ("vae",)
     room = _TOKENS - 2
-    text_parts = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
+    text_components = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
     single_file = MappingProxyType(
         {
             "unet": "model.diffusion_model.",
@@ -61,7 +61,7 @@ class SDXL(Family):
         from diffusers.utils import logging
 
         logging.disable_progress_bar()
-        given = {} if denoiser is None else {self.denoiser_part: denoiser}
+        given = {} if denoiser is None else {self.denoiser_component: denoiser}
         pipeline = StableDiffusionXLPipeline.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, add_watermarker=False, **given
         )
@@ -71,9 +71,9 @@ class SDXL(Family):
         return pipeline.to(device)
 
     def resolution(self, folder: Path) -> int:
-        return int(self.configuration(folder, self.denoiser_part)["sample_size"]) * _FACTOR
+        return int(self.configuration(folder, self.denoiser_component)["sample_size"]) * _FACTOR
 
-    def empty_part(self, part: str, configuration: Mapping[str, Any]) -> Any:
+    def build_component(self, part: str, configuration: Mapping[str, Any]) -> Any:
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -84,8 +84,8 @@ class SDXL(Family):
         kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
         return kind(CLIPTextConfig(**configuration))
 
-    def origins(self, part: str, model: Any) -> Mapping[str, Origin]:
-        def origin(name: str) -> Origin:
+    def origins(self, part: str, model: Any) -> Mapping[str, CheckpointKey]:
+        def origin(name: str) -> CheckpointKey:
             if part == "text_encoder":
                 return clip.of_transformers(name)
             if part == "text_encoder_2":
@@ -93,7 +93,7 @@ class SDXL(Family):
             if part == "vae":
                 return vae.of_autoencoder(name, len(model.config.block_out_channels))
             module, _, last = name.rpartition(".")
-            return Origin(f"{unet.to_sgm(module, model.config.layers_per_block)}.{last}")
+            return CheckpointKey(f"{unet.to_sgm(module, model.config.layers_per_block)}.{last}")
 
         return {name: origin(name) for name in model.state_dict()}
 
@@ -174,7 +174,7 @@ class SDXL(Family):
         # SDXL reads the last layer but one of each, and the second one's projection of the whole prompt.
         return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1), _pooled(encoders[1], second, tokens[:, 1])
 
-    def cut_off(self, folder: Path, prompts: Sequence[str]) -> list[str]:
+    def truncated_text(self, folder: Path, prompts: Sequence[str]) -> list[str]:
         # A token is a byte at least, and reading a tokenizer takes seconds.
         if all(len(prompt.encode()) <= self.room for prompt in prompts):
             return [""] * len(prompts)
@@ -185,7 +185,7 @@ class SDXL(Family):
         pairs = zip(prompts, tokens["offset_mapping"], strict=True)
         return [prompt[offsets[self.room][0] :] if len(offsets) > self.room else "" for prompt, offsets in pairs]
 
-    def noise_levels(self, pipeline: Any) -> Tensor:
+    def alphas_cumprod(self, pipeline: Any) -> Tensor:
         levels: Tensor = pipeline.scheduler.alphas_cumprod
         return levels
 

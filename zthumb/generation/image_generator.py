@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("zthumb")
 
-Watch = Callable[[int, Tensor], None]
+StepCallback = Callable[[int, Tensor], None]
 """Told the number of steps done after each, and the latents (B, channels, h, w); what it raises ends the generating."""
 
 
@@ -62,7 +62,7 @@ class ImageGenerator:
     def generate(
         self,
         batch: Sequence[GenerationParams],
-        watch: Watch = lambda _, __: None,
+        watch: StepCallback = lambda _, __: None,
         words: Mapping[str, int] = MappingProxyType({}),
         tile: int | None = None,
     ) -> list[Image.Image]:
@@ -85,8 +85,10 @@ class ImageGenerator:
     def _is_half(self) -> bool:
         return bool(next(self._family.denoiser(self._pipeline).parameters()).dtype in (torch.float16, torch.bfloat16))
 
-    def _denoised_in_full_precision(self, batch: Sequence[GenerationParams], watch: Watch, words: Mapping[str, int]) -> Tensor:
-        models = [getattr(self._pipeline, part) for part in self._family.adapted_parts]
+    def _denoised_in_full_precision(
+        self, batch: Sequence[GenerationParams], watch: StepCallback, words: Mapping[str, int]
+    ) -> Tensor:
+        models = [getattr(self._pipeline, part) for part in self._family.adapted_components]
         before = [next(model.parameters()).dtype for model in models]
         try:
             for model in models:
@@ -97,7 +99,7 @@ class ImageGenerator:
             for model, dtype in zip(models, before, strict=True):
                 model.to(dtype)
 
-    def _denoise(self, batch: Sequence[GenerationParams], watch: Watch, words: Mapping[str, int]) -> Tensor:
+    def _denoise(self, batch: Sequence[GenerationParams], watch: StepCallback, words: Mapping[str, int]) -> Tensor:
         first = batch[0]
         # A scheduler keeps its place in the schedule: each image gets a fresh one.
         self._pipeline.scheduler = schedulers.make(first.scheduler, self._scheduler, self._spacing)

@@ -38,6 +38,6 @@ def _gguf(arguments: argparse.Namespace) -> int:
         raise BadInput(f"{out}: is there already. Choose another --out, or replace it with --force.")
     family = families.get(family_of(base))
     write(base, family, arguments.type, out, has_original_names=arguments.names == "original")
-    whole = sum(path.stat().st_size for path in (base / family.denoiser_part).glob("*.safetensors"))
+    whole = sum(path.stat().st_size for path in (base / family.denoiser_component).glob("*.safetensors"))
     print(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, of {whole / 2**20:.1f} MiB that {base} has")
     return DONE

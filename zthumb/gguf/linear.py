@@ -23,11 +23,11 @@ class BlockLinear(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, in) → (…, out), of the inputs' dtype."""
-        weight = spelt_out(self.weight, self.kind, inputs.dtype).reshape(self.out_features, self.in_features)
+        weight = dequantize(self.weight, self.kind, inputs.dtype).reshape(self.out_features, self.in_features)
         return functional.linear(inputs, weight, None if self.bias is None else self.bias.to(inputs.dtype))
 
 
-def spelt_out(blocks: Tensor, kind: GGMLQuantizationType, dtype: torch.dtype) -> Tensor:
+def dequantize(blocks: Tensor, kind: GGMLQuantizationType, dtype: torch.dtype) -> Tensor:
     """The numbers in ``blocks``, bytes of any shape, one after the other."""
     block_size, type_size = GGML_QUANT_SIZES[kind]
     # In sixteen bits a block's offset would swallow the last digits of its small numbers.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.families.base import Family
-    from zthumb.naming.origin import Origin
+    from zthumb.naming.origin import CheckpointKey
 
 
 def load(path: Path, base: Path, family: Family, dtype: torch.dtype) -> Any:
@@ -25,11 +25,11 @@ def load(path: Path, base: Path, family: Family, dtype: torch.dtype) -> Any:
     import torch
 
     found = read(path)
-    configuration = family.configuration(base, family.denoiser_part)
+    configuration = family.configuration(base, family.denoiser_component)
     with torch.device("meta"):
-        denoiser = family.empty_part(family.denoiser_part, configuration).requires_grad_(False)
+        denoiser = family.build_component(family.denoiser_component, configuration).requires_grad_(False)
     _check_types(found)
-    stored = _by_own_names(found, family.origins(family.denoiser_part, denoiser))
+    stored = _by_own_names(found, family.origins(family.denoiser_component, denoiser))
     _check(found, stored, denoiser, base)
     for name, module in list(denoiser.named_modules()):
         weight = f"{name}.weight"
@@ -51,7 +51,7 @@ def _check_types(found: File) -> None:
             raise BadInput(f"{found.path}: {name} is of type {tensor.type.name}, which is not read here.")
 
 
-def _by_own_names(found: File, origins: Mapping[str, Origin]) -> dict[str, Stored]:
+def _by_own_names(found: File, origins: Mapping[str, CheckpointKey]) -> dict[str, Stored]:
     """The tensors by diffusers' names, whichever of the two kinds of names the file has."""
     own = {origin.name: name for name, origin in origins.items()}
     return {own.get(name, name): tensor for name, tensor in found.tensors.items()}
@@ -91,11 +91,11 @@ def _spelt_out(tensor: Stored, dtype: torch.dtype) -> Tensor:
     import torch
     from gguf import GGMLQuantizationType
 
-    from zthumb.gguf.linear import spelt_out
+    from zthumb.gguf.linear import dequantize
 
     if tensor.type in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
         return torch.from_numpy(tensor.data.copy()).reshape(tensor.shape).to(dtype)
-    return spelt_out(_bytes(tensor), tensor.type, dtype).reshape(tensor.shape)
+    return dequantize(_bytes(tensor), tensor.type, dtype).reshape(tensor.shape)
 
 
 def _bytes(tensor: Stored) -> Tensor:

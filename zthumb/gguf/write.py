@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundation.files import whole_file
+from foundation.files import atomic_file
 from foundation.hashing import hash_files, hash_value
 from zthumb.gguf import types
 
@@ -33,11 +33,11 @@ def write(base: Path, family: Family, kind: str, target: Path, has_original_name
     from tqdm import tqdm
 
     wanted = GGMLQuantizationType[types.check(kind)]
-    part, configuration = base / family.denoiser_part, family.configuration(base, family.denoiser_part)
+    part, configuration = base / family.denoiser_component, family.configuration(base, family.denoiser_component)
     originals = _originals(family, configuration) if has_original_names else {}
     shapes = _shapes(part)
     chosen = {name: _type(shape, wanted) for name, shape in shapes.items()}
-    with whole_file(target) as path:
+    with atomic_file(target) as path:
         writer = GGUFWriter(path, family.name)
         writer.add_string(CONFIGURATION, json.dumps(dict(configuration), sort_keys=True))
         writer.add_string(SOURCE, hash_value(hash_files(part, "*.safetensors")))
@@ -56,8 +56,8 @@ def _originals(family: Family, configuration: Mapping[str, Any]) -> Mapping[str,
     import torch
 
     with torch.device("meta"):
-        denoiser = family.empty_part(family.denoiser_part, configuration)
-    return {name: origin.name for name, origin in family.origins(family.denoiser_part, denoiser).items()}
+        denoiser = family.build_component(family.denoiser_component, configuration)
+    return {name: origin.name for name, origin in family.origins(family.denoiser_component, denoiser).items()}
 
 
 def _type(shape: tuple[int, ...], wanted: Any) -> Any:

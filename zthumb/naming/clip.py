@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from zthumb.naming.origin import Origin
+from zthumb.naming.origin import CheckpointKey
 
 TEXT_MODEL = "text_model."
 BESIDE_TEXT_MODEL = "text_projection"
@@ -20,13 +20,13 @@ _INSIDE: Mapping[str, str] = MappingProxyType(
         "self_attn.out_proj": "attn.out_proj",
     }
 )
-_ALONE: Mapping[str, Origin] = MappingProxyType(
+_ALONE: Mapping[str, CheckpointKey] = MappingProxyType(
     {
-        "text_model.embeddings.position_embedding.weight": Origin("positional_embedding"),
-        "text_model.embeddings.token_embedding.weight": Origin("token_embedding.weight"),
-        "text_model.final_layer_norm.weight": Origin("ln_final.weight"),
-        "text_model.final_layer_norm.bias": Origin("ln_final.bias"),
-        "text_projection.weight": Origin("text_projection", is_transposed=True),
+        "text_model.embeddings.position_embedding.weight": CheckpointKey("positional_embedding"),
+        "text_model.embeddings.token_embedding.weight": CheckpointKey("token_embedding.weight"),
+        "text_model.final_layer_norm.weight": CheckpointKey("ln_final.weight"),
+        "text_model.final_layer_norm.bias": CheckpointKey("ln_final.bias"),
+        "text_projection.weight": CheckpointKey("text_projection", is_transposed=True),
     }
 )
 
@@ -36,12 +36,12 @@ def inside_text_model(name: str) -> str:
     return name if name.startswith((TEXT_MODEL, BESIDE_TEXT_MODEL)) else TEXT_MODEL + name
 
 
-def of_transformers(name: str) -> Origin:
+def of_transformers(name: str) -> CheckpointKey:
     """Where the tensor that transformers calls ``name`` lies in a file with transformers' names."""
-    return Origin(inside_text_model(name))
+    return CheckpointKey(inside_text_model(name))
 
 
-def of_open_clip(name: str) -> Origin:
+def of_open_clip(name: str) -> CheckpointKey:
     """Where it lies in a file with OpenCLIP's names; ``ValueError`` for one that has none.
 
     >>> of_open_clip("text_model.encoder.layers.3.self_attn.k_proj.bias")
@@ -52,7 +52,7 @@ def of_open_clip(name: str) -> Origin:
         return _ALONE[name]
     found = _LAYER.fullmatch(name)
     if found and found[2] in _THIRDS:
-        return Origin(f"transformer.resblocks.{found[1]}.attn.in_proj_{found[3]}", _THIRDS.index(found[2]))
+        return CheckpointKey(f"transformer.resblocks.{found[1]}.attn.in_proj_{found[3]}", _THIRDS.index(found[2]))
     if found and found[2] in _INSIDE:
-        return Origin(f"transformer.resblocks.{found[1]}.{_INSIDE[found[2]]}.{found[3]}")
+        return CheckpointKey(f"transformer.resblocks.{found[1]}.{_INSIDE[found[2]]}.{found[3]}")
     raise ValueError(f"{name}: not a tensor of a CLIP text encoder")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Origin:
+class CheckpointKey:
     """The tensor called ``name`` in the file, of which it is the ``third`` (0, 1 or 2, by rows) if that is given."""
 
     name: str

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from zthumb.naming.origin import Origin
+from zthumb.naming.origin import CheckpointKey
 
 _BLOCK = re.compile(r"(encoder\.down|decoder\.up)_blocks\.(\d+)\.resnets\.(\d+)\.(.+)")
 _SAMPLER = re.compile(r"(encoder\.down|decoder\.up)_blocks\.(\d+)\.(down|up)samplers\.0\.conv\.(.+)")
@@ -15,7 +15,7 @@ _ATTENTION: Mapping[str, str] = MappingProxyType(
 )
 
 
-def of_autoencoder(name: str, blocks: int) -> Origin:
+def of_autoencoder(name: str, blocks: int) -> CheckpointKey:
     """Where the tensor that diffusers calls ``name`` lies, in an autoencoder of so many ``blocks`` each way.
 
     >>> of_autoencoder("decoder.up_blocks.0.resnets.1.conv_shortcut.bias", 4).name
@@ -23,14 +23,14 @@ def of_autoencoder(name: str, blocks: int) -> Origin:
     """
     if found := _BLOCK.fullmatch(name):
         rest = found[4].replace("conv_shortcut", "nin_shortcut")
-        return Origin(f"{found[1]}.{_number(found, blocks)}.block.{found[3]}.{rest}")
+        return CheckpointKey(f"{found[1]}.{_number(found, blocks)}.block.{found[3]}.{rest}")
     if found := _SAMPLER.fullmatch(name):
-        return Origin(f"{found[1]}.{_number(found, blocks)}.{found[3]}sample.conv.{found[4]}")
+        return CheckpointKey(f"{found[1]}.{_number(found, blocks)}.{found[3]}sample.conv.{found[4]}")
     if found := _MIDDLE_RESNET.fullmatch(name):
-        return Origin(f"{found[1]}.mid.block_{int(found[2]) + 1}.{found[3]}")
+        return CheckpointKey(f"{found[1]}.mid.block_{int(found[2]) + 1}.{found[3]}")
     if found := _MIDDLE_ATTENTION.fullmatch(name):
-        return Origin(f"{found[1]}.mid.attn_1.{_ATTENTION[found[2]]}.{found[3]}")
-    return Origin(name.replace("conv_norm_out", "norm_out"))
+        return CheckpointKey(f"{found[1]}.mid.attn_1.{_ATTENTION[found[2]]}.{found[3]}")
+    return CheckpointKey(name.replace("conv_norm_out", "norm_out"))
 
 
 def _number(found: re.Match[str], blocks: int) -> int:

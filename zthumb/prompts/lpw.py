@@ -51,7 +51,7 @@ class LongWeighted(Parser):
         chunks = [chunk for section in parse(text) for chunk in _chunks(section, pipeline, family, words)]
         check_pieces(len(chunks) * family.room, family.room)
         tokens = torch.stack([family.framed(pipeline, chunk.tokens) for chunk in chunks])
-        parts = {part: getattr(pipeline, part) for part in family.text_parts}
+        parts = {part: getattr(pipeline, part) for part in family.text_components}
         with torch.no_grad():
             # One after the other: as much memory as for one.
             encoded = [family.encode_tokens(parts, each[None]) for each in tokens]

@@ -14,15 +14,15 @@ from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 
 from zthumb.server import errors
-from zthumb.server.dispatcher import QueueFull
 from zthumb.server.error_content import error_content
+from zthumb.server.generation_queue import QueueFull
 from zthumb.server.jobs import Jobs
-from zthumb.server.routes import a1111, about, generate, images, jobs, openai
-from zthumb.server.security import BehindProxy, Door
+from zthumb.server.routes import a1111, generate, images, jobs, openai, system
+from zthumb.server.security import BehindProxy, SecurityMiddleware
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
 from zthumb.server.store import Store
-from zthumb.sources.download import Watch
+from zthumb.sources.download import ProgressCallback
 from zthumb.sources.resolve import Resolver
 
 _LOG = logging.getLogger("zthumb")
@@ -41,7 +41,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         starting = asyncio.create_task(_start(service, app.state.jobs))
         yield
         await starting
-        app.state.jobs.leave()
+        app.state.jobs.drain()
         await service.stop(settings.timeout_s)
         await asyncio.to_thread(app.state.jobs.close)
         store.close()
@@ -53,14 +53,14 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         responses=errors.everywhere(),
     )
     app.state.service, app.state.store = service, store
-    app.add_middleware(Door, settings=settings)
+    app.add_middleware(SecurityMiddleware, settings=settings)
     if settings.allowed_origins:
         # Around the door: a page asks without a key whether it may ask with one, and must be told why it was turned away.
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
     app.add_middleware(BehindProxy, settings=settings)
-    for module in (generate, jobs, images, openai, a1111, about):
+    for module in (generate, jobs, images, openai, a1111, system):
         app.include_router(module.router)
     for kind, status in errors.STATUS.items():
         app.add_exception_handler(kind, _told(status, service))
@@ -70,7 +70,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     return app
 
 
-def resolver_of(settings: Settings, watch: Callable[[str], Watch] = lambda _: lambda _, __: None) -> Resolver:
+def resolver_of(settings: Settings, watch: Callable[[str], ProgressCallback] = lambda _: lambda _, __: None) -> Resolver:
     """What finds and fetches the models that a server is asked for; ``watch`` is told of the progress of each file."""
     fetched = settings.fetched_folder or settings.models_folder
     return Resolver(fetched, beside=() if fetched == settings.models_folder else (settings.models_folder,), watch=watch)
@@ -79,7 +79,7 @@ def resolver_of(settings: Settings, watch: Callable[[str], Watch] = lambda _: la
 async def _start(service: Service, waiting: Jobs) -> None:
     await service.start()
     if service.ready().ready:
-        await asyncio.to_thread(waiting.take_up)
+        await asyncio.to_thread(waiting.resume)
 
 
 def _told(status: int, service: Service) -> Callable[[Request, Exception], JSONResponse]:

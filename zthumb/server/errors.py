@@ -5,29 +5,29 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from foundation.errors import BadInput, SourceFailed, StageFailed
-from zthumb.server.dispatcher import Cancelled, Draining, QueueFull
+from zthumb.server.backend_pool import OutOfMemory
+from zthumb.server.download_guard import BeingFetched
 from zthumb.server.examples import shown
-from zthumb.server.fetching import BeingFetched
-from zthumb.server.jobs import NotKnown
-from zthumb.server.service import NotReady, TookTooLong
-from zthumb.server.studio import NoMemory
+from zthumb.server.generation_queue import Cancelled, QueueFull, ShuttingDown
+from zthumb.server.jobs import NotFound
+from zthumb.server.service import GenerationTimeout, NotReady
 
 STATUS: dict[type[Exception], int] = {
     BadInput: 422,
-    NotKnown: 404,
+    NotFound: 404,
     QueueFull: 429,
     Cancelled: 499,
     StageFailed: 500,
     SourceFailed: 502,
     NotReady: 503,
     BeingFetched: 503,
-    Draining: 503,
-    TookTooLong: 504,
-    NoMemory: 507,
+    ShuttingDown: 503,
+    GenerationTimeout: 504,
+    OutOfMemory: 507,
 }
 
 
-class ErrorAnswer(BaseModel):
+class ErrorResponse(BaseModel):
     """What went wrong, and what to do about it."""
 
     model_config = ConfigDict(json_schema_extra=shown({"detail": "loras.id: no adapter is called 'gone'; GET /models lists …"}))
@@ -44,7 +44,7 @@ class OpenAIError(BaseModel):
     code: str | None = None
 
 
-class OpenAIErrorAnswer(BaseModel):
+class OpenAIErrorResponse(BaseModel):
     """An error as OpenAI's clients read it."""
 
     model_config = ConfigDict(
@@ -84,20 +84,20 @@ Responses = dict[int | str, dict[str, Any]]
 
 def everywhere() -> Responses:
     """What any route may answer."""
-    return {status: {"model": ErrorAnswer, "description": told} for status, told in _EVERYWHERE.items()}
+    return {status: {"model": ErrorResponse, "description": told} for status, told in _EVERYWHERE.items()}
 
 
-def generating(model: type[BaseModel] = ErrorAnswer) -> Responses:
+def generating(model: type[BaseModel] = ErrorResponse) -> Responses:
     """What routes that generate may answer besides."""
     return {status: {"model": model, "description": told} for status, told in _GENERATING.items()}
 
 
 def missing() -> Responses:
     """What routes with an id may answer besides."""
-    return {404: {"model": ErrorAnswer, "description": "there is none of that id"}}
+    return {404: {"model": ErrorResponse, "description": "there is none of that id"}}
 
 
 def for_openai() -> Responses:
     """What the routes of OpenAI's clients answer."""
     told = {**_EVERYWHERE, **_GENERATING}
-    return {status: {"model": OpenAIErrorAnswer, "description": text} for status, text in told.items()}
+    return {status: {"model": OpenAIErrorResponse, "description": text} for status, text in told.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import StageFailed
-from foundation.files import whole_file
+from foundation.files import atomic_file
 from zthumb.server.files import encoded
 from zthumb.server.settings import OutputFormat
 from zthumb.server.store import ImageRow, Store
@@ -35,7 +35,7 @@ class Gallery:
             name = uuid.uuid4().hex
             path = self._store.folder / FOLDER / name[:2] / f"{name}.{output_format}"
             try:
-                with whole_file(path) as temporary:
+                with atomic_file(path) as temporary:
                     temporary.write_bytes(encoded(image, output_format, parameters))
             except OSError as error:
                 raise StageFailed(f"an image was made and cannot be kept: {error.strerror}.") from None

@@ -79,7 +79,7 @@ def _decoded(comment: bytes | str) -> str:
         return comment
     coding = _CODINGS.get(comment[:8])
     if coding == "utf-16":
-        # A1111 writes the bytes in big order without a mark.
+        # A1111 writes the bytes in big request without a mark.
         coding = "utf-16" if comment[8:10] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-be"
     return (comment[8:] if coding else comment).decode(coding or "utf-8", "replace")
 

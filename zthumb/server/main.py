@@ -16,7 +16,7 @@ from foundation.errors import DONE, BadInput, command
 from foundation.offline import keep_quiet
 from foundation.plugins import suggestion
 from zthumb.server.settings import Settings, described, variables
-from zthumb.sources.download import Watch
+from zthumb.sources.download import ProgressCallback
 from zthumb.sources.progress import bars
 from zthumb.sources.reference import shown
 
@@ -71,7 +71,7 @@ def serve(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _app(settings: Settings, watch: Callable[[str], Watch]) -> "FastAPI":
+def _app(settings: Settings, watch: Callable[[str], ProgressCallback]) -> "FastAPI":
     from zthumb.server.app import create_app, resolver_of
 
     return create_app(settings, resolver_of(settings, watch))

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from zthumb.server.dispatcher import GenerationResult
-from zthumb.server.orders import Order
+from zthumb.server.generation_queue import GenerationResult
+from zthumb.server.request_resolver import ResolvedRequest
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
 
@@ -29,10 +29,10 @@ class Metrics:
         ):
             Gauge(name, told, registry=self._registry).set_function(read)
 
-    def generated(self, order: Order, generated: GenerationResult) -> None:
-        """An order was generated."""
-        self._images.labels(order.seat.variant).inc(len(order.params))
-        self._generating.labels(order.seat.variant).observe(generated.generate_s)
+    def generated(self, resolved: ResolvedRequest, generated: GenerationResult) -> None:
+        """A request was generated."""
+        self._images.labels(resolved.backend_key.variant).inc(len(resolved.params))
+        self._generating.labels(resolved.backend_key.variant).observe(generated.generate_s)
         self._waiting.observe(generated.queue_s)
         self._peak.set(generated.peak_bytes)
 

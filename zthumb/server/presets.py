@@ -11,9 +11,9 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, prompts
 from zthumb.generation.schedulers import SchedulerName
+from zthumb.server.adapter_registry import BY_CONTENT
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
 from zthumb.server.settings import MAX_WEIGHT
-from zthumb.server.shelf import BY_CONTENT
 from zthumb.sources import catalogue
 from zthumb.sources.bases import check, check_base
 from zthumb.sources.reference import Named, shown

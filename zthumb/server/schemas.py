@@ -180,7 +180,7 @@ class Meta(BaseModel):
     words: list[str] = Field(description="words that the adapters brought, which are read as they learned them")
 
 
-class GenerateAnswer(BaseModel):
+class GenerateResponse(BaseModel):
     """The images, how they were made, and what the user should know."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.GENERATED))
@@ -190,7 +190,7 @@ class GenerateAnswer(BaseModel):
     warnings: list[str]
 
 
-class ModelsAnswer(BaseModel):
+class ModelsResponse(BaseModel):
     """What this server serves. ``lora_loaded`` and ``lora_path`` tell the adapter of requests that name none."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODELS))
@@ -212,7 +212,7 @@ class ModelsAnswer(BaseModel):
     precision: str = Field(description="of the denoiser's numbers: fp32, bf16 or fp16")
 
 
-class PresetLoraAnswer(BaseModel):
+class PresetLoraResponse(BaseModel):
     """An adapter of a preset."""
 
     ref: str
@@ -220,7 +220,7 @@ class PresetLoraAnswer(BaseModel):
     triggers: list[str] = Field(description="words that are put before the prompt")
 
 
-class PresetAnswer(BaseModel):
+class PresetResponse(BaseModel):
     """A way to generate. What is null is as the server has it."""
 
     purpose: str
@@ -235,16 +235,16 @@ class PresetAnswer(BaseModel):
     prompt: str = Field(description="a template: {prompt} is the request's")
     negative_prompt: str | None = None
     prompt_parser: str | None = None
-    loras: list[PresetLoraAnswer]
+    loras: list[PresetLoraResponse]
     is_here: bool = Field(description="whether its base is on this machine; if not, the first request waits for it to be fetched")
 
 
-class PresetsAnswer(BaseModel):
+class PresetsResponse(BaseModel):
     """The presets by their names."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.PRESETS))
 
-    presets: dict[str, PresetAnswer]
+    presets: dict[str, PresetResponse]
 
 
 class BackendCapabilities(BaseModel):
@@ -258,7 +258,7 @@ class BackendCapabilities(BaseModel):
     default_cfg: float
 
 
-class CapabilitiesAnswer(BaseModel):
+class CapabilitiesResponse(BaseModel):
     """What this server can do, and the limits of a request."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.CAPABILITIES))
@@ -280,7 +280,7 @@ class JobImage(BaseModel):
     url: str
 
 
-class JobAnswer(BaseModel):
+class JobResponse(BaseModel):
     """How a job is. ``position`` counts those before it in the queue; ``progress`` runs from 0 to 1."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.JOB_ANSWER, examples.JOB_DONE))
@@ -297,7 +297,7 @@ class JobAnswer(BaseModel):
     error: str | None = None
 
 
-class InspectAnswer(BaseModel):
+class InspectResponse(BaseModel):
     """What an image was made from, as it says itself."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.INSPECTED))
@@ -308,7 +308,7 @@ class InspectAnswer(BaseModel):
     )
 
 
-class LiveAnswer(BaseModel):
+class LiveResponse(BaseModel):
     """The process answers."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown({"status": "ok"}))
@@ -316,7 +316,7 @@ class LiveAnswer(BaseModel):
     status: Literal["ok"]
 
 
-class ReadyAnswer(BaseModel):
+class ReadyResponse(BaseModel):
     """``ready`` is true once a real image was made; if it never can be, ``failed`` is true and ``reason`` says why."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown({"ready": True, "failed": False, "reason": None}))

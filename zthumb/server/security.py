@@ -58,7 +58,7 @@ class _TooLarge(Exception):
     """A body that goes on beyond its limit."""
 
 
-class Door:
+class SecurityMiddleware:
     """An ASGI application around another."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:

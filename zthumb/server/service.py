@@ -1,4 +1,4 @@
-"""What the routes ask: orders taken, waited for and answered, and whether the server is ready."""
+"""What the routes ask: requests taken, waited for and answered, and whether the server is ready."""
 
 import asyncio
 import base64
@@ -13,31 +13,31 @@ from zthumb import backends, prompts
 from zthumb.generation.image_generator import GenerationParams
 from zthumb.generation.schedulers import NAMES
 from zthumb.server import presets
-from zthumb.server.dispatcher import Dispatcher, GenerationResult, Ticket
-from zthumb.server.fetching import apart
+from zthumb.server.adapter_registry import AdapterRegistry
+from zthumb.server.backend_pool import BackendPool
+from zthumb.server.download_guard import run_in_thread
 from zthumb.server.files import encoded
+from zthumb.server.generation_queue import GenerationQueue, GenerationResult, QueuedRequest
 from zthumb.server.metrics import Metrics
-from zthumb.server.orders import Model, Order, Orders, Seat
+from zthumb.server.request_resolver import BackendKey, Model, RequestResolver, ResolvedRequest
 from zthumb.server.schemas import (
     MAX_BATCH,
     MAX_LORAS,
     AppliedLora,
     BackendCapabilities,
-    CapabilitiesAnswer,
-    GenerateAnswer,
+    CapabilitiesResponse,
     GeneratedImage,
     GenerateRequest,
+    GenerateResponse,
     Meta,
-    ModelsAnswer,
-    PresetAnswer,
-    PresetLoraAnswer,
-    PresetsAnswer,
-    ReadyAnswer,
+    ModelsResponse,
+    PresetLoraResponse,
+    PresetResponse,
+    PresetsResponse,
+    ReadyResponse,
     Timings,
 )
 from zthumb.server.settings import OutputFormat, Settings
-from zthumb.server.shelf import Shelf
-from zthumb.server.studio import Studio
 from zthumb.sources import hub
 from zthumb.sources.reference import shown
 from zthumb.sources.resolve import Resolver
@@ -51,12 +51,12 @@ class NotReady(Exception):
     """The base is not loaded yet, or cannot be; the message says which."""
 
 
-class TookTooLong(Exception):
+class GenerationTimeout(Exception):
     """A request was given up after the time it is allowed."""
 
 
 class Service:
-    """One server: a studio behind a dispatcher. It is ready once it has made a real image."""
+    """One server: a backend pool behind a queue. It is ready once it has made a real image."""
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         """``BadInput`` when there is no base, or a preset is wrong."""
@@ -64,30 +64,28 @@ class Service:
         if "presets_folder" in settings.model_fields_set and not settings.presets_folder.is_dir():
             raise BadInput(f"ZTHUMB_PRESETS_FOLDER: no folder is at {settings.presets_folder}.")
         self.presets = presets.read(settings.presets_folder)
-        self.studio, self.shelf = Studio(settings, resolver), Shelf(settings, resolver)
-        self.dispatcher: Dispatcher | None = None
-        self.metrics = Metrics(lambda: self.dispatcher.depth if self.dispatcher else 0, lambda: float(self._orders is not None))
-        self._orders: Orders | None = None
+        self.pool, self.registry = BackendPool(settings, resolver), AdapterRegistry(settings, resolver)
+        self.queue: GenerationQueue | None = None
+        self.metrics = Metrics(lambda: self.queue.depth if self.queue else 0, lambda: float(self._request_resolver is not None))
+        self._request_resolver: RequestResolver | None = None
         self._failure: str | None = None
-        self._first: Seat | None = None
+        self._first: BackendKey | None = None
 
     async def start(self) -> None:
         """Fetch the base if need be, load it in the generator's thread and make an image, before any request's.
 
         The default adapter is on it then.
         """
-        self.dispatcher = Dispatcher(
-            self.studio.generate, self.settings.queue_room, self.settings.together, self.metrics.generated
-        )
+        self.queue = GenerationQueue(self.pool.generate, self.settings.queue_room, self.settings.together, self.metrics.generated)
         try:
-            await apart(lambda: self.studio.places(self.studio.own))
-            seat, _ = self.studio.choose("auto", self.studio.own)
-            backend = await asyncio.wrap_future(self.dispatcher.call(lambda: self.studio.backend(seat)))
-            orders = Orders(self.settings, self.shelf)
+            await run_in_thread(lambda: self.pool.places(self.pool.own))
+            backend_key, _ = self.pool.choose("auto", self.pool.own)
+            backend = await asyncio.wrap_future(self.queue.call(lambda: self.pool.backend(backend_key)))
+            request_resolver = RequestResolver(self.settings, self.registry)
             first = GenerateRequest(prompt="", steps=1, seed=0)
-            order = orders.of(first, seat, "", backend.limits, self.studio.size(seat.model))
-            await asyncio.wrap_future(self.dispatcher.submit(order).done)
-            self._first, self._orders = seat, orders
+            resolved = request_resolver.of(first, backend_key, "", backend.limits, self.pool.size(backend_key.model))
+            await asyncio.wrap_future(self.queue.submit(resolved).done)
+            self._first, self._request_resolver = backend_key, request_resolver
         except Exception as error:
             # Whatever it is, the server stays to say so.
             told = isinstance(error, (BadInput, SourceFailed))
@@ -96,87 +94,91 @@ class Service:
 
     async def stop(self, timeout: float) -> None:
         """Finish what was begun and end."""
-        if self.dispatcher is not None:
-            await asyncio.to_thread(self.dispatcher.close, timeout)
+        if self.queue is not None:
+            await asyncio.to_thread(self.queue.close, timeout)
 
-    def ready(self) -> ReadyAnswer:
+    def ready(self) -> ReadyResponse:
         """Whether a real image was made."""
-        return ReadyAnswer(ready=self._orders is not None, failed=self._failure is not None, reason=self._failure)
+        return ReadyResponse(ready=self._request_resolver is not None, failed=self._failure is not None, reason=self._failure)
 
     @property
-    def orders(self) -> Orders:
-        """Makes orders out of requests; ``NotReady`` before the first image."""
-        if self._orders is None:
+    def request_resolver(self) -> RequestResolver:
+        """Resolves requests; ``NotReady`` before the first image."""
+        if self._request_resolver is None:
             raise self._unready()
-        return self._orders
+        return self._request_resolver
 
     def _unready(self) -> NotReady:
         return NotReady(self._failure or "the base is being loaded; GET /health/ready tells when it is")
 
-    def order(self, request: GenerateRequest) -> Order:
+    def resolved(self, request: GenerateRequest) -> ResolvedRequest:
         """What ``request`` means; ``BadInput`` says what of it cannot be."""
-        orders, model, has_presets_loras = self.orders, self.studio.own, False
+        request_resolver, model, has_presets_loras = self.request_resolver, self.pool.own, False
         if request.preset is not None:
             preset = presets.chosen(self.presets, request.preset)
             has_presets_loras = not request.names_adapters
             request = preset.filled_in(request)
             model = Model(preset.base or model.base, preset.vae if preset.base else preset.vae or model.vae)
-        seat, why = self.studio.choose(request.variant, model)
-        return orders.of(request, seat, why, self.studio.limits(seat.variant), self.studio.size(model), has_presets_loras)
+        backend_key, why = self.pool.choose(request.variant, model)
+        return request_resolver.of(
+            request, backend_key, why, self.pool.limits(backend_key.variant), self.pool.size(model), has_presets_loras
+        )
 
-    async def generate(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerateAnswer:
+    async def generate(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerateResponse:
         """Make the images of one request and answer with them."""
-        order, result = await self.run(request, is_gone)
-        return await asyncio.to_thread(self.answer, order, result)
+        resolved, result = await self.run(request, is_gone)
+        return await asyncio.to_thread(self.answer, resolved, result)
 
-    async def run(self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]) -> tuple[Order, GenerationResult]:
+    async def run(
+        self, request: GenerateRequest, is_gone: Callable[[], Awaitable[bool]]
+    ) -> tuple[ResolvedRequest, GenerationResult]:
         """Make the images of one request; they are given up when the client ``is_gone`` or it takes too long."""
-        order = await apart(lambda: self.order(request))
-        assert self.dispatcher is not None
-        ticket = self.dispatcher.submit(order)
-        return order, await self._wait(ticket, is_gone)
+        resolved = await run_in_thread(lambda: self.resolved(request))
+        assert self.queue is not None
+        queued = self.queue.submit(resolved)
+        return resolved, await self._wait(queued, is_gone)
 
-    async def _wait(self, ticket: Ticket, is_gone: Callable[[], Awaitable[bool]]) -> GenerationResult:
-        waiting = asyncio.wrap_future(ticket.done)
+    async def _wait(self, queued: QueuedRequest, is_gone: Callable[[], Awaitable[bool]]) -> GenerationResult:
+        waiting = asyncio.wrap_future(queued.done)
         deadline = asyncio.get_running_loop().time() + self.settings.timeout_s
         while not waiting.done():
             await asyncio.wait([waiting], timeout=_LOOK_S)
             is_late = asyncio.get_running_loop().time() > deadline
             if not waiting.done() and (is_late or await is_gone()):
-                ticket.cancel()
+                queued.cancel()
                 if is_late:
-                    raise TookTooLong(f"given up after {self.settings.timeout_s:g} s")
+                    raise GenerationTimeout(f"given up after {self.settings.timeout_s:g} s")
                 break
         return await waiting
 
-    def answer(self, order: Order, result: GenerationResult) -> GenerateAnswer:
-        """The images of an order, in the answer itself."""
-        meta = self.meta(order, result)
+    def answer(self, resolved: ResolvedRequest, result: GenerationResult) -> GenerateResponse:
+        """The images of a request, in the answer itself."""
+        meta = self.meta(resolved, result)
         files = [
-            GeneratedImage(seed=params.seed, b64_json=_base64(encoded(image, order.output_format, told)))
-            for params, image in zip(order.params, result.images, strict=True)
-            for told in [self.parameters(order, params, meta)]
+            GeneratedImage(seed=params.seed, b64_json=_base64(encoded(image, resolved.output_format, told)))
+            for params, image in zip(resolved.params, result.images, strict=True)
+            for told in [self.parameters(resolved, params, meta)]
         ]
-        return GenerateAnswer(images=files, meta=meta, warnings=self.warnings(order, result))
+        return GenerateResponse(images=files, meta=meta, warnings=self.warnings(resolved, result))
 
-    def warnings(self, order: Order, result: GenerationResult) -> list[str]:
-        """What should be known of the images of an order."""
-        told = [*order.warnings, *result.applied.notes]
+    def warnings(self, resolved: ResolvedRequest, result: GenerationResult) -> list[str]:
+        """What should be known of the images of a request."""
+        told = [*resolved.warnings, *result.applied.notes]
         for field, end in result.unread.items():
             told.append(f"{field}: its end is not read: {end[:80]!r}. prompt_parser lpw and compel read all of it.")
         if result.tile is not None:
             told.append(f"memory was short: decoded in tiles of {result.tile} pixels, which shifts colours a little.")
         return told
 
-    def meta(self, order: Order, result: GenerationResult) -> Meta:
-        """How the images of an order were made."""
-        first = order.params[0]
+    def meta(self, resolved: ResolvedRequest, result: GenerationResult) -> Meta:
+        """How the images of a request were made."""
+        first = resolved.params[0]
         return Meta(
-            backend=order.seat.variant,
-            variant=order.seat.variant,
-            base=shown(order.seat.model.base),
-            why=order.why,
-            scheduler=first.scheduler or self.studio.facts(order.seat).scheduler,
+            backend=resolved.backend_key.variant,
+            variant=resolved.backend_key.variant,
+            base=shown(resolved.backend_key.model.base),
+            why=resolved.why,
+            scheduler=first.scheduler or self.pool.info(resolved.backend_key).scheduler,
             steps=first.steps,
             cfg=first.guidance_scale,
             width=first.width,
@@ -186,24 +188,24 @@ class Service:
             peak_memory_mb=round(result.peak_bytes / 2**20, 1),
             words=list(result.applied.words),
             loras=[
-                AppliedLora(path=self.shelf.named(lora.path), weight=lora.weight, sha256=sha256, trigger=trigger)
-                for lora, sha256, trigger in zip(order.loras, result.applied.sha256, order.triggers, strict=True)
+                AppliedLora(path=self.registry.named(lora.path), weight=lora.weight, sha256=sha256, trigger=trigger)
+                for lora, sha256, trigger in zip(resolved.loras, result.applied.sha256, resolved.triggers, strict=True)
             ],
         )
 
-    def parameters(self, order: Order, params: GenerationParams, meta: Meta) -> dict[str, Any]:
+    def parameters(self, resolved: ResolvedRequest, params: GenerationParams, meta: Meta) -> dict[str, Any]:
         """What makes an image again, and nothing of when or how fast it was made: the same image is the same file."""
         return {
             **asdict(params),
             "scheduler": meta.scheduler,
             "variant": meta.variant,
             "loras": [lora.model_dump() for lora in meta.loras],
-            "base_sha256": self.studio.facts(order.seat).base_sha256,
+            "base_sha256": self.pool.info(resolved.backend_key).base_sha256,
         }
 
-    def preview(self, ticket: Ticket) -> str | None:
-        """What the first image of a ticket looks like so far, small, a PNG as base64; None before its first step."""
-        return _base64(encoded(ticket.preview(), "png", {})) if ticket.preview else None
+    def preview(self, queued: QueuedRequest) -> str | None:
+        """What the first image of a request looks like so far, small, a PNG as base64; None before its first step."""
+        return _base64(encoded(queued.preview(), "png", {})) if queued.preview else None
 
     def public(self, told: str) -> str:
         """A message without where on this server's disk its models are."""
@@ -211,7 +213,7 @@ class Service:
         for folder in (self.settings.models_folder, self.settings.fetched_folder, cache):
             if folder is not None:
                 told = told.replace(f"{folder.resolve()}/", "").replace(f"{folder.resolve()}", "models")
-        for place in self.studio.known_places():
+        for place in self.pool.known_places():
             for path in (place.denoiser, place.base):
                 for parent in {path.parent, path.parent.resolve()} - {Path()}:
                     told = told.replace(f"{parent}/", "")
@@ -221,56 +223,56 @@ class Service:
         """The base as it may be told, and its hash."""
         if self._first is None:
             raise self._unready()
-        return shown(self.settings.model), self.studio.facts(self._first).base_sha256
+        return shown(self.settings.model), self.pool.info(self._first).base_sha256
 
-    def models(self) -> ModelsAnswer:
+    def models(self) -> ModelsResponse:
         """What is served."""
         if self._first is None:
             raise self._unready()
-        facts, own = self.studio.facts(self._first), self.studio.places(self.studio.own)
-        return ModelsAnswer(
+        info, own = self.pool.info(self._first), self.pool.places(self.pool.own)
+        return ModelsResponse(
             base=shown(self.settings.model),
-            base_sha256=facts.base_sha256,
-            family=facts.family,
+            base_sha256=info.base_sha256,
+            family=info.family,
             backends=list(own),
-            resolution=self.studio.size(self.studio.own)[0],
-            loras=self.shelf.files(),
-            lora_ids=self.shelf.ids(),
-            verdicts=self.shelf.verdicts(),
+            resolution=self.pool.size(self.pool.own)[0],
+            loras=self.registry.files(),
+            lora_ids=self.registry.ids(),
+            verdicts=self.registry.verdicts(),
             lora_loaded=self.settings.lora_path is not None,
             lora_path=self.settings.lora_path,
             lora_scale=self.settings.lora_scale,
-            device=facts.device,
-            precision=facts.precision,
+            device=info.device,
+            precision=info.precision,
         )
 
-    def known_presets(self) -> PresetsAnswer:
+    def known_presets(self) -> PresetsResponse:
         """The presets, and whether their bases are here."""
-        return PresetsAnswer(
+        return PresetsResponse(
             presets={
-                name: PresetAnswer(
+                name: PresetResponse(
                     **{**preset.model_dump(exclude={"loras"}), **preset.names},
-                    loras=[PresetLoraAnswer(**{**lora.model_dump(), "ref": shown(lora.ref)}) for lora in preset.loras],
-                    is_here=self.studio.is_here(Model(preset.base or self.settings.model, preset.vae)),
+                    loras=[PresetLoraResponse(**{**lora.model_dump(), "ref": shown(lora.ref)}) for lora in preset.loras],
+                    is_here=self.pool.is_here(Model(preset.base or self.settings.model, preset.vae)),
                 )
                 for name, preset in self.presets.items()
             }
         )
 
-    def capabilities(self) -> CapabilitiesAnswer:
+    def capabilities(self) -> CapabilitiesResponse:
         """What can be asked for."""
         variants = {}
-        for name, place in self.studio.places(self.studio.own).items():
+        for name, place in self.pool.places(self.pool.own).items():
             limits = backends.get(name).limits
             variants[name] = BackendCapabilities(
                 base=place.denoiser.name,
-                is_loaded=self.studio.is_loaded(Seat(self.studio.own, name)),
+                is_loaded=self.pool.is_loaded(BackendKey(self.pool.own, name)),
                 steps=limits.steps,
                 default_steps=limits.default_steps,
                 cfg=limits.guidance_scale,
                 default_cfg=limits.default_guidance_scale,
             )
-        return CapabilitiesAnswer(
+        return CapabilitiesResponse(
             variants=variants,
             schedulers=list(NAMES),
             output_formats=list(get_args(OutputFormat)),

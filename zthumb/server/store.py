@@ -96,7 +96,7 @@ class Store:
             return session.get(JobRow, job)
 
     def images(self, job: str) -> list[ImageRow]:
-        """A job's images in their order."""
+        """A job's images in their request."""
         with self._session() as session:
             return list(session.scalars(select(ImageRow).where(ImageRow.job == job).order_by(ImageRow.place)))
 
@@ -106,7 +106,7 @@ class Store:
             return session.get(ImageRow, image)
 
     def open_jobs(self) -> list[JobRow]:
-        """Those that are neither done nor given up, in the order they came."""
+        """Those that are neither done nor given up, in the request they came."""
         with self._session() as session:
             return list(session.scalars(select(JobRow).where(JobRow.state.in_(OPEN)).order_by(JobRow.created)))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from foundation.errors import BadInput
-from foundation.files import read_json, whole_folder
+from foundation.files import atomic_directory, read_json
 from foundation.hashing import hash_value
 from zthumb import families
 from zthumb.families.base import Family
@@ -54,7 +54,9 @@ def _whole(path: Path, resolver: Resolver) -> Path:
         return path
     if path.is_dir():
         raise BadInput(f"{path}: no base model is there: a folder in the diffusers layout has a {INDEX}.")
-    return single_file.lay_out(path, resolver.models, list(_known(resolver.folders)), lambda base: _rest(base, resolver))
+    return single_file.convert_single_file(
+        path, resolver.models, list(_known(resolver.folders)), lambda base: _rest(base, resolver)
+    )
 
 
 def _known(folders: Sequence[Path]) -> Iterator[Path]:
@@ -86,7 +88,7 @@ def _rest(base: Path, resolver: Resolver) -> dict[str, Path]:
     """The parts of a known base that no single file has, by name; of a reference the tokenizers are looked for, or fetched."""
     family = families.get(family_of(base))
     rest = {part: base / part for part in read_json(base / INDEX) if part not in family.single_file and (base / part).is_dir()}
-    tokenizers = [part for part in family.text_parts if part not in family.single_file and part not in rest]
+    tokenizers = [part for part in family.text_components if part not in family.single_file and part not in rest]
     if tokenizers:
         # A neighbour whose encoders read as many words has them too.
         near = (folder for folder in _neighbours(resolver.folders) if _reads_alike(folder, base, family, tokenizers))
@@ -97,7 +99,7 @@ def _rest(base: Path, resolver: Resolver) -> dict[str, Path]:
 
 def _reads_alike(folder: Path, base: Path, family: Family, tokenizers: Sequence[str]) -> bool:
     def words(each: Path) -> list[int]:
-        return [family.configuration(each, part)["vocab_size"] for part in family.text_parts if part in family.single_file]
+        return [family.configuration(each, part)["vocab_size"] for part in family.text_components if part in family.single_file]
 
     return _is_supported(folder) and all((folder / part).is_dir() for part in tokenizers) and words(folder) == words(base)
 
@@ -116,17 +118,17 @@ def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
             f"{vae}: no autoencoder is there: a {single_file.ENDING} file, or a folder with {_CONFIGURATION} and weights."
         )
     family = families.get(family_of(base))
-    (part,) = family.image_parts
+    (part,) = family.image_components
     mark = hash_value([str(base.resolve()), str(vae.resolve()), vae.stat().st_mtime_ns])
     target = models / "unpacked" / f"{base.name}-with-{vae.stem}-{mark[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with alone(target):
         if not (target / INDEX).is_file():
-            with whole_folder(target) as made:
+            with atomic_directory(target) as made:
                 for other in (base / INDEX, *(base / name for name in parts_of(base) if name != part)):
                     (made / other.name).symlink_to(os.path.relpath(other.resolve(), target.resolve()))
                 if vae.is_file():
-                    single_file.lay_out_autoencoder(vae, base, made / part)
+                    single_file.convert_single_file_autoencoder(vae, base, made / part)
                 else:
                     (made / part).symlink_to(os.path.relpath(vae.resolve(), target.resolve()))
     return target

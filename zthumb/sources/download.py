@@ -34,7 +34,7 @@ ADVICE = {
     410: "it was taken back by its author",
 }
 
-Watch = Callable[[int, int | None], None]
+ProgressCallback = Callable[[int, int | None], None]
 """Told how many bytes there are, and of how many if that is known."""
 
 
@@ -60,7 +60,7 @@ def download(
     file: File,
     target: Path,
     policy: Policy,
-    watch: Watch = lambda _, __: None,
+    watch: ProgressCallback = lambda _, __: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Fetch ``file`` to ``target`` and return its SHA-256; what is there already is only checked.
@@ -106,7 +106,7 @@ def _checked(target: Path, file: File) -> str:
     return digest
 
 
-def _fetch(file: File, part: Path, policy: Policy, watch: Watch, sleep: Callable[[float], None]) -> None:
+def _fetch(file: File, part: Path, policy: Policy, watch: ProgressCallback, sleep: Callable[[float], None]) -> None:
     """Ask until ``part`` is whole: what came stays, and the count of tries begins anew whenever something came."""
     left, session = _TRIES, policy.session()
     while True:
@@ -127,7 +127,7 @@ def _fetch(file: File, part: Path, policy: Policy, watch: Watch, sleep: Callable
             sleep(min(getattr(error, "wait_s", None) or 0.5 * 2 ** (_TRIES - left), _LONGEST_WAIT_S))
 
 
-def _attempt(session: requests.Session, file: File, part: Path, policy: Policy, watch: Watch) -> None:
+def _attempt(session: requests.Session, file: File, part: Path, policy: Policy, watch: ProgressCallback) -> None:
     """Ask once for what is missing. A signed address is asked for anew every time, for it expires."""
     have, mark = _size(part), _mark(part)
     # As it lies there: what is packed on the way has another size, and cannot be gone on with.
@@ -207,7 +207,9 @@ def _check_size(total: int | None, have: int, part: Path, policy: Policy) -> Non
         raise BadInput(f"{part.parent}: {total - have} bytes are still to come and {free} are free. Make room and try again.")
 
 
-def _take(answer: requests.Response, written: BinaryIO, have: int, total: int | None, policy: Policy, watch: Watch) -> None:
+def _take(
+    answer: requests.Response, written: BinaryIO, have: int, total: int | None, policy: Policy, watch: ProgressCallback
+) -> None:
     # As it comes, so that nothing is lost of what came before the line broke.
     while chunk := answer.raw.read1(_CHUNK):
         have += len(chunk)

@@ -6,15 +6,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from zthumb.sources.download import Watch
+from zthumb.sources.download import ProgressCallback
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[str], Watch]]:
+def bars() -> Iterator[Callable[[str], ProgressCallback]]:
     """A progress bar for every file, by its name."""
     shown: dict[str, tqdm[Any]] = {}
 
-    def watch(name: str) -> Watch:
+    def watch(name: str) -> ProgressCallback:
         def tell(have: int, total: int | None) -> None:
             if name not in shown:
                 shown[name] = tqdm(desc=name, total=total, initial=have, unit="B", unit_scale=True)

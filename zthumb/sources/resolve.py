@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 from foundation.errors import BadInput, SourceFailed
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
-from zthumb.adapters.words import note_triggers
+from zthumb.adapters.textual_inversion import note_triggers
 from zthumb.sources import catalogue, civitai, hub
 from zthumb.sources.catalogue import MODELS, Entry, faults, place
-from zthumb.sources.download import File, Watch, alone, download
+from zthumb.sources.download import File, ProgressCallback, alone, download
 from zthumb.sources.guard import Policy
 from zthumb.sources.kinds import MODEL, Kind
 from zthumb.sources.reference import Address, Air, Hub, Local, Named, Reference, parse
@@ -29,7 +29,7 @@ class Resolver:
 
     models: Path = MODELS
     policy: Policy = field(default_factory=Policy)
-    watch: Callable[[str], Watch] = lambda _: lambda _, __: None
+    watch: Callable[[str], ProgressCallback] = lambda _: lambda _, __: None
     hub_endpoint: str | None = None
     hub_cache: Path | None = None
     civitai_host: str = civitai.HOST

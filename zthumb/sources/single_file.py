@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
-from foundation.files import read_json, whole_folder, write_json
+from foundation.files import atomic_directory, read_json, write_json
 from foundation.hashing import hash_file
 from zthumb import families
 from zthumb.naming.clip import inside_text_model
-from zthumb.naming.origin import Origin
+from zthumb.naming.origin import CheckpointKey
 from zthumb.sources.download import ROOM, alone
 from zthumb.sources.local import INDEX, family_of
 
@@ -42,7 +42,7 @@ class _Part:
 
     folder: Path
     shapes: Mapping[str, tuple[int, ...]]
-    origins: Mapping[str, Origin]
+    origins: Mapping[str, CheckpointKey]
 
     def misfit(self, stored: Mapping[str, tuple[int, ...]], prefix: str) -> str | None:
         """What of a file with tensors of those shapes is not as this part wants it; None when all is."""
@@ -56,7 +56,7 @@ class _Part:
         return None
 
 
-def lay_out(file: Path, models: Path, known: Sequence[Path], rest: Callable[[Path], Mapping[str, Path]]) -> Path:
+def convert_single_file(file: Path, models: Path, known: Sequence[Path], rest: Callable[[Path], Mapping[str, Path]]) -> Path:
     """The folder with the base in ``file``, made below ``models`` unless it is there.
 
     ``known`` are folders of bases, the likeliest first, and ``rest`` gives the parts of one of them that no single file has.
@@ -75,7 +75,7 @@ def lay_out(file: Path, models: Path, known: Sequence[Path], rest: Callable[[Pat
         # Made by another process meanwhile, or of the same file by another path.
         if not (target / INDEX).is_file():
             _check_room(file, folder)
-            with whole_folder(target) as made:
+            with atomic_directory(target) as made:
                 for part, facts in parts.items():
                     _write_part(file, family.single_file[part], facts, made / part, _WEIGHTS.get(part, _OTHER_WEIGHTS))
                 _write_rest(base, others, made, stored)
@@ -84,18 +84,18 @@ def lay_out(file: Path, models: Path, known: Sequence[Path], rest: Callable[[Pat
     return target
 
 
-def lay_out_autoencoder(file: Path, base: Path, target: Path) -> None:
+def convert_single_file_autoencoder(file: Path, base: Path, target: Path) -> None:
     """Write the autoencoder in ``file`` to ``target``, a folder, built as that of ``base``; ``BadInput`` when it is another's."""
     family = families.get(family_of(base))
-    (part,) = family.image_parts
+    (part,) = family.image_components
     stored, facts = _shapes(file), _part(family, base, part)
     # Alone in a file its tensors are called as in a whole checkpoint, as they were published, or as diffusers calls them.
-    own = _Part(facts.folder, facts.shapes, {name: Origin(name) for name in facts.shapes})
+    own = _Part(facts.folder, facts.shapes, {name: CheckpointKey(name) for name in facts.shapes})
     misfits = []
     for candidate, prefix in ((facts, family.single_file[part]), (facts, ""), (own, "")):
         misfit = candidate.misfit(stored, prefix)
         if misfit is None:
-            with whole_folder(target) as made:
+            with atomic_directory(target) as made:
                 _write_part(file, prefix, candidate, made, _WEIGHTS[part])
             return
         misfits.append(misfit)
@@ -156,10 +156,10 @@ def _part(family: Family, base: Path, part: str) -> _Part:
     import torch
 
     with torch.device("meta"):
-        model = family.empty_part(part, family.configuration(base, part))
+        model = family.build_component(part, family.configuration(base, part))
     # Written by the names that every version of transformers finds.
     named = {
-        name: name if part == family.denoiser_part or part not in family.adapted_parts else inside_text_model(name)
+        name: name if part == family.denoiser_component or part not in family.adapted_components else inside_text_model(name)
         for name in model.state_dict()
     }
     shapes = {named[name]: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

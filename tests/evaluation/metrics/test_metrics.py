@@ -18,7 +18,7 @@ from evaluation.metrics import (
     similarity,
 )
 from evaluation.metrics.base import Guard
-from tests.evaluation.seen import X, Y, Z, cell, known, seen
+from tests.evaluation.image_features import X, Y, Z, cell, known, seen
 
 HALF = (X + Y) / np.sqrt(2)
 

@@ -9,9 +9,9 @@ from evaluation.extractors.base import Identity
 from evaluation.measure import Measured
 from evaluation.protocol import VERSION, Protocol
 from evaluation.results import GateFinding, Results, SampleResult, Subject, write_results, write_samples
-from evaluation.selection import candidates, halve
+from evaluation.selection import candidates, split_prompts
 from foundation.verdict import Effect, Verdict
-from tests.evaluation.seen import known, seen
+from tests.evaluation.image_features import known, seen
 
 PROTOCOL = Protocol(trained=("a red {trigger}", "a <b> & | {trigger}"), control=("a star",), seeds=(1, 2), scales=(0, 0.8))
 GATES = (
@@ -71,7 +71,7 @@ def _results(names: list[str], asked: int, failed: bool, gate_fails: bool) -> Re
         measured.by_prompt[under] = {"similarity": values, "drift": {"a star": number / 100}}
         measured.at_base[under] = {"similarity": dict.fromkeys(prompts, 0.2), "drift": {"a star": 0.0}}
         measured.distances[under] = dict.fromkeys(prompts, number / 10)
-    found = candidates(measured, dict.fromkeys(measured.by_prompt, (6, 6)), halve(PROTOCOL, "zbadge"))
+    found = candidates(measured, dict.fromkeys(measured.by_prompt, (6, 6)), split_prompts(PROTOCOL, "zbadge"))
     gates = (GATES[0].model_copy(update={"state": "failed"}), *GATES[1:]) if gate_fails else GATES
     effect = Effect(mean=0.1, low=0.05, high=0.15, prompts=8)
     verdict = Verdict(
@@ -103,7 +103,7 @@ def _results(names: list[str], asked: int, failed: bool, gate_fails: bool) -> Re
         gates=gates,
         primary="similarity",
         ceiling=0.6,
-        halves=halve(PROTOCOL, "zbadge"),
+        halves=split_prompts(PROTOCOL, "zbadge"),
         candidates=found,
         verdict=verdict,
     )

@@ -4,7 +4,7 @@ import re
 
 from evaluation.protocol import VERSION
 from evaluation.report.rendering import render
-from evaluation.report.shown import show
+from evaluation.report.view_model import show
 from evaluation.results import read_results
 from tests.conftest import ROOT
 

@@ -27,8 +27,8 @@ def test_every_size_has_about_the_area_of_the_square_and_turns_into_another(reso
 def test_a_image_gets_the_size_nearest_to_its_shape(height: int, width: int) -> None:
     chosen = nearest(height, width, 1024)
 
-    def cut_off(size: tuple[int, int]) -> float:
+    def truncated_text(size: tuple[int, int]) -> float:
         wanted, given = size[0] / size[1], height / width
         return max(wanted / given, given / wanted)
 
-    assert cut_off(chosen) == min(cut_off(size) for size in sizes(1024))
+    assert truncated_text(chosen) == min(truncated_text(size) for size in sizes(1024))

@@ -13,9 +13,9 @@ from tests.training.test_train_lora import _adapter
 from training import export_lora, train_lora
 from training import recipe as recipes
 from training.model import adapter
-from training.steps.loop import Loop
+from training.steps.train_step import TrainStep
 from zthumb import families
-from zthumb.adapters import bases, skeleton
+from zthumb.adapters import bases, module_shapes
 from zthumb.adapters.adapter import Adapter
 from zthumb.sources.bases import find_base
 
@@ -85,7 +85,7 @@ def test_text_encoders_at_a_rate_of_their_own(prepared: Path) -> None:
     for rate in (3e-3, 3e-5):
         sets = ("optimizer.lr=3e-3", f"optimizer.text_encoder_lr={rate}", "optimizer.warm_up=0", "prior.weight=0")
         recipe, base, trained, _ = prepared_base(prepared, *TEXT, *sets)
-        loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
+        loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
         loop.step(0)
         layers = Adapter.of_peft(loop.adapter(), 1.0)
         moved[rate] = {part: max(float(each.up.abs().max()) for each in layers.of(part).values()) for part in layers.parts}
@@ -140,14 +140,14 @@ def test_nothing_told_is_zeros_with_trained_encoders_too(prepared: Path) -> None
 
 def test_modules_are_named_as_adapter_files_name_them(prepared: Path) -> None:
     _, base, _, _ = prepared_base(prepared, *TEXT)
-    known = skeleton.of_folder("mini", find_base("models/mini-sdxl"), families.get("sdxl"))
+    known = module_shapes.of_folder("mini", find_base("models/mini-sdxl"), families.get("sdxl"))
     assert set(Adapter.of_peft(adapter.weights(base.parts), 1.0).layers) < set(known.shapes)
 
 
 def test_the_average_is_exported_and_training_goes_on_with_the_weights_themselves(prepared: Path) -> None:
     sets = ("adapter.average=0.9", "optimizer.warm_up=0", "optimizer.lr=1e-2", "prior.weight=0")
     recipe, base, trained, _ = prepared_base(prepared, *sets)
-    loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
+    loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     for step in range(3):
         loop.step(step)
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from training.model.average import Average
+from training.model.ema import EMA
 
 
-def _walk(average: Average, weight: torch.Tensor, steps: int) -> None:
+def _walk(average: EMA, weight: torch.Tensor, steps: int) -> None:
     for _ in range(steps):
         with torch.no_grad():
             weight.add_(1.0)
@@ -14,7 +14,7 @@ def _walk(average: Average, weight: torch.Tensor, steps: int) -> None:
 
 def test_it_lags_behind_and_the_weights_come_back_as_they_were() -> None:
     weight = torch.nn.Parameter(torch.zeros(3))
-    average = Average([weight], decay=0.9)
+    average = EMA([weight], decay=0.9)
     _walk(average, weight, 300)
 
     before = weight.detach().clone()
@@ -28,7 +28,7 @@ def test_it_lags_behind_and_the_weights_come_back_as_they_were() -> None:
 
 def test_without_decay_it_is_the_weights_themselves() -> None:
     weight = torch.nn.Parameter(torch.zeros(3))
-    average = Average([weight], decay=0.0)
+    average = EMA([weight], decay=0.0)
     _walk(average, weight, 5)
 
     with average.in_place():
@@ -37,10 +37,10 @@ def test_without_decay_it_is_the_weights_themselves() -> None:
 
 def test_it_goes_on_from_its_state_as_if_it_had_never_stopped() -> None:
     weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
-    whole, halves = Average([weights[0]], 0.9), Average([weights[1]], 0.9)
+    whole, halves = EMA([weights[0]], 0.9), EMA([weights[1]], 0.9)
     _walk(whole, weights[0], 8)
     _walk(halves, weights[1], 5)
-    resumed = Average([weights[1]], 0.9)
+    resumed = EMA([weights[1]], 0.9)
     resumed.load(halves.state())
     _walk(resumed, weights[1], 3)
 

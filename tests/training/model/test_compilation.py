@@ -8,7 +8,7 @@ from torch._dynamo.utils import counters
 
 from tests.training.conftest import prepared_base, quick_arguments
 from training import train_lora
-from training.steps.loop import Loop
+from training.steps.train_step import TrainStep
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def test_compiled_blocks_learn_what_they_learn_otherwise(prepared: Path) -> None
         recipe, base, trained, _ = prepared_base(
             prepared, f"compile={compiled}", "steps=3", "batch=1", "prior.weight=0", "adapter.targets=attention"
         )
-        loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
+        loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
         losses.append([report.loss for report in loop.steps_after(0)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert counters["stats"]["unique_graphs"] > 0

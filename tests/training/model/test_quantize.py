@@ -10,7 +10,7 @@ from tests.training.conftest import prepared_base, quick_arguments
 from tests.training.test_train_lora import _adapter
 from training import export_lora, train_lora
 from training.model.quantize import linear_weights
-from training.steps.loop import Loop
+from training.steps.train_step import TrainStep
 from zthumb import families
 from zthumb.adapters import bases
 
@@ -32,7 +32,7 @@ def test_the_quantized_base_predicts_nearly_the_same_with_a_part_of_the_memory(p
     bytes_whole, bytes_fewer = (
         sum(weight.nbytes for weight in base.adapted.parameters() if not weight.requires_grad) for base in (whole, fewer)
     )
-    spared = linear_weights(families.get("sdxl").empty_part("unet", whole.parts["unet"].config)) * (
+    spared = linear_weights(families.get("sdxl").build_component("unet", whole.parts["unet"].config)) * (
         3.0 if kind == "int8" else 3.5
     )
     assert bytes_whole - bytes_fewer == pytest.approx(spared, rel=0.02)
@@ -50,7 +50,7 @@ def test_it_trains_exports_and_resumes_as_any_other(prepared: Path, kind: str) -
 
 def test_sixteen_bit_floats_are_scaled_and_a_step_that_overflows_is_left_out(prepared: Path) -> None:
     recipe, base, trained, _ = prepared_base(prepared, "precision=fp16", "batch=1", "prior.weight=0")
-    loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
+    loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     before = loop.adapter()
     # Far beyond what fp16 holds, so that the first gradients overflow.
     loop._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)

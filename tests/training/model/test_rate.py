@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.model.rate import rate_at
+from training.model.lr_schedule import rate_at
 from training.recipe import OptimizerRecipe
 
 

@@ -11,8 +11,8 @@ from tests.training.conftest import prepared_base, quick_arguments
 from training import recipe as recipes
 from training import train_lora
 from training.data.dataset import NAME
-from training.model import adapter, word
-from training.steps.loop import Loop
+from training.model import adapter, learned_tokens
+from training.steps.train_step import TrainStep
 
 QUICK = ("prior.weight=0", "optimizer.warm_up=0")
 
@@ -30,19 +30,19 @@ def test_the_word_begins_as_what_the_base_reads_it_as(prepared: Path) -> None:
 
 def test_words_learn_at_a_rate_of_their_own_and_the_vocabulary_stays(prepared: Path) -> None:
     recipe, base, trained, _ = prepared_base(prepared, *QUICK, "adapter.tokens=2", "optimizer.token_lr=0.01")
-    rows = {part: word.of(model) for part, model in base.adapted.text_parts.items()}
-    own = {part: model.get_input_embeddings().own.weight.clone() for part, model in base.adapted.text_parts.items()}
+    rows = {part: learned_tokens.of(model) for part, model in base.adapted.text_components.items()}
+    own = {part: model.get_input_embeddings().own.weight.clone() for part, model in base.adapted.text_components.items()}
     before = {part: value.detach().clone() for part, value in rows.items() if value is not None}
     assert set(before) == {"text_encoder", "text_encoder_2"}
 
-    Loop(recipe, base, Accelerator(cpu=True), trained, None).step(0)
+    TrainStep(recipe, base, Accelerator(cpu=True), trained, None).step(0)
 
     for part, value in before.items():
         learned = rows[part]
         assert learned is not None
         # AdamW's first step is as long as the rate.
         assert float((learned.detach() - value).abs().max()) == pytest.approx(0.01, rel=0.05)
-        assert torch.equal(base.adapted.text_parts[part].get_input_embeddings().own.weight, own[part])
+        assert torch.equal(base.adapted.text_components[part].get_input_embeddings().own.weight, own[part])
     assert len(adapter.trained(base.adapted.parts["text_encoder"])) == 1
 
 

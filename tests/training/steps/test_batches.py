@@ -7,7 +7,7 @@ import torch
 
 from training.encoding.examples import Examples
 from training.recipe import Recipe
-from training.steps.batches import Batch, Sampler
+from training.steps.batches import Batch, BatchSampler
 from zthumb.families.base import Conditioning
 
 
@@ -37,17 +37,17 @@ def _seen(batches: list[Batch]) -> list[tuple[str, int, float, float]]:
     )
 
 
-def _step(sampler: Sampler, step: int) -> list[Batch]:
-    return [batch for one_pass in sampler.passes(step) for batch in one_pass]
+def _step(batch_sampler: BatchSampler, step: int) -> list[Batch]:
+    return [batch for one_pass in batch_sampler.passes(step) for batch in one_pass]
 
 
 @pytest.mark.parametrize("with_prior", [False, True])
 def test_two_processes_or_two_passes_see_what_one_of_twice_the_batch_sees(with_prior: bool) -> None:
     examples = _examples(13, ((16, 16), (12, 20)))
     prior = _examples(5) if with_prior else None
-    whole = Sampler(_recipe(8), examples, prior, 1000)
-    halves = [Sampler(_recipe(4), examples, prior, 1000, process, 2) for process in range(2)]
-    passes = Sampler(_recipe(4, accumulate=2), examples, prior, 1000)
+    whole = BatchSampler(_recipe(8), examples, prior, 1000)
+    halves = [BatchSampler(_recipe(4), examples, prior, 1000, process, 2) for process in range(2)]
+    passes = BatchSampler(_recipe(4, accumulate=2), examples, prior, 1000)
 
     for step in range(6):
         once = _seen(_step(whole, step))
@@ -56,7 +56,7 @@ def test_two_processes_or_two_passes_see_what_one_of_twice_the_batch_sees(with_p
 
 
 def test_each_batch_is_of_one_size_and_knows_its_prior() -> None:
-    batches = _step(Sampler(_recipe(4), _examples(7, ((16, 16), (12, 20))), _examples(3, ((12, 20),)), 1000), 1)
+    batches = _step(BatchSampler(_recipe(4), _examples(7, ((16, 16), (12, 20))), _examples(3, ((12, 20),)), 1000), 1)
 
     assert all(len({latents.shape for latents in batch.latents}) == 1 for batch in batches)
     assert sum(int(batch.prior.sum()) for batch in batches) == 4
@@ -64,8 +64,8 @@ def test_each_batch_is_of_one_size_and_knows_its_prior() -> None:
 
 
 def test_captions_are_dropped_as_often_as_asked_and_never_the_priors() -> None:
-    sampler = Sampler(_recipe(8, dropout=0.25), _examples(8), _examples(3), 1000)
-    batches = [batch for step in range(60) for batch in _step(sampler, step)]
+    batch_sampler = BatchSampler(_recipe(8, dropout=0.25), _examples(8), _examples(3), 1000)
+    batches = [batch for step in range(60) for batch in _step(batch_sampler, step)]
 
     dropped = torch.cat([batch.conditioning.pooled.sum(dim=1) == 0 for batch in batches])
     prior = torch.cat([batch.prior for batch in batches])
@@ -78,7 +78,7 @@ def test_a_mask_gives_its_image_the_weight_of_any_other() -> None:
     half[:, :8] = 1
     examples = replace(_examples(2), masks=(half, None))
 
-    (batch,) = _step(Sampler(_recipe(2), examples, None, 1000), 0)
+    (batch,) = _step(BatchSampler(_recipe(2), examples, None, 1000), 0)
 
     assert batch.where is not None
     masked = batch.names.index("raw/0.png")
@@ -90,11 +90,11 @@ def test_a_mask_gives_its_image_the_weight_of_any_other() -> None:
 def test_of_several_captions_one_is_drawn_each_epoch_and_always_the_same_one() -> None:
     two = _examples(4)
     examples = replace(_examples(2), conditioning=two.conditioning, captions=((0,), (1, 2, 3)), repeats=(1, 1))
-    sampler, again = (Sampler(_recipe(2, dropout=0), examples, None, 1000) for _ in range(2))
+    batch_sampler, again = (BatchSampler(_recipe(2, dropout=0), examples, None, 1000) for _ in range(2))
 
     told = []
     for step in range(20):
-        (batch,), (same,) = _step(sampler, step), _step(again, step)
+        (batch,), (same,) = _step(batch_sampler, step), _step(again, step)
         assert torch.equal(batch.conditioning.states, same.conditioning.states)
         told.append({name: int(batch.conditioning.states[place, 0, 0]) - 1 for place, name in enumerate(batch.names)})
 
@@ -104,9 +104,9 @@ def test_of_several_captions_one_is_drawn_each_epoch_and_always_the_same_one() -
 
 def test_a_image_with_repeats_is_seen_that_much_more_often() -> None:
     examples = replace(_examples(3), captions=((0,), (1,), (2,)), repeats=(1, 1, 2))
-    sampler = Sampler(_recipe(4), examples, None, 1000)
+    batch_sampler = BatchSampler(_recipe(4), examples, None, 1000)
 
-    names = [name for step in range(5) for batch in _step(sampler, step) for name in batch.names]
+    names = [name for step in range(5) for batch in _step(batch_sampler, step) for name in batch.names]
 
     assert [names.count(f"raw/{place}.png") for place in range(3)] == [5, 5, 10]
 
@@ -115,8 +115,10 @@ def test_every_caption_of_a_image_for_regularization_is_drawn() -> None:
     prior = replace(_examples(2), captions=((0,), (1, 2)))
     prior = replace(prior, conditioning=_examples(3).conditioning)
     recipe = Recipe.model_validate({**_recipe(1).model_dump(by_alias=True), "prior": {"batch": 1}, "epochs": None})
-    sampler = Sampler(recipe, _examples(2), prior, timesteps=10)
+    batch_sampler = BatchSampler(recipe, _examples(2), prior, timesteps=10)
 
-    told = {float(batch.conditioning.pooled[-1, 0]) for step in range(40) for batch in _step(sampler, step) if batch.prior.any()}
+    told = {
+        float(batch.conditioning.pooled[-1, 0]) for step in range(40) for batch in _step(batch_sampler, step) if batch.prior.any()
+    }
 
     assert told == {float(value) for value in prior.conditioning.pooled[:, 0]}

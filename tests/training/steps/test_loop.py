@@ -10,15 +10,15 @@ from foundation.errors import StageFailed
 from tests.training.conftest import prepared_base
 from training.model import adapter
 from training.model.objective import add_noise, loss_weights, squared_errors, target
-from training.steps.batches import Sampler
-from training.steps.loop import Loop
+from training.steps.batches import BatchSampler
+from training.steps.train_step import TrainStep
 
 pytestmark = pytest.mark.slow
 
 
-def _loop(prepared: Path, *settings: str) -> Loop:
+def _loop(prepared: Path, *settings: str) -> TrainStep:
     recipe, base, trained, _ = prepared_base(prepared, "prior.weight=0", "optimizer.warm_up=0", *settings)
-    return Loop(recipe, base, Accelerator(cpu=True), trained, None)
+    return TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
 
 
 def _losses(prepared: Path, *settings: str) -> list[float]:
@@ -44,7 +44,7 @@ def test_losses_are_those_of_the_plain_step(prepared: Path, settings: tuple[str,
 def test_the_first_loss_is_what_the_base_is_wrong_by(prepared: Path, prediction: str) -> None:
     settings = (f"objective.prediction={prediction}", "prior.weight=0")
     recipe, base, trained, _ = prepared_base(prepared, *settings)
-    ((batch,),) = Sampler(recipe, trained, None, len(base.levels)).passes(0)
+    ((batch,),) = BatchSampler(recipe, trained, None, len(base.levels)).passes(0)
     with torch.no_grad(), base.alone():
         predicted = base.predict(
             add_noise(batch.latents, batch.noise, base.levels, batch.timesteps), batch.timesteps, batch.conditioning
@@ -54,13 +54,13 @@ def test_the_first_loss_is_what_the_base_is_wrong_by(prepared: Path, prediction:
     expected = float((squared_errors(predicted, wanted) * weights).mean())
 
     assert base.prediction == prediction
-    assert Loop(recipe, base, Accelerator(cpu=True), trained, None).step(0).loss == pytest.approx(expected, rel=1e-4)
+    assert TrainStep(recipe, base, Accelerator(cpu=True), trained, None).step(0).loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_gradient_that_is_not_finite_stops_and_names_step_images_and_timesteps(prepared: Path) -> None:
     recipe, base, trained, _ = prepared_base(prepared, "prior.weight=0", "batch=2")
-    loop = Loop(recipe, base, Accelerator(cpu=True), trained, None)
-    ((batch,),) = Sampler(recipe, trained, None, len(base.levels)).passes(3)
+    loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
+    ((batch,),) = BatchSampler(recipe, trained, None, len(base.levels)).passes(3)
     before = loop.adapter()
     adapter.trained(base.adapted)[0].register_hook(lambda gradient: gradient * float("inf"))
 

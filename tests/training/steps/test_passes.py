@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from tests.training.conftest import prepared_base
 from training.model.objective import add_noise
-from training.steps.batches import Sampler
+from training.steps.batches import BatchSampler
 from training.steps.passes import Pass, Passes
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ def _passes(prepared: Path, *settings: str) -> tuple[Passes, list[int], list[tup
     base says of each alone."""
     recipe, base, trained, prior = prepared_base(prepared, *settings)
     accelerator = Accelerator(cpu=True)
-    passes = Passes(recipe, base, Sampler(recipe, trained, prior, len(base.levels)), accelerator)
+    passes = Passes(recipe, base, BatchSampler(recipe, trained, prior, len(base.levels)), accelerator)
     found = []
     for one in passes.of(1):
         batch = one.batch
@@ -69,6 +69,6 @@ def test_without_a_prior_nothing_is_asked(prepared: Path) -> None:
     recipe, base, trained, _ = prepared_base(prepared, "prior.weight=0")
     asked = list[int]()
     base.adapted.register_forward_hook(lambda _, given, __: asked.append(len(given[0])))
-    passes = Passes(recipe, base, Sampler(recipe, trained, None, len(base.levels)), Accelerator(cpu=True))
+    passes = Passes(recipe, base, BatchSampler(recipe, trained, None, len(base.levels)), Accelerator(cpu=True))
     assert [len(one.kept) for one in passes.of(0)] == [0]
     assert asked == []

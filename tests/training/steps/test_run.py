@@ -42,9 +42,9 @@ def test_a_run_that_learns_something_else_steps_aside_whole(tmp_path: Path) -> N
         for again in (1, 2):
             checkpoints.save(run.checkpoints, again, _lesson(again), {"a": torch.zeros(1)}, {})
             run.log({"step": again})
-            assert run.set_aside(_lesson(again), again) is None
+            assert run.archive(_lesson(again), again) is None
 
-            told = run.set_aside(_lesson(again + 1, "q" * 64), again + 1)
+            told = run.archive(_lesson(again + 1, "q" * 64), again + 1)
 
             aside = tmp_path / f"run-earlier-{again}"
             assert told is not None

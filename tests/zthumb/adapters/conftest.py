@@ -7,9 +7,9 @@ import torch
 
 from tests.conftest import MINIATURE
 from zthumb import families
-from zthumb.adapters import skeleton
+from zthumb.adapters import module_shapes
 from zthumb.adapters.adapter import Adapter, Layer
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.module_shapes import ModuleShapes
 
 MODULES = (
     "unet.conv_in",
@@ -26,11 +26,11 @@ MODULES = (
 
 
 @pytest.fixture(scope="session")
-def base() -> Skeleton:
-    return skeleton.of_folder("mini-sdxl", MINIATURE, families.get("sdxl"))
+def base() -> ModuleShapes:
+    return module_shapes.of_folder("mini-sdxl", MINIATURE, families.get("sdxl"))
 
 
-def layer(base: Skeleton, module: str, rank: int = 3, scale: float = 1.0, seed: int = 0) -> Layer:
+def layer(base: ModuleShapes, module: str, rank: int = 3, scale: float = 1.0, seed: int = 0) -> Layer:
     generator = torch.Generator().manual_seed(seed)
     out, *rest = base.shapes[module]
     up = torch.randn(out, rank, *(1 for _ in rest[1:]), generator=generator)
@@ -38,14 +38,14 @@ def layer(base: Skeleton, module: str, rank: int = 3, scale: float = 1.0, seed: 
 
 
 @pytest.fixture
-def adapter(base: Skeleton) -> Adapter:
+def adapter(base: ModuleShapes) -> Adapter:
     """Linear and convolution modules of every part, mixed ranks, alpha unlike the rank."""
     modules = [name for name in MODULES if name in base.shapes]
     return Adapter({name: layer(base, name, rank=2 + number % 3, scale=0.5, seed=number) for number, name in enumerate(modules)})
 
 
 @pytest.fixture
-def saved(base: Skeleton, adapter: Adapter, tmp_path: Path) -> Path:
+def saved(base: ModuleShapes, adapter: Adapter, tmp_path: Path) -> Path:
     """The adapter in the kohya layout."""
     from zthumb.adapters.layouts import save_kohya
 

@@ -9,12 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import MINIATURE
 from tests.zthumb.adapters.conftest import layer
-from zthumb.adapters import header, reader, words
+from zthumb.adapters import header, reader, textual_inversion
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.difference import difference
 from zthumb.adapters.layouts import save_kohya
-from zthumb.adapters.skeleton import Skeleton
-from zthumb.adapters.words import Word
+from zthumb.adapters.module_shapes import ModuleShapes
+from zthumb.adapters.textual_inversion import LearnedEmbedding
 from zthumb.cli import main
 
 BASE = ["--base", str(MINIATURE)]
@@ -37,12 +37,12 @@ def test_inspect_says_what_it_is_and_which_base_it_fits(
 
 def test_an_adapter_of_full_size_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from zthumb import families
-    from zthumb.adapters import skeleton
+    from zthumb.adapters import module_shapes
 
     sdxl = families.get("sdxl")
-    full = skeleton.of_folder("sdxl", sdxl.reference, sdxl)
+    full = module_shapes.of_folder("sdxl", sdxl.reference, sdxl)
     # The counts of SDXL base 1.0: 794 linear and convolution modules in the UNet, 12 and 32 text layers of 6, one projection.
-    assert {part: sum(name.startswith(f"{part}.") for name in full.shapes) for part in sdxl.adapted_parts} == {
+    assert {part: sum(name.startswith(f"{part}.") for name in full.shapes) for part in sdxl.adapted_components} == {
         "unet": 794,
         "text_encoder": 72,
         "text_encoder_2": 193,
@@ -54,7 +54,7 @@ def test_an_adapter_of_full_size_is_recognised(tmp_path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["fits"] == "stable-diffusion-xl-base-1.0"
 
 
-def test_convert_there_and_back_changes_nothing(saved: Path, base: Skeleton, tmp_path: Path) -> None:
+def test_convert_there_and_back_changes_nothing(saved: Path, base: ModuleShapes, tmp_path: Path) -> None:
     there, back = tmp_path / "there.safetensors", tmp_path / "back.safetensors"
     assert main(["adapters", "convert", str(saved), "--to", "diffusers", "--out", str(there), *BASE]) == 0
     assert main(["adapters", "convert", str(there), "--to", "kohya", "--out", str(back), *BASE]) == 0
@@ -64,7 +64,7 @@ def test_convert_there_and_back_changes_nothing(saved: Path, base: Skeleton, tmp
     assert header.read(back).shapes == header.read(saved).shapes
 
 
-def test_merge_takes_weights_and_a_rank(saved: Path, adapter: Adapter, base: Skeleton, tmp_path: Path) -> None:
+def test_merge_takes_weights_and_a_rank(saved: Path, adapter: Adapter, base: ModuleShapes, tmp_path: Path) -> None:
     out = tmp_path / "merged.safetensors"
     assert main(["adapters", "merge", f"{saved}:0.5", f"{saved}:0.25", "--out", str(out), *BASE]) == 0
     expected = Adapter({path: Layer(each.down, each.up, each.scale * 0.75) for path, each in adapter.layers.items()})
@@ -73,7 +73,7 @@ def test_merge_takes_weights_and_a_rank(saved: Path, adapter: Adapter, base: Ske
     assert max(each.rank for each in reader.load(out, base).layers.values()) == 2
 
 
-def test_resize_says_what_is_kept(saved: Path, base: Skeleton, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resize_says_what_is_kept(saved: Path, base: ModuleShapes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "small.safetensors"
     assert main(["adapters", "resize", str(saved), "--rank", "1", "--out", str(out), *BASE]) == 0
     assert "kept of each module's change: at least" in capsys.readouterr().out
@@ -82,15 +82,17 @@ def test_resize_says_what_is_kept(saved: Path, base: Skeleton, tmp_path: Path, c
     assert header.read(out).metadata["ss_network_dim"] == "1"
 
 
-def test_a_word_goes_with_its_adapter(saved: Path, base: Skeleton, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_word_goes_with_its_adapter(
+    saved: Path, base: ModuleShapes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = {part: torch.full((2, 128), value) for part, value in (("text_encoder", 0.5), ("text_encoder_2", 0.25))}
-    words.save(Word("zbadge", rows), saved.with_name("a_emb.safetensors"))
+    textual_inversion.save(LearnedEmbedding("zbadge", rows), saved.with_name("a_emb.safetensors"))
     small, merged, plain = (tmp_path / f"{name}.safetensors" for name in ("small", "merged", "plain"))
     assert main(["adapters", "resize", str(saved), "--rank", "1", "--out", str(small), *BASE]) == 0
     assert main(["adapters", "merge", str(small), str(saved), "--out", str(merged), *BASE]) == 2
     assert "leave out all adapters but one that bring a word" in capsys.readouterr().err
     assert not merged.exists()
-    words.beside(small).unlink()  # type: ignore[union-attr]
+    textual_inversion.beside(small).unlink()  # type: ignore[union-attr]
     assert main(["adapters", "merge", str(small), str(saved), "--out", str(merged), *BASE]) == 0
     (read,) = reader.load(merged, base).words
     assert torch.equal(read.vectors["text_encoder_2"], rows["text_encoder_2"])
@@ -102,11 +104,11 @@ def test_a_word_goes_with_its_adapter(saved: Path, base: Skeleton, tmp_path: Pat
     assert "the words they bring are not the same" in capsys.readouterr().out
     # What takes an adapter's place takes its word's as well, and only if it may.
     assert main(["adapters", "convert", str(plain), "--out", str(merged), "--force", *BASE]) == 0
-    assert words.beside(merged) is None
+    assert textual_inversion.beside(merged) is None
 
 
 def test_diff_tells_by_its_exit_code_whether_they_differ(
-    saved: Path, adapter: Adapter, base: Skeleton, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    saved: Path, adapter: Adapter, base: ModuleShapes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other.safetensors"
     fewer = dict(list(adapter.layers.items())[1:])
@@ -141,7 +143,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(saved: Path, tmp_path: P
 
 
 def test_a_folder_of_peft_is_inspected_and_converted(
-    adapter: Adapter, base: Skeleton, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    adapter: Adapter, base: ModuleShapes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "peft"
     folder.mkdir()
@@ -155,7 +157,7 @@ def test_a_folder_of_peft_is_inspected_and_converted(
     assert difference(reader.load(tmp_path / "k.safetensors", base), Adapter(unet)).is_none
 
 
-def test_another_precision_is_smaller_and_nearly_the_same(saved: Path, base: Skeleton, tmp_path: Path) -> None:
+def test_another_precision_is_smaller_and_nearly_the_same(saved: Path, base: ModuleShapes, tmp_path: Path) -> None:
     out = tmp_path / "half.safetensors"
     assert main(["adapters", "convert", str(saved), "--dtype", "fp16", "--out", str(out), *BASE]) == 0
     assert out.stat().st_size < 0.6 * saved.stat().st_size
@@ -193,7 +195,7 @@ def test_merge_into_a_base_makes_a_base_and_replaces_nothing_else(
 
 
 @pytest.fixture
-def loha(base: Skeleton, tmp_path: Path) -> Path:
+def loha(base: ModuleShapes, tmp_path: Path) -> Path:
     """A LoHa of a linear module and a difference of a bias."""
     generator = torch.Generator().manual_seed(0)
     name = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
@@ -208,7 +210,7 @@ def loha(base: Skeleton, tmp_path: Path) -> Path:
 
 
 def test_another_kind_is_written_again_as_it_came_and_as_the_nearest_lora(
-    base: Skeleton, loha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    base: ModuleShapes, loha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, options in (("again", []), ("lora", ["--as", "lora", "--rank", "8"])):
         assert (

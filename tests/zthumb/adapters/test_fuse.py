@@ -21,10 +21,10 @@ SDXL = families.get("sdxl")
 
 def _generated(base: Path, weighted: list[tuple[Adapter, float]]) -> NDArray[np.float32]:
     pipeline = SDXL.load(base, torch.float32, torch.device("cpu"))
-    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_components}
     for number, (adapter, _) in enumerate(weighted):
-        apply.put_on(parts, adapter, str(number))
-    apply.weigh(apply.adapted_modules(parts), {str(number): weight for number, (_, weight) in enumerate(weighted)})
+        apply.inject(parts, adapter, str(number))
+    apply.set_weights(apply.adapted_modules(parts), {str(number): weight for number, (_, weight) in enumerate(weighted)})
     made = pipeline("a red star", num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="np")
     image: NDArray[np.float32] = made.images[0]
     return image

@@ -17,7 +17,7 @@ from zthumb import families
 from zthumb.adapters import header, reader
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.layouts import save_diffusers, save_kohya
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.module_shapes import ModuleShapes
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_written_twice_a_file_is_the_same_bytes(adapter: Adapter, tmp_path: Path
 
 
 @pytest.mark.parametrize("part", ["text_encoder", "text_encoder_2"])
-def test_text_encoders_travel_in_both_layouts(miniature: Path, base: Skeleton, tmp_path: Path, part: str) -> None:
+def test_text_encoders_travel_in_both_layouts(miniature: Path, base: ModuleShapes, tmp_path: Path, part: str) -> None:
     modules = [name for name in base.shapes if name.startswith(f"{part}.") and "proj" in name and "text_projection" not in name]
     layers = {name: layer(base, name, rank=2, seed=number) for number, name in enumerate(modules)}
     adapter = Adapter({name: Layer(each.down, each.up, 0.05) for name, each in layers.items()})
@@ -115,7 +115,7 @@ def test_text_encoders_travel_in_both_layouts(miniature: Path, base: Skeleton, t
     assert np.abs(first - second).max() < ROUNDING
 
 
-def test_mixed_ranks_are_told_apart_by_diffusers(miniature: Path, base: Skeleton, tmp_path: Path) -> None:
+def test_mixed_ranks_are_told_apart_by_diffusers(miniature: Path, base: ModuleShapes, tmp_path: Path) -> None:
     modules = [name for name in base.shapes if name.endswith(("attn2.to_k", "attn2.to_v"))]
     adapter = Adapter({name: layer(base, name, 2 + number % 3, 0.02, number) for number, name in enumerate(modules)})
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"

@@ -11,9 +11,9 @@ from torch import Tensor
 from foundation.errors import BadInput
 from tests.adapters import random_adapter
 from zthumb import families
-from zthumb.adapters import skeleton
+from zthumb.adapters import module_shapes
+from zthumb.adapters.adapter_cache import AdapterCache, Lora
 from zthumb.adapters.layouts import save_kohya
-from zthumb.adapters.loaded import LoadedAdapters, Lora
 from zthumb.families.base import Conditioning
 
 pytestmark = pytest.mark.slow
@@ -25,11 +25,11 @@ ROOM = 2**30
 @pytest.fixture
 def parts(miniature: Path) -> dict[str, Any]:
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
-    return {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    return {part: getattr(pipeline, part) for part in SDXL.adapted_components}
 
 
-def _loaded(parts: dict[str, Any], limit: int = ROOM) -> LoadedAdapters:
-    return LoadedAdapters(parts, skeleton.of_parts("mini-sdxl", parts), limit)
+def _loaded(parts: dict[str, Any], limit: int = ROOM) -> AdapterCache:
+    return AdapterCache(parts, module_shapes.of_parts("mini-sdxl", parts), limit)
 
 
 def _file(folder: Path, miniature: Path, name: str, rank: int = 4, strength: float = 0.05) -> Path:
@@ -78,7 +78,7 @@ def test_the_longest_unused_makes_room(parts: dict[str, Any], miniature: Path, t
     assert not any("lora" in name for name, _ in parts["unet"].named_modules())
 
 
-def _loaded_anew(parts: dict[str, Any], before: LoadedAdapters, limit: int) -> LoadedAdapters:
+def _loaded_anew(parts: dict[str, Any], before: AdapterCache, limit: int) -> AdapterCache:
     before.clear()
     return _loaded(parts, limit)
 

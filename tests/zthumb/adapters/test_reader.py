@@ -16,7 +16,7 @@ from zthumb.adapters import reader
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.difference import difference
 from zthumb.adapters.layouts import save_diffusers, save_kohya
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.module_shapes import ModuleShapes
 
 Tensors = dict[str, Tensor]
 QUERY = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -51,7 +51,7 @@ def _same(one: Adapter, other: Adapter) -> bool:
     return difference(one, other).is_none
 
 
-def test_both_of_our_own_layouts(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
+def test_both_of_our_own_layouts(base: ModuleShapes, adapter: Adapter, tmp_path: Path) -> None:
     save_kohya(adapter, tmp_path / "k.safetensors", base.layers_per_block, {})
     save_diffusers(adapter, tmp_path / "pytorch_lora_weights.safetensors")
     assert _same(reader.load(tmp_path / "k.safetensors", base), adapter)
@@ -67,19 +67,21 @@ def test_both_of_our_own_layouts(base: Skeleton, adapter: Adapter, tmp_path: Pat
         pytest.param(lambda each: _dotted(each, ".lora_down.weight", ".lora_up.weight"), id="dotted names, kohya's endings"),
     ],
 )
-def test_layouts_of_other_programs(base: Skeleton, adapter: Adapter, tmp_path: Path, write: Callable[[Adapter], Tensors]) -> None:
+def test_layouts_of_other_programs(
+    base: ModuleShapes, adapter: Adapter, tmp_path: Path, write: Callable[[Adapter], Tensors]
+) -> None:
     save_file(write(adapter), tmp_path / "x.safetensors")
     assert _same(reader.load(tmp_path / "x.safetensors", base), adapter)
 
 
-def test_attention_processors_of_old_diffusers(base: Skeleton, tmp_path: Path) -> None:
+def test_attention_processors_of_old_diffusers(base: ModuleShapes, tmp_path: Path) -> None:
     given = layer(base, QUERY)
     stem = QUERY.replace(".to_q", ".processor.to_q_lora")
     save_file({f"{stem}.down.weight": given.down, f"{stem}.up.weight": given.up}, tmp_path / "x.safetensors")
     assert _same(reader.load(tmp_path / "x.safetensors", base), Adapter({QUERY: given}))
 
 
-def test_names_of_comfyui(base: Skeleton, tmp_path: Path) -> None:
+def test_names_of_comfyui(base: ModuleShapes, tmp_path: Path) -> None:
     given = layer(base, QUERY)
     # The miniature has one layer per block: its second down block begins at input block 3.
     stem = "diffusion_model.input_blocks.3.1.transformer_blocks.0.attn1.to_q"
@@ -88,7 +90,7 @@ def test_names_of_comfyui(base: Skeleton, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stabilized", [False, True])
-def test_a_folder_of_peft_with_its_configuration(base: Skeleton, adapter: Adapter, tmp_path: Path, stabilized: bool) -> None:
+def test_a_folder_of_peft_with_its_configuration(base: ModuleShapes, adapter: Adapter, tmp_path: Path, stabilized: bool) -> None:
     unscaled = Adapter({path: Layer(each.down, each.up) for path, each in _unet_only(adapter).layers.items()})
     tensors = _dotted(unscaled, ".lora_A.weight", ".lora_B.weight", "base_model.model.", "unet.")
     save_file(tensors, tmp_path / "adapter_model.safetensors")
@@ -103,7 +105,7 @@ def test_a_folder_of_peft_with_its_configuration(base: Skeleton, adapter: Adapte
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
-def test_fewer_bits_are_read_as_what_they_hold(base: Skeleton, tmp_path: Path, dtype: torch.dtype) -> None:
+def test_fewer_bits_are_read_as_what_they_hold(base: ModuleShapes, tmp_path: Path, dtype: torch.dtype) -> None:
     given = layer(base, QUERY)
     down, up = given.down.to(dtype), given.up.to(dtype)
     stem = "lora_unet_" + QUERY.removeprefix("unet.").replace(".", "_")
@@ -128,7 +130,7 @@ def test_fewer_bits_are_read_as_what_they_hold(base: Skeleton, tmp_path: Path, d
         ({"unet.lora_alpha": 6, "text_encoder.lora_alpha": 99}, 2.0),
     ],
 )
-def test_scales_told_in_the_header(base: Skeleton, tmp_path: Path, told: dict[str, object], scale: float) -> None:
+def test_scales_told_in_the_header(base: ModuleShapes, tmp_path: Path, told: dict[str, object], scale: float) -> None:
     given = layer(base, QUERY)
     tensors = {f"{QUERY}.lora_A.weight": given.down, f"{QUERY}.lora_B.weight": given.up}
     save_file(tensors, tmp_path / "x.safetensors", {"lora_adapter_metadata": json.dumps(told)})
@@ -148,7 +150,7 @@ def test_scales_told_in_the_header(base: Skeleton, tmp_path: Path, told: dict[st
         '{"unet.peft_type": "VERA"}',
     ],
 )
-def test_nonsense_in_the_header_is_refused_in_one_line(base: Skeleton, tmp_path: Path, told: str) -> None:
+def test_nonsense_in_the_header_is_refused_in_one_line(base: ModuleShapes, tmp_path: Path, told: str) -> None:
     given = layer(base, QUERY)
     tensors = {f"{QUERY}.lora_A.weight": given.down, f"{QUERY}.lora_B.weight": given.up}
     save_file(tensors, tmp_path / "x.safetensors", {"lora_adapter_metadata": told})
@@ -158,7 +160,7 @@ def test_nonsense_in_the_header_is_refused_in_one_line(base: Skeleton, tmp_path:
 
 
 @pytest.mark.parametrize("path", [QUERY, CONVOLUTION])
-def test_magnitudes_of_linear_modules_and_convolutions_in_both_layouts(base: Skeleton, tmp_path: Path, path: str) -> None:
+def test_magnitudes_of_linear_modules_and_convolutions_in_both_layouts(base: ModuleShapes, tmp_path: Path, path: str) -> None:
     norms = torch.rand(base.shapes[path][0]) + 1
     given = Adapter({path: replace(layer(base, path), magnitude=norms)})
     save_kohya(given, tmp_path / "k.safetensors", base.layers_per_block, {})
@@ -169,7 +171,9 @@ def test_magnitudes_of_linear_modules_and_convolutions_in_both_layouts(base: Ske
         assert torch.equal(magnitude, norms)
 
 
-def test_a_pattern_that_would_take_for_ever_is_given_up(base: Skeleton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pattern_that_would_take_for_ever_is_given_up(
+    base: ModuleShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given, path = layer(base, QUERY), QUERY
     tensors = {f"{path}.lora_A.weight": given.down, f"{path}.lora_B.weight": given.up}
     told = json.dumps({"unet.lora_alpha": 2, "unet.alpha_pattern": {".*": 1}})
@@ -186,7 +190,7 @@ def test_a_pattern_that_would_take_for_ever_is_given_up(base: Skeleton, tmp_path
         reader.load(tmp_path / "x.safetensors", base)
 
 
-def test_a_part_that_is_a_dora_only_in_places_is_read(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
+def test_a_part_that_is_a_dora_only_in_places_is_read(base: ModuleShapes, adapter: Adapter, tmp_path: Path) -> None:
     mixed = {**adapter.layers, QUERY: replace(layer(base, QUERY), magnitude=torch.ones(base.shapes[QUERY][0]))}
     save_kohya(Adapter(mixed), tmp_path / "x.safetensors", base.layers_per_block, {})
 
@@ -196,7 +200,7 @@ def test_a_part_that_is_a_dora_only_in_places_is_read(base: Skeleton, adapter: A
     assert sorted([*read.layers, *read.changes]) == sorted(mixed)
 
 
-def test_pointwise_convolutions_written_as_matrices(base: Skeleton, tmp_path: Path) -> None:
+def test_pointwise_convolutions_written_as_matrices(base: ModuleShapes, tmp_path: Path) -> None:
     path = next(name for name, shape in base.shapes.items() if shape[2:] == (1, 1))
     given = layer(base, path)
     tensors = {f"{path}.lora_A.weight": given.down.flatten(1), f"{path}.lora_B.weight": given.up.flatten(1)}
@@ -237,7 +241,7 @@ def _changed(tensors: Tensors, **changes: Tensor | None) -> Tensors:
     ],
 )
 def test_what_cannot_be_applied_is_refused_with_the_reason(
-    base: Skeleton, tmp_path: Path, change: dict[str, Tensor | None], reason: str
+    base: ModuleShapes, tmp_path: Path, change: dict[str, Tensor | None], reason: str
 ) -> None:
     given = layer(base, QUERY)
     good = {f"{QUERY}.lora_A.weight": given.down, f"{QUERY}.lora_B.weight": given.up}
@@ -247,7 +251,7 @@ def test_what_cannot_be_applied_is_refused_with_the_reason(
     assert "\n" not in str(refusal.value)
 
 
-def test_a_module_the_base_has_not_and_one_named_twice_are_refused(base: Skeleton, tmp_path: Path) -> None:
+def test_a_module_the_base_has_not_and_one_named_twice_are_refused(base: ModuleShapes, tmp_path: Path) -> None:
     given = layer(base, QUERY)
     elsewhere = QUERY.replace("down_blocks.1", "down_blocks.7")
     save_file({f"{elsewhere}.lora_A.weight": given.down, f"{elsewhere}.lora_B.weight": given.up}, tmp_path / "x.safetensors")
@@ -260,13 +264,13 @@ def test_a_module_the_base_has_not_and_one_named_twice_are_refused(base: Skeleto
         reader.load(tmp_path / "y.safetensors", base)
 
 
-def test_an_empty_file_is_no_adapter(base: Skeleton, tmp_path: Path) -> None:
+def test_an_empty_file_is_no_adapter(base: ModuleShapes, tmp_path: Path) -> None:
     save_file({"bundle_emb.x.clip_l": torch.ones(1)}, tmp_path / "x.safetensors")
     with pytest.raises(BadInput, match="no LoRA weights"):
         reader.load(tmp_path / "x.safetensors", base)
 
 
-def test_a_convolution_is_read_with_its_kernel(base: Skeleton, adapter: Adapter, tmp_path: Path) -> None:
+def test_a_convolution_is_read_with_its_kernel(base: ModuleShapes, adapter: Adapter, tmp_path: Path) -> None:
     save_kohya(adapter, tmp_path / "k.safetensors", base.layers_per_block, {})
     read = reader.load(tmp_path / "k.safetensors", base)
     assert read.layers[CONVOLUTION].change().shape == base.shapes[CONVOLUTION]

@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE
 from zthumb import families
-from zthumb.adapters import reader, words
+from zthumb.adapters import reader, textual_inversion
 from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.extended_embedding import with_learned_tokens
 from zthumb.adapters.header import DIFFUSERS_FILE
 from zthumb.adapters.layouts import save_diffusers
-from zthumb.adapters.skeleton import Skeleton
-from zthumb.adapters.vocabulary import knowing
-from zthumb.adapters.words import Word
+from zthumb.adapters.module_shapes import ModuleShapes
+from zthumb.adapters.textual_inversion import LearnedEmbedding
 
 SDXL = families.get("sdxl")
 WIDTHS = {"text_encoder": 128, "text_encoder_2": 128}
@@ -30,12 +30,12 @@ def pipeline() -> Any:
 
 @pytest.fixture
 def parts(pipeline: Any) -> dict[str, Any]:
-    return {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    return {part: getattr(pipeline, part) for part in SDXL.adapted_components}
 
 
-def _word(text: str = "zbadge", tokens: int = 2, seed: int = 0) -> Word:
+def _word(text: str = "zbadge", tokens: int = 2, seed: int = 0) -> LearnedEmbedding:
     generator = torch.Generator().manual_seed(seed)
-    return Word(text, {part: torch.randn(tokens, width, generator=generator) for part, width in WIDTHS.items()})
+    return LearnedEmbedding(text, {part: torch.randn(tokens, width, generator=generator) for part, width in WIDTHS.items()})
 
 
 def _encoded(pipeline: Any, prompt: str, known: dict[str, int]) -> torch.Tensor:
@@ -43,23 +43,23 @@ def _encoded(pipeline: Any, prompt: str, known: dict[str, int]) -> torch.Tensor:
     return torch.cat([states.flatten(), pooled.flatten()])
 
 
-def test_a_word_lies_beside_its_adapter(saved: Path, base: Skeleton) -> None:
+def test_a_word_lies_beside_its_adapter(saved: Path, base: ModuleShapes) -> None:
     assert reader.load(saved, base).words == ()
-    words.save(_word(), saved.with_name("a_emb.safetensors"))
+    textual_inversion.save(_word(), saved.with_name("a_emb.safetensors"))
     (read,) = reader.load(saved, base).words
     assert (read.text, read.tokens) == ("zbadge", 2)
     assert all(torch.equal(read.vectors[part], vectors) for part, vectors in _word().vectors.items())
 
 
-def test_in_the_diffusers_layout_it_is_the_folders_only_one(adapter: Adapter, base: Skeleton, tmp_path: Path) -> None:
+def test_in_the_diffusers_layout_it_is_the_folders_only_one(adapter: Adapter, base: ModuleShapes, tmp_path: Path) -> None:
     save_diffusers(adapter, tmp_path / DIFFUSERS_FILE)
-    words.save(_word(), tmp_path / "run_emb.safetensors")
+    textual_inversion.save(_word(), tmp_path / "run_emb.safetensors")
     assert [word.text for word in reader.load(tmp_path, base).words] == ["zbadge"]
-    words.save(_word("other"), tmp_path / "other_emb.safetensors")
+    textual_inversion.save(_word("other"), tmp_path / "other_emb.safetensors")
     assert reader.load(tmp_path, base).words == ()
 
 
-def test_words_packed_into_the_adapters_own_file(saved: Path, base: Skeleton) -> None:
+def test_words_packed_into_the_adapters_own_file(saved: Path, base: ModuleShapes) -> None:
     given = _word()
     bundled = {"clip_l": given.vectors["text_encoder"], "clip_g": given.vectors["text_encoder_2"]}
     packed = load_file(saved) | {f"bundle_emb.my.word.{name}": vectors for name, vectors in bundled.items()}
@@ -69,7 +69,7 @@ def test_words_packed_into_the_adapters_own_file(saved: Path, base: Skeleton) ->
     assert torch.equal(read.vectors["text_encoder_2"], given.vectors["text_encoder_2"])
 
 
-def test_a_file_that_names_no_word_is_called_as_diffusers_trainers_do(saved: Path, base: Skeleton) -> None:
+def test_a_file_that_names_no_word_is_called_as_diffusers_trainers_do(saved: Path, base: ModuleShapes) -> None:
     save_file({"clip_l": torch.ones(2, 128), "clip_g": torch.ones(2, 128)}, saved.with_name("a_emb.safetensors"))
     assert [word.text for word in reader.load(saved, base).words] == ["<s0><s1>"]
 
@@ -85,7 +85,9 @@ def test_a_file_that_names_no_word_is_called_as_diffusers_trainers_do(saved: Pat
         ({"clip_l": torch.ones(99, 128), "clip_g": torch.ones(99, 128)}, "a word for another base"),
     ],
 )
-def test_words_that_cannot_be_read_are_refused(saved: Path, base: Skeleton, tensors: dict[str, torch.Tensor], told: str) -> None:
+def test_words_that_cannot_be_read_are_refused(
+    saved: Path, base: ModuleShapes, tensors: dict[str, torch.Tensor], told: str
+) -> None:
     save_file(tensors, saved.with_name("a_emb.safetensors"))
     with pytest.raises(BadInput, match=told):
         reader.load(saved, base)
@@ -95,7 +97,7 @@ def test_a_word_that_begins_as_the_bases_own_reads_the_same(pipeline: Any, parts
     prompt = "a photo of a Zbadge, on the left"
     before = _encoded(pipeline, prompt, {})
     own = SDXL.vectors(pipeline, "zbadge")
-    with knowing(parts, [Word("zbadge", own)]) as known:
+    with with_learned_tokens(parts, [LearnedEmbedding("zbadge", own)]) as known:
         assert known == {"zbadge": len(own["text_encoder"])}
         assert torch.equal(_encoded(pipeline, prompt, known), before)
 
@@ -103,7 +105,7 @@ def test_a_word_that_begins_as_the_bases_own_reads_the_same(pipeline: Any, parts
 def test_a_word_changes_prompts_it_is_in_and_no_other_and_leaves_no_trace(pipeline: Any, parts: dict[str, Any]) -> None:
     with_it, without = "a zbadge and a twin, a red star", "zbadges at the left"
     before = {prompt: _encoded(pipeline, prompt, {}) for prompt in (with_it, without)}
-    with knowing(parts, [_word("twin", seed=1), _word()]) as known:
+    with with_learned_tokens(parts, [_word("twin", seed=1), _word()]) as known:
         assert not torch.allclose(_encoded(pipeline, with_it, known), before[with_it])
         assert torch.equal(_encoded(pipeline, without, known), before[without])
     assert all(torch.equal(_encoded(pipeline, prompt, {}), told) for prompt, told in before.items())
@@ -114,7 +116,7 @@ def test_the_whole_prompt_is_read_at_its_end_whatever_words_are_in_it(pipeline: 
     # transformers takes the highest number for the end, in models as old as SDXL's: that would be the word's.
     prompt = "a zbadge and then many other things"
     _, before = SDXL.encode_prompts(pipeline, [prompt])
-    with knowing(parts, [Word("zbadge", SDXL.vectors(pipeline, "zbadge"))]) as known:
+    with with_learned_tokens(parts, [LearnedEmbedding("zbadge", SDXL.vectors(pipeline, "zbadge"))]) as known:
         pipeline.text_encoder_2.config.eos_token_id, right = 2, pipeline.text_encoder_2.config.eos_token_id
         try:
             _, pooled = SDXL.encode_prompts(pipeline, [prompt], known)
@@ -124,12 +126,12 @@ def test_the_whole_prompt_is_read_at_its_end_whatever_words_are_in_it(pipeline: 
 
 
 def test_the_same_word_twice_is_refused(parts: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match="'zbadge'"), knowing(parts, [_word(), _word("ZBadge")]):
+    with pytest.raises(BadInput, match="'zbadge'"), with_learned_tokens(parts, [_word(), _word("ZBadge")]):
         pass
 
 
 def test_diffusers_reads_the_file(tmp_path: Path) -> None:
-    words.save(_word(), tmp_path / "x_emb.safetensors")
+    textual_inversion.save(_word(), tmp_path / "x_emb.safetensors")
     pipeline = StableDiffusionXLPipeline.from_pretrained(MINIATURE, local_files_only=True)
     tensors = load_file(tmp_path / "x_emb.safetensors")
     for name, encoder, tokenizer in (

@@ -29,7 +29,7 @@ def test_prompts_are_encoded_as_diffusers_encodes_them(pipeline: Any) -> None:
 
 def test_tokens_are_encoded_with_a_gradient_where_an_encoder_has_one(pipeline: Any) -> None:
     weight = pipeline.text_encoder_2.text_model.encoder.layers[0].self_attn.q_proj.weight.requires_grad_(True)
-    parts = {part: getattr(pipeline, part) for part in SDXL.text_parts}
+    parts = {part: getattr(pipeline, part) for part in SDXL.text_components}
     states, pooled = SDXL.encode_tokens(parts, SDXL.tokens(pipeline, PROMPTS))
     (states.sum() + pooled.sum()).backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None

@@ -14,7 +14,7 @@ from foundation.errors import BadInput
 from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.gguf.conftest import SDXL, Tensors, apart, prediction, write
-from zthumb.adapters import apply, skeleton
+from zthumb.adapters import apply, module_shapes
 from zthumb.adapters.adapter import Adapter
 from zthumb.gguf import types
 from zthumb.gguf.linear import BlockLinear
@@ -128,23 +128,23 @@ def test_types_that_only_others_write_are_read_as_the_format_means_them(
     layer = loaded.up_blocks[2].attentions[0].transformer_blocks[0].ff.net[2]
     assert isinstance(layer, BlockLinear)
     with torch.no_grad():
-        spelt_out = (layer(torch.eye(layer.in_features)) - layer.bias).T
-    assert np.allclose(spelt_out.numpy(), expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
+        dequantize = (layer(torch.eye(layer.in_features)) - layer.bias).T
+    assert np.allclose(dequantize.numpy(), expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
 
 
 def test_an_adapter_on_top_counts_as_on_the_whole_base_and_leaves_no_trace(tmp_path: Path, denoiser: Any) -> None:
     convert(MINIATURE, SDXL, "q8_0", tmp_path / "x.gguf")
     loaded = _loaded(tmp_path / "x.gguf")
-    assert skeleton.of_parts("x", {"unet": loaded}).shapes == skeleton.of_parts("x", {"unet": denoiser}).shapes
+    assert module_shapes.of_parts("x", {"unet": loaded}).shapes == module_shapes.of_parts("x", {"unet": denoiser}).shapes
     adapter = Adapter({path: each for path, each in random_adapter(MINIATURE).layers.items() if path.startswith("unet.")})
     before = prediction(loaded)
     changes = []
     for model in (denoiser, loaded):
         plain = prediction(model)
-        apply.put_on({"unet": model}, adapter, "a")
-        apply.weigh(apply.adapted_modules({"unet": model}), {"a": 1.0})
+        apply.inject({"unet": model}, adapter, "a")
+        apply.set_weights(apply.adapted_modules({"unet": model}), {"a": 1.0})
         changes.append(prediction(model) - plain)
-        apply.take_off({"unet": model})
+        apply.unload({"unet": model})
     assert float(changes[0].norm()) > 0.03 * float(before.norm())
     assert apart(*changes) < 0.1
     assert torch.equal(prediction(loaded), before)

@@ -8,7 +8,7 @@ from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint, conv
 
 from tests.zthumb.published import SDXL, published
 from zthumb.naming.clip import inside_text_model, of_open_clip
-from zthumb.naming.origin import Origin
+from zthumb.naming.origin import CheckpointKey
 
 _CLIP = {
     "hidden_size": 32,
@@ -30,7 +30,7 @@ _AUTOENCODER = {
 
 def _random(part: str, configuration: dict[str, Any]) -> Any:
     torch.manual_seed(0)
-    return SDXL.empty_part(part, configuration)
+    return SDXL.build_component(part, configuration)
 
 
 def _same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
@@ -54,17 +54,17 @@ def test_the_second_text_encoder_goes_there_and_back() -> None:
 @pytest.mark.parametrize(
     ("origin", "stored", "wanted", "fits"),
     [
-        (Origin("x"), (4, 3), (4, 3), True),
-        (Origin("x"), (4, 3, 1, 1), (4, 3), True),
-        (Origin("x"), (4, 3, 3, 3), (4, 3), False),
-        (Origin("x", third=1), (12, 3), (4, 3), True),
-        (Origin("x", third=1), (4, 3), (4, 3), False),
-        (Origin("x", is_transposed=True), (3, 4), (4, 3), True),
-        (Origin("x", is_transposed=True), (4, 3), (4, 3), False),
+        (CheckpointKey("x"), (4, 3), (4, 3), True),
+        (CheckpointKey("x"), (4, 3, 1, 1), (4, 3), True),
+        (CheckpointKey("x"), (4, 3, 3, 3), (4, 3), False),
+        (CheckpointKey("x", third=1), (12, 3), (4, 3), True),
+        (CheckpointKey("x", third=1), (4, 3), (4, 3), False),
+        (CheckpointKey("x", is_transposed=True), (3, 4), (4, 3), True),
+        (CheckpointKey("x", is_transposed=True), (4, 3), (4, 3), False),
     ],
 )
 def test_a_tensor_of_another_shape_does_not_fit(
-    origin: Origin, stored: tuple[int, ...], wanted: tuple[int, ...], fits: bool
+    origin: CheckpointKey, stored: tuple[int, ...], wanted: tuple[int, ...], fits: bool
 ) -> None:
     assert origin.fits(stored, wanted) is fits
 

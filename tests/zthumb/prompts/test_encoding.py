@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE
 from zthumb import families, prompts
-from zthumb.adapters.vocabulary import knowing
-from zthumb.adapters.words import Word
+from zthumb.adapters.extended_embedding import with_learned_tokens
+from zthumb.adapters.textual_inversion import LearnedEmbedding
 from zthumb.prompts.base import Malformed, is_plain
 
 SDXL = families.get("sdxl")
@@ -89,12 +89,12 @@ def test_several_prompts_one_after_the_other(pipeline: Any) -> None:
 @pytest.mark.parametrize("name", prompts.names())
 @pytest.mark.parametrize("text", ["a zbadge at the left", LONG.replace("star", "zbadge")])
 def test_words_of_adapters_are_read_by_all(name: str, text: str, pipeline: Any) -> None:
-    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    parts = {part: getattr(pipeline, part) for part in SDXL.adapted_components}
     before, _ = _encoded(name, text, pipeline)
-    with knowing(parts, [Word("zbadge", SDXL.vectors(pipeline, "zbadge"))]) as known:
+    with with_learned_tokens(parts, [LearnedEmbedding("zbadge", SDXL.vectors(pipeline, "zbadge"))]) as known:
         same, _ = _encoded(name, text, pipeline, known)
     rows = torch.randn(3, 128, generator=torch.Generator().manual_seed(0))
-    with knowing(parts, [Word("zbadge", {"text_encoder": rows, "text_encoder_2": rows})]) as known:
+    with with_learned_tokens(parts, [LearnedEmbedding("zbadge", {"text_encoder": rows, "text_encoder_2": rows})]) as known:
         other, _ = _encoded(name, text, pipeline, known)
     if same.shape == before.shape and (name != "compel" or text != LONG.replace("star", "zbadge")):
         # compel cuts long prompts where words end, and where those of an adapter do it cannot know.

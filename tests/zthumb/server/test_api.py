@@ -61,7 +61,7 @@ def test_a_image_is_the_same_alone_and_in_a_batch(client: TestClient) -> None:
     assert np.array_equal(pixels(exact, 2), pixels(alone))
     together = client.post("/generate", json={**BASE, "batch": 3})
     assert (exact.json()["meta"]["together"], together.json()["meta"]["together"]) == (1, 3)
-    # Sums are rounded in another order when several images are generated at once.
+    # Sums are rounded in another request when several images are generated at once.
     assert np.abs(pixels(together, 2).astype(int) - pixels(alone)).max() <= 2
 
 

@@ -34,12 +34,12 @@ def small(models: Path) -> Iterator[TestClient]:
 
 def _operations() -> list[str]:
     """Every route that there is; a test holds the list."""
-    about = ["/models", "/capabilities", "/presets", "/metrics", "/health/live", "/health/ready", "/v1/models"]
-    about += [f"/sdapi/v1/{name}" for name in ("options", "sd-models", "samplers", "schedulers", "loras", "progress")]
+    system = ["/models", "/capabilities", "/presets", "/metrics", "/health/live", "/health/ready", "/v1/models"]
+    system += [f"/sdapi/v1/{name}" for name in ("options", "sd-models", "samplers", "schedulers", "loras", "progress")]
     jobs = ["GET /jobs/{job}", "GET /jobs/{job}/events", "DELETE /jobs/{job}", "GET /images/{image}"]
     generating = ["/generate", "/jobs", "/images/inspect", "/v1/images/generations", "/api/v1/images/generate"]
     generating += ["/sdapi/v1/txt2img", "/sdapi/v1/options", "/sdapi/v1/png-info"]
-    return [*(f"GET {path}" for path in about), *jobs, *(f"POST {path}" for path in generating)]
+    return [*(f"GET {path}" for path in system), *jobs, *(f"POST {path}" for path in generating)]
 
 
 AS_DESCRIBED, OTHERWISE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE

@@ -45,7 +45,7 @@ def test_what_cannot_be_kept_is_told(client: TestClient, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(gallery, "whole_file", full)
+    monkeypatch.setattr(gallery, "atomic_file", full)
     answer = client.post("/generate", json={**STAR, "response_format": "url"})
     assert answer.status_code == 500
     assert answer.json()["detail"] == "an image was made and cannot be kept: No space left on device."

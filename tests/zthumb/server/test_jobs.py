@@ -192,6 +192,6 @@ def test_a_follower_does_not_keep_a_server_from_ending(models: Path, tmp_path: P
         with client.stream("GET", f"/jobs/{jobs[1]}/events") as events:
             lines = events.iter_lines()
             assert next(lines) == "event: queued"
-            service_jobs.leave()
+            service_jobs.drain()
             client.delete(f"/jobs/{jobs[0]}")
             assert all("done" not in line for line in lines)

@@ -53,8 +53,8 @@ def test_an_unknown_parser_is_refused(client: TestClient) -> None:
 
 
 def test_what_is_not_read_is_told(client: TestClient) -> None:
-    cut_off = client.post("/generate", json={"prompt": LONG, "steps": 1}).json()
-    assert "its end is not read: 'star, a photo" in cut_off["warnings"][0]
+    truncated_text = client.post("/generate", json={"prompt": LONG, "steps": 1}).json()
+    assert "its end is not read: 'star, a photo" in truncated_text["warnings"][0]
     for parser in ("lpw", "compel"):
         assert client.post("/generate", json={"prompt": LONG, "steps": 1, "prompt_parser": parser}).json()["warnings"] == []
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from zthumb.server.security import Door
+from zthumb.server.security import SecurityMiddleware
 from zthumb.server.settings import Settings
 
 HERE = "http://127.0.0.1:8000"
@@ -23,7 +23,7 @@ async def _echo(request: Request) -> JSONResponse:
 
 def _client(**values: Any) -> TestClient:
     app = Starlette(routes=[Route(path, _echo, methods=["GET", "POST"]) for path in ("/x", "/health/live")])
-    return TestClient(Door(app, Settings(**values)), base_url=HERE)
+    return TestClient(SecurityMiddleware(app, Settings(**values)), base_url=HERE)
 
 
 def test_what_is_as_it_should_be_comes_in_and_answers_are_hardened() -> None:

@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
-from zthumb.adapters import words
+from zthumb.adapters import textual_inversion
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
-from zthumb.adapters.words import Word
+from zthumb.adapters.textual_inversion import LearnedEmbedding
 
 KNOWN, OTHER = "a zbadge at the left", "a red star at the left"
 
@@ -30,7 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "lora" / name).mkdir(parents=True)
         save_kohya(Adapter(layers), folder / "lora" / name / f"{name}.safetensors", 1, {"ss_v2": "False"})
     vectors = {part: rows.clone() for part in ("text_encoder", "text_encoder_2")}
-    words.save(Word("zbadge", vectors), folder / "lora/taught/taught_emb.safetensors")
+    textual_inversion.save(LearnedEmbedding("zbadge", vectors), folder / "lora/taught/taught_emb.safetensors")
     outside = tmp_path_factory.mktemp("outside") / "x_emb.safetensors"
     outside.write_bytes((folder / "lora/taught/taught_emb.safetensors").read_bytes())
     (folder / "lora/linked/linked_emb.safetensors").symlink_to(outside)

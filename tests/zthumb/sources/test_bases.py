@@ -124,7 +124,7 @@ def _other_autoencoder(models: Path) -> dict[str, torch.Tensor]:
 def test_another_autoencoder_takes_the_place_of_the_bases_own(models: Path, form: str) -> None:
     tensors, path = _other_autoencoder(models), models / "other.safetensors"
     with torch.device("meta"):
-        model = SDXL.empty_part("vae", SDXL.configuration(models / "mini-sdxl", "vae"))
+        model = SDXL.build_component("vae", SDXL.configuration(models / "mini-sdxl", "vae"))
     if form == "folder":
         path = models / "other"
         shutil.copytree(models / "mini-sdxl" / "vae", path)

@@ -13,8 +13,8 @@ from zthumb.a1111 import infotext, samplers
 from zthumb.server import examples
 from zthumb.server.errors import generating
 from zthumb.server.image_parameters import image_of_base64, texts_of
-from zthumb.server.routes.asking import Asked
-from zthumb.server.schemas import MAX_BATCH, GenerateAnswer, GenerateRequest, Seed
+from zthumb.server.routes.dependencies import ServiceDep
+from zthumb.server.schemas import MAX_BATCH, GenerateRequest, GenerateResponse, Seed
 from zthumb.server.service import Service
 
 router = APIRouter(prefix="/sdapi/v1", tags=["other clients"])
@@ -61,7 +61,7 @@ class Txt2ImgAnswer(BaseModel):
     info: str
 
 
-class ProgressAnswer(BaseModel):
+class ProgressResponse(BaseModel):
     """How far the image is that is made now; 0 where none is."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.A1111_PROGRESS))
@@ -90,7 +90,7 @@ class PngInfoRequest(BaseModel):
 
 
 @router.post("/txt2img", responses=generating())
-async def txt2img(asked: Txt2ImgRequest, request: Request, service: Asked) -> Txt2ImgAnswer:
+async def txt2img(asked: Txt2ImgRequest, request: Request, service: ServiceDep) -> Txt2ImgAnswer:
     """Images of a prompt in A1111's grammar, adapters in it as <lora:name:weight>."""
     if not asked.send_images:
         raise BadInput("send_images: images are sent or made for nothing: this server keeps none that are asked for here.")
@@ -120,14 +120,14 @@ async def txt2img(asked: Txt2ImgRequest, request: Request, service: Asked) -> Tx
 
 
 @router.get("/options")
-def options(service: Asked) -> Options:
+def options(service: ServiceDep) -> Options:
     """What of A1111's options is true here."""
     values = {"samples_format": "png", "CLIP_stop_at_last_layers": 1, "sd_vae": "Automatic"}
     return Options(sd_model_checkpoint=_models(service)[0]["title"], **values)
 
 
 @router.post("/options", responses=examples.answered({"warnings": []}))
-def set_options(asked: Options, service: Asked) -> dict[str, list[str]]:
+def set_options(asked: Options, service: ServiceDep) -> dict[str, list[str]]:
     """Choose the model that is served already; whatever else is asked for is told to have changed nothing."""
     warnings = [f"{name}: this server has no such option; nothing was changed." for name in asked.model_extra or ()]
     if asked.sd_model_checkpoint is not None and not _is_base(asked.sd_model_checkpoint, service):
@@ -138,7 +138,7 @@ def set_options(asked: Options, service: Asked) -> dict[str, list[str]]:
 
 
 @router.get("/sd-models", responses=examples.answered(examples.A1111_MODELS))
-def sd_models(service: Asked) -> list[dict[str, Any]]:
+def sd_models(service: ServiceDep) -> list[dict[str, Any]]:
     """The base."""
     return _models(service)
 
@@ -156,32 +156,32 @@ def known_schedulers() -> list[dict[str, Any]]:
 
 
 @router.get("/loras", responses=examples.answered(examples.A1111_LORAS))
-def loras(service: Asked) -> list[dict[str, Any]]:
+def loras(service: ServiceDep) -> list[dict[str, Any]]:
     """The adapters, by the names that prompts call them."""
     return [
-        {"name": name, "alias": name, "path": service.shelf.named(path), "metadata": {}}
-        for name, path in service.shelf.by_id().items()
+        {"name": name, "alias": name, "path": service.registry.named(path), "metadata": {}}
+        for name, path in service.registry.by_id().items()
     ]
 
 
 @router.get("/progress")
-def progress(service: Asked, skip_current_image: Annotated[bool, Query(examples=[True])] = False) -> ProgressAnswer:
+def progress(service: ServiceDep, skip_current_image: Annotated[bool, Query(examples=[True])] = False) -> ProgressResponse:
     """How far the image is that is made now."""
-    assert service.dispatcher is not None
-    ticket = service.dispatcher.current
-    steps = ticket.order.params[0].steps if ticket else 0
-    done = ticket.progress if ticket else 0.0
+    assert service.queue is not None
+    queued = service.queue.current
+    steps = queued.resolved.params[0].steps if queued else 0
+    done = queued.progress if queued else 0.0
     state = {
         "skipped": False,
         "interrupted": False,
-        "job": "txt2img" if ticket else "",
-        "job_count": service.dispatcher.depth + (ticket is not None),
+        "job": "txt2img" if queued else "",
+        "job_count": service.queue.depth + (queued is not None),
         "sampling_step": round(done * steps),
         "sampling_steps": steps,
     }
-    shown = None if ticket is None or skip_current_image or ticket.preview is None else service.preview(ticket)
-    seconds = service.dispatcher.seconds_left(ticket) if ticket else 0.0
-    return ProgressAnswer(progress=round(done, 4), eta_relative=round(seconds, 2), state=state, current_image=shown)
+    shown = None if queued is None or skip_current_image or queued.preview is None else service.preview(queued)
+    seconds = service.queue.seconds_left(queued) if queued else 0.0
+    return ProgressResponse(progress=round(done, 4), eta_relative=round(seconds, 2), state=state, current_image=shown)
 
 
 @router.post(
@@ -246,7 +246,7 @@ def _hint(name: str) -> str:
     return found if found.startswith("Did you mean") else ""
 
 
-def _info(asked: Txt2ImgRequest, made: GenerateAnswer, warnings: list[str]) -> dict[str, Any]:
+def _info(asked: Txt2ImgRequest, made: GenerateResponse, warnings: list[str]) -> dict[str, Any]:
     sampler, _ = samplers.shown(made.meta.scheduler)
     seeds, meta = [each.seed for each in made.images], made.meta
     return {

@@ -12,9 +12,9 @@ from foundation.errors import BadInput
 from zthumb.server.errors import missing
 from zthumb.server.examples import IMAGE
 from zthumb.server.image_parameters import image_of_base64, parameters_of
-from zthumb.server.jobs import NotKnown
-from zthumb.server.routes.asking import AskedJobs
-from zthumb.server.schemas import InspectAnswer
+from zthumb.server.jobs import NotFound
+from zthumb.server.routes.dependencies import JobsDep
+from zthumb.server.schemas import InspectResponse
 
 router = APIRouter(tags=["images"])
 
@@ -41,23 +41,23 @@ _BODY = {"required": True, "content": {"image/png": _BINARY, "application/json":
 
 
 @router.get("/images/{image}", responses={**missing(), 200: {"content": _KINDS}})
-def image(image: ImageId, jobs: AskedJobs) -> FileResponse:
+def image(image: ImageId, jobs: JobsDep) -> FileResponse:
     """An image that is kept."""
     path = jobs.gallery.path(image)
     if path is None:
-        raise NotKnown(f"no image {image!r} is known here.")
+        raise NotFound(f"no image {image!r} is known here.")
     return FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
 
 
 @router.post("/images/inspect", openapi_extra={"requestBody": _BODY})
-async def inspect(request: Request) -> InspectAnswer:
+async def inspect(request: Request) -> InspectResponse:
     """What an image was made from: of this server, A1111, ComfyUI, Draw Things, Fooocus, InvokeAI or SwarmUI.
 
     The body is the file itself, a form with the file in it, or JSON with the file in ``image``, as base64.
     """
     data = await _image_of(request)
     found = await asyncio.to_thread(parameters_of, data)
-    return InspectAnswer(program=found.program, parameters=found.parameters)
+    return InspectResponse(program=found.program, parameters=found.parameters)
 
 
 async def _image_of(request: Request) -> bytes:

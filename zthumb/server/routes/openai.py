@@ -15,7 +15,7 @@ from zthumb import backends
 from zthumb.generation.schedulers import SchedulerName
 from zthumb.server import examples
 from zthumb.server.errors import for_openai, generating
-from zthumb.server.routes.asking import Address, Asked, AskedJobs
+from zthumb.server.routes.dependencies import Address, JobsDep, ServiceDep
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest, Meta, Seed
 from zthumb.server.service import Service
 from zthumb.server.settings import OutputFormat
@@ -88,7 +88,7 @@ class ImageData(BaseModel):
     seed: int
 
 
-class ImagesAnswer(BaseModel):
+class ImagesResponse(BaseModel):
     """What OpenAI's clients read, and ``meta``: how the images were made."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.OPENAI))
@@ -120,13 +120,13 @@ class ModelList(BaseModel):
 
 
 @router.get("/v1/models", responses=for_openai())
-def models(service: Asked) -> ModelList:
+def models(service: ServiceDep) -> ModelList:
     """What a request's model may name: the base, its variants, and presets."""
     return ModelList(data=[ModelData(id=name) for name in _known(service)])
 
 
 @router.post("/v1/images/generations", responses=for_openai())
-async def images(asked: ImagesRequest, request: Request, service: Asked, jobs: AskedJobs, address: Address) -> ImagesAnswer:
+async def images(asked: ImagesRequest, request: Request, service: ServiceDep, jobs: JobsDep, address: Address) -> ImagesResponse:
     """OpenAI's images API."""
     if asked.stream:
         raise BadInput("stream: images are answered whole here; leave it out, or follow a job (POST /jobs).")
@@ -143,15 +143,15 @@ async def images(asked: ImagesRequest, request: Request, service: Asked, jobs: A
             "output_format": output_format,
         }
     )
-    order, result = await service.run(wanted, request.is_disconnected)
+    resolved, result = await service.run(wanted, request.is_disconnected)
     is_dall_e = asked.response_format is None and (asked.model or "").startswith("dall-e")
     kept = None
     if asked.response_format == "url" or is_dall_e:
-        kept = await asyncio.to_thread(jobs.keep, wanted.model_copy(update={"response_format": "url"}), order, result, address)
-    made = kept if asked.response_format == "url" else await asyncio.to_thread(service.answer, order, result)
+        kept = await asyncio.to_thread(jobs.keep, wanted.model_copy(update={"response_format": "url"}), resolved, result, address)
+    made = kept if asked.response_format == "url" else await asyncio.to_thread(service.answer, resolved, result)
     assert made is not None
     urls = [each.url for each in kept.images] if kept else [None] * len(made.images)
-    return ImagesAnswer(
+    return ImagesResponse(
         created=int(time.time()),
         data=[ImageData(b64_json=each.b64_json, url=url, seed=each.seed) for each, url in zip(made.images, urls, strict=True)],
         output_format=output_format,
@@ -188,7 +188,7 @@ class ImageUrlRequest(BaseModel):
     guidance_scale: float | None = Field(default=None, ge=0, le=30)
 
 
-class ImageUrlAnswer(BaseModel):
+class ImageUrlResponse(BaseModel):
     """The image as a data URL, and what makes it again."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.IMAGE_URL))
@@ -202,7 +202,7 @@ class ImageUrlAnswer(BaseModel):
 
 
 @router.post("/api/v1/images/generate", responses=generating())
-async def image_url(asked: ImageUrlRequest, request: Request, service: Asked) -> ImageUrlAnswer:
+async def image_url(asked: ImageUrlRequest, request: Request, service: ServiceDep) -> ImageUrlResponse:
     """One image as a data URL."""
     wanted = GenerateRequest(
         prompt=asked.prompt,
@@ -216,7 +216,7 @@ async def image_url(asked: ImageUrlRequest, request: Request, service: Asked) ->
         **_meant(asked.model, service),
     )
     made = await service.generate(wanted, request.is_disconnected)
-    return ImageUrlAnswer(
+    return ImageUrlResponse(
         image_url=_data_url(made.images[0].b64_json, "png"),
         model=made.meta.base,
         width=made.meta.width,

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE
 from zthumb import families
-from zthumb.adapters import apply, reader, skeleton
+from zthumb.adapters import apply, module_shapes, reader
 from zthumb.adapters.effect import check_effect
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters.module_shapes import ModuleShapes
 
 LINEAR = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 SMALL = "down_blocks.0.resnets.0.conv1"
@@ -36,12 +36,12 @@ SDXL = families.get("sdxl")
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Any]:
     pipeline = SDXL.load(MINIATURE, torch.float32, torch.device("cpu"))
-    return {part: getattr(pipeline, part) for part in SDXL.adapted_parts}
+    return {part: getattr(pipeline, part) for part in SDXL.adapted_components}
 
 
 @pytest.fixture(scope="module")
-def base(parts: dict[str, Any]) -> Skeleton:
-    return skeleton.of_parts("mini-sdxl", parts)
+def base(parts: dict[str, Any]) -> ModuleShapes:
+    return module_shapes.of_parts("mini-sdxl", parts)
 
 
 def _trained(module: Any, seed: int = 0, strength: float = 0.3) -> Any:
@@ -108,7 +108,9 @@ def _expected(org: nn.Module, theirs: Any, inputs: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", LYCORIS)
-def test_the_effect_is_that_of_lycoris_and_none_is_left(kind: str, parts: dict[str, Any], base: Skeleton, tmp_path: Path) -> None:
+def test_the_effect_is_that_of_lycoris_and_none_is_left(
+    kind: str, parts: dict[str, Any], base: ModuleShapes, tmp_path: Path
+) -> None:
     path, make = LYCORIS[kind]
     org = parts["unet"].get_submodule(path)
     strength = 0.05 if "tlora" in kind else 0.3
@@ -124,14 +126,14 @@ def test_the_effect_is_that_of_lycoris_and_none_is_left(kind: str, parts: dict[s
     with torch.no_grad():
         plain = org(inputs)
         expected = _expected(org, theirs, inputs)
-        apply.put_on(parts, adapter, "one")
+        apply.inject(parts, adapter, "one")
         changed = parts["unet"].get_submodule(path)
         modules = apply.adapted_modules(parts)
-        apply.weigh(modules, {"one": 1.0})
+        apply.set_weights(modules, {"one": 1.0})
         made = changed(inputs)
-        apply.weigh(modules, {})
+        apply.set_weights(modules, {})
         zero = changed(inputs)
-        apply.take_off(parts)
+        apply.unload(parts)
         after = parts["unet"].get_submodule(path)
 
     assert torch.allclose(made, expected, atol=2e-4, rtol=1e-4), float((made - expected).abs().max())
@@ -154,7 +156,7 @@ def _state(module: Any) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["loha", "glora", "full", "norm", "dora over inputs"])
-def test_worked_into_the_weights_it_gives_the_same(kind: str, base: Skeleton, tmp_path: Path) -> None:
+def test_worked_into_the_weights_it_gives_the_same(kind: str, base: ModuleShapes, tmp_path: Path) -> None:
     pipeline = SDXL.load(MINIATURE, torch.float32, torch.device("cpu"))
     parts = {"unet": pipeline.unet}
     path, make = LYCORIS[kind]
@@ -167,9 +169,9 @@ def test_worked_into_the_weights_it_gives_the_same(kind: str, base: Skeleton, tm
     inputs, adapter = _inputs(org), reader.load(tmp_path / "a.safetensors", base)
     expected = _expected(org, theirs, inputs)
 
-    apply.put_on(parts, adapter, "one")
-    apply.weigh(apply.adapted_modules(parts), {"one": 1.0})
-    apply.work_in(parts)
+    apply.inject(parts, adapter, "one")
+    apply.set_weights(apply.adapted_modules(parts), {"one": 1.0})
+    apply.merge(parts)
 
     assert torch.allclose(parts["unet"].get_submodule(path)(inputs), expected, atol=2e-4, rtol=1e-4)
 
@@ -197,7 +199,7 @@ def unet() -> Any:
 
 @pytest.mark.parametrize("kind", PEFT)
 def test_the_effect_of_a_folder_of_peft_is_pefts(
-    kind: str, unet: Any, parts: dict[str, Any], base: Skeleton, tmp_path: Path
+    kind: str, unet: Any, parts: dict[str, Any], base: ModuleShapes, tmp_path: Path
 ) -> None:
     model = get_peft_model(unet, PEFT[kind])
     generator = torch.Generator().manual_seed(0)
@@ -210,20 +212,20 @@ def test_the_effect_of_a_folder_of_peft_is_pefts(
     inputs = _inputs(parts["unet"].get_submodule(LINEAR))
 
     adapter = reader.load(tmp_path, base)
-    apply.put_on(parts, adapter, "one")
+    apply.inject(parts, adapter, "one")
     try:
-        apply.weigh(apply.adapted_modules(parts), {"one": 1.0})
+        apply.set_weights(apply.adapted_modules(parts), {"one": 1.0})
         with torch.no_grad():
             made, expected = parts["unet"].get_submodule(LINEAR)(inputs), theirs(inputs)
     finally:
-        apply.take_off(parts)
+        apply.unload(parts)
 
     assert torch.allclose(made, expected, atol=2e-4, rtol=1e-4), float((made - expected).abs().max())
 
 
 @pytest.mark.parametrize("kind", ["pissa", "olora"])
 def test_an_untrained_folder_that_took_something_out_of_the_base_changes_nothing(
-    kind: str, unet: Any, base: Skeleton, tmp_path: Path
+    kind: str, unet: Any, base: ModuleShapes, tmp_path: Path
 ) -> None:
     get_peft_model(unet, PEFT[kind]).save_pretrained(tmp_path)
 
@@ -232,7 +234,7 @@ def test_an_untrained_folder_that_took_something_out_of_the_base_changes_nothing
 
 
 @pytest.mark.parametrize("begun", ["corda", "loftq", "lora_ga"])
-def test_a_beginning_that_the_file_does_not_tell_is_refused(begun: str, unet: Any, base: Skeleton, tmp_path: Path) -> None:
+def test_a_beginning_that_the_file_does_not_tell_is_refused(begun: str, unet: Any, base: ModuleShapes, tmp_path: Path) -> None:
     get_peft_model(unet, PEFT["lora"]).save_pretrained(tmp_path)
     configuration = tmp_path / "adapter_config.json"
     configuration.write_text(configuration.read_text().replace('"init_lora_weights": false', f'"init_lora_weights": "{begun}"'))

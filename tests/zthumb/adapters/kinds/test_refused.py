@@ -10,8 +10,8 @@ from torch import Tensor
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE
 from zthumb import families
-from zthumb.adapters import reader, skeleton
-from zthumb.adapters.skeleton import Skeleton
+from zthumb.adapters import module_shapes, reader
+from zthumb.adapters.module_shapes import ModuleShapes
 
 QUERY = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
 NORM = "lora_unet_down_blocks_0_resnets_0_norm1"
@@ -19,8 +19,8 @@ PATH = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 
 
 @pytest.fixture(scope="module")
-def base() -> Skeleton:
-    return skeleton.of_folder("mini-sdxl", MINIATURE, families.get("sdxl"))
+def base() -> ModuleShapes:
+    return module_shapes.of_folder("mini-sdxl", MINIATURE, families.get("sdxl"))
 
 
 def _written(folder: Path, tensors: dict[str, Tensor]) -> Path:
@@ -73,7 +73,7 @@ def _loha(size: int, rank: int) -> dict[str, Tensor]:
     ],
 )
 def test_it_is_refused_by_name_and_without_making_what_would_not_fit(
-    base: Skeleton, tmp_path: Path, tensors: dict[str, Tensor], told: str
+    base: ModuleShapes, tmp_path: Path, tensors: dict[str, Tensor], told: str
 ) -> None:
     file = _written(tmp_path, tensors)
 
@@ -81,7 +81,7 @@ def test_it_is_refused_by_name_and_without_making_what_would_not_fit(
         reader.load(file, base)
 
 
-def test_a_norm_of_another_size_is_left_out_whatever_its_tensor_is_called(base: Skeleton, tmp_path: Path) -> None:
+def test_a_norm_of_another_size_is_left_out_whatever_its_tensor_is_called(base: ModuleShapes, tmp_path: Path) -> None:
     file = _written(
         tmp_path,
         {
@@ -97,7 +97,7 @@ def test_a_norm_of_another_size_is_left_out_whatever_its_tensor_is_called(base: 
     assert "does not fit the norm" in adapter.notes[0]
 
 
-def test_a_bias_may_stand_beside_every_kind(base: Skeleton, tmp_path: Path) -> None:
+def test_a_bias_may_stand_beside_every_kind(base: ModuleShapes, tmp_path: Path) -> None:
     adapter = reader.load(_written(tmp_path, {**_loha(64, 2), f"{QUERY}.diff_b": torch.ones(64)}), base)
 
     assert adapter.changes[PATH].kind.title == "LoHa"
