@@ -14,7 +14,9 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-TINY = "steps=4 batch=2 prior.images=4 prior.batch=2 prior.steps=2 checkpoint_every=2 previews.steps=2 validation.noises=1"
+TINY = (
+    "steps=4 batch_size=2 prior.images=4 prior.batch_size=2 prior.steps=2 checkpoint_every=2 previews.steps=2 validation.noises=1"
+)
 PROMPTS = """
 trained: ['a photo of a red {trigger}']
 control: ['a photo of a red star']

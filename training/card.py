@@ -55,7 +55,7 @@ def header(
         "ss_sd_model_name": recipe.base,
         "ss_sd_model_hash": base_sha256,
         "ss_v2": "False",
-        "ss_network_module": "lycoris.kohya" if recipe.adapter.magnitudes else "networks.lora",
+        "ss_network_module": "lycoris.kohya" if recipe.adapter.use_dora else "networks.lora",
         "ss_network_dim": rank,
         # Alpha is folded into the weights on export.
         "ss_network_alpha": rank,
@@ -82,7 +82,7 @@ def header(
 
 def _network_arguments(recipe: Recipe, rank: str) -> dict[str, str]:
     """What kohya's trainer would have been told besides, to make such a network."""
-    told = {"algo": "lora", "dora_wd": "True"} if recipe.adapter.magnitudes else {}
+    told = {"algo": "lora", "dora_wd": "True"} if recipe.adapter.use_dora else {}
     return told | ({"conv_dim": rank, "conv_alpha": rank} if "convolution" in recipe.adapter.targets else {})
 
 
@@ -124,7 +124,7 @@ A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the pro
 |---|---|
 | images | {len(dataset.of("train"))} at {recipe.resolution} px |
 | steps | {recipe.steps} asked for: {ended} |
-| batch, seed | {recipe.batch}, {recipe.seed} |
+| batch, seed | {recipe.batch_size}, {recipe.seed} |
 | adapter | rank {recipe.adapter.rank if as_lora is None else as_lora}, {_adapted(recipe)}; alpha is folded in |
 | learning rate | {recipe.optimizer.lr:g} |
 | licence | that of the base: {licence} |
@@ -174,7 +174,7 @@ def _base_matter(base: str) -> dict[str, str]:
 
 def _dora(recipe: Recipe, as_lora: int | None) -> str:
     """What is to be known of a DoRA elsewhere; nothing where it is none."""
-    if not recipe.adapter.magnitudes:
+    if not recipe.adapter.use_dora:
         return ""
     if as_lora is not None:
         return f"\nIt was trained as a DoRA of rank {recipe.adapter.rank}; this is the nearest plain LoRA of rank {as_lora}.\n"

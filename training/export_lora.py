@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     judged = _verdict(arguments.run)  # 5. what came of judging it, if it was
     told_as = {"as": arguments.kind, "rank": arguments.rank or _RANK} if arguments.kind else {}
     settings = {"run": arguments.run, "ended_after": Run(run).last(), **told_as}
-    if recipe.adapter.magnitudes:
+    if recipe.adapter.use_dora:
         print(f"export: note: {_AS_LORA if arguments.kind else card.DORA}")
     plain = Stage("export", inputs, settings, recipe.seed, given("training.export_lora", argv))
     told = replace(plain, inputs={**inputs, VERDICT: hash_value(judged.model_dump(mode="json"))}) if judged else plain

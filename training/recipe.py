@@ -26,9 +26,9 @@ _Beta = Annotated[float, Field(ge=0, lt=1)]
 class AdapterRecipe(Strict):
     """The LoRA: weights of ``rank``, scaled by ``alpha`` / ``rank``, on the modules of a named target set.
 
-    ``rank_stabilized`` scales by ``alpha`` / √``rank`` instead (rsLoRA, arXiv 2312.03732), which lets high ranks learn as fast as
-    low ones. ``magnitudes`` learns the norm of each output's weights apart from their direction (DoRA, arXiv 2402.09353).
-    With an ``average`` above zero it is the exponential moving average of the trained weights with that decay. With
+    ``use_rslora`` scales by ``alpha`` / √``rank`` instead (rsLoRA, arXiv 2312.03732), which lets high ranks learn as fast as
+    low ones. ``use_dora`` learns the norm of each output's weights apart from their direction (DoRA, arXiv 2402.09353).
+    With an ``ema_decay`` above zero it is the exponential moving average of the trained weights with that decay. With
     ``text_encoders`` the prompt's readers are adapted too. The weights start at random and zero (``kaiming``), or with the base's
     own largest components (``pissa``, arXiv 2404.02948), which learns faster, takes no weight decay, since that would unlearn the
     base, and is exported at twice the rank.
@@ -45,9 +45,9 @@ class AdapterRecipe(Strict):
     rank: int = Field(default=16, ge=1, le=256)
     alpha: float = Field(default=16, gt=0)
     targets: Literal["attention", "attention+feed-forward", "attention+feed-forward+convolution"] = "attention"
-    rank_stabilized: bool = False
-    magnitudes: bool = False
-    average: float = Field(default=0.0, ge=0, lt=1)
+    use_rslora: bool = False
+    use_dora: bool = False
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
     text_encoders: bool = False
     initialization: Literal["kaiming", "pissa"] = "kaiming"
     begin_from: str | None = Field(default=None, alias="from")
@@ -55,26 +55,23 @@ class AdapterRecipe(Strict):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        if self.magnitudes and self.initialization == "pissa":
-            raise ValueError("magnitudes and initialization: pissa cannot be had together")
-        if self.begin_from is not None and (self.magnitudes or self.initialization == "pissa"):
-            raise ValueError(
-                "from begins with another adapter's weights: neither magnitudes nor initialization: pissa go with it"
-            )
+        if self.use_dora and self.initialization == "pissa":
+            raise ValueError("use_dora and initialization: pissa cannot be had together")
+        if self.begin_from is not None and (self.use_dora or self.initialization == "pissa"):
+            raise ValueError("from begins with another adapter's weights: neither use_dora nor initialization: pissa go with it")
         return self
 
     @property
     def scale(self) -> float:
         """What the product of both weights is multiplied by."""
-        return float(self.alpha / (self.rank**0.5 if self.rank_stabilized else self.rank))
+        return float(self.alpha / (self.rank**0.5 if self.use_rslora else self.rank))
 
 
 class OptimizerRecipe(Strict):
     """What moves the weights: AdamW, AdamW with a state of 8 bits, Prodigy (with an ``lr`` of 1 it finds its own) or Adafactor.
 
-    The rate rises to ``lr`` over ``warm_up`` steps and then follows ``schedule`` to the run's end; that of the text encoders, if
-    they are adapted, may be another, ``text_encoder_lr``, and that of the trigger word's new tokens too, ``token_lr``. Gradients
-    longer than ``clip_norm`` are shortened to it.
+    The rate rises to ``lr`` over ``warmup_steps`` and then follows ``schedule`` to the run's end. ``text_encoder_lr`` is another one
+    for adapted text encoders, and ``token_lr`` for the trigger word's new tokens. Gradients are clipped to ``max_grad_norm``.
     """
 
     name: Literal["adamw", "adamw_8bit", "prodigy", "adafactor"] = "adamw"
@@ -84,8 +81,8 @@ class OptimizerRecipe(Strict):
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[_Beta, _Beta] = (0.9, 0.99)
-    warm_up: int = Field(default=20, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
+    warmup_steps: int = Field(default=20, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -135,7 +132,7 @@ class PriorRecipe(Strict):
 
     weight: float = Field(default=1.0, ge=0)
     images: int = Field(default=48, ge=1)
-    batch: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=4, ge=1)
     steps: int = Field(default=20, ge=1)
     guidance_scale: float = Field(default=5.0, ge=0)
     prompts: tuple[str, ...] = ()
@@ -172,14 +169,14 @@ class Recipe(Strict):
 
     ``base`` and ``vae``, an autoencoder in place of the base's own, are whatever names a model (``zthumb.sources.reference``).
     The length is ``steps``, or ``epochs``, which the number of images turns into steps.
-    A step learns from ``batch`` images at a time, ``accumulate`` times, in each process. ``trackers`` are names that accelerate
-    knows, as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written. ``gradient_checkpointing`` computes the forward
-    pass again in the backward one instead of keeping it: less memory, a third more time. ``compile`` compiles the repeated blocks
-    of the denoiser, which takes a while once and makes each step faster. ``quantize`` keeps the denoiser's linear weights in 8
-    bits or 4 (QLoRA, arXiv 2305.14314). With ``precision: fp16`` gradients are scaled so that small ones are not lost; a step
-    whose scaled gradients overflow is left out and the scale is halved, which ``metrics.jsonl`` tells. ``shard`` divides the
-    denoiser's frozen weights among processes (FSDP, arXiv 2304.11277). ``deterministic`` asks a GPU for the same bytes each time,
-    as a CPU gives them anyway; ``portable`` asks a CPU for the same bytes on every x86-64 with AVX2 and takes longer.
+    A step learns from ``batch_size`` images at a time, ``gradient_accumulation_steps`` times, in each process. ``trackers`` are
+    names that accelerate knows, as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written. ``gradient_checkpointing``
+    computes the forward pass again in the backward one instead of keeping it: less memory, a third more time. ``compile`` compiles
+    the repeated blocks of the denoiser, which takes a while once and makes each step faster. ``quantize`` keeps the denoiser's
+    linear weights in 8 bits or 4 (QLoRA, arXiv 2305.14314). With ``precision: fp16`` gradients are scaled so that small ones are
+    not lost; a step whose scaled gradients overflow is left out and the scale is halved, which ``metrics.jsonl`` tells. ``shard``
+    divides the denoiser's frozen weights among processes (FSDP, arXiv 2304.11277). ``deterministic`` asks a GPU for the same bytes
+    each time, as a CPU gives them anyway; ``portable`` asks a CPU for the same bytes on every x86-64 with AVX2 and takes longer.
     """
 
     base: str
@@ -188,8 +185,8 @@ class Recipe(Strict):
     resolution: int = Field(ge=64, le=2048, multiple_of=8)
     seed: int = Field(default=0, ge=0)
     steps: int = Field(default=1000, ge=1)
-    batch: int = Field(default=4, ge=1)
-    accumulate: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=4, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     quantize: Literal["none", "int8", "nf4"] = "none"
     shard: bool = False
@@ -220,14 +217,16 @@ class Recipe(Strict):
         A run goes on from a checkpoint where these are the same, whatever is kept and shown on the way and however its steps are
         carried out.
         """
-        values = self.model_dump(mode="json", by_alias=True, exclude={*_KEPT_OR_SHOWN, *_CARRIED_OUT, "batch", "accumulate"})
+        values = self.model_dump(
+            mode="json", by_alias=True, exclude={*_KEPT_OR_SHOWN, *_CARRIED_OUT, "batch_size", "gradient_accumulation_steps"}
+        )
         if self.optimizer.schedule == "constant":
             # Every step is the same however many follow: more of them go on from the last.
             del values["steps"]
         # Looks at other noise cannot be compared; which of them is chosen is decided at the end.
         values["validation"] = {"strata": self.validation.strata, "noises": self.validation.noises}
-        values["prior"] = {**values["prior"], "batch": self.prior.batch * self.accumulate * processes}
-        return {**values, "images_per_step": self.batch * self.accumulate * processes}
+        values["prior"] = {**values["prior"], "batch_size": self.prior.batch_size * self.gradient_accumulation_steps * processes}
+        return {**values, "images_per_step": self.batch_size * self.gradient_accumulation_steps * processes}
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

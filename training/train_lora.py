@@ -117,7 +117,9 @@ def _in_steps(recipe: Recipe, dataset: Dataset) -> Recipe:
     from training.steps.order import steps_per_epoch
 
     sizes = [entry.size for entry in dataset.of("train") for _ in range(entry.repeats)]
-    counted = recipe.counted_in_steps(steps_per_epoch(sizes, recipe.batch * recipe.accumulate * processes.count()))
+    counted = recipe.counted_in_steps(
+        steps_per_epoch(sizes, recipe.batch_size * recipe.gradient_accumulation_steps * processes.count())
+    )
     print(f"train: {recipe.epochs} epochs of {len(sizes)} images are {counted.steps} steps")
     return counted
 

@@ -68,7 +68,7 @@ def _recipe(batch: int, checkpointing: bool, compiled: bool) -> Recipe:
         {
             "base": "random weights",
             "resolution": 1024,
-            "batch": batch,
+            "batch_size": batch,
             "precision": "bf16",
             "gradient_checkpointing": checkpointing,
             "compile": compiled,
@@ -93,10 +93,10 @@ def measure(recipe: Recipe, family: Family, folder: Path, device: torch.device, 
     seconds = (time.perf_counter() - started) / steps
     needed = estimate(recipe, family, folder, device)
     return Row(
-        batch=recipe.batch,
+        batch=recipe.batch_size,
         gradient_checkpointing=recipe.gradient_checkpointing,
         compile=recipe.compile,
-        images_per_second=round(recipe.batch / seconds, 3),
+        images_per_second=round(recipe.batch_size / seconds, 3),
         share_of_peak=round(needed.operations / seconds / peak, 4),
         peak_bytes=_peak_bytes(device),
         estimated_peak_bytes=needed.peak,

@@ -29,7 +29,7 @@ class PlainLoop:
     def step(self, number: int) -> None:
         """Make one step."""
         pipeline, count = self._pipeline, len(self._entries)
-        chosen = [(number * self._recipe.batch + place) % count for place in range(self._recipe.batch)]
+        chosen = [(number * self._recipe.batch_size + place) % count for place in range(self._recipe.batch_size)]
         with torch.no_grad():
             latents = pipeline.vae.encode(self._images[chosen]).latent_dist.sample() * pipeline.vae.config.scaling_factor
             captions = [self._entries[place].caption for place in chosen]

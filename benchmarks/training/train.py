@@ -80,7 +80,7 @@ def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[st
         "cache_seconds": ours.cache_seconds,
         "peak_rss_mb": peak,
         "adapter_bytes": _adapter_bytes(ours.train_step, shipped),
-        "batch": shipped.batch,
+        "batch": shipped.batch_size,
         "rounds": rounds,
         "threads": torch.get_num_threads(),
         "platform": platform_facts(),

@@ -19,7 +19,7 @@ from training.validation.validation import Interval, Stratum, Validation
 from zthumb import families
 from zthumb.sources.bases import find_base
 
-QUICK = ["steps=6", "batch=2", "prior.images=4", "prior.batch=2", "prior.steps=2", "checkpoint_every=2"]
+QUICK = ["steps=6", "batch_size=2", "prior.images=4", "prior.batch_size=2", "prior.steps=2", "checkpoint_every=2"]
 QUICK += ["validation.choose=lowest", "validation.strata=2", "validation.noises=1", "previews.prompts=[]"]
 
 

@@ -117,7 +117,7 @@ def test_another_base_than_it_was_trained_from_is_refused(prepared: Path, capsys
             "networks.lora",
             {"conv_dim": "32", "conv_alpha": "32"},
         ),
-        (("adapter.magnitudes=true",), "lycoris.kohya", {"algo": "lora", "dora_wd": "True"}),
+        (("adapter.use_dora=true",), "lycoris.kohya", {"algo": "lora", "dora_wd": "True"}),
     ],
 )
 def test_the_header_says_which_network_it_is(

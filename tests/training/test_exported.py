@@ -25,9 +25,9 @@ SDXL, CAPTION = families.get("sdxl"), "a photo of a red zbadge"
     "settings",
     [
         (),
-        ("adapter.rank=6", "adapter.alpha=3", "adapter.rank_stabilized=true"),
+        ("adapter.rank=6", "adapter.alpha=3", "adapter.use_rslora=true"),
         ("adapter.targets=attention+feed-forward+convolution",),
-        ("adapter.magnitudes=true", "adapter.targets=attention"),
+        ("adapter.use_dora=true", "adapter.targets=attention"),
         ("adapter.initialization=pissa",),
         ("adapter.text_encoders=true",),
         ("adapter.tokens=3", "optimizer.token_lr=0.1"),
@@ -39,7 +39,7 @@ SDXL, CAPTION = families.get("sdxl"), "a photo of a red zbadge"
 def test_the_files_predict_what_the_trained_model_predicts(
     prepared: Path, tmp_path: Path, miniature: Path, settings: tuple[str, ...]
 ) -> None:
-    sets = ("prior.weight=0", "optimizer.warm_up=0", "optimizer.lr=1e-2", *settings)
+    sets = ("prior.weight=0", "optimizer.warmup_steps=0", "optimizer.lr=1e-2", *settings)
     recipe, base, trained, _ = prepared_base(prepared, *sets)
     loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     for step in range(3):

@@ -49,7 +49,7 @@ def test_a_run_begins_as_the_adapter_it_begins_from(prepared: Path) -> None:
         *CONSTANT,
         "steps=1",
         "optimizer.lr=1e-12",
-        "optimizer.warm_up=0",
+        "optimizer.warmup_steps=0",
         "adapter.alpha=8",
         "adapter.from=./begin.safetensors",
     )

@@ -18,7 +18,7 @@ def test_a_recipe_may_extend_another_and_override_single_values(tmp_path: Path) 
     (tmp_path / "quick.yaml").write_text("extends: mini\nsteps: 7\noptimizer: {lr: 0.5}\n")
     quick, mini = recipes.load(str(tmp_path / "quick.yaml")), recipes.load("mini")
     assert (quick.steps, quick.optimizer.lr) == (7, 0.5)
-    assert quick.optimizer.warm_up == mini.optimizer.warm_up
+    assert quick.optimizer.warmup_steps == mini.optimizer.warmup_steps
     assert quick.prior == mini.prior
 
 
@@ -62,7 +62,7 @@ def test_a_checkpoint_outlives_a_change_of_what_is_not_learned(override: str, is
         ),
         ("adapter.dim=8", "Did you mean 'adapter.rank'"),
         ("network_dim=8", "Did you mean 'adapter.rank'"),
-        ("train_batch_size=2", "Did you mean 'batch'"),
+        ("train_batch_size=2", "Did you mean 'batch_size'"),
     ],
 )
 def test_a_bad_override_says_what_is_wrong(override: str, message: str) -> None:

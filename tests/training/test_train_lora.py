@@ -155,7 +155,7 @@ def test_no_room_for_a_file_leaves_the_checkpoint_before_and_says_so(prepared: P
 
 def test_out_of_memory_says_which_settings_would_fit(prepared: Path) -> None:
     limited = subprocess.run(
-        [sys.executable, "-m", "training.train_lora", *quick_arguments(prepared, "a", "batch=320", "prior.weight=0")],
+        [sys.executable, "-m", "training.train_lora", *quick_arguments(prepared, "a", "batch_size=320", "prior.weight=0")],
         capture_output=True,
         text=True,
         check=False,
@@ -190,10 +190,10 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batch(
     sizes = Counter(entry.size for entry in read_dataset(prepared).of("train"))
     assert len(sizes) == 2
     assert all(count % 2 for count in sizes.values())
-    train_lora.main(quick_arguments(prepared, "one", "batch=2", "prior.batch=2", *settings))
+    train_lora.main(quick_arguments(prepared, "one", "batch_size=2", "prior.batch_size=2", *settings))
     # accelerate's own launcher starts several processes on CPUs through MPI alone.
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "--", "training.train_lora"]
-    arguments = quick_arguments(prepared, "two", "batch=1", "prior.batch=1", f"shard={shard}", *settings)
+    arguments = quick_arguments(prepared, "two", "batch_size=1", "prior.batch_size=1", f"shard={shard}", *settings)
     subprocess.run(
         [*launch, *arguments], check=True, capture_output=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )

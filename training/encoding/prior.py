@@ -64,9 +64,9 @@ def _generate(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
 
 def _generated(prompts: list[str], recipe: PriorRecipe, resolution: int, seed: int, pipeline: Any) -> torch.Tensor:
     latents = []
-    bar = tqdm(range(0, len(prompts), recipe.batch), desc="prior", unit="batch")
+    bar = tqdm(range(0, len(prompts), recipe.batch_size), desc="prior", unit="batch")
     for start in bar:
-        chunk = prompts[start : start + recipe.batch]
+        chunk = prompts[start : start + recipe.batch_size]
         generators = [torch.Generator().manual_seed(derive(seed, "prior", start + place)) for place in range(len(chunk))]
         made = pipeline(
             chunk,

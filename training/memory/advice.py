@@ -55,12 +55,16 @@ def _changes(recipe: Recipe) -> Iterator[dict[str, object]]:
     """What may be set to need less, by the keys of the recipe, in the order in which it is tried."""
     if not recipe.gradient_checkpointing:
         yield {"gradient_checkpointing": True}
-    batch, accumulate = recipe.batch, recipe.accumulate
+    batch, accumulate = recipe.batch_size, recipe.gradient_accumulation_steps
     while batch > 1:
         # The same images in each step, fewer at a time.
         batch, accumulate = (batch // 2, accumulate * 2) if batch % 2 == 0 else (1, accumulate * batch)
-        prior = max(1, recipe.prior.batch * batch // recipe.batch)
-        yield {"batch": batch, "accumulate": accumulate, **({"prior.batch": prior} if recipe.prior.weight else {})}
+        prior = max(1, recipe.prior.batch_size * batch // recipe.batch_size)
+        yield {
+            "batch_size": batch,
+            "gradient_accumulation_steps": accumulate,
+            **({"prior.batch_size": prior} if recipe.prior.weight else {}),
+        }
     if recipe.previews.prompts:
         if recipe.resolution > _TILE and recipe.previews.tile is None:
             yield {"previews.tile": _TILE}

@@ -58,7 +58,9 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
     ``has_own_prior``: the data set brings images for prior preservation itself.
     """
     dtype, attention = DTYPES[recipe.precision], _attention(device)
-    images = recipe.batch + (recipe.prior.batch if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0)
+    images = recipe.batch_size + (
+        recipe.prior.batch_size if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0
+    )
     with torch.device("meta"):
         adapted = _adapted(recipe, family, folder, dtype)
         denoiser: Any = adapted.parts[family.denoiser_component]
@@ -77,13 +79,15 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
     trained = sum(parameter.numel() for parameter in adapter.trained(adapted))
     return Estimate(
         weights=round(frozen - spared) // (processes.count() if recipe.shard else 1),
-        adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.average else 0))),
+        adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.ema_decay else 0))),
         activations=kept.bytes,
         previews=_previews(recipe, family, folder, device) if recipe.previews.prompts else 0,
         prior=_prior(recipe, family, folder, device) if recipe.prior.weight > 0 and recipe.prior.prompts else 0,
         # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's images.
-        operations=recipe.accumulate
-        * (operations.get_total_flops() + _attended(attention) + 2.5 * attended + forward * (images - recipe.batch) / images),
+        operations=recipe.gradient_accumulation_steps
+        * (
+            operations.get_total_flops() + _attended(attention) + 2.5 * attended + forward * (images - recipe.batch_size) / images
+        ),
     )
 
 
@@ -108,7 +112,7 @@ def _prior(recipe: Recipe, family: Family, folder: Path, device: torch.device) -
     """Generating the prior's images, before there is an adapter."""
     dtype = DTYPES[recipe.precision]
     return _text_encoders(family, folder, dtype) + _denoising(
-        dtype, recipe.resolution, family, folder, device, recipe.prior.batch
+        dtype, recipe.resolution, family, folder, device, recipe.prior.batch_size
     )
 
 

@@ -101,7 +101,7 @@ def _inject_layers(model: Any, modules: list[str], whole: Recipe) -> None:
     for name, parameter in model.named_parameters():
         if ".lora_" in name:
             parameter.data = parameter.data.float()
-    for layer in _layers(model).values() if whole.adapter.magnitudes else ():
+    for layer in _layers(model).values() if whole.adapter.use_dora else ():
         _measure_norms_again(layer)
 
 
@@ -111,8 +111,8 @@ def _configuration(whole: Recipe, modules: list[str]) -> LoraConfig:
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         target_modules=modules,
-        use_rslora=recipe.rank_stabilized,
-        use_dora=recipe.magnitudes,
+        use_rslora=recipe.use_rslora,
+        use_dora=recipe.use_dora,
     )
 
 

@@ -18,7 +18,7 @@ _WAYS_DOWN: Mapping[str, Callable[[float], float]] = MappingProxyType(
 
 def rate_at(step: int, steps: int, recipe: OptimizerRecipe) -> float:
     """The rate of ``step``, 0 … ``steps`` - 1; every step learns something, the last one included."""
-    if step < recipe.warm_up:
-        return recipe.lr * (step + 1) / recipe.warm_up
-    done = (step - recipe.warm_up) / max(1, steps - recipe.warm_up)
+    if step < recipe.warmup_steps:
+        return recipe.lr * (step + 1) / recipe.warmup_steps
+    done = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
     return recipe.lr * _WAYS_DOWN[recipe.schedule](done)

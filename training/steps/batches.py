@@ -56,26 +56,29 @@ class BatchSampler:
     @property
     def images_per_step(self) -> int:
         """How many of the concept's images a step takes over all processes."""
-        return self._recipe.batch * self._recipe.accumulate * self._processes
+        return self._recipe.batch_size * self._recipe.gradient_accumulation_steps * self._processes
 
     @property
     def prior_per_step(self) -> int:
         """How many of the prior's."""
-        return self._recipe.prior.batch * self._recipe.accumulate * self._processes if self._prior else 0
+        return self._recipe.prior.batch_size * self._recipe.gradient_accumulation_steps * self._processes if self._prior else 0
 
     def passes(self, step: int) -> list[list[Batch]]:
         """The part of ``step`` that is this process's: for each accumulation its batches, one of each size."""
-        return [self._pass(step, self._process * self._recipe.accumulate + turn) for turn in range(self._recipe.accumulate)]
+        return [
+            self._pass(step, self._process * self._recipe.gradient_accumulation_steps + turn)
+            for turn in range(self._recipe.gradient_accumulation_steps)
+        ]
 
     def _pass(self, step: int, turn: int) -> list[Batch]:
-        places = range(turn * self._recipe.batch, (turn + 1) * self._recipe.batch)
+        places = range(turn * self._recipe.batch_size, (turn + 1) * self._recipe.batch_size)
         order = images_of(step, self._sizes, self.images_per_step, self._recipe.seed)
         epoch = step // steps_per_epoch(self._sizes, self.images_per_step)
         turns = [order[place] for place in places]
         examples = self._own.take([self._turns[each] for each in turns], [self._row(each, epoch) for each in turns])
         drawn = [self._draw("place", step, place, each) for place, each in zip(places, examples.latents, strict=True)]
         if self._prior is not None:
-            places = range(turn * self._recipe.prior.batch, (turn + 1) * self._recipe.prior.batch)
+            places = range(turn * self._recipe.prior.batch_size, (turn + 1) * self._recipe.prior.batch_size)
             chosen = [self._prior_image(step, place) for place in places]
             kept = self._prior.take(chosen, [self._prior_row(step, *each) for each in zip(places, chosen, strict=True)])
             drawn += [self._draw("prior place", step, place, each) for place, each in zip(places, kept.latents, strict=True)]
@@ -135,6 +138,6 @@ class BatchSampler:
                 tokens=None if told.tokens is None else told.tokens.where(kept[:, None, None], -1),
             ),
             where=examples.where(),
-            prior=torch.tensor([place >= self._recipe.batch for place in places], device=device),
+            prior=torch.tensor([place >= self._recipe.batch_size for place in places], device=device),
             names=examples.names,
         )

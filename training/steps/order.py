@@ -8,14 +8,14 @@ from foundation.seeds import derive
 
 
 def steps_per_epoch(sizes: Sequence[Hashable], batch: int) -> int:
-    """How many batches of ``batch`` images an epoch has."""
+    """How many batches of ``batch_size`` images an epoch has."""
     full = sum(count // batch for count in _counts(sizes))
     left = sum(count % batch for count in _counts(sizes))
     return full + -(-left // batch)
 
 
 def images_of(step: int, sizes: Sequence[Hashable], batch: int, seed: int) -> tuple[int, ...]:
-    """The numbers of the ``batch`` images of ``step``, drawn from nothing but the arguments.
+    """The numbers of the ``batch_size`` images of ``step``, drawn from nothing but the arguments.
 
     An epoch takes full batches of each size and puts what is left of all sizes into mixed ones. The last of those is filled up
     with images drawn at random, so that every step weighs the same.

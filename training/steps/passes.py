@@ -33,8 +33,8 @@ class Passes:
     def __init__(self, recipe: Recipe, base: AdaptedModel, batch_sampler: BatchSampler, accelerator: Accelerator) -> None:
         self._base, self._sampler, self._accelerator, self._is_shared = base, batch_sampler, accelerator, recipe.shard
         # So many of the prior's batches are as many images as one pass learns from.
-        self._at_once = 1 + recipe.batch // recipe.prior.batch
-        self._together = max(1, self._at_once // recipe.accumulate) if batch_sampler.prior_per_step else 1
+        self._at_once = 1 + recipe.batch_size // recipe.prior.batch_size
+        self._together = max(1, self._at_once // recipe.gradient_accumulation_steps) if batch_sampler.prior_per_step else 1
         self._known: dict[int, list[Pass]] = {}
 
     def of(self, step: int) -> list[Pass]:

@@ -59,7 +59,7 @@ class TrainStep:
         )
         self._passes = Passes(recipe, base, self._sampler, accelerator)
         self._scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
-        self.average = EMA(self._parameters, recipe.adapter.average)
+        self.average = EMA(self._parameters, recipe.adapter.ema_decay)
 
     def steps_after(self, done: int) -> Iterator[Report]:
         """Make and report every step still to do when ``done`` are."""
@@ -120,7 +120,7 @@ class TrainStep:
         if self._recipe.shard:
             self._exchange_gradients()
         self._scaler.unscale_(self._optimizer)
-        norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._recipe.optimizer.clip_norm))
+        norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._recipe.optimizer.max_grad_norm))
         # Scaled gradients overflow now and then until the scale has settled; anything else is a fault.
         is_left_out = not math.isfinite(norm) and self._scaler.get_scale() > 1
         if not math.isfinite(norm) and not is_left_out:

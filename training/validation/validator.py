@@ -77,8 +77,8 @@ class Validator:
         one = examples.take([place])
         timesteps = torch.tensor(self.timesteps, device=levels.device).repeat_interleave(noises)
         noise = torch.stack([self._noise(one, place, side, number) for number in range(len(timesteps))]).to(levels.device)
-        starts = range(0, len(timesteps), self._recipe.batch)
-        chunks = [slice(start, start + self._recipe.batch) for start in starts]
+        starts = range(0, len(timesteps), self._recipe.batch_size)
+        chunks = [slice(start, start + self._recipe.batch_size) for start in starts]
         errors = torch.cat([self._at(one, timesteps[chunk], noise[chunk]) for chunk in chunks])
         weights = loss_weights(self.base.prediction, levels, timesteps, self._recipe.objective.min_snr_gamma)
         return (errors * weights).reshape(len(self.timesteps), noises).mean(dim=1).cpu()

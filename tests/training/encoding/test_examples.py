@@ -33,7 +33,7 @@ def test_a_second_run_finds_everything_and_ends_with_the_same_bytes(prepared: Pa
 
 
 def test_a_changed_caption_is_one_new_entry_and_another_adapter(prepared: Path) -> None:
-    every_image = "batch=6"
+    every_image = "batch_size=6"
     train_lora.main(quick_arguments(prepared, "before", every_image))
     made = _entries()
     changed = prepared / read_dataset(prepared).of("train")[0].source

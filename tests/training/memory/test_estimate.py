@@ -25,7 +25,7 @@ def _sdxl(**values: object) -> Estimate:
 
 @cache
 def _estimated(values: str) -> Estimate:
-    recipe = {"base": "x", "resolution": 1024, "batch": 1, "precision": "bf16", "prior": {"weight": 0}, **json.loads(values)}
+    recipe = {"base": "x", "resolution": 1024, "batch_size": 1, "precision": "bf16", "prior": {"weight": 0}, **json.loads(values)}
     sdxl = families.get("sdxl")
     return estimate(Recipe.model_validate(recipe), sdxl, sdxl.reference, torch.device("cuda"))
 
@@ -41,7 +41,7 @@ def test_sdxl_at_1024_needs_about_what_peers_publish() -> None:
 
 
 def test_twice_the_batch_is_twice_the_work_and_a_rank_has_its_price() -> None:
-    one, two, wide = _sdxl(), _sdxl(batch=2), _sdxl(adapter={"rank": 128, "alpha": 128})
+    one, two, wide = _sdxl(), _sdxl(batch_size=2), _sdxl(adapter={"rank": 128, "alpha": 128})
 
     assert two.operations == pytest.approx(2 * one.operations, rel=0.01)
     assert 1.8 < two.activations / one.activations < 2.05
@@ -49,7 +49,7 @@ def test_twice_the_batch_is_twice_the_work_and_a_rank_has_its_price() -> None:
 
 
 def test_accumulated_passes_take_their_time_and_no_memory() -> None:
-    one, four = _sdxl(), _sdxl(accumulate=4)
+    one, four = _sdxl(), _sdxl(gradient_accumulation_steps=4)
 
     assert four.operations == 4 * one.operations
     assert four.peak == one.peak
@@ -79,7 +79,7 @@ def test_it_is_told_before_the_base_is_there(
 
 
 def test_the_miniatures_recipe_fits_a_laptop(miniature: Path) -> None:
-    recipe = Recipe.model_validate({"base": "x", "resolution": 128, "batch": 8, "prior": {"weight": 0}})
+    recipe = Recipe.model_validate({"base": "x", "resolution": 128, "batch_size": 8, "prior": {"weight": 0}})
 
     needed = estimate(recipe, families.get("sdxl"), miniature, torch.device("cpu"))
 
@@ -107,7 +107,7 @@ def test_regularization_images_of_the_data_set_are_reckoned_with(prepared: Path,
     (prepared / "regularization").mkdir()
     Image.new("RGB", (128, 128), "red").save(prepared / "regularization" / "red.png")
     (prepared / "regularization" / "red.txt").write_text("a red square")
-    arguments = ["--estimate", "--set", "prior.prompts=[]", "--set", "prior.batch=8", "--set", "previews.prompts=[]"]
+    arguments = ["--estimate", "--set", "prior.prompts=[]", "--set", "prior.batch_size=8", "--set", "previews.prompts=[]"]
     found = []
     for more in ([], ["--dataset", str(prepared)]):
         assert prepare_dataset.main(["--dataset", str(prepared)]) == 0

@@ -31,7 +31,7 @@ def _changed_parts(run: str) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     "settings",
-    [TEXT, PISSA, (*TEXT, *PISSA, "adapter.rank_stabilized=true"), ("adapter.magnitudes=true",), (*PISSA, "adapter.rank=128")],
+    [TEXT, PISSA, (*TEXT, *PISSA, "adapter.use_rslora=true"), ("adapter.use_dora=true",), (*PISSA, "adapter.rank=128")],
 )
 def test_the_adapted_model_starts_as_the_base(prepared: Path, settings: tuple[str, ...]) -> None:
     _, base, trained, _ = prepared_base(prepared, *settings)
@@ -83,7 +83,7 @@ def test_both_text_encoders_are_trained_exported_and_resumed(prepared: Path) -> 
 def test_text_encoders_at_a_rate_of_their_own(prepared: Path) -> None:
     moved = {}
     for rate in (3e-3, 3e-5):
-        sets = ("optimizer.lr=3e-3", f"optimizer.text_encoder_lr={rate}", "optimizer.warm_up=0", "prior.weight=0")
+        sets = ("optimizer.lr=3e-3", f"optimizer.text_encoder_lr={rate}", "optimizer.warmup_steps=0", "prior.weight=0")
         recipe, base, trained, _ = prepared_base(prepared, *TEXT, *sets)
         loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
         loop.step(0)
@@ -119,7 +119,7 @@ def test_pissa_is_exported_and_resumed_with_the_same_bytes(prepared: Path) -> No
 
 def test_what_cannot_be_had_together_is_refused() -> None:
     for sets, reason in (
-        ([*PISSA, "adapter.magnitudes=true"], "cannot be had together"),
+        ([*PISSA, "adapter.use_dora=true"], "cannot be had together"),
         (["optimizer.name=prodigy", "optimizer.text_encoder_lr=1e-5"], "leave text_encoder_lr out"),
     ):
         with pytest.raises(BadInput, match=reason) as refusal:
@@ -145,7 +145,7 @@ def test_modules_are_named_as_adapter_files_name_them(prepared: Path) -> None:
 
 
 def test_the_average_is_exported_and_training_goes_on_with_the_weights_themselves(prepared: Path) -> None:
-    sets = ("adapter.average=0.9", "optimizer.warm_up=0", "optimizer.lr=1e-2", "prior.weight=0")
+    sets = ("adapter.ema_decay=0.9", "optimizer.warmup_steps=0", "optimizer.lr=1e-2", "prior.weight=0")
     recipe, base, trained, _ = prepared_base(prepared, *sets)
     loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     for step in range(3):

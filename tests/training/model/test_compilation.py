@@ -18,7 +18,7 @@ def test_compiled_blocks_learn_what_they_learn_otherwise(prepared: Path) -> None
     losses = []
     for compiled in ("false", "true"):
         recipe, base, trained, _ = prepared_base(
-            prepared, f"compile={compiled}", "steps=3", "batch=1", "prior.weight=0", "adapter.targets=attention"
+            prepared, f"compile={compiled}", "steps=3", "batch_size=1", "prior.weight=0", "adapter.targets=attention"
         )
         loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
         losses.append([report.loss for report in loop.steps_after(0)])

@@ -49,7 +49,7 @@ def test_it_trains_exports_and_resumes_as_any_other(prepared: Path, kind: str) -
 
 
 def test_sixteen_bit_floats_are_scaled_and_a_step_that_overflows_is_left_out(prepared: Path) -> None:
-    recipe, base, trained, _ = prepared_base(prepared, "precision=fp16", "batch=1", "prior.weight=0")
+    recipe, base, trained, _ = prepared_base(prepared, "precision=fp16", "batch_size=1", "prior.weight=0")
     loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     before = loop.adapter()
     # Far beyond what fp16 holds, so that the first gradients overflow.

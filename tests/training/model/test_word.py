@@ -14,7 +14,7 @@ from training.data.dataset import NAME
 from training.model import adapter, learned_tokens
 from training.steps.train_step import TrainStep
 
-QUICK = ("prior.weight=0", "optimizer.warm_up=0")
+QUICK = ("prior.weight=0", "optimizer.warmup_steps=0")
 
 
 def test_the_word_begins_as_what_the_base_reads_it_as(prepared: Path) -> None:

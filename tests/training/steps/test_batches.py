@@ -19,8 +19,8 @@ def _examples(count: int, sizes: tuple[tuple[int, int], ...] = ((16, 16),)) -> E
 
 
 def _recipe(batch: int, accumulate: int = 1, dropout: float = 0.3) -> Recipe:
-    values = {"base": "models/mini-sdxl", "resolution": 128, "batch": batch, "accumulate": accumulate}
-    return Recipe.model_validate({**values, "objective": {"caption_dropout": dropout}, "prior": {"batch": batch}})
+    values = {"base": "models/mini-sdxl", "resolution": 128, "batch_size": batch, "gradient_accumulation_steps": accumulate}
+    return Recipe.model_validate({**values, "objective": {"caption_dropout": dropout}, "prior": {"batch_size": batch}})
 
 
 def _seen(batches: list[Batch]) -> list[tuple[str, int, float, float]]:
@@ -47,7 +47,7 @@ def test_two_processes_or_two_passes_see_what_one_of_twice_the_batch_sees(with_p
     prior = _examples(5) if with_prior else None
     whole = BatchSampler(_recipe(8), examples, prior, 1000)
     halves = [BatchSampler(_recipe(4), examples, prior, 1000, process, 2) for process in range(2)]
-    passes = BatchSampler(_recipe(4, accumulate=2), examples, prior, 1000)
+    passes = BatchSampler(_recipe(4, gradient_accumulation_steps=2), examples, prior, 1000)
 
     for step in range(6):
         once = _seen(_step(whole, step))
@@ -114,7 +114,7 @@ def test_a_image_with_repeats_is_seen_that_much_more_often() -> None:
 def test_every_caption_of_a_image_for_regularization_is_drawn() -> None:
     prior = replace(_examples(2), captions=((0,), (1, 2)))
     prior = replace(prior, conditioning=_examples(3).conditioning)
-    recipe = Recipe.model_validate({**_recipe(1).model_dump(by_alias=True), "prior": {"batch": 1}, "epochs": None})
+    recipe = Recipe.model_validate({**_recipe(1).model_dump(by_alias=True), "prior": {"batch_size": 1}, "epochs": None})
     batch_sampler = BatchSampler(recipe, _examples(2), prior, timesteps=10)
 
     told = {

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def _loop(prepared: Path, *settings: str) -> TrainStep:
-    recipe, base, trained, _ = prepared_base(prepared, "prior.weight=0", "optimizer.warm_up=0", *settings)
+    recipe, base, trained, _ = prepared_base(prepared, "prior.weight=0", "optimizer.warmup_steps=0", *settings)
     return TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
 
 
@@ -29,15 +29,15 @@ def _losses(prepared: Path, *settings: str) -> list[float]:
 @pytest.mark.parametrize(
     ("settings", "apart"),
     [
-        (("batch=1", "accumulate=4"), 1e-4),
-        (("batch=4", "gradient_checkpointing=true"), 1e-4),
-        (("batch=4", "precision=bf16"), 0.03),
-        (("batch=4", "precision=fp16"), 0.01),
+        (("batch_size=1", "gradient_accumulation_steps=4"), 1e-4),
+        (("batch_size=4", "gradient_checkpointing=true"), 1e-4),
+        (("batch_size=4", "precision=bf16"), 0.03),
+        (("batch_size=4", "precision=fp16"), 0.01),
     ],
     ids=str,
 )
 def test_losses_are_those_of_the_plain_step(prepared: Path, settings: tuple[str, ...], apart: float) -> None:
-    assert _losses(prepared, *settings) == pytest.approx(_losses(prepared, "batch=4"), rel=apart)
+    assert _losses(prepared, *settings) == pytest.approx(_losses(prepared, "batch_size=4"), rel=apart)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
@@ -58,7 +58,7 @@ def test_the_first_loss_is_what_the_base_is_wrong_by(prepared: Path, prediction:
 
 
 def test_a_gradient_that_is_not_finite_stops_and_names_step_images_and_timesteps(prepared: Path) -> None:
-    recipe, base, trained, _ = prepared_base(prepared, "prior.weight=0", "batch=2")
+    recipe, base, trained, _ = prepared_base(prepared, "prior.weight=0", "batch_size=2")
     loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     ((batch,),) = BatchSampler(recipe, trained, None, len(base.levels)).passes(3)
     before = loop.adapter()

@@ -31,7 +31,11 @@ def _passes(prepared: Path, *settings: str) -> tuple[Passes, list[int], list[tup
     return passes, asked, found
 
 
-@pytest.mark.parametrize("settings", [("batch=6", "prior.batch=2"), ("batch=1", "prior.batch=1", "accumulate=4")], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [("batch_size=6", "prior.batch_size=2"), ("batch_size=1", "prior.batch_size=1", "gradient_accumulation_steps=4")],
+    ids=str,
+)
 def test_the_base_says_of_several_steps_images_what_it_says_of_each_alone(prepared: Path, settings: tuple[str, ...]) -> None:
     _, _, found = _passes(prepared, *settings)
     assert sum(len(one.kept) for one, _ in found) == sum(int(one.batch.prior.sum()) for one, _ in found) > 0
@@ -42,9 +46,9 @@ def test_the_base_says_of_several_steps_images_what_it_says_of_each_alone(prepar
 @pytest.mark.parametrize(
     ("settings", "asked"),
     [
-        (("batch=6", "prior.batch=2"), [8]),
-        (("batch=1", "prior.batch=4"), [4] * 4),
-        (("batch=1", "prior.batch=1", "accumulate=4"), [2, 2] * 4),
+        (("batch_size=6", "prior.batch_size=2"), [8]),
+        (("batch_size=1", "prior.batch_size=4"), [4] * 4),
+        (("batch_size=1", "prior.batch_size=1", "gradient_accumulation_steps=4"), [2, 2] * 4),
     ],
     ids=str,
 )
@@ -58,9 +62,9 @@ def test_the_base_is_asked_for_no_more_images_than_a_pass_learns_from(
 
 
 def test_a_run_that_goes_on_in_the_midst_asks_for_the_same_images(prepared: Path) -> None:
-    passes, _, _ = _passes(prepared, "batch=6", "prior.batch=2")
+    passes, _, _ = _passes(prepared, "batch_size=6", "prior.batch_size=2")
     whole = [passes.of(step)[0].kept for step in range(4, 8)]
-    passes, _, _ = _passes(prepared, "batch=6", "prior.batch=2")
+    passes, _, _ = _passes(prepared, "batch_size=6", "prior.batch_size=2")
     assert torch.equal(passes.of(6)[0].kept, whole[2])
     assert torch.equal(passes.of(7)[0].kept, whole[3])
 

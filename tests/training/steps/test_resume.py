@@ -17,20 +17,20 @@ from training.steps.run import Run
 
 pytestmark = pytest.mark.slow
 
-SHORT = ("steps=4", "checkpoint_every=2", "prior.weight=0", "validation.strata=1", "optimizer.warm_up=0")
+SHORT = ("steps=4", "checkpoint_every=2", "prior.weight=0", "validation.strata=1", "optimizer.warmup_steps=0")
 RUN = Path("outputs/lora/a")
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        ("adapter.average=0.9",),
-        ("adapter.magnitudes=true",),
-        ("adapter.tokens=2", "adapter.average=0.9", "optimizer.token_lr=1e-2"),
-        ("adapter.targets=attention+feed-forward+convolution", "adapter.rank_stabilized=true"),
+        ("adapter.ema_decay=0.9",),
+        ("adapter.use_dora=true",),
+        ("adapter.tokens=2", "adapter.ema_decay=0.9", "optimizer.token_lr=1e-2"),
+        ("adapter.targets=attention+feed-forward+convolution", "adapter.use_rslora=true"),
         ("optimizer.name=adamw_8bit",),
         ("optimizer.name=prodigy", "optimizer.lr=1"),
-        ("optimizer.name=adafactor", "accumulate=2"),
+        ("optimizer.name=adafactor", "gradient_accumulation_steps=2"),
         ("precision=fp16",),
         ("precision=bf16", "gradient_checkpointing=true"),
         ("quantize=nf4", "objective.prediction=v_prediction"),
@@ -56,7 +56,7 @@ def test_it_goes_on_as_if_it_had_never_stopped(prepared: Path, settings: tuple[s
 
 def test_a_run_that_was_over_early_is_over_when_it_goes_on(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # At such a rate the held-out loss rises at once.
-    settings = ("optimizer.lr=0.3", "prior.weight=0", "optimizer.warm_up=0", "checkpoint_every=1", "validation.patience=1")
+    settings = ("optimizer.lr=0.3", "prior.weight=0", "optimizer.warmup_steps=0", "checkpoint_every=1", "validation.patience=1")
     arguments = quick_arguments(prepared, "a", *settings)
     train_lora.main(arguments)
     (told,) = (line for line in capsys.readouterr().out.splitlines() if "asked for" in line)
@@ -74,7 +74,7 @@ def test_a_run_that_was_over_early_is_over_when_it_goes_on(prepared: Path, capsy
 
 def test_several_processes_stop_together_and_leave_none_behind(prepared: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "--", "training.train_lora"]
-    arguments = quick_arguments(prepared, "a", "batch=1", "prior.weight=0", "steps=5000", "checkpoint_every=5000")
+    arguments = quick_arguments(prepared, "a", "batch_size=1", "prior.weight=0", "steps=5000", "checkpoint_every=5000")
     launcher = subprocess.Popen([*launch, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (RUN / "metrics.jsonl").exists() or len((RUN / "metrics.jsonl").read_text().splitlines()) < 3:
         time.sleep(0.1)
