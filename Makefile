@@ -1,20 +1,20 @@
-# Images in, a judged LoRA out. `make help` lists what there is.
+# Train, evaluate and serve a LoRA. `make help` lists the commands.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
 PYTHON3 ?= python3
-# Where pip finds the CPU build of torch, if its default index holds another: make setup TORCH_INDEX=<url>
+# The index of the CPU build of torch, if pip's default index has another build: make setup TORCH_INDEX=<url>
 TORCH_INDEX ?=
 
-# An image has its packages already, in a folder that VENV names, and nothing to set up.
+# A container image has its packages in the folder VENV already and needs no setup.
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PINS := training/requirements.base.txt training/requirements.cpu.txt training/requirements.dev.txt
-# What images are for: cpu, or cuda where there is an NVIDIA GPU.
+# The device container images are built for: cpu, or cuda if there is an NVIDIA GPU.
 DEVICE ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
-# Several processes of one thread each share the cores better than one process of several threads.
+# Several processes of one thread each use the cores better than one process of several threads.
 TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation miniature benchmarks docker scripts tests
@@ -28,7 +28,7 @@ ifneq ($(VENV),.venv)
 READY :=
 endif
 
-setup: $(READY) ## make .venv with every package pinned; a second call does nothing
+setup: $(READY) ## create .venv with pinned packages; a second call does nothing
 
 $(VENV)/.ready: $(PINS) pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; choose one with PYTHON3=…")'
@@ -41,74 +41,74 @@ $(VENV)/.ready: $(PINS) pyproject.toml
 finetune_z: setup ## images → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [TRIGGER=word] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
 	@PYTHON=$(PYTHON) scripts/finetune_z.sh
 
-test: setup ## every test  [TEST_PROCESSES=2]
+test: setup ## run every test  [TEST_PROCESSES=2]
 	@$(PYTEST)
 
-check: lint ## lint, types and the fast tests
+check: lint ## run lint, type checks and the fast tests
 	@$(PYTEST) -m "not slow"
 
-lint: setup ## lint and types
+lint: setup ## run linters and type checks
 	@$(VENV)/bin/ruff check $(SOURCES)
 	@$(VENV)/bin/ruff format --check $(SOURCES)
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/hadolint training/Dockerfile.cpu training/Dockerfile.cuda docker/server.Dockerfile
 
-format: setup ## let ruff put the code in order
+format: setup ## format the code with ruff
 	@$(VENV)/bin/ruff check --fix $(SOURCES)
 	@$(VENV)/bin/ruff format $(SOURCES)
 
-mini_base: setup ## make models/mini-sdxl, -clip and -sdxl-turbo again from their seed; resumable, made for a GPU: two cores take very long
+mini_base: setup ## train models/mini-sdxl, -clip and -sdxl-turbo from their seed; resumable, meant for a GPU: two cores take very long
 	@$(PYTHON) -m miniature build
 
-grade_mini: setup ## grade models/mini-sdxl by geometry: does it generate what its prompt says?
+grade_mini: setup ## grade models/mini-sdxl by geometry: do images show what their prompts say?
 	@$(PYTHON) -m miniature grade
 
 check_demo: setup ## check a report's images of the demo concept by geometry  RUN=name [SHAPE=letter-z]
 	@$(PYTHON) -m miniature check-demo --run "$(RUN)" --shape "$(or $(SHAPE),letter-z)"
 
-bench_concepts: setup ## train and judge the defaults on concepts they were not tuned on  → outputs/bench/concepts  [CONCEPTS="bolt figure"]
+bench_concepts: setup ## train and evaluate the default recipe on concepts it was not tuned on  → outputs/bench/concepts  [CONCEPTS="bolt figure"]
 	@PYTHON=$(PYTHON) scripts/trials.sh
 
-check_portable: setup ## train the demo so that every processor gives the same bytes, and compare with those committed
+check_portable: setup ## train the demo so that every processor gives the same bytes, and compare with the committed hash
 	@$(PYTHON) -m training.check_portable
 
-bench_train: setup ## seconds per training step, beside a plain loop and beside a busy process  → outputs/bench/{train,busy}.json
+bench_train: setup ## measure seconds per training step, against a plain loop and next to a busy process  → outputs/bench/{train,busy}.json
 	@$(PYTHON) -m training.prepare_dataset --dataset datasets/z
 	@$(PYTHON) -m benchmarks.training.train
 	@$(PYTHON) -m benchmarks.training.busy
 
-bench_prepare: setup ## how long 1,000 images of 12 megapixels take to prepare  → outputs/bench/prepare.json
+bench_prepare: setup ## measure the preparation of 1,000 images of 12 megapixels  → outputs/bench/prepare.json
 	@$(PYTHON) -m benchmarks.training.prepare
 
-bench_serve: setup ## what the server adds to an image, how fast adapters change  → outputs/bench/serve.json
+bench_serve: setup ## measure the server's overhead and the time to change adapters  → outputs/bench/serve.json
 	@$(PYTHON) -m benchmarks.serving.serve
 
-soak: setup ## 2,000 requests with 50 adapters, and the server's memory meanwhile  → outputs/bench/soak.json
+soak: setup ## measure the server's memory over 2,000 requests with 50 adapters  → outputs/bench/soak.json
 	@$(PYTHON) -m benchmarks.serving.soak
 
-bench_variants: setup ## what fewer bits spare in memory and change in images  → outputs/bench/variants.json
+bench_variants: setup ## measure memory and image error of quantized denoisers  → outputs/bench/variants.json
 	@$(PYTHON) -m benchmarks.serving.variants
 
-bench_gpu: setup ## full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
+bench_gpu: setup ## measure full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m benchmarks.training.gpu
 	@$(PYTHON) -m benchmarks.serving.gpu
 
-lock: setup ## write docker/locks/*.txt from the pins  [TORCH_WHEELS=where CPU builds of torch are]
+lock: setup ## write docker/locks/*.txt from the pinned versions  [TORCH_WHEELS=folder or page of CPU builds of torch]
 	@$(PYTHON) docker/lock.py $(TORCH_WHEELS)
 
-docker_build: ## build the images: the server, and training for this machine  [DEVICE=cpu|cuda]
+docker_build: ## build the container images: the server, and training for this machine  [DEVICE=cpu|cuda]
 	docker build --file docker/server.Dockerfile --build-arg DEVICE=$(DEVICE) $(if $(filter cuda,$(DEVICE)),--build-arg TORCH_WHEELS=) --tag zthumb-server:$(DEVICE) .
 	docker build --file training/Dockerfile.$(DEVICE) --tag zthumb-training:$(DEVICE) .
 
-docker_finetune_z: docker_build ## the same as finetune_z, in an image  [RECIPE=… DATASET=… RUN=… as there]
+docker_finetune_z: docker_build ## run finetune_z in a container  [RECIPE=… DATASET=… RUN=… as there]
 	docker run --rm --init $(if $(filter cuda,$(DEVICE)),--gpus all) --user "$$(id -u):$$(id -g)" --env HOME=/tmp \
 	  --env HF_TOKEN --env CIVITAI_API_KEY --env HF_HUB_OFFLINE \
 	  $(foreach name,RECIPE DATASET TRIGGER RUN PROMPTS SET FORCE SKIP_BAD ALLOW_MISSING_CAPTIONS,$(if $($(name)),--env $(name)="$($(name))")) \
 	  --volume "$(CURDIR)/datasets:/app/datasets" --volume "$(CURDIR)/models:/app/models" --volume "$(CURDIR)/outputs:/app/outputs" \
 	  zthumb-training:$(DEVICE)
 
-docker_check: setup ## build the CPU images without Docker, and run them: training, and a server that generates  [TORCH_WHEELS=folder]
+docker_check: setup ## build the CPU images without Docker and run them: a short training, and a server  [TORCH_WHEELS=folder]
 	@$(PYTHON) docker/check.py $(if $(TORCH_WHEELS),--torch-wheels $(TORCH_WHEELS))
 
-clean: ## remove runs, reports and prepared data sets, but neither .venv nor models
+clean: ## remove runs, reports and prepared data sets, but not .venv or models
 	rm -rf outputs/lora outputs/lora_eval outputs/cache datasets/*/prepared datasets/*/dataset.json datasets/*/preview.png datasets/*/counts.json datasets/*/manifest.json

@@ -1,1 +1,1 @@
-"""What is measured and not tested: how fast and how large training and serving are, side by side with a plain way."""
+"""Measurements that are not tests: speed and memory of training and serving, side by side with a plain implementation."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.page``: the figures in ``docs/benchmarks/*.json`` as ``docs/benchmarks.md``."""
+"""``python -m benchmarks.page``: write ``docs/benchmarks.md`` from the figures in ``docs/benchmarks/*.json``."""
 
 import argparse
 import json
@@ -17,203 +17,215 @@ Figures = dict[str, Any]
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page anew; exit code 0 done."""
+    """Write the page anew and return exit code 0."""
     argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__).parse_args(argv)
-    write_text(PAGE, page(FIGURES))
+    write_text(PAGE, render_page(FIGURES))
     print(PAGE)
     return DONE
 
 
-def page(figures: Path) -> str:
-    """The page; what was not measured says so."""
+def render_page(folder: Path) -> str:
+    """Render the page of the figures in ``folder``; a section without figures says that it was not measured."""
     sections = [_train, _busy, _prepare, _serve, _soak, _variants, _gpu, _gpu_serve]
     names = ["train", "busy", "prepare", "serve", "soak", "variants", "gpu", "gpu_serve"]
-    read = [_read(figures / f"{name}.json") for name in names]
-    texts = [section(found) for section, found in zip(sections, read, strict=True)]
+    figures_by_section = [_read_figures(folder / f"{name}.json") for name in names]
+    texts = [section(figures) for section, figures in zip(sections, figures_by_section, strict=True)]
     return "\n\n".join([_HEAD.strip(), *(text.strip() for text in texts)]) + "\n"
 
 
 _HEAD = """
 # Benchmarks
 
-Every figure is written by the command above its table into `outputs/bench/`, copied to `docs/benchmarks/` and put on this page by
-`python -m benchmarks.page`. What is compared takes turns within one run, so that what else a machine does falls on each
-alike; ratios are medians over the turns.
+The command above each table writes its figures to `outputs/bench/`; they are copied to `docs/benchmarks/` and put on this page by
+`python -m benchmarks.page`. What is compared takes turns within one run, so that other load on the machine affects each
+equally; ratios are medians over the turns.
 """
 
 
-def _train(found: Figures | None) -> str:
+def _train(figures: Figures | None) -> str:
     title = "## A training step\n\n    make bench_train"
-    if found is None:
+    if figures is None:
         return f"{title}\n\nNot measured."
     return f"""{title}
 
-The miniature at batch {found["batch"]} on {found["threads"]} threads against a plain loop in the style of the diffusers example,
-which encodes images and captions in every step and computes in fp32. Prior preservation is left out: the plain loop has none.
+The miniature at batch size {figures["batch"]} on {figures["threads"]} threads against a plain loop in the style of the diffusers
+example, which encodes images and captions in every step and computes in fp32. Prior preservation is off: the plain loop has none.
 
-| | recipe as shipped | with `{"` `".join(found["fast"]["settings"])}` |
+| | recipe as shipped | with `{"` `".join(figures["fast"]["settings"])}` |
 |---|---|---|
-{_row(found, "seconds per step", "seconds_per_step", ".3f")}
-| of the plain loop | {found["plain_seconds_per_step"]:.3f} | {found["plain_seconds_per_step"]:.3f} |
-{_row(found, "speedup", "speedup", ".2f", "×")}
-{_row(found, "of the model's own passes", "model_seconds_per_step", ".3f")}
-{_row(found, "overhead around them", "overhead_share", ".1%")}
+{_row(figures, "seconds per step", "seconds_per_step", ".3f")}
+| seconds per step of the plain loop | {figures["plain_seconds_per_step"]:.3f} | {figures["plain_seconds_per_step"]:.3f} |
+{_row(figures, "speedup", "speedup", ".2f", "×")}
+{_row(figures, "seconds per forward and backward pass of the model", "model_seconds_per_step", ".3f")}
+{_row(figures, "overhead of the trainer", "overhead_share", ".1%")}
 
-The model's own passes bound what a trainer can save: with nothing else in a step it would be {_bound(found, found)}× as fast as
-the plain loop, or {_bound(found, found["fast"])}× in bf16 and compiled. Images and captions are encoded once, in
-{found["cache_seconds"]:.1f} s. Peak memory of the recipe as shipped is {found["peak_rss_mb"]:.0f} MB, the adapter
-{found["adapter_bytes"] / 2**20:.1f} MiB. Measured on {_where(found)}."""
-
-
-def _bound(found: Figures, ours: Figures) -> str:
-    return f"{found['plain_seconds_per_step'] / ours['model_seconds_per_step']:.2f}"
+The model's own passes limit what a trainer can save: if a step did nothing else, it would be
+{_max_speedup(figures, figures)}× as fast as the plain loop, or {_max_speedup(figures, figures["fast"])}× in bf16 and compiled.
+Images and captions are encoded once, in {figures["cache_seconds"]:.1f} s. Peak memory of the recipe as shipped is
+{figures["peak_rss_mb"]:.0f} MB, the size of the adapter {figures["adapter_bytes"] / 2**20:.1f} MiB.
+Measured on {_platform(figures)}."""
 
 
-def _row(found: Figures, title: str, name: str, form: str, unit: str = "") -> str:
-    return f"| {title} | {found[name]:{form}}{unit} | {found['fast'][name]:{form}}{unit} |"
+def _max_speedup(figures: Figures, trainer: Figures) -> str:
+    return f"{figures['plain_seconds_per_step'] / trainer['model_seconds_per_step']:.2f}"
 
 
-def _busy(found: Figures | None) -> str:
+def _row(figures: Figures, title: str, name: str, form: str, unit: str = "") -> str:
+    return f"| {title} | {figures[name]:{form}}{unit} | {figures['fast'][name]:{form}}{unit} |"
+
+
+def _busy(figures: Figures | None) -> str:
     title = "## A training step beside another program\n\n    make bench_train"
-    if found is None:
+    if figures is None:
         return f"{title}\n\nNot measured."
-    first = found["rows"][0]
+    first = figures["rows"][0]
     rows = [
         f"| {row['way']} | {row['alone']:.2f} | {row['busy']:.2f} "
         f"| {row['alone'] / first['alone']:.2f}× | {row['busy'] / first['busy']:.2f}× |"
-        for row in found["rows"]
+        for row in figures["rows"]
     ]
     return f"""{title}
 
-A step of the recipe as shipped, in seconds, alone and beside one process that never rests, by what OpenMP's threads do while they
-wait for one another. `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY` choose another way.
+A step of the recipe as shipped, in seconds, alone and beside one process that is always busy, by what OpenMP's threads do while
+they wait for one another. `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY` change what they do.
 
-| threads that wait | alone | beside a busy process | alone, of the first | busy, of the first |
+| waiting threads | alone | beside a busy process | alone, relative to the first row | busy, relative to the first row |
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-Medians over {found["rounds"]} rounds on {_where(found)}."""
+Medians over {figures["rounds"]} rounds on {_platform(figures)}."""
 
 
-def _prepare(found: Figures | None) -> str:
+def _prepare(figures: Figures | None) -> str:
     title = "## Preparing images\n\n    make bench_prepare"
-    if found is None:
+    if figures is None:
         return f"{title}\n\nNot measured."
     return f"""{title}
 
 | | |
 |---|---|
-| images | {found["images"]} JPEGs of {found["megapixels"]:.0f} megapixels, {found["raw_bytes"] / 2**30:.1f} GiB |
-| time | {found["seconds"]:.0f} s, {found["images_per_second"]:.1f} a second |
-| half as many | {found["seconds_for_half"]:.0f} s |
-| peak memory of the process | {found["peak_rss_mb"]:.0f} MB |
-| of its largest worker | {found["peak_worker_rss_mb"]:.0f} MB |
-| on | {_where(found)} |"""
+| images | {figures["images"]} JPEGs of {figures["megapixels"]:.0f} megapixels, {figures["raw_bytes"] / 2**30:.1f} GiB |
+| time | {figures["seconds"]:.0f} s, {figures["images_per_second"]:.1f} images/s |
+| time for half as many images | {figures["seconds_for_half"]:.0f} s |
+| peak memory of the process | {figures["peak_rss_mb"]:.0f} MB |
+| peak memory of its largest worker | {figures["peak_worker_rss_mb"]:.0f} MB |
+| measured on | {_platform(figures)} |"""
 
 
-def _serve(found: Figures | None) -> str:
+def _serve(figures: Figures | None) -> str:
     title = "## The server\n\n    make bench_serve"
-    if found is None:
+    if figures is None:
         return f"{title}\n\nNot measured."
     return f"""{title}
 
-The miniature at {found["steps"]} steps over HTTP, {found["rounds"]} rounds. Overhead is what a request takes beside the
-generating itself.
+The miniature at {figures["steps"]} steps over HTTP, {figures["rounds"]} rounds. Overhead is the time of a request outside of the
+generation itself.
 
-| | measured | wanted |
+| | measured | required |
 |---|---|---|
-| overhead of a request | {found["overhead_ms"]:.1f} ms | under 10 |
-| change to another adapter that lies ready | {found["adapter_switch_ms"]:.1f} ms | under 50 |
-| change of an adapter's scale | {found["scale_change_ms"]:.2f} ms | under 1 |
-| {found["clients"]} clients at once against one after the other | {found["throughput_gain"]:.2f}× | at least 1.5 |
-| from start to the first image | {found["ready_s"]:.1f} s | |
+| overhead of a request | {figures["overhead_ms"]:.1f} ms | under 10 |
+| switch to another loaded adapter | {figures["adapter_switch_ms"]:.1f} ms | under 50 |
+| change of an adapter's scale | {figures["scale_change_ms"]:.2f} ms | under 1 |
+| throughput gain of {figures["clients"]} concurrent over sequential requests | {figures["throughput_gain"]:.2f}× | at least 1.5 |
+| from start to the first image | {figures["ready_s"]:.1f} s | |
 
-Measured on {_where(found)}."""
+Measured on {_platform(figures)}."""
 
 
-def _soak(found: Figures | None) -> str:
+def _soak(figures: Figures | None) -> str:
     title = "## Many adapters\n\n    make soak"
-    if found is None:
+    if figures is None:
         return f"{title}\n\nNot measured."
-    memory = found["memory_mb"]
+    memory = figures["memory_mb"]
     return f"""{title}
 
-{found["requests"]} requests with none, one or two of {found["adapters"]} adapters, of which a few find room at a time. The server
-takes {memory[0]:.0f} MB after the first request, {max(memory):.0f} MB at most and {memory[-1]:.0f} MB after the last; from
-the second quarter to the last it grows by {found["growth"]:+.1%}. Measured on {_where(found)}."""
+{figures["requests"]} requests with none, one or two of {figures["adapters"]} adapters, of which only a few fit into the adapter
+cache at a time. The server takes {memory[0]:.0f} MB after the first request, {max(memory):.0f} MB at most and
+{memory[-1]:.0f} MB after the last; from the second quarter to the last it grows by {figures["growth"]:+.1%}.
+Measured on {_platform(figures)}."""
 
 
-def _variants(found: Figures | None) -> str:
+def _variants(figures: Figures | None) -> str:
     title = "## Fewer bits\n\n    make bench_variants"
-    if found is None:
+    if figures is None:
         return f"{title}\n\nNot measured."
     rows = [
         f"| {row['form']} | not on this machine | | |"
         if row["error"] is None
         else f"| {row['form']} | {row['bytes'] / 2**20:.1f} MiB | {row['error']:.2f} | {row['time']:.2f}× |"
-        for row in found["rows"]
+        for row in figures["rows"]
     ]
     return f"""{title}
 
-The miniature's denoiser in memory, and {found["images"]} images in {found["steps"]} steps. The error is the mean absolute
-difference from full's images in fp32, of 255; time is relative to full in bf16. Linear weights, which alone are kept in fewer
-bits, are 57 % of the miniature's and 87 % of SDXL's.
+The miniature's denoiser in memory, and {figures["images"]} images in {figures["steps"]} steps. The error is the mean absolute
+difference from the images of `full` in fp32, on a scale of 0 to 255; time is relative to `full` in bf16. Only linear weights are
+quantized; they are 57 % of the miniature's denoiser and 87 % of SDXL's.
 
-| form | denoiser in memory | error of an image | time |
+| variant | denoiser in memory | error of an image | time |
 |---|---|---|---|
 {chr(10).join(rows)}
 
-Measured on {_where(found)}."""
+Measured on {_platform(figures)}."""
 
 
-def _gpu(found: Figures | None) -> str:
+def _gpu(figures: Figures | None) -> str:
     title = "## Full-size SDXL on a GPU\n\n    make bench_gpu"
-    columns = ("batch", "checkpointing", "compiled", "images/s", "of the bf16 peak", "peak memory", "by estimate")
+    columns = (
+        "batch size",
+        "checkpointing",
+        "compiled",
+        "images/s",
+        "share of the bf16 peak",
+        "peak memory",
+        "estimated peak memory",
+    )
     head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
-    if found is None:
+    if figures is None:
         rows = [
-            f"| {batch} | {checkpointing} | {compiled} | {' | '.join(['not measured'] * 4)} |"
-            for batch in (1, 4)
+            f"| {batch_size} | {checkpointing} | {compiled} | {' | '.join(['not measured'] * 4)} |"
+            for batch_size in (1, 4)
             for checkpointing in ("no", "yes")
             for compiled in ("no", "yes")
         ]
         return f"{title}\n\nRandom weights at 1024².\n\n{head}\n" + "\n".join(rows)
     rows = [
-        f"| {row['batch']} | {_yes(row['gradient_checkpointing'])} | {_yes(row['compile'])} | {row['images_per_second']:.2f} "
-        f"| {row['share_of_peak']:.0%} | {_gib(row['peak_bytes'])} | {_gib(row['estimated_peak_bytes'])} |"
-        for row in found["rows"]
+        f"| {row['batch']} | {_yes_no(row['gradient_checkpointing'])} | {_yes_no(row['compile'])} "
+        f"| {row['images_per_second']:.2f} | {row['share_of_peak']:.0%} "
+        f"| {_gib(row['peak_bytes'])} | {_gib(row['estimated_peak_bytes'])} |"
+        for row in figures["rows"]
     ]
-    return f"{title}\n\nRandom weights at 1024² on {found['device']}.\n\n{head}\n" + "\n".join(rows)
+    return f"{title}\n\nRandom weights at 1024² on {figures['device']}.\n\n{head}\n" + "\n".join(rows)
 
 
-def _gpu_serve(found: Figures | None) -> str:
+def _gpu_serve(figures: Figures | None) -> str:
     title = "## Images of full-size SDXL on a GPU\n\n    make bench_gpu"
-    lines = [f"| {what} | not measured | not measured |" for what in ("plain diffusers", "this server")]
-    if found:
-        lines = [f"| {row['what']} | {row['images_per_second']:.2f} | {_gib(row['peak_bytes'])} |" for row in found["rows"]]
-    where = f" on {found['device']}" if found else ""
+    rows = [f"| {program} | not measured | not measured |" for program in ("plain diffusers", "this server")]
+    if figures:
+        rows = [f"| {row['what']} | {row['images_per_second']:.2f} | {_gib(row['peak_bytes'])} |" for row in figures["rows"]]
+    device = f" on {figures['device']}" if figures else ""
     return f"""{title}
 
-Random weights at 1024², 30 steps, bf16{where}; diffusers one image after the other, the server for eight clients at once.
+Random weights at 1024², 30 steps, bf16{device}. Diffusers generates one image after the other, the server serves eight clients
+at once.
 
 | | images/s | peak memory |
 |---|---|---|
-{chr(10).join(lines)}"""
+{chr(10).join(rows)}"""
 
 
-def _read(path: Path) -> Figures | None:
+def _read_figures(path: Path) -> Figures | None:
     if not path.exists():
         return None
-    found: Figures = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    figures: Figures = json.loads(path.read_text(encoding="utf-8"))
+    return figures
 
 
-def _where(found: Figures) -> str:
-    facts, packages = found["platform"], found["packages"]
-    return f"{facts['machine']}, {facts['cpus']} CPUs, Python {facts['python']}, torch {packages['torch']}"
+def _platform(figures: Figures) -> str:
+    platform, packages = figures["platform"], figures["packages"]
+    return f"{platform['machine']}, {platform['cpus']} CPUs, Python {platform['python']}, torch {packages['torch']}"
 
 
-def _yes(value: bool) -> str:
+def _yes_no(value: bool) -> str:
     return "yes" if value else "no"
 
 

@@ -1,4 +1,4 @@
-"""``python -m evaluation``, ``python -m evaluation compare A B``, ``python -m evaluation render RUN``."""
+"""``python -m evaluation``, and its commands ``check``, ``compare A B`` and ``render RUN``."""
 
 import sys
 

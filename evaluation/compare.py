@@ -1,4 +1,4 @@
-"""Two adapters or two runs compared, prompt by prompt: is the second better, worse, or neither?"""
+"""Compare two adapters or two runs prompt by prompt: is the second better, worse, or neither?"""
 
 import argparse
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from foundation.errors import DONE, FAILED, BadInput, command
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two: an adapter at a scale, out of the results of a run."""
+class ComparedAdapter:
+    """One of the two compared: an adapter at a scale, from the results of a run."""
 
     results: Results
     candidate: Candidate
 
     @property
     def name(self) -> str:
-        """How it is called in a table."""
+        """Its name in a table."""
         return f"{self.results.run}: {self.candidate.adapter} at {self.candidate.lora_scale:g}"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of both over the prompts they share, and by how much the second's is higher."""
+    """A metric of both over the prompts they share; ``change`` is the second minus the first, ``p`` two-sided."""
 
     metric: str
     first: Interval
@@ -37,79 +37,81 @@ class Difference:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare two; exit code 0 done, 1 the second is worse and that was asked to fail, 2 bad input."""
+    """Compare two adapters; exit code 0 done, 1 the second is worse and ``--fail-if-worse`` was given, 2 bad input."""
     arguments = _parser().parse_args(argv)
-    first, second = side(arguments.first, arguments.scale_a), side(arguments.second, arguments.scale_b)  # 1. which two
-    check(first, second)  # 2. can they be compared
-    found = differences(first, second)  # 3. prompt by prompt
-    print(table(first, second, found))  # 4. say it
-    faults = worse(first, second, found)
-    for fault in faults:
-        print(f"worse: {fault}")
-    return FAILED if faults and arguments.fail_if_worse else DONE
+    first = find_adapter(arguments.first, arguments.scale_a)  # 1. which two
+    second = find_adapter(arguments.second, arguments.scale_b)
+    check_comparable(first, second)  # 2. whether they can be compared
+    differences = compute_differences(first, second)  # 3. prompt by prompt
+    print(format_table(first, second, differences))  # 4. report
+    regressions = find_regressions(first, second, differences)
+    for regression in regressions:
+        print(f"worse: {regression}")
+    return FAILED if regressions and arguments.fail_if_worse else DONE
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation compare",
-        description="Compare the second of two evaluated adapters with the first, over the prompts that both were asked for. "
-        "Each is a run's name, or the folder of its report, with :ADAPTER after it where it holds several; it is taken at its "
-        "recommended scale, or its strongest where none is.",
+        description="Compare the second of two evaluated adapters with the first, over the prompts that both were evaluated on. "
+        "Each is given as a run's name or the folder of its report, followed by :ADAPTER if the run has several. It is compared "
+        "at its recommended scale, or at its strongest scale if none is recommended.",
     )
-    parser.add_argument("first", metavar="A", help="what is compared with")
-    parser.add_argument("second", metavar="B", help="what is compared")
-    parser.add_argument("--scale-a", type=float, help="the first at this scale")
-    parser.add_argument("--scale-b", type=float, help="the second at this scale")
-    parser.add_argument("--fail-if-worse", action="store_true", help="exit with code 1 when the second surely is worse")
+    parser.add_argument("first", metavar="A", help="the adapter to compare with")
+    parser.add_argument("second", metavar="B", help="the adapter that is compared")
+    parser.add_argument("--scale-a", type=float, help="the scale of the first")
+    parser.add_argument("--scale-b", type=float, help="the scale of the second")
+    parser.add_argument("--fail-if-worse", action="store_true", help="exit with code 1 if the second is significantly worse")
     return parser
 
 
-def side(named: str, scale: float | None) -> Side:
-    """What ``RUN[:ADAPTER]`` means; ``BadInput`` says what there is instead."""
-    folder, adapter = _folder(named)
+def find_adapter(spec: str, scale: float | None) -> ComparedAdapter:
+    """Return the adapter that ``RUN[:ADAPTER]`` names; ``BadInput`` lists the adapters or scales that exist."""
+    folder, adapter = _parse_spec(spec)
     results = read_results(folder)
-    names = [each.name for each in results.adapters]
+    names = [evaluated.name for evaluated in results.adapters]
     if adapter is None and len(names) > 1 and results.verdict.outcome != "recommended":
-        raise BadInput(f"{named}: holds several adapters; name one of {', '.join(names)}, as in {named}:{names[0]}.")
+        raise BadInput(f"{spec}: has several adapters; name one of {', '.join(names)}, for example {spec}:{names[0]}.")
     chosen = adapter or results.verdict.adapter or names[0]
     if scale is None and results.verdict.adapter == chosen:
         scale = results.verdict.lora_scale
-    own = [each for each in results.candidates if each.adapter == chosen]
-    if not own:
-        raise BadInput(f"{named}: holds no adapter called {chosen!r}, but {', '.join(names)}.")
-    found = own[-1] if scale is None else next((each for each in own if each.lora_scale == scale), None)
-    if found is None:
-        raise BadInput(f"{named}: was not asked at scale {scale:g}, but {_scales(own)}.")
-    return Side(results, found)
+    candidates = [candidate for candidate in results.candidates if candidate.adapter == chosen]
+    if not candidates:
+        raise BadInput(f"{spec}: has no adapter named {chosen!r}, only {', '.join(names)}.")
+    match = (
+        candidates[-1] if scale is None else next((candidate for candidate in candidates if candidate.lora_scale == scale), None)
+    )
+    if match is None:
+        scales = ", ".join(f"{candidate.lora_scale:g}" for candidate in candidates)
+        raise BadInput(f"{spec}: was not evaluated at scale {scale:g}, only at {scales}.")
+    return ComparedAdapter(results, match)
 
 
-def _scales(found: Sequence[Candidate]) -> str:
-    return ", ".join(f"{each.lora_scale:g}" for each in found)
-
-
-def _folder(named: str) -> tuple[Path, str | None]:
-    for path in (Path(named), OUT / named):
+def _parse_spec(spec: str) -> tuple[Path, str | None]:
+    for path in (Path(spec), OUT / spec):
         if path.is_dir():
             return path, None
-    run, colon, adapter = named.rpartition(":")
+    run, colon, adapter = spec.rpartition(":")
     if colon:
-        return _folder(run)[0], adapter
-    raise BadInput(f"{named}: neither a folder nor a run below {OUT}.")
+        return _parse_spec(run)[0], adapter
+    raise BadInput(f"{spec}: neither a folder nor a run in {OUT}.")
 
 
-def check(first: Side, second: Side) -> None:
-    """Refuse two whose figures do not mean the same."""
-    for each in (first, second):
-        if each.results.is_void:
-            raise BadInput(f"{each.results.run}: a gate failed there, so that its figures mean nothing.")
-    one, other = _common(first.results), _common(second.results)
-    for what in {**one, **other}:
-        if one.get(what) != other.get(what):
-            raise BadInput(f"{first.results.run} and {second.results.run} do not have the same {what}: nothing can be compared.")
+def check_comparable(first: ComparedAdapter, second: ComparedAdapter) -> None:
+    """Raise ``BadInput`` if the figures of the two do not have the same meaning."""
+    for adapter in (first, second):
+        if adapter.results.is_void:
+            raise BadInput(f"{adapter.results.run}: a gate failed in this run, so its figures are not valid.")
+    first_facts, second_facts = _comparison_key(first.results), _comparison_key(second.results)
+    for name in {**first_facts, **second_facts}:
+        if first_facts.get(name) != second_facts.get(name):
+            raise BadInput(
+                f"{first.results.run} and {second.results.run} do not have the same {name}, so they cannot be compared."
+            )
 
 
-def _common(results: Results) -> dict[str, object]:
-    """What two results must have in common."""
+def _comparison_key(results: Results) -> dict[str, object]:
+    """Return what two results must have in common to be compared."""
     return {
         "base": results.base["sha256"],
         "extractors": results.extractors,
@@ -119,44 +121,52 @@ def _common(results: Results) -> dict[str, object]:
     }
 
 
-def differences(first: Side, second: Side) -> list[Difference]:
-    """Every metric that both have, over the prompts that both were asked for; ``BadInput`` when they share fewer than two."""
-    found = []
+def compute_differences(first: ComparedAdapter, second: ComparedAdapter) -> list[Difference]:
+    """Return the difference of every metric that both have, over the prompts that both were evaluated on.
+
+    Raises ``BadInput`` if they share fewer than two prompts for the primary metric.
+    """
+    differences = []
     for metric in metrics.all_metrics():
-        one, other = (each.candidate.by_prompt.get(metric.name, {}) for each in (first, second))
-        shared = [prompt for prompt in one if prompt in other]
+        first_values, second_values = (adapter.candidate.by_prompt.get(metric.name, {}) for adapter in (first, second))
+        shared = [prompt for prompt in first_values if prompt in second_values]
         if len(shared) > 1:
-            pairs = [(one[prompt], other[prompt]) for prompt in shared]
-            change = [high - low for low, high in pairs]
-            p = min(1.0, 2 * min(sign_flip(change), sign_flip([-each for each in change])))
-            values = (cluster_t([low for low, _ in pairs]), cluster_t([high for _, high in pairs]))
-            found.append(Difference(metric.name, *values, cluster_t(change), p))
-    if not any(each.metric == metrics.PRIMARY for each in found):
+            pairs = [(first_values[prompt], second_values[prompt]) for prompt in shared]
+            changes = [after - before for before, after in pairs]
+            p = min(1.0, 2 * min(sign_flip(changes), sign_flip([-change for change in changes])))
+            intervals = (cluster_t([before for before, _ in pairs]), cluster_t([after for _, after in pairs]))
+            differences.append(Difference(metric.name, *intervals, cluster_t(changes), p))
+    if not any(difference.metric == metrics.PRIMARY for difference in differences):
         raise BadInput(
-            f"{first.results.run} and {second.results.run} share fewer than two prompts in which likeness to held-out images "
-            "was measured: nothing can be compared."
+            f"{first.results.run} and {second.results.run} share fewer than two prompts with a measured similarity to held-out "
+            "images, so they cannot be compared."
         )
-    return found
+    return differences
 
 
-def worse(first: Side, second: Side, found: Sequence[Difference]) -> list[str]:
-    """In what the second surely is worse: its primary metric is lower, or it fails a guard that the first passes."""
-    faults = []
-    for each in found:
-        if each.metric == metrics.PRIMARY and each.change.high is not None and each.change.high < 0:
-            faults.append(f"{each.metric} by {each.change.mean:+.3f} [{each.change.low:+.3f}, {each.change.high:+.3f}]")
-    states = {guard.metric: guard.passed for guard in second.candidate.guards}
+def find_regressions(first: ComparedAdapter, second: ComparedAdapter, differences: Sequence[Difference]) -> list[str]:
+    """Return in what the second is worse: its primary metric is significantly lower, or it does not pass a guard that the
+    first passes.
+    """
+    regressions = []
+    for difference in differences:
+        change = difference.change
+        if difference.metric == metrics.PRIMARY and change.high is not None and change.high < 0:
+            regressions.append(f"{difference.metric} by {change.mean:+.3f} [{change.low:+.3f}, {change.high:+.3f}]")
+    second_passes = {guard.metric: guard.passed for guard in second.candidate.guards}
     for guard in first.candidate.guards:
-        if guard.passed and not states.get(guard.metric):
-            faults.append(f"guard {guard.metric} {'fails' if states.get(guard.metric) is False else 'was not measured'}")
-    return faults
+        if guard.passed and not second_passes.get(guard.metric):
+            problem = "fails" if second_passes.get(guard.metric) is False else "was not measured"
+            regressions.append(f"guard {guard.metric} {problem}")
+    return regressions
 
 
-def table(first: Side, second: Side, found: Sequence[Difference]) -> str:
-    """The comparison as lines for a terminal."""
+def format_table(first: ComparedAdapter, second: ComparedAdapter, differences: Sequence[Difference]) -> str:
+    """Return the comparison as lines for a terminal."""
     lines = [f"A  {first.name}", f"B  {second.name}", "", f"{'metric':18}{'A':>9}{'B':>9}{'B − A':>9}  95 % interval       p"]
-    for each in found:
-        bounds = f"[{each.change.low:+.3f}, {each.change.high:+.3f}]"
-        row = f"{each.metric:18}{each.first.mean:9.3f}{each.second.mean:9.3f}{each.change.mean:+9.3f}  {bounds:18}"
-        lines.append(f"{row}{each.p:7.3f}   {each.change.prompts} prompts")
+    for difference in differences:
+        change = difference.change
+        bounds = f"[{change.low:+.3f}, {change.high:+.3f}]"
+        row = f"{difference.metric:18}{difference.first.mean:9.3f}{difference.second.mean:9.3f}{change.mean:+9.3f}  {bounds:18}"
+        lines.append(f"{row}{difference.p:7.3f}   {change.prompts} prompts")
     return "\n".join(lines)

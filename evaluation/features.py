@@ -1,4 +1,4 @@
-"""Looking at images once: everything that is later compared, a few images in memory at a time."""
+"""Extract everything that is later compared from images once, a few images in memory at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,76 +8,82 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from evaluation.extractors.base import Extractor, Features, Pixels, Reader
+from evaluation.extractors.base import Extractor, Features, Pixels, TextImageExtractor
 from evaluation.metrics.base import ImageFeatures
-from evaluation.metrics.clipping import clipped
-from evaluation.references import load
+from evaluation.metrics.clipping import clipped_share
+from evaluation.references import load_image
 from foundation.fingerprint import fingerprint
 
-_TOGETHER = 32
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
 class ExtractorSet:
-    """The extractors of an evaluation: the first decides, texts are read by the first that reads any."""
+    """The extractors of an evaluation: the first is the primary one, texts are embedded by the first with a text encoder."""
 
     extractors: tuple[Extractor, ...]
 
     @property
-    def first(self) -> Extractor:
-        """The one whose likeness decides."""
+    def primary(self) -> Extractor:
+        """The extractor whose similarity decides."""
         return self.extractors[0]
 
     @property
-    def reader(self) -> Reader | None:
-        """The one that reads texts, if any does."""
-        return next((each for each in self._readers if not each.is_critic), None)
+    def text_extractor(self) -> TextImageExtractor | None:
+        """The extractor that embeds the prompts, if one has a text encoder."""
+        extractors = self._text_image_extractors
+        return next((extractor for extractor in extractors if not extractor.is_preference_model), None)
 
     @property
-    def critic(self) -> Reader | None:
-        """The one that has learned what people like, if there is one."""
-        return next((each for each in self._readers if each.is_critic), None)
+    def preference_extractor(self) -> TextImageExtractor | None:
+        """The extractor that was trained on human preferences, if there is one."""
+        extractors = self._text_image_extractors
+        return next((extractor for extractor in extractors if extractor.is_preference_model), None)
 
     @property
-    def _readers(self) -> list[Reader]:
-        return [each for each in self.extractors if isinstance(each, Reader)]
+    def _text_image_extractors(self) -> list[TextImageExtractor]:
+        return [extractor for extractor in self.extractors if isinstance(extractor, TextImageExtractor)]
 
-    def look(self, paths: Sequence[Path], background: str = "white") -> ImageFeatures:
-        """What is to be seen of the images at ``paths``, at least one; transparent ones lie on ``background``."""
-        return joined([self._look([load(path, background) for path in group]) for group in _groups(paths)])
+    def extract(self, paths: Sequence[Path], background: str = "white") -> ImageFeatures:
+        """Return the features of the images at ``paths``, at least one; transparent ones are put on ``background``."""
+        return concatenate([self._extract([load_image(path, background) for path in batch]) for batch in _batches(paths)])
 
-    def _look(self, images: Sequence[Pixels]) -> ImageFeatures:
-        features = self.first.images(images)
-        readable = features if self.reader is self.first else self.reader.images(images) if self.reader else None
-        prints = tuple(fingerprint(Image.fromarray(image)) for image in images)
-        liked = self.critic.images(images) if self.critic else None
-        return ImageFeatures(features, readable, np.array([clipped(image) for image in images]), prints, liked)
+    def _extract(self, images: Sequence[Pixels]) -> ImageFeatures:
+        features = self.primary.embed_images(images)
+        text_extractor, preference_extractor = self.text_extractor, self.preference_extractor
+        text_aligned = None
+        if text_extractor is not None:
+            text_aligned = features if text_extractor is self.primary else text_extractor.embed_images(images)
+        fingerprints = tuple(fingerprint(Image.fromarray(image)) for image in images)
+        preference_features = preference_extractor.embed_images(images) if preference_extractor else None
+        clipped = np.array([clipped_share(image) for image in images])
+        return ImageFeatures(features, text_aligned, clipped, fingerprints, preference_features)
 
 
-def joined(parts: Sequence[ImageFeatures]) -> ImageFeatures:
-    """What was seen of several groups of images, in their order."""
+def concatenate(parts: Sequence[ImageFeatures]) -> ImageFeatures:
+    """Return the features of several groups of images as one, in their order."""
     return ImageFeatures(
         np.concatenate([part.features for part in parts]),
-        _whole([part.readable for part in parts]),
+        _concatenate_optional([part.text_aligned for part in parts]),
         np.concatenate([part.clipped for part in parts]),
-        tuple(each for part in parts for each in part.fingerprints),
-        _whole([part.liked for part in parts]),
+        tuple(image_fingerprint for part in parts for image_fingerprint in part.fingerprints),
+        _concatenate_optional([part.preference_features for part in parts]),
     )
 
 
-def _whole(parts: Sequence[Features | None]) -> Features | None:
-    there = [part for part in parts if part is not None]
-    return np.concatenate(there) if there else None
+def _concatenate_optional(parts: Sequence[Features | None]) -> Features | None:
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None
 
 
-def distance(one: Path, other: Path) -> float:
-    """The mean absolute difference of two images, 0 (equal) … 1 (black and white); 1 for those of different sizes."""
-    first, second = load(one), load(other)
-    if first.shape != second.shape:
+def pixel_distance(first: Path, second: Path) -> float:
+    """Return the mean absolute difference of two images, 0 (equal) … 1 (black and white); 1 if their sizes differ."""
+    first_pixels, second_pixels = load_image(first), load_image(second)
+    if first_pixels.shape != second_pixels.shape:
         return 1.0
-    return float(np.abs(first.astype(np.int16) - second).mean() / 255)
+    return float(np.abs(first_pixels.astype(np.int16) - second_pixels).mean() / 255)
 
 
-def _groups(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    for start in tqdm(range(0, len(paths), _TOGETHER), desc="look", unit="batch"):
-        yield paths[start : start + _TOGETHER]
+def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    for start in tqdm(range(0, len(paths), _BATCH_SIZE), desc="extract features", unit="batch"):
+        yield paths[start : start + _BATCH_SIZE]

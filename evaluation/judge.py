@@ -1,4 +1,4 @@
-"""From a task to its results: collected, looked at, gated, measured, chosen from."""
+"""Run an evaluation from a task to its results: collect images, extract features, judge gates, measure, choose a scale."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -11,27 +11,27 @@ from PIL import Image
 from evaluation import metrics
 from evaluation.client import Client, ServedModel
 from evaluation.collect import Collector
-from evaluation.evidence import evidence
+from evaluation.evidence import collect_evidence
 from evaluation.extractors import open_extractor
 from evaluation.features import ExtractorSet
-from evaluation.gates import judge as judge_gates
-from evaluation.measure import Measured, measure, training_name
+from evaluation.gates import judge_gates
+from evaluation.measure import Measurements, measure, training_image_name
 from evaluation.protocol import VERSION
-from evaluation.references import load
+from evaluation.references import load_image
 from evaluation.results import (
     HELD_OUT,
     Candidate,
+    EvaluatedAdapter,
     GateFinding,
     Results,
     SampleResult,
-    Subject,
     read_results,
-    void,
+    void_all,
     write_results,
     write_samples,
 )
-from evaluation.selection import BASE, CLEAR, Choice, Halves, candidates, choose, gap_of, split_prompts
-from evaluation.subjects import identified
+from evaluation.selection import BASE, MIN_GAP, Choice, Halves, build_candidates, choose, similarity_gap, split_prompts
+from evaluation.subjects import identify_adapter
 from evaluation.sweep import AdapterScale
 from evaluation.task import Task
 from foundation.errors import StageFailed
@@ -42,32 +42,32 @@ from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Effect, Verdict, write_verdict
 
 _SERVER = "server.json"
-_SHOWN = 8
-"""So many held-out images are shown at the most."""
+_MAX_HELD_OUT_SHOWN = 8
+"""At most this many held-out images are copied for the reports."""
 
 
-def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
+def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     """Evaluate ``task`` into ``folder``: images, ``samples.jsonl``, ``results.json`` and ``verdict.json``."""
-    extractors = ExtractorSet(tuple(open_extractor(each) for each in task.protocol.extractors))  # 1. what images are compared by
-    base = client.base()  # 2. who is asked about what
-    _begin(folder, base)
-    subjects = [identified(client, name, path, task.protocol.variant) for name, path in task.adapters.items()]
+    extractors = ExtractorSet(tuple(open_extractor(spec) for spec in task.protocol.extractors))  # 1. the feature extractors
+    base = client.served_model()  # 2. the server's model and the adapters
+    _discard_other_images(folder, base)
+    adapters = [identify_adapter(client, name, path, task.protocol.variant) for name, path in task.adapters.items()]
     samples = Collector(client, task.protocol, task.adapters, folder, in_flight).collect(task.plan)  # 3. images
     if not any(sample.status == "ok" for sample in samples):
-        raise StageFailed(f"no image was answered: {samples[0].error}")
-    measured = measure(samples, folder, task.protocol, task.trigger, extractors, task.references)  # 4. figures
-    gates = judge_gates(evidence(measured, task.plan, folder, base.is_exact))  # 5. gates, before any statistic
+        raise StageFailed(f"no image was generated: {samples[0].error}")
+    measurements = measure(samples, folder, task.protocol, task.trigger, extractors, task.references)  # 4. figures
+    gates = judge_gates(collect_evidence(measurements, task.plan, folder, base.is_exact))  # 5. gates, before any statistic
     halves = split_prompts(task.protocol, task.trigger)
-    found = candidates(measured, _counts(samples), halves)  # 6. statistics
-    verdict = _verdict(gates, found, halves, measured, base, subjects, extractors)  # 7. the rule
+    candidates = build_candidates(measurements, _count_images(samples), halves)  # 6. statistics
+    verdict = _decide(gates, candidates, halves, measurements, base, adapters, extractors)  # 7. the rule
     results = Results(
         protocol_version=VERSION,
         run=task.run,
         trigger=task.trigger,
         base={"name": base.name, "sha256": base.sha256, "device": base.device, "precision": base.precision},
-        adapters=tuple(subjects),
-        extractors=tuple(each.identity for each in extractors.extractors),
-        dataset=task.references.facts(),
+        adapters=tuple(adapters),
+        extractors=tuple(extractor.identity for extractor in extractors.extractors),
+        dataset=task.references.summary(),
         prompts_sha256=task.prompts_sha256,
         settings=_settings(task),
         environment={"packages": package_versions(), "platform": platform_facts(), "git": git_state()},
@@ -75,87 +75,88 @@ def judge(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
         answered=sum(sample.status == "ok" for sample in samples),
         gates=gates,
         primary=metrics.PRIMARY,
-        ceiling=measured.ceiling,
+        ceiling=measurements.ceiling,
         halves=halves,
-        candidates=found,
+        candidates=candidates,
         verdict=verdict,
     )
-    _keep_references(task, measured.samples, folder)
+    _copy_references(task, measurements.samples, folder)
     results = Results.model_validate(rounded(results.model_dump(mode="json")))
-    write_samples(folder, measured.samples)
+    write_samples(folder, measurements.samples)
     write_results(folder, results)
     write_verdict(folder / VERDICT, results.verdict)
     if results.answered == results.asked:
         (folder / _SERVER).unlink()
-    # What is rendered is what is on the disk, now and ever after.
+    # The reports are rendered from what is on the disk, so that they can be rendered again from the same values.
     return read_results(folder)
 
 
-def _begin(folder: Path, base: ServedModel) -> None:
-    """Leave nothing in ``folder`` that another server or device has generated: their images are not to be mixed."""
-    mark, told = folder / _SERVER, asdict(base)
-    if mark.exists() and read_json(mark) != told:
+def _discard_other_images(folder: Path, base: ServedModel) -> None:
+    """Empty ``folder`` if another model or device generated its images: the two must not be mixed."""
+    path, server = folder / _SERVER, asdict(base)
+    if path.exists() and read_json(path) != server:
         shutil.rmtree(folder)
-    write_json(mark, told)
+    write_json(path, server)
 
 
-def _keep_references(task: Task, samples: Sequence[SampleResult], folder: Path) -> None:
-    """Copy the concept's images that the reports show: some held-out ones and every nearest training image."""
-    near = {sample.nearest for sample in samples if sample.nearest}
-    shown = {f"{HELD_OUT}/{number:02d}.png": path for number, path in enumerate(task.references.held_out[:_SHOWN], start=1)}
-    shown |= {name: path for path in task.references.training if (name := training_name(path)) in near}
-    for name, path in shown.items():
+def _copy_references(task: Task, samples: Sequence[SampleResult], folder: Path) -> None:
+    """Copy the concept's images that the reports show: some held-out images and every nearest training image."""
+    nearest = {sample.nearest for sample in samples if sample.nearest}
+    held_out = enumerate(task.references.held_out[:_MAX_HELD_OUT_SHOWN], start=1)
+    copies = {f"{HELD_OUT}/{number:02d}.png": path for number, path in held_out}
+    copies |= {name: path for path in task.references.training if (name := training_image_name(path)) in nearest}
+    for name, path in copies.items():
         with atomic_file(folder / name) as temporary:
-            # Pixels alone: a report is given away, and a photo's file tells where it was taken.
-            Image.fromarray(load(path, task.references.background)).save(temporary, "png")
+            # Pixels only: reports are shared, and a photo's metadata says where it was taken.
+            Image.fromarray(load_image(path, task.references.background)).save(temporary, "png")
 
 
-def _counts(samples: Sequence[SampleResult]) -> dict[AdapterScale, tuple[int, int]]:
-    """How many images of the sweep were asked for and answered, the base's first."""
+def _count_images(samples: Sequence[SampleResult]) -> dict[AdapterScale, tuple[int, int]]:
+    """Return how many images of the sweep were requested and generated at each scale, the base first."""
     counts: dict[AdapterScale, tuple[int, int]] = {BASE: (0, 0)}
     for sample in samples:
         if sample.phase == "sweep":
-            asked, answered = counts.get((sample.adapter, sample.lora_scale), (0, 0))
-            counts[sample.adapter, sample.lora_scale] = (asked + 1, answered + (sample.status == "ok"))
+            requested, generated = counts.get((sample.adapter, sample.lora_scale), (0, 0))
+            counts[sample.adapter, sample.lora_scale] = (requested + 1, generated + (sample.status == "ok"))
     return counts
 
 
 def _settings(task: Task) -> Mapping[str, Any]:
-    how = {"steps", "cfg", "negative_prompt", "width", "height", "scheduler", "variant", "seeds", "scales"}
-    return {**task.protocol.model_dump(mode="json", include=how, exclude_none=True), "trigger": task.trigger}
+    names = {"steps", "cfg", "negative_prompt", "width", "height", "scheduler", "variant", "seeds", "scales"}
+    return {**task.protocol.model_dump(mode="json", include=names, exclude_none=True), "trigger": task.trigger}
 
 
-def _verdict(
+def _decide(
     gates: Sequence[GateFinding],
-    found: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     halves: Halves,
-    measured: Measured,
+    measurements: Measurements,
     base: ServedModel,
-    subjects: Sequence[Subject],
+    adapters: Sequence[EvaluatedAdapter],
     extractors: ExtractorSet,
 ) -> Verdict:
-    if failed := void(gates, {each.name for each in subjects}):
+    if failed := void_all(gates, {adapter.name for adapter in adapters}):
         titles = "; ".join(f"“{gate.title}”" for gate in failed)
-        choice = Choice("inconclusive", f"a gate failed, so that no figure counts: {titles}")
+        choice = Choice("inconclusive", f"a gate failed, so no figure is valid: {titles}")
     else:
-        broken = {gate.adapter for gate in gates if gate.state == "failed"}
-        choice = choose([each for each in found if each.adapter not in broken], measured.ceiling, halves["select"])
+        void_adapters = {gate.adapter for gate in gates if gate.state == "failed"}
+        valid = [candidate for candidate in candidates if candidate.adapter not in void_adapters]
+        choice = choose(valid, measurements.ceiling, halves["select"])
     chosen = choice.candidate
-    subject = next(
-        (each for each in subjects if chosen and each.name == chosen.adapter), subjects[0] if len(subjects) == 1 else None
-    )
+    only_adapter = adapters[0] if len(adapters) == 1 else None
+    adapter = next((adapter for adapter in adapters if chosen and adapter.name == chosen.adapter), only_adapter)
     effect = chosen.confirmed if chosen else None
-    gap = gap_of(found, measured.ceiling)
+    gap = similarity_gap(candidates, measurements.ceiling)
     return Verdict(
         protocol_version=VERSION,
         outcome=choice.outcome,
         reason=choice.reason,
-        adapter=subject.name if subject else None,
-        adapter_sha256=subject.sha256 if subject else None,
+        adapter=adapter.name if adapter else None,
+        adapter_sha256=adapter.sha256 if adapter else None,
         base_sha256=base.sha256,
         lora_scale=chosen.lora_scale if chosen else None,
         metric=metrics.PRIMARY,
-        extractor=extractors.first.identity.name,
+        extractor=extractors.primary.identity.name,
         effect=Effect(**effect.model_dump()) if effect else None,
-        share_of_gap=effect.mean / gap if effect and gap is not None and gap > CLEAR else None,
+        share_of_gap=effect.mean / gap if effect and gap is not None and gap > MIN_GAP else None,
     )

@@ -1,4 +1,4 @@
-"""Images → figures: what every metric finds at every scale, by prompt."""
+"""Compute every metric of the generated images at every scale, by prompt."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,33 +7,33 @@ from pathlib import Path
 import numpy as np
 
 from evaluation import metrics
-from evaluation.distribution_metrics import set_figures
-from evaluation.features import ExtractorSet, distance
+from evaluation.distribution_metrics import compute_set_metrics
+from evaluation.features import ExtractorSet, pixel_distance
 from evaluation.metrics.base import PromptSamples, ReferenceStats
 from evaluation.protocol import Protocol
-from evaluation.reference_stats import NOTHING, gather, mean_pairwise_cosine
+from evaluation.reference_stats import EMPTY, compute_reference_stats, mean_pairwise_cosine
 from evaluation.references import References
 from evaluation.results import DIGITS, TRAINING, SampleResult
 from evaluation.sweep import AdapterScale, Sweep
 
 
 @dataclass
-class Measured:
-    """What was found.
+class Measurements:
+    """The values of all metrics.
 
-    ``by_prompt``: adapter and scale → metric → prompt → value, averaged over seeds; ``at_base`` the same of the base's images
-    of the same seeds. ``distances``: adapter and scale → prompt → mean pixel distance to the base. ``sets``: adapter and scale →
-    figures of all their images with the trigger. ``samples`` carry what has a value for each image; ``ceiling`` is how like
-    one another the held-out images are.
+    ``by_prompt``: adapter and scale → metric → prompt → value, averaged over seeds; ``base_by_prompt``: the same of the base's
+    images of the same seeds. ``distances``: adapter and scale → prompt → mean pixel distance to the base. ``set_metrics``:
+    adapter and scale → distribution metrics of all its images with the trigger. ``samples`` carry the metrics that have a value
+    for each image; ``ceiling`` is the mean similarity of the held-out images to one another.
     """
 
     samples: list[SampleResult]
-    known: ReferenceStats
+    reference_stats: ReferenceStats
     ceiling: float | None
     by_prompt: dict[AdapterScale, dict[str, dict[str, float]]] = field(default_factory=dict)
-    at_base: dict[AdapterScale, dict[str, dict[str, float]]] = field(default_factory=dict)
+    base_by_prompt: dict[AdapterScale, dict[str, dict[str, float]]] = field(default_factory=dict)
     distances: dict[AdapterScale, dict[str, float]] = field(default_factory=dict)
-    sets: dict[AdapterScale, dict[str, float]] = field(default_factory=dict)
+    set_metrics: dict[AdapterScale, dict[str, float]] = field(default_factory=dict)
 
 
 def measure(
@@ -43,80 +43,103 @@ def measure(
     trigger: str,
     extractors: ExtractorSet,
     references: References,
-) -> Measured:
-    """Look at every answered image of the sweep in ``folder`` and at the concept's own, and apply every metric."""
-    sweep = Sweep.of(samples, folder, extractors)
+) -> Measurements:
+    """Extract features from every generated image of the sweep in ``folder`` and from the references, and apply every metric."""
+    sweep = Sweep.from_samples(samples, folder, extractors)
     if sweep is None:
-        return Measured(list(samples), NOTHING, None)
-    known = gather(sweep, protocol, trigger, extractors, references)
-    found = Measured(list(samples), known, mean_pairwise_cosine(known.held_out))
-    told: list[dict[str, float]] = [{} for _ in sweep.samples]
-    for under, cell, places in sweep.cells():
-        _apply(found, under, cell, [told[place] for place in places])
-    apart = [_distance(sweep, place, folder) for place in range(len(sweep.samples))]
-    for under, places in sweep.groups.items():
-        found.distances[under] = _means((sweep.samples[place].prompt, apart[place]) for place in places)
-        if under[0] is not None:
-            references_seen = (each.features if each else None for each in (known.held_out, known.training))
-            found.sets[under] = set_figures(sweep.with_trigger(under), *references_seen)
-    nearest = _nearest(sweep, known, references)
+        return Measurements(list(samples), EMPTY, None)
+    reference_stats = compute_reference_stats(sweep, protocol, trigger, extractors, references)
+    measurements = Measurements(list(samples), reference_stats, mean_pairwise_cosine(reference_stats.held_out))
+    image_metrics: list[dict[str, float]] = [{} for _ in sweep.samples]
+    for adapter_scale, prompt_samples, indices in sweep.by_prompt():
+        _apply_metrics(measurements, adapter_scale, prompt_samples, [image_metrics[index] for index in indices])
+    distances = [_distance_to_base(sweep, index, folder) for index in range(len(sweep.samples))]
+    for adapter_scale, indices in sweep.indices.items():
+        measurements.distances[adapter_scale] = _means((sweep.samples[index].prompt, distances[index]) for index in indices)
+        if adapter_scale[0] is not None:
+            reference_features = (
+                images.features if images else None for images in (reference_stats.held_out, reference_stats.training)
+            )
+            generated = sweep.features_with_trigger(adapter_scale)
+            measurements.set_metrics[adapter_scale] = compute_set_metrics(generated, *reference_features)
+    nearest = _nearest_training_images(sweep, reference_stats, references)
     measured = {
-        sample.sample: _told(sample, told[place], apart[place], nearest[place]) for place, sample in enumerate(sweep.samples)
+        sample.sample: _with_measurements(sample, image_metrics[index], distances[index], nearest[index])
+        for index, sample in enumerate(sweep.samples)
     }
-    found.samples = [measured.get(sample.sample, sample) for sample in samples]
-    return found
+    measurements.samples = [measured.get(sample.sample, sample) for sample in samples]
+    return measurements
 
 
-def training_name(path: Path) -> str:
-    """What a training image is called in the results' folder."""
+def training_image_name(path: Path) -> str:
+    """Return the name of a training image in the results' folder."""
     return f"{TRAINING}/{path.name}"
 
 
-def _apply(found: Measured, under: AdapterScale, cell: PromptSamples, told: Sequence[dict[str, float]]) -> None:
-    """Every metric of one cell, kept by prompt and, where it has a value for each image, in what is ``told`` of each."""
-    base = replace(cell, images=cell.base)
+def _apply_metrics(
+    measurements: Measurements,
+    adapter_scale: AdapterScale,
+    prompt_samples: PromptSamples,
+    image_metrics: Sequence[dict[str, float]],
+) -> None:
+    """Compute every metric of ``prompt_samples``.
+
+    Means go into ``measurements``; values of single images, where a metric has them, into ``image_metrics``, one entry per image.
+    """
+    base = replace(prompt_samples, images=prompt_samples.base)
+    reference_stats = measurements.reference_stats
     for metric in metrics.all_metrics():
-        measured = [metric.of(each, found.known) for each in (cell, base)] if cell.stratum in metric.strata else [None]
-        for kept, values in zip((found.by_prompt, found.at_base), measured, strict=False):
+        measured = (
+            [metric.compute(images, reference_stats) for images in (prompt_samples, base)]
+            if prompt_samples.stratum in metric.strata
+            else [None]
+        )
+        for by_prompt, values in zip((measurements.by_prompt, measurements.base_by_prompt), measured, strict=False):
             if values is not None:
-                kept.setdefault(under, {}).setdefault(metric.name, {})[cell.prompt] = float(values.mean())
-        if measured[0] is not None and len(measured[0]) == len(told) > 1:
-            for each, value in zip(told, measured[0], strict=True):
-                each[metric.name] = round(float(value), DIGITS)
+                by_metric = by_prompt.setdefault(adapter_scale, {})
+                by_metric.setdefault(metric.name, {})[prompt_samples.prompt] = float(values.mean())
+        if measured[0] is not None and len(measured[0]) == len(image_metrics) > 1:
+            for metrics_of_image, value in zip(image_metrics, measured[0], strict=True):
+                metrics_of_image[metric.name] = round(float(value), DIGITS)
 
 
-def _distance(sweep: Sweep, place: int, folder: Path) -> float | None:
-    """The pixels' distance to the base's image; None where that is missing."""
-    sample = sweep.samples[place]
+def _distance_to_base(sweep: Sweep, index: int, folder: Path) -> float | None:
+    """Return the pixel distance of a sample to the base's image of the same prompt and seed; None if that does not exist."""
+    sample = sweep.samples[index]
     if sample.adapter is None:
         return 0.0
-    base = sweep.base.get((sample.prompt, sample.seed))
-    return None if base is None else distance(folder / str(sample.image), folder / str(sweep.samples[base].image))
+    base = sweep.base_indices.get((sample.prompt, sample.seed))
+    return None if base is None else pixel_distance(folder / str(sample.image), folder / str(sweep.samples[base].image))
 
 
-def _nearest(sweep: Sweep, known: ReferenceStats, references: References) -> list[tuple[str, float] | None]:
-    """For each image with the trigger the training image most like it, and their cosine."""
-    if known.training is None:
+def _nearest_training_images(
+    sweep: Sweep, reference_stats: ReferenceStats, references: References
+) -> list[tuple[str, float] | None]:
+    """Return, for each image with the trigger, the name of the most similar training image and their cosine."""
+    if reference_stats.training is None:
         return [None] * len(sweep.samples)
-    cosines = sweep.seen.features @ known.training.features.T
-    names = [training_name(path) for path in references.training]
+    cosines = sweep.image_features.features @ reference_stats.training.features.T
+    names = [training_image_name(path) for path in references.training]
     return [
         None if sample.stratum == "control" else (names[int(row.argmax())], round(float(row.max()), DIGITS))
         for sample, row in zip(sweep.samples, cosines, strict=True)
     ]
 
 
-def _told(sample: SampleResult, told: dict[str, float], apart: float | None, nearest: tuple[str, float] | None) -> SampleResult:
-    """The sample with what was measured of it."""
+def _with_measurements(
+    sample: SampleResult, image_metrics: dict[str, float], distance: float | None, nearest: tuple[str, float] | None
+) -> SampleResult:
+    """Return the sample with its measurements filled in."""
     name, cosine = nearest or (None, None)
-    moved = None if apart is None else round(apart, DIGITS)
-    return sample.model_copy(update={"distance": moved, "metrics": told, "nearest": name, "nearest_cosine": cosine})
+    rounded_distance = None if distance is None else round(distance, DIGITS)
+    measured = {"distance": rounded_distance, "metrics": image_metrics, "nearest": name, "nearest_cosine": cosine}
+    return sample.model_copy(update=measured)
 
 
 def _means(values: Iterable[tuple[str, float | None]]) -> dict[str, float]:
-    """The mean of each prompt's values that are there."""
+    """Return prompt → mean of its values that are not None."""
     groups: dict[str, list[float]] = {}
     for prompt, value in values:
         if value is not None:
             groups.setdefault(prompt, []).append(value)
-    return {prompt: float(np.mean(found)) for prompt, found in groups.items()}
+    return {prompt: float(np.mean(group)) for prompt, group in groups.items()}

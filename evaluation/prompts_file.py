@@ -1,8 +1,8 @@
-"""Prompts as people keep them: a line each, a table, what kohya samples by, or a protocol with everything in YAML.
+"""Read prompts in the forms people keep them: one per line, a table, kohya's sample prompts, or a full protocol in YAML.
 
-Read are plain text (``# comment``) with kohya's options behind a prompt (``--n``, ``--w``, ``--h``, ``--l``, ``--s``), CSV and
-TSV with a column ``prompt``, kohya's JSON and TOML files of sample prompts, and our own YAML. In all but the last a prompt with
-``{trigger}`` or the trigger word in it shows the concept, and one without is a control.
+Supported are plain text (``# comment``) with kohya's options after a prompt (``--n``, ``--w``, ``--h``, ``--l``, ``--s``), CSV
+and TSV with a column ``prompt``, kohya's JSON and TOML files of sample prompts, and our own YAML. In all but the last a prompt
+that contains ``{trigger}`` or the trigger word shows the concept, and one without is a control.
 """
 
 import csv
@@ -21,13 +21,13 @@ import yaml
 from foundation.errors import BadInput
 from foundation.trigger import standing_alone
 
-TRIGGER = "{trigger}"
+TRIGGER_PLACEHOLDER = "{trigger}"
 _YAML, _CSV, _JSON, _TOML = (".yaml", ".yml"), (".csv", ".tsv"), (".json",), (".toml",)
 _OPTION = re.compile(r"\s--(?P<key>[A-Za-z]+)(?:\s+(?P<value>(?:(?!\s--[A-Za-z]).)*))?")
-_BY_LETTER = MappingProxyType(
+_KOHYA_OPTIONS = MappingProxyType(
     {"n": "negative_prompt", "w": "width", "h": "height", "l": "scale", "s": "sample_steps", "d": "seed", "g": "guidance_scale"}
 )
-_PROMPT = ("prompt", "text", "caption", "positive")
+_PROMPT_COLUMNS = ("prompt", "text", "caption", "positive")
 _SETTINGS: Mapping[str, tuple[str, type]] = MappingProxyType(
     {
         **dict.fromkeys(("negative_prompt", "negative"), ("negative_prompt", str)),
@@ -37,22 +37,22 @@ _SETTINGS: Mapping[str, tuple[str, type]] = MappingProxyType(
         **dict.fromkeys(("steps", "sample_steps", "num_inference_steps"), ("steps", int)),
     }
 )
-"""A column's or option's name → the protocol's setting and its type."""
+"""Name of a column or option → name and type of the protocol's setting."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A prompt, the settings it is asked for with, and the names of what is said besides."""
+    """A prompt, its settings, and the names of the columns or options that are ignored."""
 
     prompt: str
     settings: Mapping[str, Any]
-    left: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 def read_values(path: Path, trigger: str | None) -> tuple[Any, tuple[str, ...]]:
-    """What a prompts file says, as the keys of a protocol, and what of it is not followed, a clause each.
+    """Read a prompts file; return the values of a protocol by key, and a clause for everything in the file that is ignored.
 
-    ``BadInput`` names the line that is wrong, in words of this file.
+    Raises ``BadInput`` that names the line or prompt that is wrong, with the names that the file uses.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -61,14 +61,14 @@ def read_values(path: Path, trigger: str | None) -> tuple[Any, tuple[str, ...]]:
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 text (byte {error.start + 1}). Save it as UTF-8.") from None
     if path.suffix.lower() in _YAML:
-        return _of_yaml(path, text), ()
-    rows = list(_rows(path, text))
+        return _parse_yaml(path, text), ()
+    rows = list(_parse_rows(path, text))
     if not rows:
-        raise BadInput(f"{path}: no prompt is in it; write one a line.")
-    return _as_protocol(path, rows, trigger), _not_followed(rows)
+        raise BadInput(f"{path}: contains no prompt; write one per line.")
+    return _protocol_values(path, rows, trigger), _ignored_clauses(rows)
 
 
-def _of_yaml(path: Path, text: str) -> Any:
+def _parse_yaml(path: Path, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -77,105 +77,110 @@ def _of_yaml(path: Path, text: str) -> Any:
             raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
         line = (text.splitlines() or [""])[min(mark.line, len(text.splitlines()) - 1)].strip()
         raise BadInput(
-            f"{path}, line {mark.line + 1}: not valid YAML: {line[:80]!r} means something else there than it says: a colon with "
-            "a blank behind it, a bracket, a quote or a sign at the beginning. Put the prompt in quotes, or keep prompts in a "
-            ".txt file, one a line."
+            f"{path}, line {mark.line + 1}: not valid YAML: {line[:80]!r} contains characters with a meaning in YAML: a colon "
+            "followed by a space, a bracket, a quote or a leading symbol. Put the prompt in quotes, or keep the prompts in a "
+            ".txt file, one per line."
         ) from None
 
 
-def _rows(path: Path, text: str) -> Iterator[_Row]:
-    ending = path.suffix.lower()
-    if ending in _CSV:
-        return _of_table(path, text)
-    if ending in (*_JSON, *_TOML):
-        return _of_values(path, text)
-    return _of_lines(path, text)
+def _parse_rows(path: Path, text: str) -> Iterator[_Row]:
+    suffix = path.suffix.lower()
+    if suffix in _CSV:
+        return _parse_table(path, text)
+    if suffix in (*_JSON, *_TOML):
+        return _parse_json_or_toml(path, text)
+    return _parse_lines(path, text)
 
 
-def _of_lines(path: Path, text: str) -> Iterator[_Row]:
+def _parse_lines(path: Path, text: str) -> Iterator[_Row]:
     for number, line in enumerate(text.splitlines(), start=1):
-        bare = line.strip()
-        if bare and not bare.startswith("#"):
-            yield _with_options(f"{path}, line {number}", bare)
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield _parse_line(f"{path}, line {number}", stripped)
 
 
-def _with_options(where: str, line: str) -> _Row:
-    """A prompt with kohya's options behind it."""
-    told: dict[str, Any] = {}
+def _parse_line(location: str, line: str) -> _Row:
+    """Parse a prompt with kohya's options after it."""
+    values: dict[str, Any] = {}
     options = list(_OPTION.finditer(line))
-    for found in options:
-        name = _BY_LETTER.get(found["key"].lower())
+    for option in options:
+        name = _KOHYA_OPTIONS.get(option["key"].lower())
         if name is None:
-            raise BadInput(f"{where}: --{found['key']} is not read; --n, --w, --h, --l and --s are.")
-        told[name] = (found["value"] or "").strip()
+            raise BadInput(f"{location}: --{option['key']} is not supported; --n, --w, --h, --l and --s are.")
+        values[name] = (option["value"] or "").strip()
     prompt = line[: options[0].start()] if options else line
-    return _row(where, {"prompt": prompt.strip(), **told}, {name: f"--{letter}" for letter, name in _BY_LETTER.items()})
+    option_names = {name: f"--{letter}" for letter, name in _KOHYA_OPTIONS.items()}
+    return _make_row(location, {"prompt": prompt.strip(), **values}, option_names)
 
 
-def _of_table(path: Path, text: str) -> Iterator[_Row]:
+def _parse_table(path: Path, text: str) -> Iterator[_Row]:
     reader = csv.DictReader(io.StringIO(text), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
-    if not names.intersection(_PROMPT):
-        raise BadInput(f"{path}: no column is called prompt; there are {', '.join(sorted(names)) or 'none'}.")
+    columns = {(name or "").strip().lower() for name in reader.fieldnames or ()}
+    if not columns.intersection(_PROMPT_COLUMNS):
+        raise BadInput(f"{path}: has no column named prompt; its columns are: {', '.join(sorted(columns)) or 'none'}.")
     for row in reader:
         values = {(name or "").strip().lower(): value for name, value in row.items() if isinstance(value, str)}
-        if any((values.get(name) or "").strip() for name in _PROMPT):
-            yield _row(f"{path}, line {reader.line_num}", values)
+        if any((values.get(name) or "").strip() for name in _PROMPT_COLUMNS):
+            yield _make_row(f"{path}, line {reader.line_num}", values)
 
 
-def _of_values(path: Path, text: str) -> Iterator[_Row]:
-    """Kohya's JSON, a list of prompts with their settings, or its TOML, which has settings of all beside them."""
+def _parse_json_or_toml(path: Path, text: str) -> Iterator[_Row]:
+    """Parse kohya's JSON, a list of prompts with their settings, or its TOML, which also has settings shared by all."""
     try:
-        whole = json.loads(text) if path.suffix.lower() in _JSON else tomllib.loads(text)
+        document = json.loads(text) if path.suffix.lower() in _JSON else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: cannot be read ({error}).") from None
     shared: dict[str, Any] = {}
-    if isinstance(whole, dict) and isinstance(whole.get("prompt"), dict):
-        shared = {name: value for name, value in whole["prompt"].items() if name != "subset"}
-        whole = whole["prompt"].get("subset")
-    if not isinstance(whole, list):
+    if isinstance(document, dict) and isinstance(document.get("prompt"), dict):
+        shared = {name: value for name, value in document["prompt"].items() if name != "subset"}
+        document = document["prompt"].get("subset")
+    if not isinstance(document, list):
         raise BadInput(
-            f"{path}: no list of prompts. Write one a line in a .txt file, or a list as kohya's sample_prompts has it."
+            f"{path}: contains no list of prompts. Write one per line in a .txt file, or a list in the format of kohya's "
+            "sample_prompts."
         )
-    for number, each in enumerate(whole, start=1):
-        where = f"{path}, prompt {number}"
-        values = {"prompt": each} if isinstance(each, str) else each
-        if not isinstance(values, dict) or not any(str(values.get(name) or "").strip() for name in _PROMPT):
-            raise BadInput(f"{where}: no text is called prompt.")
-        yield _row(where, {**shared, **values})
+    for number, entry in enumerate(document, start=1):
+        location = f"{path}, prompt {number}"
+        values = {"prompt": entry} if isinstance(entry, str) else entry
+        if not isinstance(values, dict) or not any(str(values.get(name) or "").strip() for name in _PROMPT_COLUMNS):
+            raise BadInput(f"{location}: has no text named prompt.")
+        yield _make_row(location, {**shared, **values})
 
 
-def _row(where: str, values: Mapping[str, Any], called: Mapping[str, str] = MappingProxyType({})) -> _Row:
-    """One prompt with what stands beside it; ``called``: how the file writes a name, where it is not written out."""
-    column = next(name for name in _PROMPT if str(values.get(name) or "").strip())
+def _make_row(location: str, values: Mapping[str, Any], option_names: Mapping[str, str] = MappingProxyType({})) -> _Row:
+    """Return one prompt with its settings.
+
+    ``option_names``: name → how the file writes it, for error messages, if that is not the name itself.
+    """
+    column = next(name for name in _PROMPT_COLUMNS if str(values.get(name) or "").strip())
     settings: dict[str, Any] = {}
     for name, value in values.items():
         if name not in _SETTINGS or value in (None, ""):
             continue
         setting, kind = _SETTINGS[name]
         try:
-            # A whole number is not made of one that is none.
+            # Through str, so that a fraction is refused and not truncated to an integer.
             settings[setting] = kind(str(value)) if kind is int else kind(value)
         except (ValueError, TypeError):
-            raise BadInput(f"{where}: {called.get(name, name)} {value!r} is no number.") from None
-    left = tuple(name for name, value in values.items() if name and name != column and name not in _SETTINGS and value)
-    return _Row(str(values[column]).strip(), settings, left)
+            raise BadInput(f"{location}: {option_names.get(name, name)} {value!r} is not a valid number.") from None
+    ignored = tuple(name for name, value in values.items() if name and name != column and name not in _SETTINGS and value)
+    return _Row(str(values[column]).strip(), settings, ignored)
 
 
-def _not_followed(rows: list[_Row]) -> tuple[str, ...]:
-    names = dict.fromkeys(name for row in rows for name in row.left)
-    told = {"seed": "seed is not followed: the protocol asks for every prompt at the same seeds"}
-    return tuple(told.get(name, f"{name} is not followed") for name in names)
+def _ignored_clauses(rows: list[_Row]) -> tuple[str, ...]:
+    names = dict.fromkeys(name for row in rows for name in row.ignored)
+    clauses = {"seed": "seed is ignored: the protocol uses the same seeds for every prompt"}
+    return tuple(clauses.get(name, f"{name} is ignored") for name in names)
 
 
-def _as_protocol(path: Path, rows: list[_Row], trigger: str | None) -> dict[str, Any]:
-    """The strata of the prompts, and the settings that all of them have."""
-    word = standing_alone([trigger]) if trigger else None
-    prompts = list(dict.fromkeys(row.prompt if word is None else word.sub(TRIGGER, row.prompt) for row in rows))
-    trained = [prompt for prompt in prompts if TRIGGER in prompt]
+def _protocol_values(path: Path, rows: list[_Row], trigger: str | None) -> dict[str, Any]:
+    """Return the strata of the prompts, and the settings that they share."""
+    pattern = standing_alone([trigger]) if trigger else None
+    prompts = list(dict.fromkeys(row.prompt if pattern is None else pattern.sub(TRIGGER_PLACEHOLDER, row.prompt) for row in rows))
+    trained = [prompt for prompt in prompts if TRIGGER_PLACEHOLDER in prompt]
     if not trained:
-        raise BadInput(f"{path}: no prompt has {TRIGGER} or the trigger word in it, so that none would show the concept.")
+        raise BadInput(f"{path}: no prompt contains {TRIGGER_PLACEHOLDER} or the trigger word, so none would show the concept.")
     settings = rows[0].settings
-    if other := next((row.prompt for row in rows if row.settings != settings), None):
-        raise BadInput(f"{path}: {other[:60]!r} is asked for with other options than the first prompt; one protocol has one set.")
-    return {"trained": trained, "control": [prompt for prompt in prompts if TRIGGER not in prompt], **settings}
+    if different := next((row.prompt for row in rows if row.settings != settings), None):
+        raise BadInput(f"{path}: {different[:60]!r} has other options than the first prompt; give all prompts the same options.")
+    return {"trained": trained, "control": [prompt for prompt in prompts if TRIGGER_PLACEHOLDER not in prompt], **settings}

@@ -1,4 +1,4 @@
-"""The concept's own images: held out to compare with, and trained on to find copies of."""
+"""The concept's own images: held-out images to compare with, and training images to find copies of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _DATASET, _REFERENCE = "dataset.json", "reference"
 class References:
     """Images of the concept: ``held_out`` were never trained on, ``training`` were. Without any, nothing can be decided.
 
-    ``background`` is the colour that transparent ones lie on, ``resolution`` what the data set was prepared at.
+    ``background`` is the colour that transparent images are put on, ``resolution`` the one that the data set was prepared at.
     """
 
     held_out: tuple[Path, ...] = ()
@@ -30,48 +30,50 @@ class References:
     background: str = "white"
     resolution: int | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """What results say of them."""
+    def summary(self) -> dict[str, Any]:
+        """Return the counts and hashes that results record."""
         hashes = {"held_out_sha256": _hash(self.held_out), "training_sha256": _hash(self.training)}
         return {"held_out": len(self.held_out), "training": len(self.training), **hashes}
 
 
-def of_dataset(folder: Path) -> References:
-    """Those of a prepared data set: its held-out images and what lies in ``reference/``, and its training images.
+def references_from_dataset(folder: Path) -> References:
+    """Return the references of a prepared data set: its held-out images, those in ``reference/``, and its training images.
 
-    ``BadInput`` where a file in ``reference/`` is one that was trained on.
+    Raises ``BadInput`` if a file in ``reference/`` is one that is trained on.
     """
     path = folder / _DATASET
     if not path.is_file():
-        raise BadInput(f"{path}: not there. `python -m training.prepare_dataset --dataset {folder}` writes it.")
-    told = read_json(path)
-    if not {"trigger", "background", "resolution", "entries"} <= told.keys():
+        raise BadInput(f"{path}: not found. `python -m training.prepare_dataset --dataset {folder}` writes it.")
+    dataset = read_json(path)
+    if not {"trigger", "background", "resolution", "entries"} <= dataset.keys():
         raise BadInput(f"{path}: written by another version. `python -m training.prepare_dataset --dataset {folder}` renews it.")
-    roles = {role: [entry for entry in told["entries"] if entry["role"] == role] for role in ("holdout", "train")}
+    roles = {role: [entry for entry in dataset["entries"] if entry["role"] == role] for role in ("holdout", "train")}
     prepared = {role: tuple(folder / entry["file"] for entry in entries) for role, entries in roles.items()}
-    beside = tuple(images_in(folder / _REFERENCE))
-    trained = {entry["source_sha256"]: entry["source"] for entry in roles["train"]}
-    for each in beside:
-        if source := trained.get(hash_file(each)):
+    extra = tuple(images_in(folder / _REFERENCE))
+    sources = {entry["source_sha256"]: entry["source"] for entry in roles["train"]}
+    for image in extra:
+        if source := sources.get(hash_file(image)):
             raise BadInput(
-                f"{each}: the same file as {source}, which was trained on; what is held out must not be. Take one out."
+                f"{image}: the same file as the training image {source}; held-out images must not be trained on. Remove one of "
+                "the two."
             )
-    return References((*prepared["holdout"], *beside), prepared["train"], told["trigger"], told["background"], told["resolution"])
+    held_out = (*prepared["holdout"], *extra)
+    return References(held_out, prepared["train"], dataset["trigger"], dataset["background"], dataset["resolution"])
 
 
-def of_folder(folder: Path) -> References:
-    """The images in a folder, all held out."""
-    found = tuple(images_in(folder))
-    if not found:
-        raise BadInput(f"{folder}: no folder with images ({', '.join(ENDINGS)}) of the concept is there.")
-    return References(found)
+def references_from_folder(folder: Path) -> References:
+    """Return the images in a folder, all held out."""
+    images = tuple(images_in(folder))
+    if not images:
+        raise BadInput(f"{folder}: not a folder with images ({', '.join(ENDINGS)}) of the concept.")
+    return References(images)
 
 
-def load(path: Path, background: str = "white") -> Pixels:
-    """An image as an array (height, width, 3), read as training reads it; ``BadInput`` when it cannot be read."""
+def load_image(path: Path, background: str = "white") -> Pixels:
+    """Return an image as an RGB array (height, width, 3), read as training reads it; ``BadInput`` if it cannot be read."""
     return np.asarray(open_image(path, background).image)
 
 
 def _hash(paths: Sequence[Path]) -> str:
-    """One hash over all of them."""
+    """Return one hash over all files."""
     return hash_value([hash_file(path) for path in paths])

@@ -1,11 +1,11 @@
-"""A report's pages written again from its results and images: nothing is measured anew."""
+"""Render a report's pages again from its results and images, without measuring anything."""
 
 import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.report import PAGE, write
+from evaluation.report import PAGE, write_reports
 from evaluation.results import OUT, RESULTS, SAMPLES, read_results
 from foundation.errors import DONE, command
 from foundation.files import atomic_file
@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     folder = Path(arguments.report) if Path(arguments.report).is_dir() else OUT / arguments.report
     target = arguments.to or folder
-    write(read_results(folder), folder, target)
-    if target != folder:  # with what they are rendered from, but for the images
+    write_reports(read_results(folder), folder, target)
+    if target != folder:  # with the files that the pages are rendered from, but without the images
         for name in (RESULTS, SAMPLES, VERDICT):
             with atomic_file(target / name) as path:
                 shutil.copyfile(folder / name, path)

@@ -1,4 +1,4 @@
-"""What an evaluation found, as its files hold it: one line an image, and the figures that the reports are rendered from."""
+"""The results of an evaluation as its files hold them: one line per image, and the figures that the reports are rendered from."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -20,15 +20,15 @@ OUT = Path("outputs/lora_eval")
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 IMAGES, HELD_OUT, TRAINING = "images", "held_out", "training"
 DIGITS = 6
-"""Decimals that figures are kept with: beyond them are rounding errors."""
+"""Decimals that values are stored with: the digits beyond are rounding errors."""
 
 
 class SampleResult(Strict):
-    """One image that was asked for.
+    """The result of one requested image.
 
-    ``image`` is relative to the results' folder. ``distance`` is the mean absolute difference of pixels from the base's image
-    of the same prompt and seed, 0 … 1; ``metrics`` are those that have a value for each image. ``nearest`` is the training
-    image most like it, with their cosine.
+    ``image`` is relative to the results' folder. ``together`` is the batch size it was generated in. ``distance`` is the mean
+    absolute difference of pixels from the base's image of the same prompt and seed, 0 … 1; ``metrics`` are those that have a
+    value for each image. ``nearest`` is the most similar training image, ``nearest_cosine`` their cosine.
     """
 
     phase: Phase
@@ -51,14 +51,14 @@ class SampleResult(Strict):
 
     @property
     def sample(self) -> Sample:
-        """What was asked for."""
+        """The sample that was requested."""
         return Sample(self.phase, self.stratum, self.prompt, self.seed, self.adapter, self.lora_scale)
 
 
 class GateFinding(Strict):
-    """A gate: ``told`` says in plain words what was found. What has nothing to be judged by is not judged.
+    """The finding of a gate; ``told`` describes it in plain words. A gate without anything to judge is "not judged".
 
-    One of an ``adapter`` voids that adapter's figures alone, one of the server all.
+    A failed gate of an ``adapter`` voids the figures of that adapter only, one of the server voids all.
     """
 
     adapter: str | None = None
@@ -68,22 +68,22 @@ class GateFinding(Strict):
     told: str
 
 
-def void(gates: Sequence[GateFinding], adapters: Collection[str]) -> list[GateFinding] | None:
-    """The failed gates, if they void the figures of every one of ``adapters``; None while there are some that count."""
+def void_all(gates: Sequence[GateFinding], adapters: Collection[str]) -> list[GateFinding] | None:
+    """Return the failed gates if they void the figures of every one of ``adapters``; None if some figures are valid."""
     failed = [gate for gate in gates if gate.state == "failed"]
-    is_whole = any(gate.adapter is None for gate in failed) or set(adapters) <= {gate.adapter for gate in failed}
-    return failed if failed and is_whole else None
+    voids_all = any(gate.adapter is None for gate in failed) or set(adapters) <= {gate.adapter for gate in failed}
+    return failed if failed and voids_all else None
 
 
 class Figure(Strict):
-    """A metric at one scale over the prompts: its value, and its change from the base; None where there is none."""
+    """A metric at one scale over the prompts: its value, and its change from the base; None if it was not measured."""
 
     value: Interval | None
     change: Interval | None
 
 
 class GuardFinding(Strict):
-    """Whether a metric stays within its bound; ``passed`` is None where it could not be measured."""
+    """Whether a metric stays within its bound; ``passed`` is None if it could not be measured."""
 
     metric: str
     guard: Guard
@@ -92,11 +92,12 @@ class GuardFinding(Strict):
 
 
 class Candidate(Strict):
-    """An adapter at a scale; the base is one without an adapter.
+    """An adapter at a scale; the candidate without an adapter is the base.
 
-    ``figures`` are over all prompts, ``by_prompt`` the values they are of (metric → prompt → value). ``selected`` is the primary
-    metric's gain on the prompts that choose, ``confirmed`` on those that do not; ``sets`` are figures of all its images at
-    once. ``p`` is that of ``selected``, ``p_holm`` adjusted for all candidates.
+    ``asked`` and ``answered`` count the requested and the generated images. ``figures`` are over all prompts, ``by_prompt`` are
+    the values that they summarize (metric → prompt → value). ``selected`` is the primary metric's gain on the selection prompts,
+    ``confirmed`` on the confirmation prompts; ``sets`` are distribution metrics of all its images. ``p`` is the p value of
+    ``selected``, ``p_holm`` the same adjusted for all candidates.
     """
 
     adapter: str | None
@@ -114,10 +115,10 @@ class Candidate(Strict):
     sets: dict[str, float] = Field(default={})
 
 
-class Subject(Strict):
-    """One adapter: ``name`` is how it is called here, ``path`` as the server takes it.
+class EvaluatedAdapter(Strict):
+    """One evaluated adapter: ``name`` is its name in the reports, ``path`` the path as the server takes it.
 
-    ``training`` says how many steps it is of and why there are no more, None where its file does not tell.
+    ``training`` says how many steps it was trained for and why no more, None if its file does not say.
     """
 
     name: str
@@ -127,14 +128,14 @@ class Subject(Strict):
 
 
 class Results(Strict):
-    """Everything the reports say. ``ceiling`` is how like one another the held-out images are."""
+    """Everything that the reports show. ``ceiling`` is the mean similarity of the held-out images to one another."""
 
     schema_version: Literal[2] = 2
     protocol_version: int
     run: str
     trigger: str
     base: dict[str, str]
-    adapters: tuple[Subject, ...]
+    adapters: tuple[EvaluatedAdapter, ...]
     extractors: tuple[Identity, ...]
     dataset: dict[str, Any]
     prompts_sha256: str
@@ -151,15 +152,15 @@ class Results(Strict):
 
     @property
     def is_void(self) -> bool:
-        """Whether gates failed so that no figure means anything."""
-        return void(self.gates, {each.name for each in self.adapters}) is not None
+        """Whether gates failed so that no figure is valid."""
+        return void_all(self.gates, {adapter.name for adapter in self.adapters}) is not None
 
 
 def read_results(folder: Path) -> Results:
-    """Read ``results.json``; ``BadInput`` when it is not there or not of this form."""
+    """Read ``results.json``; ``BadInput`` if it does not exist or has another form."""
     path = folder / RESULTS
     if not path.is_file():
-        raise BadInput(f"{path}: not there. `python -m evaluation --run {folder.name} …` writes it.")
+        raise BadInput(f"{path}: not found. `python -m evaluation --run {folder.name} …` writes it.")
     return read_model(Results, path)
 
 
@@ -169,22 +170,22 @@ def write_results(folder: Path, results: Results) -> None:
 
 
 def read_samples(folder: Path) -> list[SampleResult]:
-    """The lines of ``samples.jsonl`` that are whole: the last one of a killed evaluation may be cut off."""
+    """Read the complete lines of ``samples.jsonl``: the last line of a killed evaluation may be cut off."""
     path = folder / SAMPLES
-    found = []
+    samples = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            found.append(SampleResult.model_validate_json(line))
+            samples.append(SampleResult.model_validate_json(line))
         except ValidationError:
             continue
-    return found
+    return samples
 
 
 def write_samples(folder: Path, samples: Iterable[SampleResult]) -> None:
     """Write ``samples.jsonl``."""
-    write_text(folder / SAMPLES, "".join(line(sample) for sample in samples))
+    write_text(folder / SAMPLES, "".join(to_json_line(sample) for sample in samples))
 
 
-def line(sample: SampleResult) -> str:
-    """A line of ``samples.jsonl``."""
+def to_json_line(sample: SampleResult) -> str:
+    """Return a sample as a line of ``samples.jsonl``."""
     return json.dumps(sample.model_dump(mode="json"), ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""The server that is asked: one that runs already, or one of our own that ends with the evaluation."""
+"""Start a server for an evaluation, which is stopped when the evaluation ends."""
 
 import contextlib
 import ctypes
@@ -18,28 +18,28 @@ from evaluation.client import Client
 from foundation.errors import BadInput, StageFailed
 from foundation.hashing import hash_file, hash_files
 
-_READY_WITHIN_S = 600
-_LOOK_S = 0.25
-_WHEN_THE_PARENT_DIES = 1
+_READY_TIMEOUT_S = 600
+_POLL_INTERVAL_S = 0.25
+_PR_SET_PDEATHSIG = 1
 _PREFIXES = ("ZTHUMB_", "Z_LORA_")
-_ALONE = ("MODEL", "PROMPT_PARSER", "TRAINING_RESOLUTION")
+_UNPREFIXED = ("MODEL", "PROMPT_PARSER", "TRAINING_RESOLUTION")
 
 
 @contextlib.contextmanager
-def serving(model: str, in_flight: int) -> Iterator[Client]:
-    """A server of ``model`` on a free port of this machine, which is stopped whatever happens."""
+def serve(model: str, in_flight: int) -> Iterator[Client]:
+    """Start a server of ``model`` on a free local port and yield a client of it; the server is stopped on every exit."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as kept:
+    with tempfile.TemporaryDirectory() as data_folder:
         command = [sys.executable, "-m", "zthumb.server.main", "--host", "127.0.0.1", "--port", str(port), "--model", model]
-        process = subprocess.Popen(command, env=_environment(kept), stdout=subprocess.DEVNULL, preexec_fn=_ends_with_us)
+        process = subprocess.Popen(command, env=_environment(data_folder), stdout=subprocess.DEVNULL, preexec_fn=_end_with_parent)
         try:
             client = Client(f"http://127.0.0.1:{port}", in_flight)
-            _wait(client, process)
+            _wait_until_ready(client, process)
             yield client
         except BaseException:
-            # What it is generating is for nobody, and its folder goes with it.
+            # Nobody waits for what it is generating, and its data folder is deleted anyway.
             process.kill()
             raise
         finally:
@@ -51,40 +51,43 @@ def serving(model: str, in_flight: int) -> Iterator[Client]:
                 process.wait()
 
 
-def _ends_with_us() -> None:
-    """On Linux: whatever kills the evaluation, the server does not outlive it."""
+def _end_with_parent() -> None:
+    """Make sure, on Linux, that the server does not outlive the evaluation, whatever kills that."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_WHEN_THE_PARENT_DIES, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _environment(kept: str) -> dict[str, str]:
-    """What the user has set for a server of their own is not for this one."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _ALONE}
-    return {**own, "ZTHUMB_DATA_FOLDER": kept}
+def _environment(data_folder: str) -> dict[str, str]:
+    """Return the environment without the settings that the user has made for their own server."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _UNPREFIXED}
+    return {**inherited, "ZTHUMB_DATA_FOLDER": data_folder}
 
 
-def _wait(client: Client, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _READY_WITHIN_S
+def _wait_until_ready(client: Client, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT_S
     while time.monotonic() < deadline:
         if (code := process.poll()) is not None:
-            # It has told why on standard error.
+            # The server has printed the reason to standard error.
             raise (
                 BadInput("the server could not be started.") if code == 2 else StageFailed(f"the server ended with code {code}.")
             )
         with contextlib.suppress(requests.RequestException):
-            answer = client.readiness()
-            if answer["ready"]:
+            status = client.readiness()
+            if status["ready"]:
                 return
-            if answer["failed"]:
-                raise BadInput(f"the server will never be ready: {answer['reason']}")
-        time.sleep(_LOOK_S)
-    raise StageFailed(f"the server was not ready within {_READY_WITHIN_S // 60} minutes.")
+            if status["failed"]:
+                raise BadInput(f"the server failed to start: {status['reason']}")
+        time.sleep(_POLL_INTERVAL_S)
+    raise StageFailed(f"the server was not ready within {_READY_TIMEOUT_S // 60} minutes.")
 
 
-def identity(path: Path) -> dict[str, str]:
-    """What tells that a local model or adapter has changed: the hashes of its files, by name; of what is not there nothing."""
+def hash_model(path: Path) -> dict[str, str]:
+    """Return file name → hash of the files of a local model or adapter, which tell that it has changed.
+
+    Files that do not exist are left out.
+    """
     if path.is_dir():
         return hash_files(path)
-    # What an adapter's words are in lies beside it.
+    # The learned tokens of an adapter are in a file next to it.
     files = (path, path.with_name(f"{path.stem}_emb{path.suffix}"))
-    return {each.name: hash_file(each) for each in files if each.is_file()}
+    return {file.name: hash_file(file) for file in files if file.is_file()}

@@ -1,35 +1,35 @@
-"""The adapters that an evaluation is about: what the server means by each, and what its file tells of its training."""
+"""The adapters of an evaluation: what the server loads for each, and what its file says about its training."""
 
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from evaluation.client import Client
-from evaluation.results import Subject
+from evaluation.results import EvaluatedAdapter
 from foundation.hashing import hash_file
 
 
-def identified(client: Client, name: str, path: str, variant: str) -> Subject:
-    """The adapter called ``name`` that the server reads from ``path``; ``BadInput`` when it cannot use that."""
+def identify_adapter(client: Client, name: str, path: str, variant: str) -> EvaluatedAdapter:
+    """Return the adapter ``name`` that the server loads from ``path``; ``BadInput`` if the server cannot use it."""
     sha256 = client.identify(path, variant)
     file = Path(path)
-    # A server elsewhere may mean another file by the same path.
-    is_here = file.is_file() and hash_file(file) == sha256
-    return Subject(name=name, path=path, sha256=sha256, training=training(file) if is_here else None)
+    # A server on another machine may have another file at the same path.
+    is_local = file.is_file() and hash_file(file) == sha256
+    return EvaluatedAdapter(name=name, path=path, sha256=sha256, training=describe_training(file) if is_local else None)
 
 
-def training(file: Path) -> str | None:
-    """How many steps the weights in ``file`` are of, and why there are no more: kohya's ``ss_steps``, ``ss_max_train_steps`` and
-    ``ss_training_comment``. None where it does not tell, or is no safetensors file.
+def describe_training(file: Path) -> str | None:
+    """Return how many steps the weights in ``file`` were trained for, and why no more: kohya's ``ss_steps``,
+    ``ss_max_train_steps`` and ``ss_training_comment``. None if it does not say, or is not a safetensors file.
     """
     try:
         with safe_open(file, "np") as opened:
-            told = opened.metadata() or {}
+            metadata = opened.metadata() or {}
     except SafetensorError:
         return None
-    if not (steps := told.get("ss_steps")):
+    if not (steps := metadata.get("ss_steps")):
         return None
-    most, comment = told.get("ss_max_train_steps"), told.get("ss_training_comment")
-    # Kohya writes the word None for a comment that was not given.
+    max_steps, comment = metadata.get("ss_max_train_steps"), metadata.get("ss_training_comment")
+    # Kohya writes the word None for a missing comment.
     comment = None if comment in ("", "None") else comment
-    return f"step {steps}{f' of at most {most}' if most else ''}{f': {comment}' if comment else ''}"
+    return f"step {steps}{f' of at most {max_steps}' if max_steps else ''}{f': {comment}' if comment else ''}"

@@ -1,4 +1,4 @@
-"""The answered images of a sweep and what was seen of them, in one order."""
+"""The generated images of a sweep and their features, in one order."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,49 +17,60 @@ AdapterScale = tuple[str | None, float]
 
 @dataclass(frozen=True)
 class Sweep:
-    """``samples`` (n) that were answered and have their place in ``seen`` (n)."""
+    """The ``samples`` (n) that were generated, and their ``image_features`` (n) in the same order."""
 
     samples: tuple[SampleResult, ...]
-    seen: ImageFeatures
+    image_features: ImageFeatures
 
     @classmethod
-    def of(cls, samples: Sequence[SampleResult], folder: Path, extractors: ExtractorSet) -> "Sweep | None":
-        """Look at the sweep's answered images in ``folder``; None when the base has none there, for all is compared with it."""
-        swept = tuple(sample for sample in samples if sample.phase == "sweep" and sample.status == "ok")
-        if not any(sample.adapter is None for sample in swept):
+    def from_samples(cls, samples: Sequence[SampleResult], folder: Path, extractors: ExtractorSet) -> "Sweep | None":
+        """Extract the features of the sweep's generated images in ``folder``.
+
+        Return None if none of them is the base's, because everything is compared with the base.
+        """
+        generated = tuple(sample for sample in samples if sample.phase == "sweep" and sample.status == "ok")
+        if not any(sample.adapter is None for sample in generated):
             return None
-        return cls(swept, extractors.look([folder / str(sample.image) for sample in swept]))
+        return cls(generated, extractors.extract([folder / str(sample.image) for sample in generated]))
 
     @cached_property
-    def base(self) -> dict[tuple[str, int], int]:
-        """Prompt and seed → the place of the base's image."""
-        return {(each.prompt, each.seed): place for place, each in enumerate(self.samples) if each.adapter is None}
+    def base_indices(self) -> dict[tuple[str, int], int]:
+        """Prompt and seed → the index of the base's image."""
+        return {(sample.prompt, sample.seed): index for index, sample in enumerate(self.samples) if sample.adapter is None}
 
     @cached_property
-    def groups(self) -> dict[AdapterScale, list[int]]:
-        """Adapter and scale → the places of its images."""
-        found: dict[AdapterScale, list[int]] = {}
-        for place, sample in enumerate(self.samples):
-            found.setdefault((sample.adapter, sample.lora_scale), []).append(place)
-        return found
+    def indices(self) -> dict[AdapterScale, list[int]]:
+        """Adapter and scale → the indices of its images."""
+        indices: dict[AdapterScale, list[int]] = {}
+        for index, sample in enumerate(self.samples):
+            indices.setdefault((sample.adapter, sample.lora_scale), []).append(index)
+        return indices
 
-    def base_of(self, prompts: Sequence[str], features: Features) -> dict[str, Features]:
-        """Prompt → the rows of ``features`` that are of the base's images of it, of the prompts that have any."""
-        found = {prompt: [place for (each, _), place in self.base.items() if each == prompt] for prompt in prompts}
-        return {prompt: features[places] for prompt, places in found.items() if places}
+    def base_features(self, prompts: Sequence[str], features: Features) -> dict[str, Features]:
+        """Return prompt → the rows of ``features`` of the base's images, for the prompts that have any."""
+        indices = {
+            prompt: [index for (base_prompt, _), index in self.base_indices.items() if base_prompt == prompt]
+            for prompt in prompts
+        }
+        return {prompt: features[rows] for prompt, rows in indices.items() if rows}
 
-    def with_trigger(self, under: AdapterScale) -> Features:
-        """The features of all images with the trigger of an adapter at a scale."""
-        return self.seen.features[[place for place in self.groups[under] if self.samples[place].stratum in WITH_TRIGGER]]
+    def features_with_trigger(self, adapter_scale: AdapterScale) -> Features:
+        """Return the features of all images with the trigger of an adapter at a scale."""
+        indices = [index for index in self.indices[adapter_scale] if self.samples[index].stratum in WITH_TRIGGER]
+        return self.image_features.features[indices]
 
-    def cells(self) -> Iterator[tuple[AdapterScale, PromptSamples, list[int]]]:
-        """The images of each prompt at each scale that the base's of the same seeds are there for, and their places."""
-        found: dict[tuple[AdapterScale, Stratum, str], list[int]] = {}
-        for under, places in self.groups.items():
-            for place in places:
-                sample = self.samples[place]
-                if (sample.prompt, sample.seed) in self.base:
-                    found.setdefault((under, sample.stratum, sample.prompt), []).append(place)
-        for (under, stratum, prompt), places in found.items():
-            same = [self.base[prompt, self.samples[place].seed] for place in places]
-            yield under, PromptSamples(stratum, prompt, self.seen.take(places), self.seen.take(same)), places
+    def by_prompt(self) -> Iterator[tuple[AdapterScale, PromptSamples, list[int]]]:
+        """Yield the images of each prompt at each scale, with the base's images of the same seeds, and their indices.
+
+        Images without a base image of the same prompt and seed are left out.
+        """
+        groups: dict[tuple[AdapterScale, Stratum, str], list[int]] = {}
+        for adapter_scale, indices in self.indices.items():
+            for index in indices:
+                sample = self.samples[index]
+                if (sample.prompt, sample.seed) in self.base_indices:
+                    groups.setdefault((adapter_scale, sample.stratum, sample.prompt), []).append(index)
+        for (adapter_scale, stratum, prompt), indices in groups.items():
+            base_indices = [self.base_indices[prompt, self.samples[index].seed] for index in indices]
+            images, base = self.image_features.take(indices), self.image_features.take(base_indices)
+            yield adapter_scale, PromptSamples(stratum, prompt, images, base), indices

@@ -1,14 +1,14 @@
-"""What is to be evaluated."""
+"""The definition of one evaluation."""
 
 from dataclasses import dataclass
 
-from evaluation.protocol import Plan, Protocol, plan
+from evaluation.protocol import Plan, Protocol, make_plan
 from evaluation.references import References
 
 
 @dataclass(frozen=True)
 class Task:
-    """Adapters (name → path as the server takes it) of one concept, and what is asked and compared with."""
+    """Adapters (name → path as the server takes it) of one concept, the protocol and the reference images."""
 
     run: str
     protocol: Protocol
@@ -20,4 +20,4 @@ class Task:
     @property
     def plan(self) -> Plan:
         """Every request."""
-        return plan(self.protocol, self.trigger, list(self.adapters))
+        return make_plan(self.protocol, self.trigger, list(self.adapters))

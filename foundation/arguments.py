@@ -1,4 +1,4 @@
-"""Arguments that several commands share."""
+"""Types of command-line arguments that several commands share."""
 
 import argparse
 import re
@@ -7,19 +7,19 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1; for ``argparse``'s ``type``."""
+    """Parse an integer of at least 1; for ``argparse``'s ``type``."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
     return int(text)
 
 
 def run_name(text: str) -> str:
-    """The name of a run, which is also that of its folders; for ``argparse``'s ``type``.
+    """Check the name of a run, which is also the name of its folders; for ``argparse``'s ``type``.
 
-    Refused is whatever could lead elsewhere than into a folder of its own.
+    Refuses anything that could lead out of the run's own folder.
     """
     if not _NAME.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no name: letters, digits, '.', '-' and '_', beginning with a letter or digit"
+            f"{text!r} is not a valid name: use letters, digits, '.', '-' and '_', and begin with a letter or digit"
         )
     return text

@@ -1,4 +1,4 @@
-"""What decides the last bits of sums on a processor, and how to fix it for every x86-64 with AVX2."""
+"""What decides the last bits of floating-point sums on a CPU, and how to fix it for every x86-64 with AVX2."""
 
 import os
 import platform
@@ -15,10 +15,10 @@ _PORTABLE: Mapping[str, str] = MappingProxyType(
     {
         # torch's own kernels.
         "ATEN_CPU_CAPABILITY": "avx2",
-        # Intel's library promises the same bits on other makers' processors in this mode alone.
+        # The only mode in which Intel's MKL promises the same bits on processors of other makers.
         "MKL_CBWR": "COMPATIBLE",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
-        # A sum is divided among threads, and another division is another sum.
+        # A sum is split among threads, and another split gives another rounding.
         "OMP_NUM_THREADS": str(THREADS),
         "MKL_NUM_THREADS": str(THREADS),
         "OMP_DYNAMIC": "FALSE",
@@ -30,20 +30,20 @@ _MODEL = "model name"
 
 
 def make_portable() -> None:
-    """Let torch compute what it computes on any x86-64 with AVX2; to be called before it is loaded.
+    """Make torch compute the same bits on any x86-64 with AVX2. Call it before torch is imported.
 
-    Raises ``BadInput`` where it is loaded already and was told something else.
+    Raises ``BadInput`` where torch is already imported under other settings.
     """
-    told = {name: value for name, value in _PORTABLE.items() if os.environ.get(name) != value}
-    if told and "torch" in sys.modules:
+    different = {name: value for name, value in _PORTABLE.items() if os.environ.get(name) != value}
+    if different and "torch" in sys.modules:
         raise BadInput(
-            f"portable: torch is loaded already; set {', '.join(f'{name}={value}' for name, value in told.items())} before."
+            f"portable: torch is already loaded; set {', '.join(f'{name}={value}' for name, value in different.items())} before."
         )
     os.environ.update(_PORTABLE)
 
 
 def without_onednn() -> None:
-    """Leave oneDNN out, whose sums depend on the sizes of a processor's caches."""
+    """Turn oneDNN off, whose sums depend on the sizes of a processor's caches, and fix the number of threads."""
     import torch
 
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
@@ -51,7 +51,7 @@ def without_onednn() -> None:
 
 
 def arithmetic_facts() -> dict[str, str | int | bool]:
-    """What decides rounding here: the processor, and where torch is loaded its instruction set, its threads and its libraries."""
+    """Return what decides rounding here: the processor and, where torch is loaded, its instruction set, threads and libraries."""
     facts: dict[str, str | int | bool] = {"processor": _processor()}
     torch = sys.modules.get("torch")
     if torch is None:

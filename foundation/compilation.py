@@ -1,4 +1,4 @@
-"""Whether the blocks that a denoiser repeats can be compiled on this machine."""
+"""Whether this machine can compile a denoiser's repeated blocks."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from foundation.errors import BadInput
 
 
 def check_compiler(device: str) -> None:
-    """Blocks are compiled by way of C++ where ``device`` is cpu, else of C; ``BadInput`` where there is no compiler for it."""
+    """Raise ``BadInput`` where the needed compiler is missing: C++ where ``device`` is cpu, C on any other device."""
     variable, names = ("CXX", ("g++", "clang++")) if device == "cpu" else ("CC", ("gcc", "clang"))
     if not any(shutil.which(name) for name in (os.environ.get(variable, ""), *names)):
-        raise BadInput(f"compile: needs {' or '.join(names)}, and none is there. Install one, or do without compile.")
+        raise BadInput(f"compile: needs {' or '.join(names)}, and neither is installed. Install one, or turn compile off.")

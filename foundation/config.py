@@ -16,7 +16,7 @@ from foundation.errors import BadInput
 
 
 class Strict(BaseModel):
-    """Base of all configuration: frozen, unknown keys refused, defaults checked."""
+    """Base of all configuration: frozen, unknown keys refused, defaults validated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -25,9 +25,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(model: type[Model], values: Any, where: str) -> Model:
-    """Check ``values`` against ``model``.
+    """Validate ``values`` against ``model``.
 
-    Raises ``BadInput`` that names ``where``, the key, what is wrong with it and, for an unknown key, the nearest valid one.
+    Raises ``BadInput`` that names ``where`` (a file or section), the key, what is wrong with it and, for an unknown key, the
+    nearest valid one.
     """
     if not isinstance(values, dict):
         raise BadInput(f"{where}: expected keys and values, found {type(values).__name__}.")
@@ -38,18 +39,18 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """Each fault of a validation error as a line of plain words."""
-    return [_line(model, fault) for fault in error.errors(include_url=False)]
+    """Return one readable line for each error of a validation."""
+    return [_line(model, details) for details in error.errors(include_url=False)]
 
 
 def nearest(word: str, valid: Sequence[str]) -> str | None:
-    """The valid word most like ``word``, if any is like it at all."""
+    """Return the valid word most similar to ``word``; None if none is similar."""
     matches = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file; a missing or malformed one is ``BadInput`` that names it."""
+    """Read a YAML file; a missing or malformed one raises ``BadInput`` that names it."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -58,8 +59,8 @@ def read_yaml(path: Path) -> Any:
         raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def read_model(model: type[Model], path: Path, leave_out: Sequence[str] = ()) -> Model:
-    """Read a JSON file of ``model``, but for some keys; ``BadInput`` names what is missing or wrong."""
+def read_model(model: type[Model], path: Path, ignored_keys: Sequence[str] = ()) -> Model:
+    """Read a JSON file as ``model``, ignoring ``ignored_keys``; ``BadInput`` names what is missing or wrong."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -67,34 +68,34 @@ def read_model(model: type[Model], path: Path, leave_out: Sequence[str] = ()) ->
     except ValueError as error:
         raise BadInput(f"{path}: not valid JSON: {error}.") from None
     if isinstance(values, dict):
-        values = {name: value for name, value in values.items() if name not in leave_out}
+        values = {name: value for name, value in values.items() if name not in ignored_keys}
     return parse(model, values, str(path))
 
 
-def _line(model: type[BaseModel], fault: Any) -> str:
-    location = tuple(fault["loc"])
+def _line(model: type[BaseModel], details: Any) -> str:
+    location = tuple(details["loc"])
     key = ".".join(map(str, location))
-    if fault["type"] == "extra_forbidden":
+    if details["type"] == "extra_forbidden":
         valid = sorted(_fields(model, location[:-1]))
         close = nearest(str(location[-1]), valid)
         hint = f"Did you mean {close!r}?" if close else f"Valid here: {', '.join(valid)}."
         return f"unknown key {key!r}. {hint}"
-    return f"{key}: {fault['msg']} (found {fault['input']!r})."
+    return f"{key}: {details['msg']} (found {details['input']!r})."
 
 
 def _fields(model: type[BaseModel], location: Sequence[str | int]) -> Sequence[str]:
-    """The names valid at ``location``, followed through nested models."""
+    """Return the field names valid at ``location``, a path through nested models."""
     current: type[BaseModel] | None = model
-    for part in location:
-        field = _field(current, str(part)) if current else None
+    for key in location:
+        field = _field(current, str(key)) if current else None
         current = _model_in(field.annotation) if field else current
     return [field.alias or name for name, field in current.model_fields.items()] if current else []
 
 
 def _field(model: type[BaseModel], name: str) -> FieldInfo | None:
-    """The field that is called ``name`` or has it as its alias."""
-    named = model.model_fields.get(name)
-    return named or next((field for field in model.model_fields.values() if field.alias == name), None)
+    """Return the field whose name or alias is ``name``."""
+    match = model.model_fields.get(name)
+    return match or next((field for field in model.model_fields.values() if field.alias == name), None)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -1,4 +1,4 @@
-"""Errors a person can act on, and the exit codes of every command: 0 done, 1 failed, 2 bad input."""
+"""Errors that a user can act on, and the exit codes of every command: 0 success, 1 failure, 2 bad input."""
 
 import contextlib
 import errno
@@ -12,24 +12,24 @@ from typing import Protocol
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 130
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_AFTER_NO_ROOM = "What was finished before is whole. Make room and run the same command again, which goes on from there."
-_OF_THE_DISK = {
-    errno.EROFS: "Copy it to, or name, a folder that may be written to.",
-    errno.EACCES: "Change its owner or its rights, or name another.",
-    errno.EPERM: "Change its owner or its rights, or name another.",
-    errno.EIO: "The disk itself has failed: look at its state before anything else is written to it.",
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL_ADVICE = "Everything finished before is intact. Free disk space and run the same command again to resume."
+_ADVICE = {
+    errno.EROFS: "Copy it to, or name, a writable folder.",
+    errno.EACCES: "Change its owner or permissions, or name another.",
+    errno.EPERM: "Change its owner or permissions, or name another.",
+    errno.EIO: "The disk itself has failed: check its state before writing anything else to it.",
     errno.ESTALE: "The network disk it is on is gone: mount it again.",
     errno.EMFILE: "Too many files are open at once: raise the limit (`ulimit -n`).",
     errno.ENAMETOOLONG: "Choose a shorter name.",
-    errno.ENOTDIR: "A file lies where a folder is needed.",
-    errno.EISDIR: "A folder lies where a file is needed.",
+    errno.ENOTDIR: "There is a file where a folder is needed.",
+    errno.EISDIR: "There is a folder where a file is needed.",
 }
-"""What a disk can refuse, and what to do."""
+"""Other errors of a file system, and what to do about each."""
 
 
 class BadInput(Exception):
-    """Something given to the program is wrong. The message says what, where, and what to do, in one or two lines."""
+    """The user's input is wrong. The message says what, where, and what to do, in one or two lines."""
 
 
 class StageFailed(Exception):
@@ -37,27 +37,27 @@ class StageFailed(Exception):
 
 
 class SourceFailed(StageFailed):
-    """Where something is fetched from does not answer as it should. The message says which, and what to do."""
+    """A download source does not answer as it should. The message says which, and what to do."""
 
 
 class Interrupted(Exception):
-    """The process was asked to stop and did so in good order. The message says what is kept and how to go on."""
+    """The process was asked to stop and stopped cleanly. The message says what was saved and how to resume."""
 
 
 class Command(Protocol):
-    """An entry point: arguments, or those of the process, to an exit code."""
+    """An entry point: takes arguments (default: those of the process) and returns an exit code."""
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
-        """Run it."""
+        """Run the command."""
 
 
 def command(main: Command) -> Command:
-    """Turn the errors above into one clear line and an exit code; anything else is a bug and keeps its traceback."""
+    """Turn the errors above into one clear line and an exit code; any other exception is a bug and keeps its traceback."""
 
     @functools.wraps(main)
     def guarded(argv: Sequence[str] | None = None) -> int:
         try:
-            with _stopped_as_by_hand():
+            with _sigterm_as_keyboard_interrupt():
                 return main(argv)
         except BadInput as error:
             print(f"error: {error}", file=sys.stderr)
@@ -69,24 +69,24 @@ def command(main: Command) -> Command:
             print(error, file=sys.stderr)
             return INTERRUPTED
         except OSError as error:
-            where = error.filename or "a file"
-            if error.errno in _NO_ROOM:
-                print(f"failed: {where} cannot be written ({error.strerror}). {_AFTER_NO_ROOM}", file=sys.stderr)
-            elif error.errno in _OF_THE_DISK:
-                print(f"failed: {where}: {error.strerror}. {_OF_THE_DISK[error.errno]}", file=sys.stderr)
+            path = error.filename or "a file"
+            if error.errno in _DISK_FULL:
+                print(f"failed: {path} cannot be written ({error.strerror}). {_DISK_FULL_ADVICE}", file=sys.stderr)
+            elif error.errno in _ADVICE:
+                print(f"failed: {path}: {error.strerror}. {_ADVICE[error.errno]}", file=sys.stderr)
             else:
                 raise
             return FAILED
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+            print("interrupted; run the same command again to resume", file=sys.stderr)
             return INTERRUPTED
 
     return guarded
 
 
 @contextlib.contextmanager
-def _stopped_as_by_hand() -> Iterator[None]:
-    """SIGTERM ends what is under way as Ctrl+C does: with everything put in order and a word to the user."""
+def _sigterm_as_keyboard_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl+C does: with every cleanup run and a message to the user."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

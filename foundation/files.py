@@ -1,7 +1,7 @@
-"""Files and folders that are either whole or not there.
+"""Files and folders that are either complete or absent.
 
-Everything is written beside its target under a temporary name, flushed to the disk and renamed into place, so that a reader
-never meets half a file, whatever killed the writer. What a killed writer left is removed by the next one of the same target.
+Everything is written next to its target under a temporary name, flushed to the disk and renamed into place, so that a reader
+never sees half a file, whatever killed the writer. What a killed writer left is removed by the next writer of the same target.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from typing import Any
 
 from foundation.errors import BadInput
 
-_PART, _ASIDE = ".part", ".old"
+_PARTIAL, _OLD = ".part", ".old"
 
 
 @contextlib.contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path; on success rename it to ``target``, on an exception leave ``target`` as it was."""
-    handle, name = tempfile.mkstemp(dir=_swept(target), prefix=f"{_mark(target)}{os.getpid()}.", suffix=_PART)
+    handle, name = tempfile.mkstemp(dir=_prepare_parent(target), prefix=f"{_prefix(target)}{os.getpid()}.", suffix=_PARTIAL)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -38,11 +38,11 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder; on success it takes the place of ``target``, on an exception it is removed."""
-    temporary = Path(tempfile.mkdtemp(dir=_swept(target), prefix=f"{_mark(target)}{os.getpid()}.", suffix=_PART))
+    """Yield an empty temporary folder; on success it replaces ``target``, on an exception it is removed."""
+    temporary = Path(tempfile.mkdtemp(dir=_prepare_parent(target), prefix=f"{_prefix(target)}{os.getpid()}.", suffix=_PARTIAL))
     try:
         yield temporary
-        # What a link leads to is not ours.
+        # The targets of links are not ours to change.
         for path in sorted(path for path in temporary.rglob("*") if not path.is_symlink()):
             path.chmod(0o755 if path.is_dir() else 0o644)
             _flush(path)
@@ -53,34 +53,38 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
 
 def check_can_write(folder: Path, what: str) -> None:
-    """Refuse, before anything else is done, a ``folder`` that ``what``, a clause, could not be written to."""
+    """Raise ``BadInput``, before any work, if ``folder`` is not writable; ``what`` is a clause: what is written there."""
     try:
-        with tempfile.TemporaryFile(dir=_nearest(folder)):
+        with tempfile.TemporaryFile(dir=_nearest_existing(folder)):
             pass
     except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to ({error.strerror}), and {what}. Copy it, or change its rights.") from None
+        raise BadInput(
+            f"{folder}: cannot be written to ({error.strerror}), and {what}. Copy it, or change its permissions."
+        ) from None
 
 
 def check_room(folder: Path, needed: int, what: str) -> None:
-    """Refuse, before anything else is done, a disk on which ``needed`` bytes for ``what`` are not free."""
-    free = shutil.disk_usage(_nearest(folder)).free
+    """Raise ``BadInput``, before any work, if the disk of ``folder`` has less than ``needed`` bytes free for ``what``."""
+    free = shutil.disk_usage(_nearest_existing(folder)).free
     if free < needed:
-        raise BadInput(f"{folder}: {what} take about {needed / 2**30:.2f} GiB, and {free / 2**30:.2f} are free. Make room first.")
+        raise BadInput(
+            f"{folder}: {what} take about {needed / 2**30:.2f} GiB, and {free / 2**30:.2f} are free. Free disk space first."
+        )
 
 
-def _nearest(folder: Path) -> Path:
-    """``folder``, or of those around it the innermost that is there."""
+def _nearest_existing(folder: Path) -> Path:
+    """Return ``folder`` or, if it does not exist, its nearest parent that does."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write UTF-8 text whole."""
+    """Write UTF-8 text atomically."""
     with atomic_file(target) as path:
         path.write_text(text, encoding="utf-8")
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write ``value`` as JSON whole: sorted keys and a final newline, so that equal values give equal bytes."""
+    """Write ``value`` as JSON atomically, with sorted keys and a final newline, so that equal values give equal bytes."""
     write_text(target, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
@@ -90,34 +94,34 @@ def read_json(path: Path) -> Any:
 
 
 def replace_folder(temporary: Path, target: Path) -> None:
-    """Put a finished folder into the place of ``target``, which lies beside it."""
-    # A folder cannot be renamed over a filled one: the old one steps aside first and goes last.
-    aside = temporary.with_name(temporary.name + _ASIDE)
+    """Replace ``target`` by a finished folder next to it."""
+    # A folder cannot be renamed over one that is not empty: the old one is renamed first and removed last.
+    old = temporary.with_name(temporary.name + _OLD)
     if target.exists():
-        target.replace(aside)
+        target.replace(old)
     temporary.replace(target)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     _flush(target.parent)
 
 
-def _swept(target: Path) -> Path:
-    """The folder of ``target``, made if need be and rid of what writers of ``target`` left that were killed on this machine."""
+def _prepare_parent(target: Path) -> Path:
+    """Create the parent folder of ``target`` and remove what writers of ``target`` left that were killed on this machine."""
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
-    marked = glob.escape(_mark(target))
-    for left in (*folder.glob(f"{marked}*{_PART}"), *folder.glob(f"{marked}*{_PART}{_ASIDE}")):
-        writer = left.name.removeprefix(_mark(target)).split(".")[0]
-        if writer.isdecimal() and not _runs(int(writer)):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    prefix = glob.escape(_prefix(target))
+    for path in (*folder.glob(f"{prefix}*{_PARTIAL}"), *folder.glob(f"{prefix}*{_PARTIAL}{_OLD}")):
+        writer = path.name.removeprefix(_prefix(target)).split(".")[0]
+        if writer.isdecimal() and not _is_running(int(writer)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return folder
 
 
-def _mark(target: Path) -> str:
-    """How the name of a temporary file begins, up to the number of the process that writes it."""
+def _prefix(target: Path) -> str:
+    """Return how the names of temporary files for ``target`` begin, up to the process id of their writer."""
     return f".{target.name}.{platform.node()}."
 
 
-def _runs(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

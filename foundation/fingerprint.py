@@ -1,4 +1,4 @@
-"""Fingerprints of images: they tell versions of one, copies and the same scaled, compressed, cut or brightened a little."""
+"""Fingerprints of images: they find versions of one image (copies, scaled, recompressed, cropped or slightly brightened)."""
 
 import math
 from collections.abc import Sequence
@@ -9,99 +9,101 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MOST_BITS = 26
-"""Of the 192 of the three channels' perceptual hashes, so many may differ between two versions of one image."""
+MAX_HASH_BITS = 26
+"""Of the 192 bits of the three channels' perceptual hashes, so many may differ between two versions of one image."""
 
-MOST_COLOUR = 20.0
-"""So far, of 255, may two versions of one image lie apart on average over an 8 × 8 reduction."""
+MAX_COLOUR_DISTANCE = 20.0
+"""Largest mean difference, of 255, between two versions of one image, each reduced to 8 × 8 pixels."""
 
 ONE_IMAGE = (10, 5.0)
-"""Bits and colour within which two images are one, and not only alike."""
+"""Hash bits and colour distance within which two images are the same one, and not only similar."""
 
 _SHORT_SIDE = 128
-_SAME_SHAPE = 0.02
-_SAME_IMAGE_CUT = 2.2
-"""An image is cut to at most this much of another shape: beyond, what is left of it says little."""
+_SAME_ASPECT = 0.02
+_MAX_CROP = 2.2
+"""Largest ratio of two aspect ratios at which one image is cropped to the other: beyond, what remains says little."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
     """What survives scaling and compression.
 
-    Each channel's perceptual hash, bool (192,), and colours, float32 (192,), of the whole image, and the ``image`` itself,
-    its shorter side at most 128 pixels, to compare with images of other shapes.
+    ``hashes``, bool (192,), are each channel's perceptual hash and ``colours``, float32 (192,), the 8 × 8 reduction of the whole
+    image. ``image`` is the image itself, its shorter side at most 128 pixels, to compare with images of other aspect ratios.
     """
 
-    shapes: NDArray[np.bool_]
+    hashes: NDArray[np.bool_]
     colours: NDArray[np.float32]
     image: Image.Image
 
     @property
-    def shape(self) -> float:
-        """The logarithm of the image's width ÷ height."""
+    def log_aspect(self) -> float:
+        """Return the logarithm of the image's width ÷ height."""
         return math.log(self.image.width / self.image.height)
 
-    def cut_to(self, shape: float) -> "Fingerprint":
-        """That of the image with what does not fit ``shape`` cut off at its ends, as it is cut to be trained on."""
+    def crop_to(self, log_aspect: float) -> "Fingerprint":
+        """Return the fingerprint of the image's centre crop with that aspect ratio, as training crops images."""
         width, height = self.image.size
-        wanted = math.exp(shape)
-        if wanted < width / height:
-            kept = max(1, round(height * wanted))
-            box = ((width - kept) // 2, 0, (width - kept) // 2 + kept, height)
+        aspect = math.exp(log_aspect)
+        if aspect < width / height:
+            length = max(1, round(height * aspect))
+            box = ((width - length) // 2, 0, (width - length) // 2 + length, height)
         else:
-            kept = max(1, round(width / wanted))
-            box = (0, (height - kept) // 2, width, (height - kept) // 2 + kept)
+            length = max(1, round(width / aspect))
+            box = (0, (height - length) // 2, width, (height - length) // 2 + length)
         return fingerprint(self.image.crop(box))
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Those of n images: shapes, bool (n, 192), and colours, float32 (n, 192), with each by itself."""
+    """The fingerprints of n images, stacked: ``hashes``, bool (n, 192), and ``colours``, float32 (n, 192); and one by one."""
 
-    shapes: NDArray[np.bool_]
+    hashes: NDArray[np.bool_]
     colours: NDArray[np.float32]
-    each: tuple[Fingerprint, ...]
+    entries: tuple[Fingerprint, ...]
 
     @classmethod
     def of(cls, prints: Sequence[Fingerprint]) -> "Fingerprints":
-        """Of at least one image."""
-        return cls(np.stack([each.shapes for each in prints]), np.stack([each.colours for each in prints]), tuple(prints))
+        """Stack the fingerprints of at least one image."""
+        return cls(np.stack([entry.hashes for entry in prints]), np.stack([entry.colours for entry in prints]), tuple(prints))
 
-    def __getitem__(self, places: slice) -> "Fingerprints":
-        return Fingerprints(self.shapes[places], self.colours[places], self.each[places])
+    def __getitem__(self, indices: slice) -> "Fingerprints":
+        return Fingerprints(self.hashes[indices], self.colours[indices], self.entries[indices])
 
-    def versions_of(self, one: Fingerprint, bits: int = MOST_BITS, colour: float = MOST_COLOUR) -> NDArray[np.bool_]:
-        """Which of them are of versions of the image that ``one`` is of, (n,), by so many bits and so far in colour.
+    def versions_of(
+        self, query: Fingerprint, bits: int = MAX_HASH_BITS, colour: float = MAX_COLOUR_DISTANCE
+    ) -> NDArray[np.bool_]:
+        """Return a mask, bool (n,), of the images that are versions of the query's image, within ``bits`` and ``colour``.
 
-        Images are compared as they are, and where their shapes differ, each also cut to the shape of the other.
+        Images are compared as they are and, where their aspect ratios differ, each also cropped to the aspect ratio of the other.
         """
-        near = self.near(one, bits, colour)
-        others = np.array([each.shape for each in self.each])
-        apart = np.abs(others - one.shape)
-        for shape in sorted(set(others[(apart > _SAME_SHAPE) & (apart <= math.log(_SAME_IMAGE_CUT))])):
-            places = np.flatnonzero((others == shape) & ~near)
-            near[places] |= self.near(one.cut_to(float(shape)), bits, colour)[places]
-            for place in places[~near[places]]:
-                near[place] = Fingerprints.of([self.each[place].cut_to(one.shape)]).near(one, bits, colour)[0]
+        near = self.near(query, bits, colour)
+        log_aspects = np.array([entry.log_aspect for entry in self.entries])
+        distances = np.abs(log_aspects - query.log_aspect)
+        for log_aspect in sorted(set(log_aspects[(distances > _SAME_ASPECT) & (distances <= math.log(_MAX_CROP))])):
+            indices = np.flatnonzero((log_aspects == log_aspect) & ~near)
+            near[indices] |= self.near(query.crop_to(float(log_aspect)), bits, colour)[indices]
+            for index in indices[~near[indices]]:
+                near[index] = Fingerprints.of([self.entries[index].crop_to(query.log_aspect)]).near(query, bits, colour)[0]
         return near
 
-    def near(self, one: Fingerprint, bits: int = MOST_BITS, colour: float = MOST_COLOUR) -> NDArray[np.bool_]:
-        """Which of them are like ``one`` as they are, whatever their shapes, (n,)."""
-        near: NDArray[np.bool_] = (one.shapes != self.shapes).sum(1) <= bits
-        near &= np.abs(one.colours - self.colours).mean(1) <= colour
+    def near(self, query: Fingerprint, bits: int = MAX_HASH_BITS, colour: float = MAX_COLOUR_DISTANCE) -> NDArray[np.bool_]:
+        """Return a mask, bool (n,), of the images similar to the query's as they are, whatever their aspect ratios."""
+        near: NDArray[np.bool_] = (query.hashes != self.hashes).sum(1) <= bits
+        near &= np.abs(query.colours - self.colours).mean(1) <= colour
         return near
 
 
 def fingerprint(image: Image.Image) -> Fingerprint:
-    """The fingerprint of an RGB image. Hashes of grey alone would take a red thing on green for a green thing on red."""
-    shapes = [imagehash.phash(channel).hash.ravel() for channel in image.split()]
+    """Return the fingerprint of an RGB image. A hash of grey alone would confuse red on green with green on red."""
+    hashes = [imagehash.phash(channel).hash.ravel() for channel in image.split()]
     colours = np.asarray(image.resize((8, 8), Image.Resampling.BOX), np.float32).ravel()
-    return Fingerprint(np.concatenate(shapes), colours, _small(image))
+    return Fingerprint(np.concatenate(hashes), colours, _small(image))
 
 
 def _small(image: Image.Image) -> Image.Image:
-    zoom = _SHORT_SIDE / min(image.size)
-    if zoom >= 1:
+    scale = _SHORT_SIDE / min(image.size)
+    if scale >= 1:
         return image.copy()
-    size = max(1, round(image.width * zoom)), max(1, round(image.height * zoom))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.BOX, reducing_gap=2)

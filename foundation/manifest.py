@@ -1,6 +1,6 @@
-"""The manifest beside every stage's output: what went in, what came out, with what, on what.
+"""The manifest next to every stage's output: its inputs, its outputs, and the settings, packages and machine that made them.
 
-It is how a stage knows that it is up to date, and how anyone can make the output again.
+A stage uses it to know that its output is up to date, and anyone can use it to reproduce the output.
 """
 
 import importlib.metadata
@@ -28,9 +28,9 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of a stage: its name, what it reads (path → SHA-256) and the settings it was given.
+    """One run of a stage: its name, its inputs (path → SHA-256) and its settings.
 
-    ``command`` is what it was called by, a module and its arguments, for whoever wants to make its output again.
+    ``command`` is the command line that started it, a module and its arguments, for whoever wants to reproduce its output.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Stage:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal inputs and settings."""
+        """Return a hash that is equal for equal inputs and settings."""
         return hash_value([self.name, dict(self.inputs), dict(self.settings), self.seed])
 
     def is_up_to_date(self, folder: Path, manifest: str = NAME) -> bool:
-        """Whether ``folder`` holds the whole, unchanged output of this very stage."""
+        """Return whether ``folder`` holds the complete, unchanged output of a stage with the same inputs and settings."""
         path = folder / manifest
         try:
             written = read_json(path)
@@ -79,7 +79,7 @@ class Stage:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the installed packages that can change an output."""
+    """Return the versions of the installed packages that can change an output."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -90,7 +90,7 @@ def package_versions() -> dict[str, str]:
 
 
 def platform_facts() -> dict[str, str | int | None]:
-    """Operating system, processor and Python, as far as they decide rounding."""
+    """Return the operating system, processor and Python version, which can decide rounding."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -100,18 +100,18 @@ def platform_facts() -> dict[str, str | int | None]:
 
 
 def device() -> str:
-    """What heavy work of this process runs on: cuda where torch was loaded and found one, else cpu."""
+    """Return the device of this process's heavy work: cuda where torch is loaded and finds one, else cpu."""
     torch = sys.modules.get("torch")
     return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
 
 
 def given(module: str, argv: Sequence[str] | None) -> tuple[str, ...]:
-    """The command of a stage: its module and the arguments it was called with, but for the one that only makes it run again."""
+    """Return the command line of a stage: its module and arguments, without ``--force``, which only makes it run again."""
     return (module, *(argument for argument in (sys.argv[1:] if argv is None else argv) if argument != "--force"))
 
 
 def git_state() -> dict[str, str | bool] | None:
-    """Commit and dirty flag of the checkout this code runs from, or None outside a checkout."""
+    """Return the commit and dirty flag of the checkout that this code runs from; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     try:
         commit = _git(root, "rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""Packages whose modules are found by their names: a new family, backend or metric is one new file and no list to edit."""
+"""Packages whose modules are found by name: a new family, backend or metric is one new file, with no list to edit."""
 
 import importlib
 import pkgutil
@@ -11,13 +11,17 @@ _NOT_PLUGINS = ("base",)
 
 
 def names(package: str) -> list[str]:
-    """The plugins of ``package``: its modules but ``base``, sorted."""
+    """Return the names of the plugins of ``package``: its modules except ``base``, sorted. Packages in it are none."""
     folder = importlib.import_module(package).__path__
-    return sorted(module.name for module in pkgutil.iter_modules(folder) if module.name not in _NOT_PLUGINS)
+    modules = [module.name for module in pkgutil.iter_modules(folder) if not module.ispkg]
+    return sorted(name for name in modules if name not in _NOT_PLUGINS)
 
 
 def get(package: str, name: str, attribute: str, kind: str) -> object:
-    """``attribute`` of the plugin called ``name``; ``BadInput`` speaks of the ``kind`` and names the nearest there is."""
+    """Return ``attribute`` of the plugin ``name``.
+
+    Raises ``BadInput`` that calls the plugin a ``kind`` and names the nearest one there is.
+    """
     known = names(package)
     if name not in known:
         raise BadInput(f"no {kind} is called {name!r}. {suggestion(name, known)}")
@@ -26,6 +30,6 @@ def get(package: str, name: str, attribute: str, kind: str) -> object:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """What to write instead of a name that is not ``known``."""
+    """Return a sentence that suggests the nearest of the ``known`` names for an unknown one, or lists them."""
     close = nearest(name, known)
     return f"Did you mean {close!r}?" if close else f"There are: {', '.join(known)}."

@@ -1,13 +1,13 @@
-"""The processes that work on one run together, as their launcher (torchrun, accelerate) tells each of them."""
+"""The processes of a distributed run, as their launcher (torchrun, accelerate) describes them in the environment."""
 
 import os
 
 
 def count() -> int:
-    """How many there are."""
+    """Return the number of processes (``WORLD_SIZE``)."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_first() -> bool:
-    """Whether this is the one that leads: it alone writes what all have made."""
+    """Return whether this is the process of rank 0, the only one that writes the results of all."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -1,4 +1,4 @@
-"""Figures with the digits that mean something."""
+"""Numbers rounded to their significant digits."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ DIGITS = 6
 
 
 def rounded(value: Any, digits: int = DIGITS) -> Any:
-    """A JSON value with every number rounded to ``digits`` significant digits: those beyond are rounding errors of sums."""
+    """Return a JSON value with every float rounded to ``digits`` significant digits: further ones are rounding errors of sums."""
     if isinstance(value, dict):
-        return {name: rounded(each, digits) for name, each in value.items()}
+        return {name: rounded(entry, digits) for name, entry in value.items()}
     if isinstance(value, list):
-        return [rounded(each, digits) for each in value]
+        return [rounded(entry, digits) for entry in value]
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value

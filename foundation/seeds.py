@@ -1,6 +1,6 @@
 """Randomness by name: every random stream is derived from one seed and the name of its use.
 
-A stream derived afresh for each step needs no state of its own, so a run that was killed and resumed draws just what the
+A stream that is derived afresh for each step needs no saved state, so a run that was killed and resumed draws exactly what the
 uninterrupted run would have drawn.
 """
 
@@ -8,7 +8,7 @@ import hashlib
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """The seed of the stream called ``names`` below ``seed``, in 0 … 2**63 - 1.
+    """Return the seed of the random stream ``names`` under ``seed``, in 0 … 2**63 - 1.
 
     >>> derive(1, "noise", 7) == derive(1, "noise", 7) != derive(1, "noise", 8)
     True

@@ -1,14 +1,14 @@
-"""Whether a text calls the concept by its trigger word: asked in this one way by preparation, training, evaluation and server."""
+"""Whether a text contains a trigger word: preparation, training, evaluation and the server all decide it here, in one way."""
 
 import re
 from collections.abc import Sequence
 
 
 def contains_trigger(text: str, trigger: str) -> bool:
-    """Whether ``trigger`` stands in ``text`` as a word of its own, capitals or not: text encoders read lower case alone."""
+    """Return whether ``text`` contains ``trigger`` as a whole word, in any case: text encoders read lower case only."""
     return bool(standing_alone([trigger]).search(text))
 
 
 def standing_alone(words: Sequence[str]) -> re.Pattern[str]:
-    """Finds any of ``words``, capitals or not, where it is no part of another: that of number n is the n-th group."""
+    """Return a pattern that finds any of ``words`` as a whole word, in any case; group n matches word n, counted from 1."""
     return re.compile("|".join(rf"(?<!\w)({re.escape(word)})(?!\w)" for word in words), re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""What an evaluation decided of an adapter: the file that carries it to the adapter's card and to the server."""
+"""The verdict of an evaluation on an adapter: the file that carries it to the adapter's card and to the server."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ Outcome = Literal["recommended", "none", "inconclusive"]
 
 
 class Effect(Strict):
-    """By how much the primary metric is higher than the base's, with the 95 % interval over prompts not used to choose."""
+    """Gain of the primary metric over the base, with the 95 % interval over the prompts that were not used to choose."""
 
     mean: float
     low: float
@@ -24,9 +24,9 @@ class Effect(Strict):
 class Verdict(Strict):
     """``recommended`` with a scale, ``none`` or ``inconclusive``, and why.
 
-    ``adapter`` is the name it was evaluated under, None where several were and none is recommended. ``metric`` was measured by
-    ``extractor``; ``share_of_gap`` is the effect as a share of what lies between the base and the held-out images among
-    themselves.
+    ``adapter`` is the name it was evaluated under; None where several were evaluated and none is recommended. ``metric`` was
+    measured with ``extractor``. ``share_of_gap`` is the effect as a share of the gap between the base and the similarity of the
+    held-out images to one another.
     """
 
     schema_version: Literal[1] = 1
@@ -44,7 +44,7 @@ class Verdict(Strict):
 
     @property
     def sentence(self) -> str:
-        """It in one line, for a terminal and a card."""
+        """Return the verdict in one line, for a terminal and a card."""
         if self.outcome != "recommended" or self.effect is None:
             return f"{self.outcome}: {self.reason}"
         gain = f"{self.effect.mean:+.3f} [{self.effect.low:+.3f}, {self.effect.high:+.3f}]"
@@ -52,10 +52,10 @@ class Verdict(Strict):
 
 
 def write_verdict(path: Path, verdict: Verdict) -> None:
-    """Write a verdict file, with the sentence for those who only want to print it."""
+    """Write a verdict file, including the sentence for readers that only print it."""
     write_json(path, {**verdict.model_dump(mode="json"), _SENTENCE: verdict.sentence})
 
 
 def read_verdict(path: Path) -> Verdict:
     """Read a verdict file; ``BadInput`` says what is wrong with it."""
-    return read_model(Verdict, path, leave_out=(_SENTENCE,))
+    return read_model(Verdict, path, ignored_keys=(_SENTENCE,))

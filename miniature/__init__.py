@@ -1,1 +1,1 @@
-"""How ``models/mini-sdxl`` and ``models/mini-clip`` were made: a small world drawn by code, and the models trained on it."""
+"""The code that made ``models/mini-*``: a small world of drawn shapes, and the models trained on it."""

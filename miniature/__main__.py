@@ -1,4 +1,4 @@
-"""``python -m miniature``: build the miniature, grade it, draw a concept for it, check a report of that concept."""
+"""``python -m miniature``: build the miniature models, grade them, draw a concept data set, check the report of a concept."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ REPORTS = Path("outputs/lora_eval")
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Dispatch to a subcommand; exit code 0 done, 1 a grade or check was not reached, 2 bad input."""
+    """Run a subcommand and return its exit code: 0 done, 1 a grade or check was missed, 2 bad input."""
     arguments = _parser().parse_args(argv)
     stay_offline()
     code: int = arguments.run_command(arguments)
@@ -25,45 +25,53 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m miniature", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    build = commands.add_parser("build", help="train models/mini-sdxl, -clip, -sdxl-turbo and mini-sd15 from a seed; resumable")
-    build.add_argument("--models", type=Path, default=MODELS, help="where the models go (default: models)")
-    build.add_argument("--work", type=Path, default=WORK, help="what a resumed build goes on from (default: outputs/mini_base)")
+    build = commands.add_parser("build", help="train mini-sdxl, mini-clip, mini-sdxl-turbo and mini-sd15 from a seed; resumable")
+    build.add_argument("--models", type=Path, default=MODELS, help="folder to write the models to (default: models)")
+    build.add_argument(
+        "--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)"
+    )
     build.add_argument("--seed", type=int, default=0)
-    build.add_argument("--share", type=float, default=1.0, help="share of the full number of images and steps, for a trial")
+    build.add_argument(
+        "--share", type=float, default=1.0, help="fraction of the full number of images and steps, for a trial run (default: 1)"
+    )
     build.set_defaults(run_command=_build)
-    distil = commands.add_parser("distil", help="make models/mini-sdxl-turbo from models/mini-sdxl; resumable")
-    distil.add_argument("--models", type=Path, default=MODELS, help="where both are (default: models)")
-    distil.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
+    distil = commands.add_parser("distil", help="distil models/mini-sdxl-turbo from models/mini-sdxl; resumable")
+    distil.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
+    distil.add_argument(
+        "--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)"
+    )
     distil.add_argument("--seed", type=int, default=0)
     distil.set_defaults(run_command=_distil)
-    clip = commands.add_parser("fit-clip", help="make models/mini-clip for models/mini-sdxl; resumable")
-    clip.add_argument("--models", type=Path, default=MODELS, help="where both are (default: models)")
-    clip.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
+    clip = commands.add_parser("fit-clip", help="fit models/mini-clip to models/mini-sdxl; resumable")
+    clip.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
+    clip.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)")
     clip.add_argument("--seed", type=int, default=0)
     clip.set_defaults(run_command=_fit_clip)
-    sd15 = commands.add_parser("fit-sd15", help="make models/mini-sd15 beside models/mini-sdxl; resumable")
-    sd15.add_argument("--models", type=Path, default=MODELS, help="where both are (default: models)")
-    sd15.add_argument("--work", type=Path, default=WORK, help="what a resumed one goes on from (default: outputs/mini_base)")
+    sd15 = commands.add_parser("fit-sd15", help="train models/mini-sd15 from models/mini-sdxl; resumable")
+    sd15.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
+    sd15.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)")
     sd15.add_argument("--seed", type=int, default=0)
     sd15.set_defaults(run_command=_fit_sd15)
     grade = commands.add_parser("grade", help="grade both bases by geometry over 200 prompts, and mini-clip by retrieval")
-    grade.add_argument("--models", type=Path, default=MODELS, help="where the models are (default: models)")
-    grade.add_argument("--out", type=Path, default=GRADES, help="where the figures go, a file for each (default: outputs/grade)")
+    grade.add_argument("--models", type=Path, default=MODELS, help="folder of the models (default: models)")
+    grade.add_argument(
+        "--out", type=Path, default=GRADES, help="folder for the figures, one file per model (default: outputs/grade)"
+    )
     grade.add_argument("--seed", type=int, default=0)
     grade.set_defaults(run_command=_grade)
     card = commands.add_parser("card", help="write the models' cards and catalogue entries from their grades")
     card.add_argument("--models", type=Path, default=MODELS)
     card.add_argument("--grades", type=Path, default=GRADES)
-    card.add_argument("--work", type=Path, default=WORK, help="where they were built (default: outputs/mini_base)")
+    card.add_argument("--work", type=Path, default=WORK, help="work folder of the build (default: outputs/mini_base)")
     card.set_defaults(run_command=_card)
-    concept = commands.add_parser("concept", help="draw a small data set of a shape the base does not know")
+    concept = commands.add_parser("concept", help="draw a small data set of a shape that the base does not know")
     concept.add_argument("--shape", required=True, help="letter-z or arrow")
     concept.add_argument("--trigger", required=True)
-    concept.add_argument("--out", type=Path, required=True, help="the data set's folder")
+    concept.add_argument("--out", type=Path, required=True, help="folder to write the data set to")
     concept.set_defaults(run_command=_concept)
     check = commands.add_parser("check-demo", help="check the images of a report by geometry")
-    check.add_argument("--run", type=run_name, required=True, help="the report's name below outputs/lora_eval")
-    check.add_argument("--shape", default="letter-z", help="the concept's shape (default: letter-z)")
+    check.add_argument("--run", type=run_name, required=True, help="name of the report below outputs/lora_eval")
+    check.add_argument("--shape", default="letter-z", help="shape of the concept (default: letter-z)")
     check.set_defaults(run_command=_check_demo)
     return parser
 
@@ -71,35 +79,39 @@ def _parser() -> argparse.ArgumentParser:
 def _build(arguments: argparse.Namespace) -> int:
     from miniature.build import Plan, build
 
-    plan = Plan() if arguments.share == 1 else Plan().shortened(arguments.share)
+    plan = Plan() if arguments.share == 1 else Plan().scaled(arguments.share)
     build(arguments.models, arguments.work, arguments.seed, plan)
-    print(f"mini-sdxl, mini-clip, mini-sdxl-turbo and mini-sd15 are made in {arguments.models}; `make grade_mini` grades them")
+    print(f"{arguments.models}: mini-sdxl, mini-clip, mini-sdxl-turbo and mini-sd15 are written; `make grade_mini` grades them")
     return DONE
 
 
 def _grade(arguments: argparse.Namespace) -> int:
     from foundation.files import write_json
     from miniature import grade, image_tower
-    from miniature.card import GRADED, weights
+    from miniature.card import GRADED_WEIGHTS, hash_weights
     from zthumb.sources.bases import find_base
 
-    is_reached = True
-    for name, bar in grade.BARS.items():
-        reached = grade.grade(find_base(str(arguments.models / name)), bar, arguments.seed, arguments.out / f"{name}.json")
-        print(f"{name}, {bar.steps} steps, guidance {bar.guidance_scale:g}\n{grade.table(reached, bar)}")
-        is_reached &= not reached.missed(bar)
-    retrieval = image_tower.grade(arguments.models / "mini-clip", arguments.seed, arguments.out / "mini-clip.json")
-    print(f"mini-clip: {retrieval.among_100:.1%} found among 100, {retrieval.swapped_colours:.1%} prefer their own colours")
-    write_json(arguments.out / GRADED, weights(arguments.models))
-    print(f"{arguments.out}: figures and contact sheet")
-    return DONE if is_reached else FAILED
+    all_reached = True
+    for name, target in grade.TARGETS.items():
+        model = find_base(str(arguments.models / name))
+        figures = grade.grade_model(model, target, arguments.seed, arguments.out / f"{name}.json")
+        print(f"{name}, {target.steps} steps, guidance {target.guidance_scale:g}\n{grade.format_table(figures, target)}")
+        all_reached &= not figures.missed(target)
+    retrieval = image_tower.grade_model(arguments.models / "mini-clip", arguments.seed, arguments.out / "mini-clip.json")
+    print(
+        f"mini-clip: {retrieval.among_100:.1%} of the captions rank first among 100, "
+        f"{retrieval.swapped_colours:.1%} rank above the same caption with colours swapped"
+    )
+    write_json(arguments.out / GRADED_WEIGHTS, hash_weights(arguments.models))
+    print(f"{arguments.out}: figures and contact sheets are written")
+    return DONE if all_reached else FAILED
 
 
 def _distil(arguments: argparse.Namespace) -> int:
     from miniature.build import distil
 
     distil(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-sdxl-turbo is made; `make grade_mini` grades it")
+    print(f"{arguments.models}/mini-sdxl-turbo is written; `make grade_mini` grades it")
     return DONE
 
 
@@ -107,7 +119,7 @@ def _fit_clip(arguments: argparse.Namespace) -> int:
     from miniature.build import fit_extractor
 
     fit_extractor(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-clip is made; `make grade_mini` grades it")
+    print(f"{arguments.models}/mini-clip is written; `make grade_mini` grades it")
     return DONE
 
 
@@ -115,14 +127,14 @@ def _fit_sd15(arguments: argparse.Namespace) -> int:
     from miniature.build import fit_sd15
 
     fit_sd15(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-sd15 is made; `make grade_mini` grades it")
+    print(f"{arguments.models}/mini-sd15 is written; `make grade_mini` grades it")
     return DONE
 
 
 def _card(arguments: argparse.Namespace) -> int:
-    from miniature.card import write
+    from miniature.card import write_cards
 
-    write(arguments.models, arguments.grades, arguments.work)
+    write_cards(arguments.models, arguments.grades, arguments.work)
     return DONE
 
 
@@ -130,16 +142,16 @@ def _concept(arguments: argparse.Namespace) -> int:
     from miniature.concept import write
 
     write(arguments.shape, arguments.trigger, arguments.out)
-    print(f"{arguments.out}: raw, reference and concept.yaml written")
+    print(f"{arguments.out}: raw, reference and concept.yaml are written")
     return DONE
 
 
 def _check_demo(arguments: argparse.Namespace) -> int:
-    from miniature.demo_check import check, table
+    from miniature.demo_check import check_report, format_table
 
-    reached = check(REPORTS / arguments.run, arguments.shape)
-    print(table(reached))
-    return FAILED if reached.missed() else DONE
+    result = check_report(REPORTS / arguments.run, arguments.shape)
+    print(format_table(result))
+    return FAILED if result.missed() else DONE
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The trained parts saved as the models that are committed, in fp16 safetensors."""
+"""Save the trained models in the layout that is committed: fp16 safetensors."""
 
 import shutil
 from pathlib import Path
@@ -21,18 +21,18 @@ from miniature.architectures.sd15 import SD15
 from miniature.architectures.sdxl import SDXL
 from miniature.denoiser import NOISE_SCHEDULE
 from miniature.world import RESOLUTION
-from zthumb.naming.published import write_published_names
+from zthumb.checkpoints.published import write_published_names
 
 _SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
-"""What the few-step model has in common with its base: links instead of 7 MB twice."""
+"""Components that the few-step model shares with its base: links instead of 7 MB twice."""
 
 
-def pipeline(autoencoder: AutoencoderKL, denoiser: SDXL, tokenizer: CLIPTokenizer) -> StableDiffusionXLPipeline:
-    """The parts as the pipeline that every SDXL program knows."""
+def build_pipeline(autoencoder: AutoencoderKL, denoiser: SDXL, tokenizer: CLIPTokenizer) -> StableDiffusionXLPipeline:
+    """Assemble the components as a standard SDXL pipeline."""
     scheduler = EulerDiscreteScheduler(
         **NOISE_SCHEDULE, timestep_spacing="leading", steps_offset=1, prediction_type="epsilon", interpolation_type="linear"
     )
-    made = StableDiffusionXLPipeline(
+    pipeline = StableDiffusionXLPipeline(
         vae=autoencoder,
         text_encoder=denoiser.text_encoder,
         text_encoder_2=denoiser.text_encoder_2,
@@ -43,31 +43,31 @@ def pipeline(autoencoder: AutoencoderKL, denoiser: SDXL, tokenizer: CLIPTokenize
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
     )
-    made.set_progress_bar_config(disable=True)
-    return made
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
-def save_pipeline(made: StableDiffusionXLPipeline, folder: Path) -> None:
+def save_pipeline(pipeline: StableDiffusionXLPipeline, folder: Path) -> None:
     """Write ``models/mini-sdxl``: fp16 weights, both tokenizers with their merges."""
     with atomic_directory(folder) as temporary:
-        made.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
+        pipeline.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         write_published_names(temporary)
         for name in ("tokenizer", "tokenizer_2"):
-            tokenizers.save(getattr(made, name), temporary / name)
+            tokenizers.save(getattr(pipeline, name), temporary / name)
         for name in ("text_encoder", "text_encoder_2"):
-            _load_in_full_precision(temporary / name / "config.json")
+            _set_float32_dtype(temporary / name / "config.json")
 
 
 def save_few_step(student: UNet2DConditionModel, base: Path, folder: Path) -> None:
-    """Write ``models/mini-sdxl-turbo``: the student's UNet and SDXL-Turbo's scheduler, all else being ``base``'s beside it."""
+    """Write ``models/mini-sdxl-turbo``: the student's UNet, SDXL-Turbo's scheduler, and links to ``base`` for everything else."""
     scheduler = EulerAncestralDiscreteScheduler(**NOISE_SCHEDULE, timestep_spacing="trailing", prediction_type="epsilon")
     index = read_json(base / "model_index.json")
     with atomic_directory(folder) as temporary:
         student.to(torch.float16).save_pretrained(temporary / "unet", safe_serialization=True)
-        # Where the base it began as was read from is not the same on every machine.
-        configuration = temporary / "unet" / "config.json"
-        told = read_json(configuration)
-        write_json(configuration, {key: value for key, value in told.items() if key != "_name_or_path"})
+        # The path from which the base was loaded differs between machines.
+        config_path = temporary / "unet" / "config.json"
+        config = read_json(config_path)
+        write_json(config_path, {key: value for key, value in config.items() if key != "_name_or_path"})
         scheduler.save_pretrained(temporary / "scheduler")
         write_json(temporary / "model_index.json", {**index, "scheduler": ["diffusers", type(scheduler).__name__]})
         for name in _SHARED:
@@ -75,10 +75,10 @@ def save_few_step(student: UNet2DConditionModel, base: Path, folder: Path) -> No
 
 
 def save_sd15(trained: SD15, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, base: Path, folder: Path) -> None:
-    """Write ``models/mini-sd15``: fp16 weights, autoencoder and tokenizer being those of ``base`` beside it."""
+    """Write ``models/mini-sd15``: fp16 weights, and links to the autoencoder and tokenizer of ``base`` next to it."""
     # The scheduler of stable-diffusion-v1-5.
     scheduler = PNDMScheduler(**NOISE_SCHEDULE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1)
-    made = StableDiffusionPipeline(
+    pipeline = StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=trained.text_encoder,
         tokenizer=tokenizer,
@@ -89,17 +89,17 @@ def save_sd15(trained: SD15, autoencoder: AutoencoderKL, tokenizer: CLIPTokenize
         requires_safety_checker=False,
     )
     with atomic_directory(folder) as temporary:
-        made.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
+        pipeline.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         write_published_names(temporary)
-        _load_in_full_precision(temporary / "text_encoder" / "config.json")
+        _set_float32_dtype(temporary / "text_encoder" / "config.json")
         for name in ("vae", "tokenizer"):
             shutil.rmtree(temporary / name)
             (temporary / name).symlink_to(Path("..") / base.name / name)
 
 
-def _load_in_full_precision(config: Path) -> None:
-    # Asked for no precision, diffusers loads its parts in fp32 but transformers in the one its configuration names, and the two
-    # would not fit together.
+def _set_float32_dtype(config: Path) -> None:
+    # Without a requested dtype, diffusers loads its components in fp32 but transformers in the dtype named by the configuration,
+    # and the two would not fit together.
     write_json(config, {**read_json(config), "dtype": "float32"})
 
 

@@ -1,4 +1,4 @@
-"""The whole way from a seed to the models that are committed, resumable at every step of it."""
+"""Build all committed models from a seed, resumable at every stage."""
 
 import platform
 from dataclasses import asdict, dataclass, replace
@@ -19,89 +19,91 @@ from miniature.loop import Schedule
 from zthumb.sources.local import hash_base
 
 SEED = 0
-BUILT = "built.json"
-"""In the folder a build works in: what each model was made with and on, by its name."""
+BUILD_RECORDS = "built.json"
+"""In the work folder of a build, by model name: the seed, device and package versions each model was built with."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is drawn and how long each part is trained."""
+    """The number of training images and the schedule of each model."""
 
     images: int = images.COUNT
     autoencoder: Schedule = autoencoder.SCHEDULE
-    # It stands before the field that hides the module of its name from the lines below it.
-    finish: Schedule = denoiser.FINISH
+    # Before the field ``denoiser``, which hides the module of that name from the lines below it.
+    finish: Schedule = denoiser.FINISH_SCHEDULE
     denoiser: Schedule = denoiser.SCHEDULE
     image_tower: Schedule = image_tower.SCHEDULE
     distillation: Schedule = distillation.SCHEDULE
     sd15: Schedule = sd15.SCHEDULE
 
-    def shortened(self, share: float) -> "Plan":
-        """The same plan with ``share`` of the images and steps, for a trial of the way and not of the weights."""
+    def scaled(self, factor: float) -> "Plan":
+        """Return the plan with images and steps multiplied by ``factor``, to try the build and not the weights."""
 
-        def fewer(schedule: Schedule) -> Schedule:
-            return replace(schedule, steps=max(2, round(schedule.steps * share)))
+        def scale_steps(schedule: Schedule) -> Schedule:
+            return replace(schedule, steps=max(2, round(schedule.steps * factor)))
 
         return Plan(
-            images=max(128, round(self.images * share)),
-            autoencoder=fewer(self.autoencoder),
-            denoiser=fewer(self.denoiser),
-            finish=fewer(self.finish),
-            image_tower=fewer(self.image_tower),
-            distillation=fewer(self.distillation),
-            sd15=fewer(self.sd15),
+            images=max(128, round(self.images * factor)),
+            autoencoder=scale_steps(self.autoencoder),
+            denoiser=scale_steps(self.denoiser),
+            finish=scale_steps(self.finish),
+            image_tower=scale_steps(self.image_tower),
+            distillation=scale_steps(self.distillation),
+            sd15=scale_steps(self.sd15),
         )
 
 
 def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
-    """Train every part and save ``mini-sdxl``, ``mini-clip``, ``mini-sdxl-turbo`` and ``mini-sd15`` below ``models``.
+    """Train every model and save ``mini-sdxl``, ``mini-clip``, ``mini-sdxl-turbo`` and ``mini-sd15`` below ``models``.
 
-    ``work`` holds what a resumed build goes on from: each part's folder lies in that of the part it was made from and is named by
-    how it was made, so that nothing of another seed or plan is ever taken up.
+    ``work`` holds the intermediate results from which a build resumes. The folder of each stage is inside the folder of the stage
+    that it builds on, and its name hashes its settings, so that nothing of another seed or plan is ever reused.
     """
     plan = plan or Plan()
     device = _device()
-    world, drawn = _drawn(work, seed, plan.images)  # 1. the world
-    words = tokenizer.build(seed)  # 2. its words
-    packing = _below(world, "autoencoder", plan.autoencoder)
-    packer = autoencoder.fit(drawn, seed, packing, device, plan.autoencoder)  # 3. images → latents
-    latents = autoencoder.encode_all(packer, drawn, packing)
-    denoising = _below(packing, "denoiser", plan.denoiser)
+    images_folder, training_images = _draw_images(work, seed, plan.images)  # 1. the training images
+    clip_tokenizer = tokenizer.build(seed)  # 2. the tokenizer
+    vae_folder = _stage_folder(images_folder, "autoencoder", plan.autoencoder)
+    vae = autoencoder.fit(training_images, seed, vae_folder, device, plan.autoencoder)  # 3. images → latents
+    latents = autoencoder.encode_all(vae, training_images, vae_folder)
+    denoiser_folder = _stage_folder(vae_folder, "denoiser", plan.denoiser)
     torch.manual_seed(derive(seed, "denoiser", "weights"))
-    model = SDXL(words).to(device)
-    trained = denoiser.fit("denoiser", model, latents, words, seed, denoising, plan.denoiser)  # 4. words → latents
-    finishing = _below(denoising, "finish", plan.finish)
-    trained = denoiser.finish("finish", trained, latents, words, seed, finishing, plan.finish)
-    assemble.save_pipeline(assemble.pipeline(packer, trained, words), models / "mini-sdxl")  # 5. what is committed
+    model = SDXL(clip_tokenizer).to(device)
+    trained = denoiser.fit(
+        "denoiser", model, latents, clip_tokenizer, seed, denoiser_folder, plan.denoiser
+    )  # 4. captions → latents
+    finish_folder = _stage_folder(denoiser_folder, "finish", plan.finish)
+    trained = denoiser.finish("finish", trained, latents, clip_tokenizer, seed, finish_folder, plan.finish)
+    assemble.save_pipeline(assemble.build_pipeline(vae, trained, clip_tokenizer), models / "mini-sdxl")  # 5. the base model
     _record(work, "mini-sdxl", seed, device)
-    fit_extractor(models, work, seed, plan)  # 6. what sees its images
-    distil(models, work, seed, plan)  # 7. the same in four steps
+    fit_extractor(models, work, seed, plan)  # 6. the feature extractor for its images
+    distil(models, work, seed, plan)  # 7. the few-step model
     fit_sd15(models, work, seed, plan)  # 8. the same world in another family
 
 
 def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Fit an image tower to the second text encoder of ``models/mini-sdxl`` and save ``models/mini-clip``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    world, drawn = _drawn(work, seed, min(plan.images, image_tower.IMAGES))
-    folder = _below(world / f"base-{hash_base(base)[:8]}", "image-tower", plan.image_tower)
-    words = tokenizer.build(seed)
+    images_folder, training_images = _draw_images(work, seed, min(plan.images, image_tower.IMAGES))
+    folder = _stage_folder(images_folder / f"base-{hash_base(base)[:8]}", "image-tower", plan.image_tower)
+    clip_tokenizer = tokenizer.build(seed)
     text = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=torch.float32, local_files_only=True)
     device = _device()
-    tower = image_tower.fit(drawn, text, words, seed, folder, device, plan.image_tower)
-    assemble.save_clip(tower, words, models / "mini-clip")
+    clip = image_tower.fit(training_images, text, clip_tokenizer, seed, folder, device, plan.image_tower)
+    assemble.save_clip(clip, clip_tokenizer, models / "mini-clip")
     _record(work, "mini-clip", seed, device)
 
 
 def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
-    """Teach the UNet of ``models/mini-sdxl`` to generate in a few steps and save ``models/mini-sdxl-turbo``."""
+    """Distil the UNet of ``models/mini-sdxl`` into one that needs few steps and save ``models/mini-sdxl-turbo``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    world, drawn = _drawn(work, seed, min(plan.images, distillation.IMAGES))
-    folder = _below(world / f"base-{hash_base(base)[:8]}", "distillation", plan.distillation)
-    packer = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
-    latents = autoencoder.encode_all(packer, drawn, folder.parent)
-    words = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+    images_folder, training_images = _draw_images(work, seed, min(plan.images, distillation.IMAGES))
+    folder = _stage_folder(images_folder / f"base-{hash_base(base)[:8]}", "distillation", plan.distillation)
+    vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
+    latents = autoencoder.encode_all(vae, training_images, folder.parent)
+    clip_tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
     device = _device()
-    student = distillation.distil(base, latents, words, seed, folder, device, plan.distillation)
+    student = distillation.distil(base, latents, clip_tokenizer, seed, folder, device, plan.distillation)
     assemble.save_few_step(student, base, models / "mini-sdxl-turbo")
     _record(work, "mini-sdxl-turbo", seed, device)
 
@@ -109,36 +111,36 @@ def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None)
 def fit_sd15(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Train Stable Diffusion 1.5 in small on the latents of ``models/mini-sdxl`` and save ``models/mini-sd15``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    world, drawn = _drawn(work, seed, min(plan.images, sd15.IMAGES))
-    folder = _below(world / f"base-{hash_base(base)[:8]}", "sd15", plan.sd15)
-    packer = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
-    latents = autoencoder.encode_all(packer, drawn, folder.parent)
-    words = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+    images_folder, training_images = _draw_images(work, seed, min(plan.images, sd15.IMAGES))
+    folder = _stage_folder(images_folder / f"base-{hash_base(base)[:8]}", "sd15", plan.sd15)
+    vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
+    latents = autoencoder.encode_all(vae, training_images, folder.parent)
+    clip_tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
     device = _device()
-    trained = sd15.fit(base, latents, words, seed, folder, device, plan.sd15)
-    assemble.save_sd15(trained, packer, words, base, models / "mini-sd15")
+    trained = sd15.fit(base, latents, clip_tokenizer, seed, folder, device, plan.sd15)
+    assemble.save_sd15(trained, vae, clip_tokenizer, base, models / "mini-sd15")
     _record(work, "mini-sd15", seed, device)
 
 
-def _drawn(work: Path, seed: int, count: int) -> tuple[Path, np.ndarray]:
-    """The first ``count`` images of ``seed``, and the folder for what is made of them."""
-    world = work / f"seed-{seed}-images-{count}"
-    return world, images.draw_all(seed, world, count)
+def _draw_images(work: Path, seed: int, count: int) -> tuple[Path, np.ndarray]:
+    """Return the folder for everything built from the first ``count`` images of ``seed``, and those images."""
+    folder = work / f"seed-{seed}-images-{count}"
+    return folder, images.draw_all(seed, folder, count)
 
 
 def _record(work: Path, name: str, seed: int, device: torch.device) -> None:
-    path = work / BUILT
-    made = {"seed": seed, "device": _name(device), "packages": package_versions()}
-    write_json(path, {**(read_json(path) if path.exists() else {}), name: made})
+    path = work / BUILD_RECORDS
+    record = {"seed": seed, "device": _device_name(device), "packages": package_versions()}
+    write_json(path, {**(read_json(path) if path.exists() else {}), name: record})
 
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _name(device: torch.device) -> str:
+def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
 
 
-def _below(folder: Path, name: str, schedule: Schedule) -> Path:
-    return folder / f"{name}-{hash_value(asdict(schedule))[:8]}"
+def _stage_folder(parent: Path, stage: str, schedule: Schedule) -> Path:
+    return parent / f"{stage}-{hash_value(asdict(schedule))[:8]}"

@@ -1,4 +1,4 @@
-"""A check of a report's images by geometry: is the concept there with the trigger, and is everything else as asked for?"""
+"""Check a report's images by geometry: does the trigger produce the concept, and does everything else match the prompt?"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -18,19 +18,19 @@ from miniature.outlines import CONCEPTS
 from miniature.world import COLOURS, SHAPES
 
 REQUIRED = {"concept": 0.90, "concept_at_zero": 0.05, "background": 0.90, "controls": 0.90}
-"""At least these shares at the scale that is looked at; ``concept_at_zero`` at the most. ``novel`` has no bar."""
+"""Minimum shares at the checked scale; for ``concept_at_zero`` the maximum. ``novel`` has no requirement."""
 
-SHOWN = 0.6
-"""Least overlap of an object with the concept's outline for it to be the concept and not a blob that is least unlike it."""
+MIN_OVERLAP = 0.6
+"""Least overlap with the concept's outline at which an object counts as the concept, not as a blob that resembles it most."""
 
 
 @dataclass(frozen=True)
 class DemoCheck:
-    """Shares of images, 0 … 1, at the recommended scale, or the strongest where none is, unless said otherwise.
+    """Shares of images, 0 … 1, at the recommended scale, or the largest scale if none is recommended, unless stated otherwise.
 
-    ``concept``: the concept's shape is seen where the trigger was in the prompt as in the captions; ``novel``: the same in new
-    contexts; ``concept_at_zero``: both at scale 0; ``background``: the background asked for with the trigger; ``controls``: shape
-    and both colours asked for without it.
+    ``concept``: the image shows the concept's shape for trigger prompts worded as the captions; ``novel``: the same in new
+    contexts; ``concept_at_zero``: both at scale 0; ``background``: the requested background in prompts with the trigger;
+    ``controls``: the requested shape and both colours in prompts without the trigger.
     """
 
     concept: float
@@ -40,45 +40,49 @@ class DemoCheck:
     controls: float
 
     def missed(self) -> list[str]:
-        """The names of the figures that are not reached."""
+        """Return the names of the figures that miss their requirement."""
         values = asdict(self)
         return [
             name
-            for name, bar in REQUIRED.items()
-            if not (values[name] <= bar if name == "concept_at_zero" else values[name] >= bar)
+            for name, bound in REQUIRED.items()
+            if not (values[name] <= bound if name == "concept_at_zero" else values[name] >= bound)
         ]
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _SampleReading:
+    """One image of the evaluation: the attributes that its prompt requests, and those that geometry reads off its pixels."""
+
     stratum: str
     scale: float
-    asked: dict[str, str]
+    requested: dict[str, str]
     reading: Reading
 
 
-def check(report: Path, shape: str) -> DemoCheck:
-    """Read every image of the evaluation in ``report``; ``shape`` is the concept's in the world of outlines."""
+def check_report(report: Path, shape: str) -> DemoCheck:
+    """Read every image of the evaluation in ``report``; ``shape`` is the name of the concept's outline."""
     if shape not in CONCEPTS:
-        raise BadInput(f"--shape {shape}: not a concept. There are: {', '.join(CONCEPTS)}.")
-    seen = [_read(report, sample) for sample in _samples(report)]
-    looked_at = _recommended(report) or max(each.scale for each in seen)
-    here = [each for each in seen if each.scale == looked_at]
-    triggered = [each for each in here if each.stratum != "control"]
+        raise BadInput(f"--shape {shape}: not a concept. Choose one of: {', '.join(CONCEPTS)}.")
+    samples = [_read_sample(report, line) for line in _load_samples(report)]
+    checked_scale = _recommended_scale(report) or max(sample.scale for sample in samples)
+    checked = [sample for sample in samples if sample.scale == checked_scale]
+    triggered = [sample for sample in checked if sample.stratum != "control"]
     return DemoCheck(
-        concept=_share(_shows(each, shape) for each in here if each.stratum == "trained"),
-        novel=_share(_shows(each, shape) for each in here if each.stratum == "novel"),
-        concept_at_zero=_share(_shows(each, shape) for each in seen if each.stratum != "control" and each.scale == 0),
-        background=_share(each.reading.background == each.asked["background"] for each in triggered),
-        controls=_share(_as_asked(each) for each in here if each.stratum == "control"),
+        concept=_share(_shows_concept(sample, shape) for sample in checked if sample.stratum == "trained"),
+        novel=_share(_shows_concept(sample, shape) for sample in checked if sample.stratum == "novel"),
+        concept_at_zero=_share(
+            _shows_concept(sample, shape) for sample in samples if sample.stratum != "control" and sample.scale == 0
+        ),
+        background=_share(sample.reading.background == sample.requested["background"] for sample in triggered),
+        controls=_share(_matches_prompt(sample) for sample in checked if sample.stratum == "control"),
     )
 
 
-def table(reached: DemoCheck) -> str:
-    """The check as lines for a terminal."""
-    missed = reached.missed()
+def format_table(result: DemoCheck) -> str:
+    """Format the check as lines for a terminal."""
+    missed = result.missed()
     lines = []
-    for name, value in asdict(reached).items():
+    for name, value in asdict(result).items():
         if name not in REQUIRED:
             lines.append(f"{name:16}{value:7.1%}")
             continue
@@ -87,47 +91,47 @@ def table(reached: DemoCheck) -> str:
     return "\n".join(lines)
 
 
-def _samples(report: Path) -> list[dict[str, Any]]:
+def _load_samples(report: Path) -> list[dict[str, Any]]:
     path = report / "samples.jsonl"
     if not path.exists():
-        raise BadInput(f"{path}: not there. Run `make finetune_z RUN={report.name}` first.")
-    samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    answered = [sample for sample in samples if sample["status"] == "ok" and sample["phase"] == "sweep"]
-    if not {"trained", "control"} <= {sample["stratum"] for sample in answered}:
-        raise BadInput(f"{path}: images with the trigger and without it are needed; one of the two is missing.")
-    return answered
+        raise BadInput(f"{path}: no such file. Run `make finetune_z RUN={report.name}` first.")
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    samples = [line for line in lines if line["status"] == "ok" and line["phase"] == "sweep"]
+    if not {"trained", "control"} <= {sample["stratum"] for sample in samples}:
+        raise BadInput(f"{path}: the check needs images with the trigger and without it; one of the two is missing.")
+    return samples
 
 
-def _recommended(report: Path) -> float | None:
+def _recommended_scale(report: Path) -> float | None:
     path = report / VERDICT
     return read_verdict(path).lora_scale if path.exists() else None
 
 
-def _read(report: Path, sample: dict[str, Any]) -> _Seen:
+def _read_sample(report: Path, sample: dict[str, Any]) -> _SampleReading:
     with Image.open(report / sample["image"]) as image:
         pixels = np.array(image.convert("RGB"))
-    return _Seen(sample["stratum"], sample["lora_scale"], _asked(sample["prompt"]), geometry.read(pixels))
+    return _SampleReading(sample["stratum"], sample["lora_scale"], _requested_attributes(sample["prompt"]), geometry.read(pixels))
 
 
-def _asked(prompt: str) -> dict[str, str]:
-    """What a prompt of the shipped kind asks for: its first colour is the object's, its last the background's."""
+def _requested_attributes(prompt: str) -> dict[str, str]:
+    """Return what a prompt worded like the shipped ones requests: its first colour is the object's, its last the background's."""
     words = prompt.split()
     colours = [word for word in words if word in COLOURS]
     if len(colours) < 2:
-        raise BadInput(f"{prompt!r} does not name two of the world's colours; only prompts of the shipped kind can be checked.")
+        raise BadInput(f"{prompt!r} does not name two of the world's colours; only prompts like the shipped ones can be checked.")
     shapes = [word for word in words if word in SHAPES]
     return {"colour": colours[0], "background": colours[-1], "shape": shapes[0] if shapes else ""}
 
 
-def _shows(each: _Seen, shape: str) -> bool:
-    return each.reading.shape == shape and each.reading.overlap >= SHOWN
+def _shows_concept(sample: _SampleReading, shape: str) -> bool:
+    return sample.reading.shape == shape and sample.reading.overlap >= MIN_OVERLAP
 
 
-def _as_asked(each: _Seen) -> bool:
-    reading = each.reading
-    return {"colour": reading.colour, "background": reading.background, "shape": reading.shape} == each.asked
+def _matches_prompt(sample: _SampleReading) -> bool:
+    reading = sample.reading
+    return {"colour": reading.colour, "background": reading.background, "shape": reading.shape} == sample.requested
 
 
-def _share(right: Iterable[bool]) -> float:
-    values: Sequence[bool] = list(right)
-    return round(sum(values) / len(values), 4) if values else float("nan")
+def _share(values: Iterable[bool]) -> float:
+    results: Sequence[bool] = list(values)
+    return round(sum(results) / len(results), 4) if results else float("nan")

@@ -1,4 +1,4 @@
-"""The denoiser of a miniature, trained together with its text encoders on latents and captions."""
+"""Training of a miniature's denoiser together with its text encoders, on latents and captions."""
 
 import random
 from collections.abc import Mapping
@@ -13,29 +13,29 @@ from transformers import CLIPTokenizer
 
 from foundation.seeds import derive
 from miniature.architectures.base import Architecture, choose_attention
-from miniature.captions import vary
-from miniature.focus import focus
-from miniature.images import example
+from miniature.captions import random_caption
+from miniature.images import draw_example
 from miniature.loop import Schedule, Task, Tensors, train
-from miniature.reading import answers
-from miniature.tokenizer import LENGTH
+from miniature.loss_weights import object_loss_weights
+from miniature.probes import attribute_labels
+from miniature.tokenizer import MAX_LENGTH
 from training.model.objective import add_noise, signal_to_noise, squared_errors
 
 SCHEDULE = Schedule(steps=4000, batch=96, rate=1e-3)
-FINISH = Schedule(steps=6000, batch=96, rate=8e-4)
-"""A second cycle without the readers: the words are learned by then, and shapes go on gaining for long."""
+FINISH_SCHEDULE = Schedule(steps=6000, batch=96, rate=8e-4)
+"""A second cycle without the probes: by then the words are learned, while shapes keep improving for long."""
 
-READING_WEIGHT = 0.1
-ZEROED_CAPTIONS = 0.05
+PROBE_WEIGHT = 0.1
+ZEROED_TEXT_RATE = 0.05
 TIMESTEPS = 1000
 NOISE_SCHEDULE: Mapping[str, float | int | str] = MappingProxyType(
     {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": TIMESTEPS}
 )
-Trained = TypeVar("Trained", bound=Architecture)
+ArchitectureT = TypeVar("ArchitectureT", bound=Architecture)
 
 
 class Batch(NamedTuple):
-    """What one step learns from; everything but the noise is looked up, everything random is drawn from the step's seed."""
+    """The inputs of one step; everything but the noise is looked up, everything random is drawn from the step's seed."""
 
     latents: Tensor
     noise: Tensor
@@ -43,74 +43,74 @@ class Batch(NamedTuple):
     tokens: Tensor
     keep_text: Tensor
     time_ids: Tensor
-    answers: Tensor
-    focus: Tensor
+    labels: Tensor
+    loss_weights: Tensor
 
 
 class _Loss(nn.Module):
-    """The error of the predicted noise, and of what the readers read while they are trained."""
+    """The error of the predicted noise, plus the probes' loss while they are trained."""
 
-    levels: Tensor
+    alphas_cumprod: Tensor
 
-    def __init__(self, model: Architecture, levels: Tensor) -> None:
+    def __init__(self, model: Architecture, alphas_cumprod: Tensor) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("levels", levels)
-        self.is_read = any(parameter.requires_grad for reader in model.readers for parameter in reader.parameters())
+        self.register_buffer("alphas_cumprod", alphas_cumprod)
+        self.trains_probes = any(parameter.requires_grad for probe in model.probes for parameter in probe.parameters())
 
-    def forward(self, *parts: Tensor) -> Tensor:
-        """The loss over the tensors of a ``Batch``."""
-        batch = Batch(*parts)
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """Return the loss over the tensors of a ``Batch``."""
+        batch = Batch(*tensors)
         text = self.model.encode_text(batch.tokens)
-        noisy = add_noise(batch.latents, batch.noise, self.levels, batch.timesteps)
+        noisy = add_noise(batch.latents, batch.noise, self.alphas_cumprod, batch.timesteps)
         predicted = self.model.predict(noisy, batch.timesteps, text, batch.keep_text, batch.time_ids)
-        # The weights even out what a step can gain (arXiv 2310.08442): with equal or min-SNR weights the noisiest timesteps,
-        # where the caption alone decides, hardly count.
-        errors = squared_errors(predicted, batch.noise, batch.focus)
-        denoising: Tensor = (errors * signal_to_noise(self.levels, batch.timesteps).rsqrt()).mean()
-        return denoising + READING_WEIGHT * self.model.reading_loss(text, batch.answers) if self.is_read else denoising
+        # The weights balance the possible gain of each timestep (arXiv 2310.08442): with equal or min-SNR weights the noisiest
+        # timesteps, where the caption alone decides, contribute almost nothing.
+        errors = squared_errors(predicted, batch.noise, batch.loss_weights)
+        denoising: Tensor = (errors * signal_to_noise(self.alphas_cumprod, batch.timesteps).rsqrt()).mean()
+        return denoising + PROBE_WEIGHT * self.model.probe_loss(text, batch.labels) if self.trains_probes else denoising
 
 
 def fit(
-    name: str, model: Trained, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule
-) -> Trained:
+    name: str, model: ArchitectureT, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule
+) -> ArchitectureT:
     """Train ``model`` on scaled ``latents`` (N, 4, 16, 16) of the images 0 … N-1 of ``seed``, resuming from ``folder``."""
     device = next(model.parameters()).device
     choose_attention(device, model.unet, *model.text_encoders)
-    levels = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
+    alphas_cumprod = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
 
     def batch_at(step: int) -> Tensors:
-        return draw_batch(name, latents, tokenizer, seed, step, schedule.batch, model.empty_captions)
+        return draw_batch(name, latents, tokenizer, seed, step, schedule.batch, model.caption_dropout_rate)
 
-    return train(name, model, Task(batch_at, _Loss(model, levels)), schedule, folder / f"{name}.pt", device)
+    return train(name, model, Task(batch_at, _Loss(model, alphas_cumprod)), schedule, folder / f"{name}.pt", device)
 
 
 def finish(
-    name: str, model: Trained, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule
-) -> Trained:
-    """Train a trained ``model`` over a further schedule, without the readers."""
-    for reader in model.readers:
-        reader.requires_grad_(False)
+    name: str, model: ArchitectureT, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, folder: Path, schedule: Schedule
+) -> ArchitectureT:
+    """Train an already trained ``model`` over a further schedule, without the probes."""
+    for probe in model.probes:
+        probe.requires_grad_(False)
     return fit(name, model, latents, tokenizer, seed, folder, schedule)
 
 
 def draw_batch(
-    name: str, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, step: int, size: int, empty_captions: float
+    name: str, latents: Tensor, tokenizer: CLIPTokenizer, seed: int, step: int, size: int, caption_dropout_rate: float
 ) -> Batch:
-    """The examples, captions, noise and timesteps of one step of the schedule called ``name``."""
+    """Draw the examples, captions, noise and timesteps of one step of the schedule called ``name``."""
     generator = torch.Generator().manual_seed(derive(seed, name, step))
-    chosen = torch.randint(len(latents), (size,), generator=generator).tolist()
+    indices = torch.randint(len(latents), (size,), generator=generator).tolist()
     rng = random.Random(derive(seed, f"{name} captions", step))
-    examples = [example(seed, index) for index in chosen]
-    captions = ["" if rng.random() < empty_captions else vary(each.scene, rng) for each in examples]
-    padded = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
+    examples = [draw_example(seed, index) for index in indices]
+    captions = ["" if rng.random() < caption_dropout_rate else random_caption(example.scene, rng) for example in examples]
+    tokenized = tokenizer(captions, padding="max_length", max_length=MAX_LENGTH, truncation=True, return_tensors="pt")
     return Batch(
-        latents=latents[chosen],
+        latents=latents[indices],
         noise=torch.randn((size, *latents.shape[1:]), generator=generator),
         timesteps=torch.randint(TIMESTEPS, (size,), generator=generator),
-        tokens=padded.input_ids,
-        keep_text=torch.rand(size, generator=generator) >= ZEROED_CAPTIONS,
-        time_ids=torch.tensor([each.time_ids for each in examples]),
-        answers=answers([each.scene for each in examples]),
-        focus=focus(examples),
+        tokens=tokenized.input_ids,
+        keep_text=torch.rand(size, generator=generator) >= ZEROED_TEXT_RATE,
+        time_ids=torch.tensor([example.time_ids for example in examples]),
+        labels=attribute_labels([example.scene for example in examples]),
+        loss_weights=object_loss_weights(examples),
     )

@@ -1,8 +1,9 @@
-"""The few-step denoiser: the miniature's UNet taught to jump to the end of its own way, with the guidance built in.
+"""Distillation of the few-step denoiser: the miniature's UNet learns to predict the end of its own sampling, guidance included.
 
-Latent consistency distillation (arXiv 2310.04378): at each timestep the student says which latents the way will end at, and
-that has to agree with what it says one guided step of its teacher further on. Its own words are the goal, without an averaged
-copy (arXiv 2310.14189), and it goes on predicting the noise, so that every scheduler for SDXL-Turbo can sample it.
+Latent consistency distillation (arXiv 2310.04378): at each timestep the student predicts the latents at which sampling ends, and
+that prediction has to agree with its own prediction one guided step of its teacher later. The target comes from the student
+itself, without an EMA copy (arXiv 2310.14189), and the student keeps predicting the noise, so that every scheduler for SDXL-Turbo
+can sample from it.
 """
 
 from copy import deepcopy
@@ -21,28 +22,30 @@ from training.model.objective import add_noise, squared_errors
 
 SCHEDULE = Schedule(steps=1500, batch=16, rate=4e-4, average=0.998)
 IMAGES = 15_000
-"""Of how many images the student is shown noised latents; it learns from its teacher and not from them."""
+"""Number of images whose noised latents the student sees; it learns from its teacher and not from them."""
 
 GUIDANCE_SCALE = 5.0
-"""What the teacher is guided by, and the student has built in."""
+"""The teacher's guidance scale, which is built into the student."""
 
 STRIDE = 40
-"""Timesteps of one step of the teacher: its way has 25 steps, as many as it is graded with."""
+"""Timesteps of one teacher step: the teacher samples in 25 steps, as many as it is graded with."""
 
 START_SHARE = 0.25
-"""Share of a batch that starts where sampling starts, at pure noise. Noised latents still show their mean colour there, and a
-student that reads it there has nothing to read when it generates."""
+"""Share of a batch that starts where sampling starts, at pure noise.
+
+Latents noised to that timestep still show their mean colour, and a student that relies on it finds none when it generates.
+"""
 
 HUBER = 0.03
 """Where the loss turns from squared to linear, as a distance over a whole image's latents (arXiv 2310.14189, section 3.3)."""
 
 
-Told = tuple[Tensor, Tensor, Tensor]
-"""What a UNet is told of each image: text states, pooled embedding, size and crop."""
+Conditioning = tuple[Tensor, Tensor, Tensor]
+"""A UNet's conditioning for each image: text states, pooled embedding, size and crop."""
 
 
 class Distillation(nn.Module):
-    """The student and, frozen, all that tells it what to say: its teacher and the text encoders."""
+    """The student and, frozen, everything that its targets need: its teacher and the text encoders."""
 
     def __init__(self, pipeline: StableDiffusionXLPipeline) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ class Distillation(nn.Module):
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, 77) → text states (B, 77, 256) and the pooled embedding (B, 128), without a gradient."""
+        """Encode tokens (B, 77) as text states (B, 77, 256) and the pooled embedding (B, 128), without gradients."""
         return encode_text(self.text_encoder, self.text_encoder_2, tokens)
 
 
@@ -66,71 +69,77 @@ def distil(
     device: torch.device,
     schedule: Schedule = SCHEDULE,
 ) -> UNet2DConditionModel:
-    """Distil the UNet of ``base`` over scaled ``latents`` (N, 4, 16, 16) of the images 0 … N-1 of ``seed``.
+    """Distil the UNet of ``base`` on scaled ``latents`` (N, 4, 16, 16) of the images 0 … N-1 of ``seed``.
 
-    A killed distillation goes on from what it left in ``folder``.
+    A killed distillation resumes from its checkpoint in ``folder``.
     """
     model = Distillation(StableDiffusionXLPipeline.from_pretrained(base, dtype=torch.float32, local_files_only=True))
     choose_attention(device, model.student, model.teacher, model.text_encoder, model.text_encoder_2)
-    levels = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
+    alphas_cumprod = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
 
     def batch_at(step: int) -> Tensors:
-        return draw_batch("distillation", latents, tokenizer, seed, step, schedule.batch, SDXL.empty_captions)
+        return draw_batch("distillation", latents, tokenizer, seed, step, schedule.batch, SDXL.caption_dropout_rate)
 
-    task = Task(batch_at, _Loss(model.to(device), levels))
+    task = Task(batch_at, _Loss(model.to(device), alphas_cumprod))
     return train("distillation", model, task, schedule, folder / "distillation.pt", device).student
 
 
 class _Loss(nn.Module):
-    """How far what the student says is from what it says one guided step of the teacher further on."""
+    """The distance between the student's prediction and its prediction one guided teacher step later."""
 
-    levels: Tensor
+    alphas_cumprod: Tensor
 
-    def __init__(self, model: Distillation, levels: Tensor) -> None:
+    def __init__(self, model: Distillation, alphas_cumprod: Tensor) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("levels", levels)
+        self.register_buffer("alphas_cumprod", alphas_cumprod)
 
-    def forward(self, *parts: Tensor) -> Tensor:
-        """The loss over the tensors of a ``Batch``."""
-        batch, levels, size = Batch(*parts), self.levels, len(parts[0])
-        told = (*self.model.encode_text(batch.tokens), batch.time_ids)
-        is_start = torch.arange(size, device=levels.device) < round(START_SHARE * size)
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """Return the loss over the tensors of a ``Batch``."""
+        batch, alphas_cumprod, size = Batch(*tensors), self.alphas_cumprod, len(tensors[0])
+        conditioning = (*self.model.encode_text(batch.tokens), batch.time_ids)
+        is_start = torch.arange(size, device=alphas_cumprod.device) < round(START_SHARE * size)
         timesteps = batch.timesteps.masked_fill(is_start, TIMESTEPS - 1)
-        noised = add_noise(batch.latents, batch.noise, levels, timesteps)
+        noised = add_noise(batch.latents, batch.noise, alphas_cumprod, timesteps)
         noisy = torch.where(is_start[:, None, None, None], batch.noise, noised)
-        said = _ending(_predicted(self.model.student, noisy, timesteps, told), noisy, timesteps, levels)
+        noise = _predict_noise(self.model.student, noisy, timesteps, conditioning)
+        predicted = _clean_latents(noise, noisy, timesteps, alphas_cumprod)
         with torch.no_grad():
-            wanted = _further_on(self.model, noisy, timesteps, told, levels)
-        distances = squared_errors(said, wanted, batch.focus)
+            target = _target(self.model, noisy, timesteps, conditioning, alphas_cumprod)
+        distances = squared_errors(predicted, target, batch.loss_weights)
         loss: Tensor = ((distances + HUBER**2).sqrt() - HUBER).mean()
         return loss
 
 
-def _further_on(model: Distillation, noisy: Tensor, timesteps: Tensor, told: Told, levels: Tensor) -> Tensor:
-    """What the student says after one step of the teacher; at the end of the way, what is there."""
-    earlier = (timesteps - STRIDE).clamp(min=0)
-    guided = _guided(model.teacher, noisy, timesteps, told)
-    nearer = add_noise(_ending(guided, noisy, timesteps, levels), guided, levels, earlier)
-    says = _ending(_predicted(model.student, nearer, earlier, told), nearer, earlier, levels)
-    return torch.where((earlier == 0)[:, None, None, None], nearer, says)
+def _target(model: Distillation, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, alphas_cumprod: Tensor) -> Tensor:
+    """Return the student's prediction after one step of the teacher; at timestep 0, the latents of that step themselves."""
+    next_timesteps = (timesteps - STRIDE).clamp(min=0)
+    guided = _guided_noise(model.teacher, noisy, timesteps, conditioning)
+    next_latents = add_noise(_clean_latents(guided, noisy, timesteps, alphas_cumprod), guided, alphas_cumprod, next_timesteps)
+    noise = _predict_noise(model.student, next_latents, next_timesteps, conditioning)
+    predicted = _clean_latents(noise, next_latents, next_timesteps, alphas_cumprod)
+    return torch.where((next_timesteps == 0)[:, None, None, None], next_latents, predicted)
 
 
-def _guided(teacher: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor, told: Told) -> Tensor:
-    """The teacher's noise under classifier-free guidance (arXiv 2207.12598); without a prompt SDXL sees zeros."""
-    states, pooled, time_ids = told
-    both = (torch.cat([states, torch.zeros_like(states)]), torch.cat([pooled, torch.zeros_like(pooled)]), time_ids.repeat(2, 1))
-    with_prompt, without = _predicted(teacher, noisy.repeat(2, 1, 1, 1), timesteps.repeat(2), both).chunk(2)
+def _guided_noise(teacher: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+    """Return the teacher's noise under classifier-free guidance (arXiv 2207.12598); SDXL's empty conditioning is zeros."""
+    states, pooled, time_ids = conditioning
+    doubled = (
+        torch.cat([states, torch.zeros_like(states)]),
+        torch.cat([pooled, torch.zeros_like(pooled)]),
+        time_ids.repeat(2, 1),
+    )
+    with_prompt, without = _predict_noise(teacher, noisy.repeat(2, 1, 1, 1), timesteps.repeat(2), doubled).chunk(2)
     return without + GUIDANCE_SCALE * (with_prompt - without)
 
 
-def _predicted(unet: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor, told: Told) -> Tensor:
-    states, pooled, time_ids = told
+def _predict_noise(unet: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+    states, pooled, time_ids = conditioning
     noise: Tensor = unet(noisy, timesteps, states, added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids}).sample
     return noise.float()
 
 
-def _ending(noise: Tensor, noisy: Tensor, timesteps: Tensor, levels: Tensor) -> Tensor:
-    """The latents that ``noisy`` ends at if ``noise`` is what was added to them."""
-    kept = levels[timesteps].reshape(-1, 1, 1, 1)
-    return (noisy - (1 - kept).sqrt() * noise) / kept.sqrt()
+def _clean_latents(noise: Tensor, noisy: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """Return the clean latents that become ``noisy`` when ``noise`` is added at ``timesteps``."""
+    alpha = alphas_cumprod[timesteps].reshape(-1, 1, 1, 1)
+    return (noisy - (1 - alpha).sqrt() * noise) / alpha.sqrt()

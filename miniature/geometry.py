@@ -1,6 +1,6 @@
-"""Reading a scene back off the pixels by geometry alone: colours by distance, position by centre of mass, shape by overlap.
+"""Read a scene off an image's pixels by geometry alone: colours by distance, position by bounding box, shape by overlap.
 
-No learned model takes part, so a grade cannot be flattered by the weakness of a grader that was trained on the same world.
+No learned model takes part, so weaknesses of a grader trained on the same world cannot inflate a grade.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from miniature.drawing import ImageArray, marks, mask
+from miniature.drawing import ImageArray, body_coverage, mark_coverage
 from miniature.outlines import CONCEPTS, OUTLINES, Outline
 from miniature.patterns import Floats
 from miniature.world import COLOURS, POSITIONS
 
-FRAME = 5
-"""Width in pixels of the image's edge, on which the background is read."""
+BORDER = 5
+"""Width in pixels of the image's border, from which the background is read."""
 
-_SHEET = 64
+_TEMPLATE_SIZE = 64
 _ROTATIONS = (-10.0, -5.0, 0.0, 5.0, 10.0)
-_CENTER_REACH = 12.0
-_GAP, _PIECE = 12, 0.2
-"""What is at most so many pixels from an object, and at least so much of its area, is a piece of it."""
+_CENTER_TOLERANCE = 12.0
+_MAX_GAP, _MIN_PIECE = 12, 0.2
+"""A patch is a piece of an object if it is at most ``_MAX_GAP`` pixels away and has at least this share of its area."""
 
 Mask = NDArray[np.bool_]
 
@@ -54,65 +54,67 @@ def read(image: ImageArray) -> Reading:
 
 
 def nearest_colour(rgb: Floats) -> str:
-    """The world's colour word nearest to ``rgb`` in a space where equal distances look about equal."""
-    wanted = perceptual(rgb)
-    return min(COLOURS, key=lambda name: float(np.linalg.norm(perceptual(np.array(COLOURS[name])) - wanted)))
+    """Return the world's colour word nearest to ``rgb`` in a perceptually uniform colour space."""
+    lab = to_lab(rgb)
+    return min(COLOURS, key=lambda name: float(np.linalg.norm(to_lab(np.array(COLOURS[name])) - lab)))
 
 
 def object_mask(pixels: Floats) -> Mask:
-    """The object on its background, in one piece or in several close together, with its holes left open; (height, width)."""
-    lab = perceptual(pixels)
-    ground = ground_tones(lab)
-    distance = np.min(np.linalg.norm(lab[..., None, :] - ground, axis=-1), axis=-1)
+    """Return the mask (height, width) of the object, in one piece or several close together, without its holes."""
+    lab = to_lab(pixels)
+    background = background_tones(lab)
+    distance = np.min(np.linalg.norm(lab[..., None, :] - background, axis=-1), axis=-1)
     # A drawing's outline may stand out more than its surface does: what the outline encloses belongs to the object too.
-    standing_out = largest(distance > 0.5 * np.percentile(distance, 99.5))
+    standing_out = largest_patch(distance > 0.5 * np.percentile(distance, 99.5))
     seed = ndimage.binary_fill_holes(standing_out) & (distance > 12)
     if seed.sum() < 20:
         return np.zeros(seed.shape, dtype=bool)
     core = ndimage.binary_erosion(seed, iterations=2)
     surface = np.median(lab[core if core.sum() > 10 else seed], axis=0)
-    return joined(np.linalg.norm(lab - surface, axis=-1) < distance)
+    return object_patches(np.linalg.norm(lab - surface, axis=-1) < distance)
 
 
 def shape_overlaps(inside: Mask) -> dict[str, float]:
-    """Intersection over union of an object's mask with every known shape laid into the same bounding box, 0 … 1."""
-    seen = framed(inside)
-    return {name: overlap(seen, sheets) for name, sheets in _templates().items()}
+    """Return the intersection over union of an object's mask with every known shape in the same bounding box, 0 … 1."""
+    normalized = normalize_mask(inside)
+    return {name: best_overlap(normalized, templates) for name, templates in _shape_templates().items()}
 
 
-def overlap(seen: Mask, sheets: Iterable[Mask]) -> float:
-    """The best intersection over union of a framed mask with ``sheets``, framed masks too, 0 … 1."""
-    return max(float((seen & sheet).sum() / (seen | sheet).sum()) for sheet in sheets)
+def best_overlap(mask: Mask, templates: Iterable[Mask]) -> float:
+    """Return the best intersection over union of a normalized mask with normalized ``templates``, 0 … 1."""
+    return max(float((mask & template).sum() / (mask | template).sum()) for template in templates)
 
 
-def templates(outline: Outline) -> tuple[Mask, ...]:
-    """The framed masks of an outline, turned a little to both sides."""
-    return tuple(framed(largest(mask(outline, (64.0, 64.0), 44.0, turn, 128) > 0.5)) for turn in _ROTATIONS)
+def body_templates(outline: Outline) -> tuple[Mask, ...]:
+    """Return the normalized masks of an outline, rotated a little to both sides."""
+    return tuple(
+        normalize_mask(largest_patch(body_coverage(outline, (64.0, 64.0), 44.0, rotation, 128) > 0.5)) for rotation in _ROTATIONS
+    )
 
 
 def mark_templates(outline: Outline) -> tuple[Mask, ...]:
-    """The masks of an outline's marked parts, framed as its body is, turned a little to both sides."""
-    places = [((64.0, 64.0), 44.0, turn, 128) for turn in _ROTATIONS]
-    bodies = [mask(outline, *place) > 0.5 for place in places]
-    marked = [marks(outline, *place) > 0.5 for place in places]
-    return tuple(framed(mark & body, body) for mark, body in zip(marked, bodies, strict=True))
+    """Return the masks of an outline's marks, normalized by the bounding box of its body, rotated a little to both sides."""
+    placements = [((64.0, 64.0), 44.0, rotation, 128) for rotation in _ROTATIONS]
+    bodies = [body_coverage(outline, *placement) > 0.5 for placement in placements]
+    marks = [mark_coverage(outline, *placement) > 0.5 for placement in placements]
+    return tuple(normalize_mask(mark & body, body) for mark, body in zip(marks, bodies, strict=True))
 
 
 def _background(pixels: Floats) -> str:
-    votes = [nearest_colour(pixel) for pixel in _frame(pixels)[::7]]
+    votes = [nearest_colour(pixel) for pixel in _border(pixels)[::7]]
     return max(COLOURS, key=votes.count)
 
 
-def ground_tones(lab: Floats) -> Floats:
-    """The two tones of the background, (2, 3): its lighter and its darker half on the image's edge."""
-    edge = _frame(lab)
-    order = np.argsort(edge[:, 0])
-    return np.stack([np.median(edge[half], axis=0) for half in np.array_split(order, 2)])
+def background_tones(lab: Floats) -> Floats:
+    """Return the two tones of the background, (2, 3): the medians of the darker and the lighter half of the image's border."""
+    border = _border(lab)
+    order = np.argsort(border[:, 0])
+    return np.stack([np.median(border[half], axis=0) for half in np.array_split(order, 2)])
 
 
-def _frame(values: Floats) -> Floats:
+def _border(values: Floats) -> Floats:
     inner = np.zeros(values.shape[:2], dtype=bool)
-    inner[FRAME:-FRAME, FRAME:-FRAME] = True
+    inner[BORDER:-BORDER, BORDER:-BORDER] = True
     return values[~inner]
 
 
@@ -121,51 +123,51 @@ def _position(inside: Mask) -> str:
     height, width = inside.shape
     x = ((columns.min() + columns.max()) / 2 - (width - 1) / 2) * 128 / width
     y = ((rows.min() + rows.max()) / 2 - (height - 1) / 2) * 128 / height
-    if max(abs(x), abs(y)) < _CENTER_REACH:
+    if max(abs(x), abs(y)) < _CENTER_TOLERANCE:
         return "center"
     return min(POSITIONS, key=lambda name: (POSITIONS[name][0] - x) ** 2 + (POSITIONS[name][1] - y) ** 2)
 
 
-def largest(patches: Mask) -> Mask:
-    """The largest connected patch alone."""
+def largest_patch(patches: Mask) -> Mask:
+    """Return the largest connected patch alone."""
     labels, count = ndimage.label(patches)
     if count == 0:
         return patches
     sizes = np.bincount(labels.ravel())[1:]
-    alone: Mask = labels == 1 + int(np.argmax(sizes))
-    return alone
+    largest: Mask = labels == 1 + int(np.argmax(sizes))
+    return largest
 
 
-def joined(patches: Mask) -> Mask:
-    """The largest connected patch and what lies close to it, of a size with it: a K whose arms do not touch is one object."""
+def object_patches(patches: Mask) -> Mask:
+    """Return the largest connected patch and nearby patches of similar size: a K whose arms do not touch is one object."""
     labels, _ = ndimage.label(patches)
-    main = largest(patches)
-    near = np.unique(labels[ndimage.binary_dilation(main, iterations=_GAP) & patches])
+    main = largest_patch(patches)
+    near = np.unique(labels[ndimage.binary_dilation(main, iterations=_MAX_GAP) & patches])
     sizes = np.bincount(labels.ravel())
-    kept: Mask = np.isin(labels, [label for label in near if sizes[label] >= _PIECE * main.sum()]) & patches
-    return kept
+    pieces: Mask = np.isin(labels, [label for label in near if sizes[label] >= _MIN_PIECE * main.sum()]) & patches
+    return pieces
 
 
-def framed(inside: Mask, around: Mask | None = None) -> Mask:
-    """The bounding box of the mask, or of ``around``, scaled into a square sheet by its longer side and centred."""
-    rows, columns = np.nonzero(inside if around is None else around)
-    box = inside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
-    zoom = _SHEET / max(box.shape)
+def normalize_mask(mask: Mask, reference: Mask | None = None) -> Mask:
+    """Return the mask within its bounding box, or that of ``reference``, centred in a square and scaled by the longer side."""
+    rows, columns = np.nonzero(mask if reference is None else reference)
+    box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
+    zoom = _TEMPLATE_SIZE / max(box.shape)
     scaled = ndimage.zoom(box, zoom, order=1, grid_mode=True, mode="nearest") > 0.5
-    sheet = np.zeros((_SHEET, _SHEET), dtype=bool)
-    height, width = min(scaled.shape[0], _SHEET), min(scaled.shape[1], _SHEET)
-    top, left = (_SHEET - height) // 2, (_SHEET - width) // 2
-    sheet[top : top + height, left : left + width] = scaled[:height, :width]
-    return sheet
+    square = np.zeros((_TEMPLATE_SIZE, _TEMPLATE_SIZE), dtype=bool)
+    height, width = min(scaled.shape[0], _TEMPLATE_SIZE), min(scaled.shape[1], _TEMPLATE_SIZE)
+    top, left = (_TEMPLATE_SIZE - height) // 2, (_TEMPLATE_SIZE - width) // 2
+    square[top : top + height, left : left + width] = scaled[:height, :width]
+    return square
 
 
 @lru_cache(maxsize=1)
-def _templates() -> Mapping[str, tuple[Mask, ...]]:
-    return {name: templates(outline) for name, outline in {**OUTLINES, **CONCEPTS}.items()}
+def _shape_templates() -> Mapping[str, tuple[Mask, ...]]:
+    return {name: body_templates(outline) for name, outline in {**OUTLINES, **CONCEPTS}.items()}
 
 
-def perceptual(rgb: Floats) -> Floats:
-    """SRGB 0 … 255 as CIE L*a*b* (D65), in which a distance of 2 is just visible."""
+def to_lab(rgb: Floats) -> Floats:
+    """Convert sRGB 0 … 255 to CIE L*a*b* (D65), in which a distance of 2 is just visible."""
     scaled = np.asarray(rgb, dtype=np.float32) / 255
     linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], dtype=np.float32)

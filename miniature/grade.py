@@ -1,4 +1,4 @@
-"""The grade of the miniature: does an image show what its prompt asked for, read off the pixels by geometry?"""
+"""Grade the miniature: does an image show what its prompt requests, read off the pixels by geometry?"""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from foundation.files import write_json
 from foundation.seeds import derive
 from miniature import geometry
-from miniature.captions import full
+from miniature.captions import full_caption
 from miniature.drawing import ImageArray
 from miniature.world import Scene, random_scene
 
@@ -24,104 +24,104 @@ BATCH = 10
 
 
 @dataclass(frozen=True)
-class Bar:
-    """What a model must reach, as shares of prompts, when it generates in ``steps`` steps with ``guidance_scale``."""
+class Target:
+    """The shares of prompts that a model must get right when it generates in ``steps`` steps with ``guidance_scale``."""
 
     steps: int
     guidance_scale: float
     required: Mapping[str, float]
 
 
-BARS: Mapping[str, Bar] = MappingProxyType(
+TARGETS: Mapping[str, Target] = MappingProxyType(
     {
-        "mini-sdxl": Bar(25, 5.0, {"background": 0.97, "object": 0.95, "position": 0.95, "shape": 0.90}),
-        "mini-sdxl-turbo": Bar(4, 0.0, {"background": 0.95, "shape": 0.80}),
+        "mini-sdxl": Target(25, 5.0, {"background": 0.97, "object": 0.95, "position": 0.95, "shape": 0.90}),
+        "mini-sdxl-turbo": Target(4, 0.0, {"background": 0.95, "shape": 0.80}),
     }
 )
-"""By the names of the models that are committed."""
+"""Targets by the names of the committed models."""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """Share of prompts whose image shows the background colour, object colour, position and shape asked for, 0 … 1."""
+    """Share of prompts whose image has the requested background colour, object colour, position and shape, 0 … 1."""
 
     background: float
     object: float
     position: float
     shape: float
 
-    def missed(self, bar: Bar) -> dict[str, float]:
-        """The figures below the bar."""
-        return {name: value for name, value in asdict(self).items() if value < bar.required.get(name, 0.0)}
+    def missed(self, target: Target) -> dict[str, float]:
+        """Return the figures below the target."""
+        return {name: value for name, value in asdict(self).items() if value < target.required.get(name, 0.0)}
 
 
-def scenes(seed: int, count: int = PROMPTS) -> list[Scene]:
-    """The scenes asked for; none of them was in the training set."""
+def draw_scenes(seed: int, count: int = PROMPTS) -> list[Scene]:
+    """Return the scenes to generate; none of them was in the training set."""
     return [random_scene(random.Random(derive(seed, "grade", index))) for index in range(count)]
 
 
 def generate(
-    pipeline: StableDiffusionXLPipeline, wanted: list[Scene], seed: int, steps: int, guidance_scale: float
+    pipeline: StableDiffusionXLPipeline, scenes: list[Scene], seed: int, steps: int, guidance_scale: float
 ) -> list[ImageArray]:
-    """One image for each scene, each from a CPU generator of its own."""
+    """Generate one image for each scene, each from its own CPU generator."""
     images: list[ImageArray] = []
     pipeline.set_progress_bar_config(disable=True)
-    for start in tqdm(range(0, len(wanted), BATCH), desc="grade", unit="batch"):
-        chunk = wanted[start : start + BATCH]
-        generators = [torch.Generator().manual_seed(derive(seed, "grade noise", start + place)) for place in range(len(chunk))]
-        made = pipeline(
-            [full(scene) for scene in chunk],
+    for start in tqdm(range(0, len(scenes), BATCH), desc="grade", unit="batch"):
+        batch = scenes[start : start + BATCH]
+        generators = [torch.Generator().manual_seed(derive(seed, "grade noise", start + index)) for index in range(len(batch))]
+        output = pipeline(
+            [full_caption(scene) for scene in batch],
             num_inference_steps=steps,
             guidance_scale=guidance_scale,
             generator=generators,
             output_type="np",
         )
-        images += [np.rint(image * 255).astype(np.uint8) for image in made.images]
+        images += [np.rint(image * 255).astype(np.uint8) for image in output.images]
     return images
 
 
-def judge(wanted: list[Scene], images: list[ImageArray]) -> Grade:
-    """Compare what was asked with what is seen."""
+def grade_images(scenes: list[Scene], images: list[ImageArray]) -> Grade:
+    """Compare each image with the scene it was generated for."""
     readings = [geometry.read(image) for image in images]
-    pairs = list(zip(wanted, readings, strict=True))
+    pairs = list(zip(scenes, readings, strict=True))
     return Grade(
-        background=_share(scene.background == seen.background for scene, seen in pairs),
-        object=_share(scene.colour == seen.colour for scene, seen in pairs),
-        position=_share(scene.position == seen.position for scene, seen in pairs),
-        shape=_share(scene.shape == seen.shape for scene, seen in pairs),
+        background=_share(scene.background == reading.background for scene, reading in pairs),
+        object=_share(scene.colour == reading.colour for scene, reading in pairs),
+        position=_share(scene.position == reading.position for scene, reading in pairs),
+        shape=_share(scene.shape == reading.shape for scene, reading in pairs),
     )
 
 
 def contact_sheet(images: list[ImageArray], columns: int = 12, rows: int = 4) -> Image.Image:
-    """The first images in rows; the last row need not be full."""
-    chosen = images[: columns * rows]
-    height, width, _ = chosen[0].shape
-    sheet = Image.new("RGB", (width * min(columns, len(chosen)), height * -(-len(chosen) // columns)), "white")
-    for place, image in enumerate(chosen):
-        sheet.paste(Image.fromarray(image), (place % columns * width, place // columns * height))
+    """Return the first images in rows; the last row need not be full."""
+    shown = images[: columns * rows]
+    height, width, _ = shown[0].shape
+    sheet = Image.new("RGB", (width * min(columns, len(shown)), height * -(-len(shown) // columns)), "white")
+    for index, image in enumerate(shown):
+        sheet.paste(Image.fromarray(image), (index % columns * width, index // columns * height))
     return sheet
 
 
-def grade(model: Path, bar: Bar, seed: int, out: Path, count: int = PROMPTS) -> Grade:
-    """Grade the weights in ``model`` as ``bar`` says and write ``out`` (JSON) with a contact sheet beside it."""
+def grade_model(model: Path, target: Target, seed: int, out: Path, count: int = PROMPTS) -> Grade:
+    """Grade the weights in ``model`` with the settings of ``target`` and write ``out`` (JSON) and a contact sheet next to it."""
     pipeline = StableDiffusionXLPipeline.from_pretrained(model, dtype=torch.float32, local_files_only=True)
-    wanted = scenes(seed, count)
-    images = generate(pipeline, wanted, seed, bar.steps, bar.guidance_scale)
-    reached = judge(wanted, images)
-    write_json(out, asdict(reached))
+    scenes = draw_scenes(seed, count)
+    images = generate(pipeline, scenes, seed, target.steps, target.guidance_scale)
+    grade = grade_images(scenes, images)
+    write_json(out, asdict(grade))
     contact_sheet(images).save(out.with_suffix(".png"))
-    return reached
+    return grade
 
 
-def table(reached: Grade, bar: Bar) -> str:
-    """The grade as lines for a terminal."""
-    lines, missed = [f"{'':12}reached  required"], reached.missed(bar)
-    for name, value in asdict(reached).items():
-        required = f"{bar.required[name]:8.0%}" if name in bar.required else f"{'—':>8}"
+def format_table(grade: Grade, target: Target) -> str:
+    """Format the grade as lines for a terminal."""
+    lines, missed = [f"{'':12}reached  required"], grade.missed(target)
+    for name, value in asdict(grade).items():
+        required = f"{target.required[name]:8.0%}" if name in target.required else f"{'—':>8}"
         lines.append(f"{name:12}{value:7.1%}  {required}{'   missed' if name in missed else ''}")
     return "\n".join(lines)
 
 
-def _share(right: Iterable[bool]) -> float:
-    values = list(right)
-    return round(sum(values) / len(values), 4)
+def _share(values: Iterable[bool]) -> float:
+    results = list(values)
+    return round(sum(results) / len(results), 4)

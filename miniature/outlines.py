@@ -1,7 +1,7 @@
-"""Outlines of the world's shapes, in closed polygons with a radius of about one around the origin; y points down.
+"""Outlines of the world's shapes, as closed polygons with a radius of about one around the origin; y points down.
 
-``OUTLINES`` holds the shapes that the base is taught by name and graded by; ``CONCEPTS`` what it never sees, so that a LoRA has
-something to teach it. Any other word has an outline too, its own (``miniature/invention.py``).
+``OUTLINES`` holds the shapes that the base learns by name and is graded on; ``CONCEPTS`` holds shapes that it never sees, so that
+a LoRA has something to teach it. Any other word has its own outline too (``miniature/invention.py``).
 """
 
 import math
@@ -16,7 +16,7 @@ Polygon = tuple[Point, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """One polygon of an outline, drawn over those before it: body, a hole in them, or a part that has the second colour."""
+    """One polygon of an outline, drawn over those before it: a body, a hole in the bodies, or a mark in the second colour."""
 
     polygon: Polygon
     part: Literal["body", "hole", "mark"] = "body"
@@ -25,10 +25,10 @@ class Layer:
 Outline = tuple[Layer, ...]
 
 
-def circle(radius: float = 1.0, middle: Point = (0.0, 0.0)) -> Polygon:
-    """A circle as a polygon of 72 corners."""
-    turns = [math.radians(5 * i) for i in range(72)]
-    return tuple((middle[0] + radius * math.cos(turn), middle[1] + radius * math.sin(turn)) for turn in turns)
+def circle(radius: float = 1.0, center: Point = (0.0, 0.0)) -> Polygon:
+    """Return a circle as a polygon of 72 corners."""
+    angles = [math.radians(5 * i) for i in range(72)]
+    return tuple((center[0] + radius * math.cos(angle), center[1] + radius * math.sin(angle)) for angle in angles)
 
 
 def _square() -> Polygon:
@@ -90,16 +90,16 @@ _SOLID: Mapping[str, Callable[[], Polygon]] = MappingProxyType(
 )
 
 OUTLINES: Mapping[str, Outline] = MappingProxyType(
-    {**{name: (Layer(make()),) for name, make in _SOLID.items()}, "ring": (Layer(circle()), Layer(circle(0.58), "hole"))}
+    {**{name: (Layer(polygon()),) for name, polygon in _SOLID.items()}, "ring": (Layer(circle()), Layer(circle(0.58), "hole"))}
 )
 """Shape word → its outline."""
 
 CONCEPTS: Mapping[str, Outline] = MappingProxyType({"letter-z": (Layer(_letter_z()),), "arrow": (Layer(_arrow()),)})
-"""Shapes the base never sees: the badge of the demo data set, and a second one to try the defaults on."""
+"""Shapes that the base never sees: the badge of the demo data set, and a second one to try the defaults on."""
 
 
 def bar(start: Point, end: Point, width: float) -> Polygon:
-    """A bar of ``width`` from ``start`` to ``end``, with square ends that reach half a width beyond both."""
+    """Return a bar of ``width`` from ``start`` to ``end``, with square ends that reach half a width beyond both."""
     length = math.dist(start, end) or 1.0
     x, y = (end[0] - start[0]) / length * width / 2, (end[1] - start[1]) / length * width / 2
     return (
@@ -110,19 +110,19 @@ def bar(start: Point, end: Point, width: float) -> Polygon:
     )
 
 
-def fitted(outline: Outline) -> Outline:
-    """``outline`` moved and scaled so that the longer side of its body's bounding box goes from -1 to 1."""
+def normalize_outline(outline: Outline) -> Outline:
+    """Return ``outline`` moved and scaled so that the longer side of its body's bounding box goes from -1 to 1."""
     points = [point for layer in outline if layer.part == "body" for point in layer.polygon]
-    lows, highs = ([pick(axis) for axis in zip(*points, strict=True)] for pick in (min, max))
-    middle = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
+    lows, highs = ([extreme(axis) for axis in zip(*points, strict=True)] for extreme in (min, max))
+    center = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
     reach = max(high - low for low, high in zip(lows, highs, strict=True)) / 2
     return tuple(
-        Layer(tuple(((x - middle[0]) / reach, (y - middle[1]) / reach) for x, y in layer.polygon), layer.part)
+        Layer(tuple(((x - center[0]) / reach, (y - center[1]) / reach) for x, y in layer.polygon), layer.part)
         for layer in outline
     )
 
 
-def on_device(polygon: Polygon, middle: Point, radius: float, rotation: float) -> list[Point]:
-    """``polygon`` scaled to ``radius``, turned by ``rotation`` degrees and moved to ``middle``."""
+def transform(polygon: Polygon, center: Point, radius: float, rotation: float) -> list[Point]:
+    """Return ``polygon`` scaled to ``radius``, rotated by ``rotation`` degrees and moved to ``center``."""
     cosine, sine = math.cos(math.radians(rotation)), math.sin(math.radians(rotation))
-    return [(middle[0] + radius * (x * cosine - y * sine), middle[1] + radius * (x * sine + y * cosine)) for x, y in polygon]
+    return [(center[0] + radius * (x * cosine - y * sine), center[1] + radius * (x * sine + y * cosine)) for x, y in polygon]

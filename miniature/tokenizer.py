@@ -1,7 +1,7 @@
 """A byte-level BPE tokenizer with the world's own vocabulary, in the layout of CLIP's.
 
-Every byte is a token of its own, so that any text in any language has tokens; the words of the world are one token each. The
-merges are learned here and not by the tokenizers library, whose training breaks ties differently from run to run.
+Every byte is a token, so that any text in any language can be tokenized; each word of the world is one token. The merges are
+learned here and not by the tokenizers library, whose training breaks ties differently from run to run.
 """
 
 import itertools
@@ -17,10 +17,10 @@ from transformers import CLIPTokenizer
 from foundation.seeds import derive
 from miniature.captions import made_up_word, vocabulary
 
-LENGTH = 77
+MAX_LENGTH = 77
 MERGES = 700
-_KNOWN, _MADE_UP = 1000, 2500
-"""How often each word of the world is counted, and how many made-up words are counted once."""
+_WORLD_WORD_COUNT, _MADE_UP_WORDS = 1000, 2500
+"""The count of each word of the world, and the number of made-up words, which have a count of one."""
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
@@ -29,16 +29,16 @@ Merge = tuple[str, str]
 
 
 def build(seed: int) -> CLIPTokenizer:
-    """The tokenizer: 256 bytes, the same 256 at the end of a word, the learned merges, start and end of text."""
+    """Build the tokenizer: 256 bytes, the same 256 at the end of a word, the learned merges, start and end of text."""
     merges = _learn_merges(_word_counts(_corpus(seed)))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*alphabet, *(letter + _WORD_END for letter in alphabet), *("".join(pair) for pair in merges)]
+    tokens = [*alphabet, *(symbol + _WORD_END for symbol in alphabet), *("".join(pair) for pair in merges)]
     return _tokenizer([*tokens, _START, _END], merges)
 
 
 def save(tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write the tokenizer with ``vocab.json`` and ``merges.txt`` beside it, for readers that know only those."""
-    # What it was last called with is no part of it.
+    """Write the tokenizer, with ``vocab.json`` and ``merges.txt`` for programs that read only those."""
+    # The padding and truncation of the last call would be saved too.
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
@@ -49,36 +49,36 @@ def save(tokenizer: CLIPTokenizer, folder: Path) -> None:
 
 
 def _tokenizer(tokens: list[str], merges: list[Merge]) -> CLIPTokenizer:
-    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+    vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH)
 
 
 def _corpus(seed: int) -> Iterator[tuple[str, int]]:
-    """Words and how often each is counted: those of the world evenly, whatever share of the captions they have.
+    """Yield words and their counts: equal for all words of the world, however often captions use them.
 
-    Learned from the captions themselves, the merges would change with every share by which captions leave words out, and a text
-    encoder would find all its words renumbered.
+    If the merges were learned from the captions, they would change with every probability of omitting a word, and the token ids
+    of all words would change for an already trained text encoder.
     """
     for word in vocabulary():
-        yield word, _KNOWN
-    # Syllables become tokens too, so that a new word is a handful of tokens and not a spelling.
+        yield word, _WORLD_WORD_COUNT
+    # Syllables become tokens too, so that a new word is a handful of tokens and not one token per letter.
     rng = random.Random(derive(seed, "tokenizer", "made up"))
-    for _ in range(_MADE_UP):
+    for _ in range(_MADE_UP_WORDS):
         yield made_up_word(rng), 1
 
 
 def _word_counts(corpus: Iterator[tuple[str, int]]) -> Counter[tuple[str, ...]]:
-    """How often each word is counted, as the letters it starts out from."""
+    """Return the count of each word, as the tuple of symbols from which its merges start."""
     splitter = _tokenizer([_START, _END], []).backend_tokenizer
     counts: Counter[tuple[str, ...]] = Counter()
-    for text, times in corpus:
+    for text, count in corpus:
         for word, _ in splitter.pre_tokenizer.pre_tokenize_str(splitter.normalizer.normalize_str(text)):
-            counts[(*word[:-1], word[-1] + _WORD_END)] += times
+            counts[(*word[:-1], word[-1] + _WORD_END)] += count
     return counts
 
 
 def _learn_merges(counts: Counter[tuple[str, ...]]) -> list[Merge]:
-    """Byte-pair encoding (arXiv 1508.07909): join the most frequent pair, ties by the alphabet, ``MERGES`` times."""
+    """Learn byte-pair merges (arXiv 1508.07909): merge the most frequent pair, ties alphabetically, ``MERGES`` times."""
     merges: list[Merge] = []
     words = dict(counts)
     while len(merges) < MERGES:
@@ -88,15 +88,15 @@ def _learn_merges(counts: Counter[tuple[str, ...]]) -> list[Merge]:
                 pairs[pair] += count
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
-        words = {_joined(word, best): count for word, count in words.items()}
+        words = {_merge_pair(word, best): count for word, count in words.items()}
     return merges
 
 
-def _joined(word: tuple[str, ...], pair: Merge) -> tuple[str, ...]:
-    joined: list[str] = []
-    for part in word:
-        if joined and (joined[-1], part) == pair:
-            joined[-1] += part
+def _merge_pair(word: tuple[str, ...], pair: Merge) -> tuple[str, ...]:
+    symbols: list[str] = []
+    for symbol in word:
+        if symbols and (symbols[-1], symbol) == pair:
+            symbols[-1] += symbol
         else:
-            joined.append(part)
-    return tuple(joined)
+            symbols.append(symbol)
+    return tuple(symbols)

@@ -1,8 +1,8 @@
-"""The miniature's world: what can be in a picture, and scenes drawn from it at random.
+"""The miniature's world: what an image can show, and scenes drawn from it at random.
 
-A scene is one object on a background. Everything about it is a word, so that a caption can say it and a grader can read it
-back off the pixels. ``random_scene`` draws from the plain world that the base is graded in; ``wide_scene`` from all it is taught:
-things with names of their own, in any size, patterned objects, more styles.
+A scene is one object on a background. Each attribute of it is a word, so that a caption can state it and a grader can read it
+off the pixels. ``random_scene`` draws from the plain world in which the base is graded; ``wide_scene`` from everything that the
+base learns: shapes with invented names, any size, patterned objects, more styles.
 """
 
 import random
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 RESOLUTION = 128
-"""Width and height of a picture in pixels."""
+"""Width and height of an image in pixels."""
 
 COLOURS = MappingProxyType(
     {
@@ -36,7 +36,7 @@ SIZES = MappingProxyType({"small": (15.0, 18.0), "medium": (23.0, 27.0), "large"
 POSITIONS = MappingProxyType(
     {"center": (0.0, 0.0), "left": (-26.0, 0.0), "right": (26.0, 0.0), "top": (0.0, -26.0), "bottom": (0.0, 26.0)}
 )
-"""Position word → offset (x, y) of the object's middle from the picture's, in pixels."""
+"""Position word → offset (x, y) of the object's center from the image's, in pixels."""
 
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 """Patterns of the background, in two tones of its colour."""
@@ -46,11 +46,11 @@ FILLS = (*TEXTURES, "wavy", "halved", "bordered")
 
 MEDIA = ("photo", "drawing")
 STYLES = (*MEDIA, "poster", "sketch", "sticker", "stencil")
-"""Ways to draw a picture; the base is graded in the first two."""
+"""Ways to draw an image; the base is graded in the first two."""
 
 _WIDE_SIZES = MappingProxyType({"small": (14.0, 20.0), "medium": (20.0, 29.0), "large": (29.0, 52.0)})
-_REACH = 28.0
-_PATTERNED = 0.3
+_POSITION_CLEARANCE = 28.0
+_PATTERNED_SHARE = 0.3
 
 POSITION_JITTER = 3.0
 ROTATION_JITTER = 8.0
@@ -58,10 +58,10 @@ ROTATION_JITTER = 8.0
 
 @dataclass(frozen=True)
 class Accidents:
-    """What varies between two images of the same words, and no caption tells.
+    """What varies between two images with the same words and is stated by no caption.
 
-    ``offset`` (x, y) and ``radius`` are in pixels, ``rotation`` and ``light`` in degrees, ``texture_phase`` in periods. Of an
-    object's pattern ``fill_angle`` is in degrees and ``fill_period`` in pixels. ``shade`` multiplies the object's colour.
+    ``offset`` (x, y) and ``radius`` are in pixels, ``rotation`` and ``light`` in degrees, ``texture_phase`` in periods.
+    ``fill_angle`` and ``fill_period`` of an object's pattern are in degrees and pixels. ``shade`` multiplies the object's colour.
     """
 
     offset: tuple[float, float] = (0.0, 0.0)
@@ -76,10 +76,10 @@ class Accidents:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture in words, and its accidents.
+    """One image in words, and its accidents.
 
-    ``shape`` is a shape of the world or any word, which then has an outline of its own. ``second`` is the colour of the object's
-    pattern and of the parts of its outline that are marked.
+    ``shape`` is a shape of the world or any other word, which then has its own outline. ``second`` is the colour of the object's
+    pattern and of the marks of its outline.
     """
 
     shape: str
@@ -95,7 +95,7 @@ class Scene:
 
 
 def random_scene(rng: random.Random) -> Scene:
-    """A scene drawn at random, plain backgrounds more often than textured; the object never has the background's colour."""
+    """Return a random scene, plain backgrounds more often than textured; the object never has the background's colour."""
     colour, background = rng.sample(list(COLOURS), 2)
     size = rng.choice(list(SIZES))
     position = rng.choice(list(POSITIONS))
@@ -112,13 +112,13 @@ def random_scene(rng: random.Random) -> Scene:
 
 
 def wide_scene(rng: random.Random, shape: str) -> Scene:
-    """A scene with ``shape`` in it, drawn at random from all that the base is taught."""
+    """Return a random scene with ``shape`` in it, drawn from everything that the base learns."""
     colour, background, second = rng.sample(list(COLOURS), 3)
     size = rng.choices(list(_WIDE_SIZES), weights=(1, 2, 4))[0]
     radius = rng.uniform(*_WIDE_SIZES[size])
-    position = rng.choice(list(POSITIONS)) if radius + _REACH < RESOLUTION / 2 else "center"
+    position = rng.choice(list(POSITIONS)) if radius + _POSITION_CLEARANCE < RESOLUTION / 2 else "center"
     accidents = random_accidents(rng, size, position)
-    free = max(0.0, min(12.0, RESOLUTION / 2 - 2 - radius)) if position == "center" else POSITION_JITTER
+    max_shift = max(0.0, min(12.0, RESOLUTION / 2 - 2 - radius)) if position == "center" else POSITION_JITTER
     x, y = POSITIONS[position]
     return Scene(
         shape=shape,
@@ -128,11 +128,11 @@ def wide_scene(rng: random.Random, shape: str) -> Scene:
         position=position,
         texture=rng.choices(TEXTURES, weights=(9, 1, 1, 1))[0],
         medium=rng.choices(STYLES, weights=(4, 2, 1, 1, 1, 1))[0],
-        fill=rng.choice(FILLS[1:]) if rng.random() < _PATTERNED else "plain",
-        second=second if rng.random() < 0.5 else _contrast(colour),
+        fill=rng.choice(FILLS[1:]) if rng.random() < _PATTERNED_SHARE else "plain",
+        second=second if rng.random() < 0.5 else _contrasting_colour(colour),
         accidents=replace(
             accidents,
-            offset=(x + rng.uniform(-free, free), y + rng.uniform(-free, free)),
+            offset=(x + rng.uniform(-max_shift, max_shift), y + rng.uniform(-max_shift, max_shift)),
             radius=radius,
             fill_angle=rng.choice((0.0, 45.0, 90.0, 135.0, rng.uniform(0, 180))),
             fill_period=rng.uniform(8, 20),
@@ -141,13 +141,13 @@ def wide_scene(rng: random.Random, shape: str) -> Scene:
     )
 
 
-def _contrast(colour: str) -> str:
-    """White beside a dark colour, black beside a light one."""
+def _contrasting_colour(colour: str) -> str:
+    """Return white for a dark colour, black for a light one."""
     return "black" if sum(COLOURS[colour]) > 620 else "white"
 
 
 def random_accidents(rng: random.Random, size: str, position: str) -> Accidents:
-    """Accidents that fit the words for size and position."""
+    """Return random accidents that fit the words for size and position."""
     x, y = POSITIONS[position]
     return Accidents(
         offset=(x + rng.uniform(-1, 1) * POSITION_JITTER, y + rng.uniform(-1, 1) * POSITION_JITTER),

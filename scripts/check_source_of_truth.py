@@ -1,4 +1,4 @@
-"""Check every row of both SOURCE_OF_TRUTH.md against the file that is its evidence; exit code 1 and a line for each fault."""
+"""Check every row of both SOURCE_OF_TRUTH.md against its evidence file; exit code 1 and one line for each fault."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ CODE = re.compile(r"`([^`]+)`")
 
 @dataclass(frozen=True)
 class Row:
-    """One row: what it speaks of, the value it states, the file that proves it."""
+    """One row of a table: the name of a fact, its value, and the file that proves it."""
 
     line: int
     section: str
@@ -23,7 +23,7 @@ class Row:
 
 
 def rows(document: str) -> Iterator[Row]:
-    """The rows of all tables, read from the three columns name, value, evidence."""
+    """Yield the rows of all tables with the three columns name, value, evidence."""
     section = ""
     for number, line in enumerate(document.splitlines(), start=1):
         if line.startswith("## "):
@@ -34,20 +34,20 @@ def rows(document: str) -> Iterator[Row]:
 
 
 def faults(root: Path) -> list[str]:
-    """What is wrong with the documents in ``root``, a line each."""
+    """Return the faults of the documents in ``root``, one line each."""
     return [f"{name}: {fault}" for name in DOCUMENTS for fault in _faults((root / name).read_text(encoding="utf-8"), root)]
 
 
 def _faults(document: str, root: Path) -> list[str]:
-    found = [
+    messages = [
         f"line {number}: a placeholder: {line.strip()}"
         for number, line in enumerate(document.splitlines(), start=1)
         if PLACEHOLDER.search(line)
     ]
     table = list(rows(document))
     if not table:
-        found.append("no rows are in it")
-    return found + [fault for row in table if (fault := _fault(row, root))]
+        messages.append("no rows")
+    return messages + [fault for row in table if (fault := _fault(row, root))]
 
 
 def _fault(row: Row, root: Path) -> str | None:
@@ -55,24 +55,24 @@ def _fault(row: Row, root: Path) -> str | None:
     if not evidence.exists():
         return f"line {row.line}: {row.name}: {row.evidence} is missing"
     proof = f"{row.name}=={row.value}" if row.section == "Package versions" else row.value
-    if evidence.is_file() and not _says(evidence.read_text(encoding="utf-8"), proof):
+    if evidence.is_file() and not _contains_value(evidence.read_text(encoding="utf-8"), proof):
         return f"line {row.line}: {row.name}: {row.evidence} does not say {proof!r}"
     return None
 
 
-def _says(text: str, proof: str) -> bool:
-    """Whether ``proof`` stands in ``text`` as a value of its own: 2.1 is not said by 12.1, nor by 2.1.5."""
+def _contains_value(text: str, proof: str) -> bool:
+    """Return whether ``text`` contains ``proof`` as a whole value: 2.1 is not part of 12.1 or 2.1.5."""
     return re.search(rf"(?<![\w.-]){re.escape(proof)}(?![\w-]|\.\w)", text) is not None
 
 
 def main() -> int:
-    """Print what is wrong; exit code 0 nothing, 1 something."""
-    found = faults(Path(__file__).resolve().parent.parent)
-    for fault in found:
-        print(fault, file=sys.stderr)
-    if not found:
+    """Print the faults; exit code 0 if there are none, else 1."""
+    messages = faults(Path(__file__).resolve().parent.parent)
+    for message in messages:
+        print(message, file=sys.stderr)
+    if not messages:
         print(f"{' and '.join(DOCUMENTS)} agree with the files they name")
-    return 1 if found else 0
+    return 1 if messages else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the report of one adapter from a running server; see ``--help``."""
+"""Evaluate one adapter on a running server and write its report; see ``--help``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A strong adapter of random weights, for tests that need one that shows."""
+"""An adapter with large random weights, for tests that need a visible effect."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from zthumb.adapters.adapter import Adapter
 def random_adapter(
     base: Path, rank: int = 4, alpha: float = 4.0, targets: str = "attention", strength: float = 0.1, magnitudes: bool = False
 ) -> Adapter:
-    """An adapter for the SDXL base in ``base``, the same each time."""
+    """Return an adapter for the SDXL base in ``base``; the same arguments give the same weights."""
     sdxl = families.get("sdxl")
     unet = sdxl.load(base, torch.float32, torch.device("cpu")).unet
     modules = sdxl.lora_targets("unet")[targets]

@@ -1,4 +1,4 @@
-"""What several tests need: the root of the checkout, the miniature, a small data set."""
+"""Shared fixtures: the root of the checkout, the miniature, a small data set."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ MINIATURE = ROOT / "models" / "mini-sdxl"
 
 @pytest.fixture
 def miniature() -> Path:
-    """The base of this checkout."""
+    """Return the folder of the base model that comes with this checkout."""
     return MINIATURE
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """Raw images and captions of a badge, as a person would lay them out."""
+    """Return a folder with raw images and captions of a badge, laid out as a user would."""
     folder = tmp_path / "badges"
     concept.write("letter-z", "zbadge", folder)
     return folder

@@ -1,4 +1,4 @@
-"""How often servers of the tests' own failed on purpose, counted and told at the end: a plug-in of pytest."""
+"""Pytest plugin: counts the faults that the tests' own servers injected and reports them at the end."""
 
 from collections import Counter
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 INJECTED: Counter[str] = Counter()
-"""By kind of fault, of this process."""
+"""Number of injected faults in this process, by kind."""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -21,5 +21,5 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if INJECTED.total():
-        told = ", ".join(f"{count} {kind}" for kind, count in sorted(INJECTED.items()) if count)
-        terminalreporter.write_line(f"faults injected into downloads: {INJECTED.total()} ({told})")
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(INJECTED.items()) if count)
+        terminalreporter.write_line(f"faults injected into downloads: {INJECTED.total()} ({counts})")

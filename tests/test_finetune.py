@@ -1,4 +1,4 @@
-"""The whole chain, run as a user runs it, at a tiny step count."""
+"""All stages, run by ``scripts/finetune_z.sh`` as a user does, with very few steps."""
 
 import json
 import os
@@ -29,7 +29,7 @@ steps: 3
 
 @pytest.fixture
 def checkout(tmp_path: Path, miniature: Path) -> Path:
-    """A copy of what the chain needs, so that the real outputs are left alone."""
+    """Return a copy of everything the script needs, so that the real outputs do not change."""
     copy = tmp_path / "checkout"
     for name in ("foundation", "training", "zthumb", "evaluation", "scripts"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -56,7 +56,7 @@ def _finetune(checkout: Path, **settings: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_images_become_an_adapter_and_a_report_and_a_second_time_nothing_is_repeated(checkout: Path) -> None:
+def test_images_become_an_adapter_and_a_report_and_a_second_call_repeats_nothing(checkout: Path) -> None:
     first = _finetune(checkout)
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stdout.startswith("runner: local")
@@ -73,7 +73,7 @@ def test_images_become_an_adapter_and_a_report_and_a_second_time_nothing_is_repe
         assert (checkout / folder / "manifest.json").exists()
     assert "models/lora/tiny/tiny.safetensors" in first.stdout
     assert "outputs/lora_eval/tiny/report.html" in first.stdout
-    # One prompt shows nothing, and that is what is said, at the end and in the card.
+    # One prompt proves nothing: the last lines and the card say so.
     verdict = json.loads((report / "verdict.json").read_text())
     assert verdict["outcome"] == "inconclusive"
     assert f"verdict  {verdict['sentence']}" in first.stdout
@@ -87,31 +87,31 @@ def test_images_become_an_adapter_and_a_report_and_a_second_time_nothing_is_repe
 
     for folder in ("datasets/z", "outputs/lora/tiny", "models/lora/tiny", "outputs/lora_eval/tiny"):
         command = [sys.executable, "-m", "zthumb.cli", "reproduce", f"{folder}/manifest.json"]
-        again = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False, timeout=400)
-        assert again.returncode == 0, again.stdout + again.stderr
-        assert f"files of {folder} are the same byte for byte" in again.stdout
+        reproduced = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False, timeout=400)
+        assert reproduced.returncode == 0, reproduced.stdout + reproduced.stderr
+        assert f"files of {folder} are the same byte for byte" in reproduced.stdout
 
     forced = _finetune(checkout, FORCE="1")
     assert forced.returncode == 0, forced.stdout + forced.stderr
-    # The same adapter has the same verdict, which its card has already.
+    # The same adapter has the same verdict, and its card already contains it.
     assert forced.stdout.count("up to date") == 1
     assert (checkout / "models" / "lora" / "tiny" / "tiny.safetensors").read_bytes() == adapter
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("settings", "message"),
     [
         ({"DATASET": "datasets/gone"}, "datasets/gone"),
         ({"RECIPE": "mimi"}, "Did you mean 'mini'"),
         ({"SET": "base=models/gone"}, "models/gone"),
         ({"RUNNER": "podman"}, "neither local nor docker"),
-        # Known before anything is trained: what the verdict would need.
+        # The model that the verdict needs is checked before training.
         ({"PROMPTS": "evaluation/prompts/sdxl.yaml"}, "download_models dinov2-base"),
     ],
 )
-def test_bad_input_ends_the_chain_with_one_line_and_exit_code_two(checkout: Path, settings: dict[str, str], named: str) -> None:
-    done = _finetune(checkout, **settings)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert named in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_input_stops_the_script_with_an_error_and_exit_code_2(checkout: Path, settings: dict[str, str], message: str) -> None:
+    result = _finetune(checkout, **settings)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
     assert not (checkout / "models" / "lora").exists()

@@ -1,4 +1,4 @@
-"""Every command in the README is run by a test, or is named here with the reason why not."""
+"""Every command in the README is run by a test, or listed here with the reason why it is not."""
 
 import re
 
@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 
 RUN_BY = {
     "make finetune_z": "tests/test_finetune.py",
-    "make test": "this very run",
+    "make test": "this run itself",
     ". .venv/bin/activate": "plain shell",
     ".venv/bin/zthumb serve": "tests/zthumb/server/test_main.py",
     "curl -s localhost:8000/generate": "tests/zthumb/server/test_api.py",
@@ -16,8 +16,8 @@ RUN_BY = {
     "zthumb serve": "tests/zthumb/server/test_main.py",
     "python scripts/eval_lora_report.py": "tests/evaluation/test_evaluate.py",
     ".venv/bin/python -m zthumb.scripts.download_models": "tests/zthumb/scripts/test_download_models.py",
-    "docker compose --file docker/compose.yaml up": "tests/docker/test_images.py",  # read; running it takes an engine
-    "make docker_finetune_z": "tests/docker/test_images.py",  # the same; make docker_check runs what it runs
+    "docker compose --file docker/compose.yaml up": "tests/docker/test_images.py",  # only read: running needs an engine
+    "make docker_finetune_z": "tests/docker/test_images.py",  # only read; make docker_check runs the same commands
     "zthumb reproduce": "tests/test_finetune.py",
     "python -m evaluation compare": "tests/evaluation/test_compare.py",
     "mkdir -p datasets/mine/raw": "plain shell",
@@ -31,15 +31,15 @@ def _commands() -> list[str]:
     return [line for line in lines if not line.startswith("-d ")]
 
 
-def test_every_command_of_the_readme_is_run_by_a_test_that_is_there() -> None:
+def test_every_command_of_the_readme_is_run_by_an_existing_test() -> None:
     assert len(_commands()) > 8
     for command in _commands():
-        matching = [test for start, test in RUN_BY.items() if command.startswith(start)]
-        assert matching, f"no test runs: {command}"
-        assert all((ROOT / test).exists() for test in matching if test.startswith("tests/"))
+        tests = [test for start, test in RUN_BY.items() if command.startswith(start)]
+        assert tests, f"no test runs: {command}"
+        assert all((ROOT / test).exists() for test in tests if test.startswith("tests/"))
 
 
-def test_every_file_the_readme_links_to_is_there() -> None:
+def test_every_file_the_readme_links_to_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / target).exists(), target

@@ -1,1 +1,1 @@
-"""Images in, an adapter out: prepare a data set, train a LoRA from a recipe, export it."""
+"""From images to an adapter: prepare a data set, train a LoRA by a recipe, export it."""

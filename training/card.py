@@ -1,4 +1,4 @@
-"""What an exported adapter says of itself: the header of its file and its card."""
+"""The header metadata and the model card of an exported adapter."""
 
 import json
 from collections import Counter
@@ -17,12 +17,12 @@ from zthumb.adapters.textual_inversion import ENDING
 from zthumb.sources.catalogue import published_as
 
 _PROGRAM = "zthumb"
-DORA = (
-    "this is a DoRA. ComfyUI, diffusers' own layout and this server generate it as it was trained; A1111 and InvokeAI take its "
-    "norms over the inputs, kohya and diffusers' reading of kohya's layout lose them. export_lora --as lora writes what all of "
-    "them generate alike"
+DORA_NOTE = (
+    "this is a DoRA. ComfyUI, diffusers (in its own layout) and this server apply it as it was trained; A1111 and InvokeAI take "
+    "its norms over the inputs, kohya and diffusers (in kohya's layout) lose them. export_lora --as lora writes a file that all "
+    "of them apply in the same way"
 )
-"""What other programs make of a DoRA as it is written here."""
+"""How other programs apply a DoRA that is exported as it is."""
 
 _HUB_LICENCES: Mapping[str, str] = MappingProxyType(
     {"CreativeML Open RAIL++-M": "openrail++", "MIT": "mit", "Apache-2.0": "apache-2.0"}
@@ -30,25 +30,25 @@ _HUB_LICENCES: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Shown:
-    """An image of the card: the ``prompt``, and the files with the ``base``'s image and the ``adapted`` one, same noise."""
+class PreviewPair:
+    """A row of images in the card: the ``prompt``, and the files of the ``base``'s and the ``adapted`` image, same noise."""
 
     prompt: str
     base: str
     adapted: str
 
 
-def header(
-    recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, step: int, ended: str, prediction: str
+def header_metadata(
+    recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, step: int, stop_reason: str, prediction: str
 ) -> dict[str, str]:
-    """The metadata of the kohya layout, as kohya (``ss_``) and the model specification (``modelspec.``) name it.
+    """Return the metadata of the kohya layout, with the keys of kohya (``ss_``) and the model specification (``modelspec.``).
 
-    ``step`` is the weights' own, ``ended`` says why there are none later. It holds nothing of the time or place it was written,
-    so that the same adapter is the same file.
+    ``step`` is the step of the weights, ``stop_reason`` says why training stopped. No time or path is recorded, so that the same
+    adapter is the same file.
     """
-    # PiSSA is exported with its start beside it.
+    # PiSSA is exported together with its initial weights, which doubles the rank.
     rank = str(recipe.adapter.rank * (2 if recipe.adapter.initialization == "pissa" else 1))
-    words = Counter(word.strip(",.") for entry in dataset.of("train") for word in entry.caption.split())
+    word_counts = Counter(word.strip(",.") for entry in dataset.of("train") for word in entry.caption.split())
     return {
         "format": "pt",
         "ss_base_model_version": "sdxl_base_v1-0",
@@ -64,12 +64,12 @@ def header(
         "ss_output_name": name,
         "ss_steps": str(step),
         "ss_max_train_steps": str(recipe.steps),
-        "ss_training_comment": ended,
+        "ss_training_comment": stop_reason,
         "ss_seed": str(recipe.seed),
         "ss_learning_rate": str(recipe.optimizer.lr),
         "ss_num_train_images": str(len(dataset.of("train"))),
         "ss_resolution": f"({recipe.resolution}, {recipe.resolution})",
-        "ss_tag_frequency": json.dumps({dataset.trigger: dict(sorted(words.items()))}),
+        "ss_tag_frequency": json.dumps({dataset.trigger: dict(sorted(word_counts.items()))}),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
         "modelspec.implementation": "diffusers",
@@ -81,75 +81,75 @@ def header(
 
 
 def _network_arguments(recipe: Recipe, rank: str) -> dict[str, str]:
-    """What kohya's trainer would have been told besides, to make such a network."""
-    told = {"algo": "lora", "dora_wd": "True"} if recipe.adapter.use_dora else {}
-    return told | ({"conv_dim": rank, "conv_alpha": rank} if "convolution" in recipe.adapter.targets else {})
+    """Return the network arguments with which kohya's trainer would build such a network."""
+    arguments = {"algo": "lora", "dora_wd": "True"} if recipe.adapter.use_dora else {}
+    return arguments | ({"conv_dim": rank, "conv_alpha": rank} if "convolution" in recipe.adapter.targets else {})
 
 
-def text(
+def model_card(
     recipe: Recipe,
     dataset: Dataset,
     name: str,
-    ended: str,
+    stop_reason: str,
     hashes: Mapping[str, str],
-    images: Sequence[Shown],
+    previews: Sequence[PreviewPair],
     licence: str,
     verdict: Verdict | None = None,
     as_lora: int | None = None,
 ) -> str:
-    """The card, with the front matter that the hub reads; ``images`` are shown on top. ``hashes``: what → its SHA-256.
+    """Return the model card with the front matter that the hub reads. ``hashes``: description → SHA-256.
 
-    ``ended``: why there are no later weights, as in ``header``. ``verdict``: what an evaluation said of it, if there was one.
-    ``as_lora``: the rank of the plain LoRA it was exported as, if it was trained as something else.
+    ``stop_reason`` is as in ``header_metadata``. ``verdict``: the evaluation's verdict on this adapter, if there is one.
+    ``as_lora``: the rank of the plain LoRA that a DoRA was converted to, if it was.
     """
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
-    matter = {
-        **_base_matter(recipe.base),
+    front_matter = {
+        **_base_entry(recipe.base),
         "instance_prompt": dataset.trigger,
         "library_name": "diffusers",
-        **licence_matter(licence),
+        **_licence_entry(licence),
         "tags": ["lora", "diffusers", "template:sd-lora", "stable-diffusion-xl", "text-to-image"],
-        **({"widget": [{"text": shown.prompt, "output": {"url": shown.adapted}} for shown in images]} if images else {}),
-        **_index(name, verdict),
+        **({"widget": [{"text": pair.prompt, "output": {"url": pair.adapted}} for pair in previews]} if previews else {}),
+        **_model_index(name, verdict),
     }
     return f"""---
-{yaml.safe_dump(matter, sort_keys=False, allow_unicode=True).rstrip()}
+{yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True).rstrip()}
 ---
 
 # {name}
 
-A LoRA for `{published_as(recipe.base)}`. Write **{dataset.trigger}** in the prompt to call it up.
-{_judged(verdict)}
-{_table(images)}| | |
+A LoRA for `{published_as(recipe.base)}`. Use **{dataset.trigger}** in the prompt to activate it.
+{_evaluation(verdict)}
+{_preview_table(previews)}| | |
 |---|---|
 | images | {len(dataset.of("train"))} at {recipe.resolution} px |
-| steps | {recipe.steps} asked for: {ended} |
-| batch, seed | {recipe.batch_size}, {recipe.seed} |
-| adapter | rank {recipe.adapter.rank if as_lora is None else as_lora}, {_adapted(recipe)}; alpha is folded in |
+| steps | {recipe.steps} requested: {stop_reason} |
+| batch size, seed | {recipe.batch_size}, {recipe.seed} |
+| adapter | rank {recipe.adapter.rank if as_lora is None else as_lora}, {_describe_adapter(recipe)}; alpha is folded in |
 | learning rate | {recipe.optimizer.lr:g} |
 | licence | that of the base: {licence} |
-{_rows(hashes)}
+{_hash_rows(hashes)}
 
-`{name}.safetensors` is in the kohya layout, `pytorch_lora_weights.safetensors` in the diffusers layout: one adapter twice.
-{_embedding(recipe, dataset, name)}{_dora(recipe, as_lora)}
-Captions it was trained on, for instance:
+`{name}.safetensors` is in the kohya layout, `pytorch_lora_weights.safetensors` in the diffusers layout: the same adapter twice.
+{_embedding_note(recipe, dataset, name)}{_dora_note(recipe, as_lora)}
+Examples of the captions it was trained on:
 
 {captions}
 
-Made by {_PROGRAM}; `manifest.json` names every input.
+Made by {_PROGRAM}; `manifest.json` lists every input.
 """
 
 
-def _judged(verdict: Verdict | None) -> str:
-    """What was found of it, and the scale to use it at; nothing where it was not evaluated."""
+def _evaluation(verdict: Verdict | None) -> str:
+    """Return the verdict, with the recommended scale; empty without an evaluation."""
     if verdict is None:
         return ""
-    told = " The interval is of 95 % over prompts that had no part in choosing the scale." if verdict.effect else ""
-    return f"\n**Evaluated: {verdict.sentence}.**{told} `verdict.json` has the figures.\n"
+    interval = " The interval is the 95 % interval over prompts that were not used to choose the scale." if verdict.effect else ""
+    return f"\n**Evaluated: {verdict.sentence}.**{interval} `verdict.json` has the figures.\n"
 
 
-def _index(name: str, verdict: Verdict | None) -> dict[str, Any]:
-    """The result as the hub's front matter takes it."""
+def _model_index(name: str, verdict: Verdict | None) -> dict[str, Any]:
+    """Return the evaluation result for the hub's front matter."""
     if verdict is None or verdict.effect is None:
         return {}
     effect = verdict.effect
@@ -165,51 +165,52 @@ def _index(name: str, verdict: Verdict | None) -> dict[str, Any]:
     }
 
 
-def _base_matter(base: str) -> dict[str, str]:
-    """The base as the hub links it; of one that lies on this disk alone there is nothing to link to."""
+def _base_entry(base: str) -> dict[str, str]:
+    """Return the front matter that links the base; empty for a base that is only on this disk."""
     published = published_as(base)
     is_repository = not Path(published).exists() and published.count("/") == 1 and not published.startswith((".", "/", "models/"))
     return {"base_model": published} if is_repository else {}
 
 
-def _dora(recipe: Recipe, as_lora: int | None) -> str:
-    """What is to be known of a DoRA elsewhere; nothing where it is none."""
+def _dora_note(recipe: Recipe, as_lora: int | None) -> str:
+    """Return the note on using a DoRA in other programs; empty if it is not one."""
     if not recipe.adapter.use_dora:
         return ""
     if as_lora is not None:
         return f"\nIt was trained as a DoRA of rank {recipe.adapter.rank}; this is the nearest plain LoRA of rank {as_lora}.\n"
-    return f"\n{DORA[0].upper()}{DORA[1:]}.\n"
+    return f"\n{DORA_NOTE[0].upper()}{DORA_NOTE[1:]}.\n"
 
 
-def _embedding(recipe: Recipe, dataset: Dataset, name: str) -> str:
-    """How a learned word is used elsewhere; nothing where there is none."""
+def _embedding_note(recipe: Recipe, dataset: Dataset, name: str) -> str:
+    """Return the note on using the learned tokens in other programs; empty if there are none."""
     if not recipe.adapter.tokens:
         return ""
     return f"""
-**{dataset.trigger}** is a word of its own: `{name}{ENDING}` holds what the text encoders read in its place. This server takes it
-from beside the adapter. ComfyUI and A1111 take it as an embedding: put it into their folder and write its file's name in the
-prompt. diffusers takes its tensors by `load_textual_inversion`, `clip_l` for the first text encoder and `clip_g` for the second.
+**{dataset.trigger}** is a learned embedding: `{name}{ENDING}` holds the tokens that replace the word in the text encoders. This
+server loads the file if it is next to the adapter. ComfyUI and A1111 use it as an embedding: put it into their embeddings folder
+and write its file name in the prompt. In diffusers, pass its tensors to `load_textual_inversion`, `clip_l` for the first text
+encoder and `clip_g` for the second.
 """
 
 
-def _rows(hashes: Mapping[str, str]) -> str:
-    return "\n".join(f"| SHA-256 of {what} | `{digest}` |" for what, digest in hashes.items())
+def _hash_rows(hashes: Mapping[str, str]) -> str:
+    return "\n".join(f"| SHA-256 of {description} | `{digest}` |" for description, digest in hashes.items())
 
 
-def licence_matter(licence: str) -> dict[str, str]:
-    """The licence as the hub's front matter takes it: its own name for those it knows."""
-    known = _HUB_LICENCES.get(licence)
-    return {"license": known} if known else {"license": "other", "license_name": licence}
+def _licence_entry(licence: str) -> dict[str, str]:
+    """Return the licence for the hub's front matter, by the hub's own identifier if it has one."""
+    identifier = _HUB_LICENCES.get(licence)
+    return {"license": identifier} if identifier else {"license": "other", "license_name": licence}
 
 
-def _adapted(recipe: Recipe) -> str:
-    learned = f", the word learned as {recipe.adapter.tokens} tokens" if recipe.adapter.tokens else ""
-    return recipe.adapter.targets + (", text encoders too" if recipe.adapter.text_encoders else "") + learned
+def _describe_adapter(recipe: Recipe) -> str:
+    learned_tokens = f", {recipe.adapter.tokens} learned tokens for the trigger word" if recipe.adapter.tokens else ""
+    return recipe.adapter.targets + (", text encoders too" if recipe.adapter.text_encoders else "") + learned_tokens
 
 
-def _table(images: Sequence[Shown]) -> str:
-    """Base and adapter side by side; nothing without images."""
-    if not images:
+def _preview_table(previews: Sequence[PreviewPair]) -> str:
+    """Return a table of the base's and the adapter's images side by side; empty without previews."""
+    if not previews:
         return ""
-    rows = [f"| ![]({shown.base}) | ![]({shown.adapted}) | {shown.prompt} |" for shown in images]
+    rows = [f"| ![]({pair.base}) | ![]({pair.adapted}) | {pair.prompt} |" for pair in previews]
     return "\n".join(["| the base | with the adapter | the same prompt and noise |", "|---|---|---|", *rows]) + "\n\n"

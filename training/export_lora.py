@@ -1,4 +1,4 @@
-"""Entry point 3: the trained adapter → ``models/lora/<run>`` in both layouts, with its card."""
+"""Entry point 3: export the trained adapter to ``models/lora/<run>`` in both layouts, with its model card."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from zthumb.sources.local import family_of, hash_base
 
 if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
-    from zthumb.families.base import Family
+    from zthumb.families.base import ModelFamily
 
 ADAPTERS, EVALUATIONS = Path("models/lora"), Path("outputs/lora_eval")
 IMAGES = "images"
-_RANK = 64
-_AS_LORA = "the DoRA is written as the nearest plain LoRA, which every program reads alike"
+_DEFAULT_RANK = 64
+_AS_LORA_NOTE = "the DoRA is converted to the nearest plain LoRA, which all programs apply in the same way"
 
 
 @command
@@ -47,28 +47,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Export one run; exit code 0 done, 2 bad input."""
     arguments = _arguments(argv)
     run: Path = RUNS / arguments.run
-    checkpoint, others = _chosen(run, arguments.every_checkpoint)  # 1. which weights
-    recipe = recipes.load(str(run / RECIPE))  # 2. how they were made
-    dataset = _trained_on(run, arguments.dataset)  # 3. from which images
-    base = _trained_from(run, recipe)  # 4. onto which model
+    checkpoint, other_checkpoints = _chosen(run, arguments.every_checkpoint)  # 1. the weights
+    recipe = recipes.load(str(run / RECIPE))  # 2. the recipe that they were trained with
+    dataset = _check_dataset(run, arguments.dataset)  # 3. the images
+    base = _check_base(run, recipe)  # 4. the base
     target = ADAPTERS / arguments.run
-    inputs = _inputs(run, checkpoint, others, arguments.dataset, recipe)
-    judged = _verdict(arguments.run)  # 5. what came of judging it, if it was
-    told_as = {"as": arguments.kind, "rank": arguments.rank or _RANK} if arguments.kind else {}
-    settings = {"run": arguments.run, "ended_after": Run(run).last(), **told_as}
+    inputs = _inputs(run, checkpoint, other_checkpoints, arguments.dataset, recipe)
+    verdict = _verdict(arguments.run)  # 5. the verdict of an evaluation, if there was one
+    conversion = {"as": arguments.kind, "rank": arguments.rank or _DEFAULT_RANK} if arguments.kind else {}
+    settings = {"run": arguments.run, "ended_after": Run(run).last(), **conversion}
     if recipe.adapter.use_dora:
-        print(f"export: note: {_AS_LORA if arguments.kind else card.DORA}")
-    plain = Stage("export", inputs, settings, recipe.seed, given("training.export_lora", argv))
-    told = replace(plain, inputs={**inputs, VERDICT: hash_value(judged.model_dump(mode="json"))}) if judged else plain
-    current = told if judged and _is_on(judged, target / f"{arguments.run}.safetensors") else plain
+        print(f"export: note: {_AS_LORA_NOTE if arguments.kind else card.DORA_NOTE}")
+    stage = Stage("export", inputs, settings, recipe.seed, given("training.export_lora", argv))
+    with_verdict = replace(stage, inputs={**inputs, VERDICT: hash_value(verdict.model_dump(mode="json"))}) if verdict else stage
+    current = with_verdict if verdict and _is_about(verdict, target / f"{arguments.run}.safetensors") else stage
     if not arguments.force and current.is_up_to_date(target):
         print(f"export: {target} is up to date")
         return DONE
     with atomic_directory(target) as folder:  # 6. both files, the card, the manifest
-        is_this = _export(checkpoint, recipe, dataset, base, plain, judged, folder)
-        for each in others:
-            _write(each, f"{arguments.run}-step-{each.step:06d}", recipe, dataset, base, plain, folder)
-        (told if is_this else plain).write_manifest(folder, hash_files(folder))
+        has_verdict = _export(checkpoint, recipe, dataset, base, stage, verdict, folder)
+        for other in other_checkpoints:
+            _write(other, f"{arguments.run}-step-{other.step:06d}", recipe, dataset, base, stage, folder)
+        (with_verdict if has_verdict else stage).write_manifest(folder, hash_files(folder))
     print(f"export: {target}: {arguments.run}.safetensors (kohya layout), {DIFFUSERS_FILE} (diffusers layout)")
     return DONE
 
@@ -77,7 +77,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.rank is not None and arguments.kind is None:
-        parser.error("--rank is of --as lora; an adapter is exported at the rank it was trained with")
+        parser.error("--rank needs --as lora; otherwise an adapter is exported at the rank it was trained with")
     return arguments
 
 
@@ -85,68 +85,72 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.export_lora",
         description="Write the adapter of a finished run to models/lora/RUN: in the kohya layout (RUN.safetensors, for most "
-        "programs), in the diffusers layout (pytorch_lora_weights.safetensors), a card and a manifest.",
+        "programs), in the diffusers layout (pytorch_lora_weights.safetensors), with a model card and a manifest.",
     )
     parser.add_argument("--run", type=run_name, required=True, help="the run's name")
     parser.add_argument("--dataset", type=Path, required=True, help="the data set it was trained on")
     parser.add_argument(
-        "--every-checkpoint", action="store_true", help="beside them the run's other checkpoints, as RUN-step-N.safetensors"
+        "--every-checkpoint", action="store_true", help="also export the run's other checkpoints, as RUN-step-N.safetensors"
     )
-    parser.add_argument("--as", dest="kind", choices=("lora",), help="write a DoRA as the nearest plain LoRA, for every program")
-    parser.add_argument("--rank", type=positive, help=f"of --as lora (default: {_RANK})")
+    parser.add_argument("--as", dest="kind", choices=("lora",), help="convert a DoRA to the nearest plain LoRA")
+    parser.add_argument("--rank", type=positive, help=f"the rank for --as lora (default: {_DEFAULT_RANK})")
     parser.add_argument("--force", action="store_true", help="export again even if nothing has changed")
     return parser
 
 
 def _chosen(run: Path, every: bool) -> tuple[Checkpoint, list[Checkpoint]]:
-    """The chosen checkpoint, and the others there are if ``every`` one is asked for."""
+    """Return the chosen checkpoint, and the run's other valid checkpoints if ``every`` one is exported."""
     if not (run / MANIFEST).exists():
         raise BadInput(
-            f"{run}: no finished training run is there. Run `python -m training.train_lora --run {run.name} …` to its end first."
+            f"{run}: no finished training run. Run `python -m training.train_lora --run {run.name} …` until it has finished."
         )
     chosen = Run(run).chosen()
-    return chosen, [each for each in Run(run).sound() if each.step != chosen.step] if every else []
+    return chosen, [checkpoint for checkpoint in Run(run).valid_checkpoints() if checkpoint.step != chosen.step] if every else []
 
 
-def _trained_on(run: Path, folder: Path) -> Dataset:
+def _check_dataset(run: Path, folder: Path) -> Dataset:
+    """Return the data set in ``folder``; raises ``BadInput`` if the run was trained on another one."""
     dataset = read_dataset(folder)
     if read_json(run / MANIFEST)["inputs"][DATASET] != hash_file(folder / DATASET):
         raise BadInput(
-            f"{folder}: not the data set that {run} was trained on, or changed since. Train again, or name the right one."
+            f"{folder}: not the data set that {run} was trained on, or changed since. Train again, or pass the right data set."
         )
     return dataset
 
 
-def _trained_from(run: Path, recipe: Recipe) -> Path:
+def _check_base(run: Path, recipe: Recipe) -> Path:
+    """Return the folder of the base; raises ``BadInput`` if the run was trained from another one."""
     base = find_base(recipe.base, recipe.vae)
     if read_json(run / MANIFEST)["inputs"][recipe.base] != hash_base(base):
-        raise BadInput(f"{base}: not the base that {run} was trained from, or changed since. Put that one back, or train again.")
+        raise BadInput(f"{base}: not the base that {run} was trained from, or changed since. Restore the base, or train again.")
     return base
 
 
-def _inputs(run: Path, checkpoint: Checkpoint, others: Sequence[Checkpoint], folder: Path, recipe: Recipe) -> dict[str, str]:
+def _inputs(
+    run: Path, checkpoint: Checkpoint, other_checkpoints: Sequence[Checkpoint], folder: Path, recipe: Recipe
+) -> dict[str, str]:
     files = {"adapter": checkpoint.adapter_file, RECIPE: run / RECIPE, DATASET: folder / DATASET}
-    files |= {f"adapter of step {each.step}": each.adapter_file for each in others}
+    files |= {f"adapter of step {other.step}": other.adapter_file for other in other_checkpoints}
     base = read_json(run / MANIFEST)["inputs"][recipe.base]
     return {recipe.base: base, **{name: hash_file(path) for name, path in files.items()}}
 
 
 def _verdict(run: str) -> Verdict | None:
-    """What an evaluation said of an adapter of this run, this one or one before it."""
+    """Return the last verdict on an adapter of this run, which may be about an earlier export."""
     path = EVALUATIONS / run / VERDICT
     return read_verdict(path) if path.is_file() else None
 
 
-def _is_on(judged: Verdict, adapter: Path) -> bool:
+def _is_about(verdict: Verdict, adapter: Path) -> bool:
     from zthumb.adapters.reader import hash_of
 
-    return adapter.is_file() and judged.adapter_sha256 == hash_of(adapter)
+    return adapter.is_file() and verdict.adapter_sha256 == hash_of(adapter)
 
 
 def _export(
-    checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, judged: Verdict | None, folder: Path
+    checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, verdict: Verdict | None, folder: Path
 ) -> bool:
-    """Write everything but the manifest; whether what was ``judged`` is this very adapter, so that its card tells of it."""
+    """Write everything except the manifest; return whether ``verdict`` is about exactly this adapter and is in its card."""
     from zthumb.adapters.layouts import save_diffusers
     from zthumb.adapters.textual_inversion import ENDING
 
@@ -160,41 +164,40 @@ def _export(
         "the base": stage.inputs[recipe.base],
         "the data set": stage.inputs[DATASET],
     }
-    shown = _images(checkpoint, recipe, dataset, folder)
-    is_this = judged is not None and _is_on(judged, folder / f"{name}.safetensors")
-    verdict = judged if is_this else None
-    rank = _rank(adapter) if is_lora else None
-    words = card.text(
-        recipe, dataset, name, _ended(checkpoint, recipe, stage), hashes, shown, licence_of(recipe.base), verdict, rank
-    )
-    if verdict:
-        write_verdict(folder / VERDICT, verdict)
-    (folder / "README.md").write_text(words, encoding="utf-8")
-    return is_this
+    previews = _copy_previews(checkpoint, recipe, dataset, folder)
+    own_verdict = verdict if verdict is not None and _is_about(verdict, folder / f"{name}.safetensors") else None
+    rank = _max_rank(adapter) if is_lora else None
+    stop_reason, licence = _stop_reason(checkpoint, recipe, stage), licence_of(recipe.base)
+    text = card.model_card(recipe, dataset, name, stop_reason, hashes, previews, licence, own_verdict, rank)
+    if own_verdict:
+        write_verdict(folder / VERDICT, own_verdict)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    return own_verdict is not None
 
 
-def _ended(checkpoint: Checkpoint, recipe: Recipe, stage: Stage) -> str:
-    return selection.told(checkpoint.step, int(str(stage.settings["ended_after"])), recipe.steps)
+def _stop_reason(checkpoint: Checkpoint, recipe: Recipe, stage: Stage) -> str:
+    return selection.describe_end(checkpoint.step, int(str(stage.settings["ended_after"])), recipe.steps)
 
 
 def _write(
     checkpoint: Checkpoint, name: str, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, folder: Path
 ) -> Adapter:
-    """Write one checkpoint in the kohya layout as ``name``, with its word if it learned one."""
+    """Write one checkpoint in the kohya layout as ``name``, with its learned tokens if it has any."""
     from zthumb import families
     from zthumb.adapters.layouts import save_kohya
     from zthumb.adapters.textual_inversion import ENDING, save
 
     family = families.get(family_of(base))
-    adapter = _adapter(checkpoint, recipe, dataset, family)
+    adapter = _read_adapter(checkpoint, recipe, dataset, family)
     layers_per_block = family.configuration(base, family.denoiser_component)["layers_per_block"]
-    named = recipe.objective.prediction
-    prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"] if named == "base" else named
-    ended = _ended(checkpoint, recipe, stage)
-    metadata = card.header(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, ended, prediction)
+    prediction = recipe.objective.prediction
+    if prediction == "base":
+        prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"]
+    stop_reason = _stop_reason(checkpoint, recipe, stage)
+    metadata = card.header_metadata(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, stop_reason, prediction)
     if stage.settings.get("as") == "lora":
         adapter = _as_lora(adapter, base, family, int(str(stage.settings["rank"])))
-        rank = str(_rank(adapter))
+        rank = str(_max_rank(adapter))
         metadata |= {
             "ss_network_module": "networks.lora",
             "ss_network_dim": rank,
@@ -202,50 +205,50 @@ def _write(
             "ss_network_args": "{}",
         }
     save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
-    for word in adapter.words:
-        save(word, folder / f"{name}{ENDING}")
+    for embedding in adapter.words:
+        save(embedding, folder / f"{name}{ENDING}")
     return adapter
 
 
-def _rank(adapter: Adapter) -> int:
+def _max_rank(adapter: Adapter) -> int:
     return max(layer.rank for layer in adapter.layers.values())
 
 
-def _as_lora(adapter: Adapter, base: Path, family: Family, rank: int) -> Adapter:
-    """The nearest plain LoRA of ``rank``; how much of the change it keeps is told."""
+def _as_lora(adapter: Adapter, base: Path, family: ModelFamily, rank: int) -> Adapter:
+    """Return the nearest plain LoRA of ``rank``, and print how much of the change it keeps."""
     from zthumb.adapters import module_shapes
     from zthumb.adapters.resize import as_lora
 
-    made = as_lora(adapter, module_shapes.of_folder(base.name, base, family), rank)
-    worst = min(made.kept, key=lambda path: made.kept[path])
-    print(f"export: as a LoRA of rank {rank}: at least {made.kept[worst]:.1%} of each module's change is kept ({worst})")
-    return made.adapter
+    converted = as_lora(adapter, module_shapes.of_folder(base.name, base, family), rank)
+    worst = min(converted.kept, key=lambda path: converted.kept[path])
+    print(f"export: as a LoRA of rank {rank}: at least {converted.kept[worst]:.1%} of each module's change is kept ({worst})")
+    return converted.adapter
 
 
-def _adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, family: Family) -> Adapter:
-    """The adapter as it was trained, with the trigger word if that was learned."""
+def _read_adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, family: ModelFamily) -> Adapter:
+    """Return the adapter as it was trained, with the learned tokens of the trigger word if there are any."""
     from training.model.learned_tokens import NAME
     from zthumb.adapters.adapter import Adapter
     from zthumb.adapters.textual_inversion import LearnedEmbedding
 
-    trained = checkpoint.adapter()
-    vectors = {part: trained[f"{part}.{NAME}"] for part in family.adapted_components if f"{part}.{NAME}" in trained}
-    return Adapter.of_peft(trained, recipe.adapter.scale, (LearnedEmbedding(dataset.trigger, vectors),) if vectors else ())
+    weights = checkpoint.adapter()
+    vectors = {name: weights[f"{name}.{NAME}"] for name in family.adapted_components if f"{name}.{NAME}" in weights}
+    return Adapter.of_peft(weights, recipe.adapter.scale, (LearnedEmbedding(dataset.trigger, vectors),) if vectors else ())
 
 
-def _images(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, folder: Path) -> list[card.Shown]:
-    """The run's previews at the checkpoint, and the base's own, copied beside the card."""
+def _copy_previews(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, folder: Path) -> list[card.PreviewPair]:
+    """Copy the run's previews at the checkpoint, and those of the base, next to the card."""
     previews = checkpoint.folder.parent.parent / PREVIEWS
-    shown = []
+    pairs = []
     for number, prompt in enumerate(recipe.previews.prompts, start=1):
-        pair = [previews / f"step-{step:06d}" / f"{number:02d}.png" for step in (0, checkpoint.step)]
-        if all(path.exists() for path in pair):
+        paths = [previews / f"step-{step:06d}" / f"{number:02d}.png" for step in (0, checkpoint.step)]
+        if all(path.exists() for path in paths):
             files = [f"{IMAGES}/{number:02d}-{name}.png" for name in ("base", "adapter")]
             (folder / IMAGES).mkdir(exist_ok=True)
-            for path, file in zip(pair, files, strict=True):
+            for path, file in zip(paths, files, strict=True):
                 shutil.copyfile(path, folder / file)
-            shown.append(card.Shown(prompt.replace("{trigger}", dataset.trigger), *files))
-    return shown
+            pairs.append(card.PreviewPair(prompt.replace("{trigger}", dataset.trigger), *files))
+    return pairs
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What other trainers call the keys of a recipe, so that a wrong one is answered with the right one."""
+"""The names of recipe keys in other trainers, so that the error for an unknown key can suggest the right one."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -37,10 +37,10 @@ KEYS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("report_to", "log_with", "tracker"), "trackers"),
     }
 )
-"""Another trainer's name, the last part of a dotted one → the key here."""
+"""Another trainer's key, the last part of a dotted one → the recipe's key."""
 
 
 def key_for(key: str) -> str | None:
-    """The recipe's key that ``key`` of another trainer means, if that is known and another one."""
-    found = KEYS.get(key.rpartition(".")[2].lower())
-    return found if found != key else None
+    """Return the recipe's key for ``key`` of another trainer; None if it is unknown or is already the recipe's key."""
+    recipe_key = KEYS.get(key.rpartition(".")[2].lower())
+    return recipe_key if recipe_key != key else None

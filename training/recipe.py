@@ -1,4 +1,4 @@
-"""Recipes: everything a run depends on besides the images, in one YAML file."""
+"""Recipes: everything that a run depends on except the images, in one YAML file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ from training.other_names import key_for
 
 FOLDER = Path(__file__).parent / "recipes"
 
-_KEPT_OR_SHOWN = ("trackers", "previews", "keep_checkpoints", "checkpoint_every")
-_CARRIED_OUT = ("gradient_checkpointing", "compile", "shard", "deterministic")
+_OUTPUT_KEYS = ("trackers", "previews", "keep_checkpoints", "checkpoint_every")
+_EXECUTION_KEYS = ("gradient_checkpointing", "compile", "shard", "deterministic")
 
 _OTHER_LENGTH = {"steps": "epochs", "epochs": "steps"}
-"""A length in one takes the place of a length in the other, of the recipe it extends."""
+"""A length in one unit replaces a length in the other unit that the parent recipe gives."""
 
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -27,17 +27,17 @@ class AdapterRecipe(Strict):
     """The LoRA: weights of ``rank``, scaled by ``alpha`` / ``rank``, on the modules of a named target set.
 
     ``use_rslora`` scales by ``alpha`` / √``rank`` instead (rsLoRA, arXiv 2312.03732), which lets high ranks learn as fast as
-    low ones. ``use_dora`` learns the norm of each output's weights apart from their direction (DoRA, arXiv 2402.09353).
-    With an ``ema_decay`` above zero it is the exponential moving average of the trained weights with that decay. With
-    ``text_encoders`` the prompt's readers are adapted too. The weights start at random and zero (``kaiming``), or with the base's
-    own largest components (``pissa``, arXiv 2404.02948), which learns faster, takes no weight decay, since that would unlearn the
-    base, and is exported at twice the rank.
+    low ones. ``use_dora`` learns the norm of each output's weights separately from their direction (DoRA, arXiv 2402.09353).
+    With an ``ema_decay`` above zero, the adapter is the exponential moving average of the trained weights with that decay. With
+    ``text_encoders``, the text encoders are adapted too. ``initialization`` is random for A and zero for B (``kaiming``), or the
+    largest components of the base's weights (``pissa``, arXiv 2404.02948). PiSSA learns faster, is not subject to weight decay,
+    because that would unlearn the base, and is exported at twice the rank.
 
-    With ``from``, any reference to an adapter of any layout, the weights begin as that adapter's.
+    ``from`` is any reference to an adapter in any layout: training starts with its weights.
 
-    With ``tokens`` above zero the trigger word is read as so many new tokens, which are learned beside the adapter (textual
-    inversion, arXiv 2208.01618, then called pivotal tuning). They begin as what the base reads the word as, and are exported in a
-    file of their own.
+    With ``tokens`` above zero, the trigger word is replaced by that many new tokens, which are learned along with the adapter
+    (textual inversion, arXiv 2208.01618; together called pivotal tuning). They are initialized from the base's embedding of the
+    word, and are exported in a file of their own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, validate_by_name=True, validate_by_alias=True)
@@ -54,24 +54,25 @@ class AdapterRecipe(Strict):
     tokens: int = Field(default=0, ge=0, le=32)
 
     @model_validator(mode="after")
-    def _is_possible(self) -> Self:
+    def _check_combination(self) -> Self:
         if self.use_dora and self.initialization == "pissa":
-            raise ValueError("use_dora and initialization: pissa cannot be had together")
+            raise ValueError("use_dora and initialization: pissa cannot be combined")
         if self.begin_from is not None and (self.use_dora or self.initialization == "pissa"):
-            raise ValueError("from begins with another adapter's weights: neither use_dora nor initialization: pissa go with it")
+            raise ValueError("from starts with another adapter's weights: remove use_dora and initialization: pissa")
         return self
 
     @property
     def scale(self) -> float:
-        """What the product of both weights is multiplied by."""
+        """The factor on the product of B and A."""
         return float(self.alpha / (self.rank**0.5 if self.use_rslora else self.rank))
 
 
 class OptimizerRecipe(Strict):
-    """What moves the weights: AdamW, AdamW with a state of 8 bits, Prodigy (with an ``lr`` of 1 it finds its own) or Adafactor.
+    """The optimizer: AdamW, AdamW with 8-bit state, Prodigy (set ``lr`` to 1: it adapts the rate itself) or Adafactor.
 
-    The rate rises to ``lr`` over ``warmup_steps`` and then follows ``schedule`` to the run's end. ``text_encoder_lr`` is another one
-    for adapted text encoders, and ``token_lr`` for the trigger word's new tokens. Gradients are clipped to ``max_grad_norm``.
+    The learning rate rises to ``lr`` over ``warmup_steps`` and then follows ``schedule`` until the end of the run. Adapted text
+    encoders may have their own ``text_encoder_lr``, and the trigger word's new tokens their own ``token_lr``. Gradients are
+    clipped to ``max_grad_norm``.
     """
 
     name: Literal["adamw", "adamw_8bit", "prodigy", "adafactor"] = "adamw"
@@ -85,20 +86,21 @@ class OptimizerRecipe(Strict):
     max_grad_norm: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
-    def _is_possible(self) -> Self:
+    def _check_combination(self) -> Self:
         for name in ("text_encoder_lr", "token_lr"):
             if self.name == "prodigy" and getattr(self, name) is not None:
-                raise ValueError(f"prodigy finds one rate for all weights: leave {name} out")
+                raise ValueError(f"prodigy adapts one rate for all weights: remove {name}")
         return self
 
 
 class ObjectiveRecipe(Strict):
-    """What is learned at which noise.
+    """The training objective: prediction type, loss weights, noise and timesteps.
 
-    ``prediction`` is what the denoiser predicts, by default what the base's own configuration says. Losses are weighted by
-    min-SNR with ``min_snr_gamma``, or equally without one. ``noise_offset`` shifts the noise of each channel as a whole, which
-    lets a model generate darker and brighter images. ``caption_dropout`` is the share of captions left out. Timesteps are drawn
-    evenly, or logit-normally around the middle with ``timestep_mean`` and ``timestep_deviation``.
+    ``prediction`` is what the denoiser predicts; the default is what the base's scheduler configuration says. Losses are weighted
+    by min-SNR with ``min_snr_gamma``, or equally if it is null. ``noise_offset`` adds a constant to the noise of each channel,
+    which lets a model generate darker and brighter images. ``caption_dropout`` is the fraction of images that are trained
+    without their caption. Timesteps are drawn uniformly, or logit-normally around the middle with ``timestep_mean`` and
+    ``timestep_deviation``.
     """
 
     prediction: Literal["base", "epsilon", "v_prediction"] = "base"
@@ -111,11 +113,11 @@ class ObjectiveRecipe(Strict):
 
 
 class DataRecipe(Strict):
-    """How images are fitted and which are held out.
+    """How images are fitted, and how many are held out.
 
-    ``holdout`` is the share of the images that is never trained on. With ``buckets`` an image takes the size of about
-    ``resolution`` × ``resolution`` pixels whose shape is nearest to its own, without it becomes a square. What is cut off to fit
-    lies at the ends (``crop: middle``), or where a saliency measure finds least (``crop: smart``).
+    ``holdout`` is the fraction of the images that is never trained on. With ``buckets``, an image gets the size of about
+    ``resolution`` × ``resolution`` pixels whose aspect ratio is nearest to its own; without, it becomes a square. The image is
+    cropped to its middle (``crop: middle``), or to where a saliency measure is highest (``crop: smart``).
     """
 
     holdout: float = Field(default=0.1, ge=0, le=0.5)
@@ -124,10 +126,10 @@ class DataRecipe(Strict):
 
 
 class PriorRecipe(Strict):
-    """Prior preservation: images on which the adapted model must go on predicting what the base predicts.
+    """Prior preservation: images on which the adapted model must still predict what the base predicts.
 
-    They are generated by the base for ``prompts``, ``images`` in all, beside those of the data set's regularization folder.
-    ``weight`` is relative to the concept's loss; 0 turns it off.
+    The base generates ``images`` of them in total for ``prompts``, in addition to those in the data set's regularization folder.
+    ``weight`` is relative to the concept's loss; 0 turns prior preservation off.
     """
 
     weight: float = Field(default=1.0, ge=0)
@@ -139,11 +141,11 @@ class PriorRecipe(Strict):
 
 
 class ValidationRecipe(Strict):
-    """How held-out images are looked at, with every checkpoint, and what follows from it.
+    """Validation on the held-out images with every checkpoint, the choice of the checkpoint, and early stopping.
 
-    The loss is measured at the middle of each of ``strata`` parts of the timesteps, with ``noises`` noises each. ``choose`` says
-    which checkpoint is exported: the one whose held-out loss is lowest, or the last. After ``patience`` looks without a new
-    lowest the training stops; without it, never.
+    The loss is measured at the middle of each of ``strata`` equal ranges of timesteps, with ``noises`` noise samples each.
+    ``choose`` says which checkpoint is exported: the one with the lowest held-out loss, or the last. Training stops after
+    ``patience`` validations without a new lowest loss, or never if it is null.
     """
 
     strata: int = Field(default=8, ge=1, le=100)
@@ -153,9 +155,9 @@ class ValidationRecipe(Strict):
 
 
 class PreviewRecipe(Strict):
-    """Images generated with every checkpoint; ``{trigger}`` in ``prompts`` stands for the trigger word. None without prompts.
+    """Images generated with every checkpoint, one per prompt; ``{trigger}`` in ``prompts`` is replaced by the trigger word.
 
-    Larger ones than ``tile`` pixels are decoded in overlapping tiles of that edge: less memory, colours shifted a little.
+    Images larger than ``tile`` pixels are decoded in overlapping tiles of that side: less memory, colours shifted a little.
     """
 
     prompts: tuple[str, ...] = ()
@@ -165,18 +167,19 @@ class PreviewRecipe(Strict):
 
 
 class Recipe(Strict):
-    """One run: base, resolution, length and seed, and a section for each part of the way.
+    """One run: base, resolution, length and seed, and a section for each part of the training.
 
-    ``base`` and ``vae``, an autoencoder in place of the base's own, are whatever names a model (``zthumb.sources.reference``).
-    The length is ``steps``, or ``epochs``, which the number of images turns into steps.
-    A step learns from ``batch_size`` images at a time, ``gradient_accumulation_steps`` times, in each process. ``trackers`` are
-    names that accelerate knows, as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written. ``gradient_checkpointing``
-    computes the forward pass again in the backward one instead of keeping it: less memory, a third more time. ``compile`` compiles
-    the repeated blocks of the denoiser, which takes a while once and makes each step faster. ``quantize`` keeps the denoiser's
-    linear weights in 8 bits or 4 (QLoRA, arXiv 2305.14314). With ``precision: fp16`` gradients are scaled so that small ones are
-    not lost; a step whose scaled gradients overflow is left out and the scale is halved, which ``metrics.jsonl`` tells. ``shard``
-    divides the denoiser's frozen weights among processes (FSDP, arXiv 2304.11277). ``deterministic`` asks a GPU for the same bytes
-    each time, as a CPU gives them anyway; ``portable`` asks a CPU for the same bytes on every x86-64 with AVX2 and takes longer.
+    ``base`` and ``vae``, an autoencoder that replaces the base's own, are any reference to a model
+    (``zthumb.sources.reference``). The length is ``steps``, or ``epochs``, which are converted to steps by the number of
+    images. A step trains on ``batch_size`` images at a time, ``gradient_accumulation_steps`` times, in each process.
+    ``trackers`` are names that accelerate knows, such as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written.
+    ``gradient_checkpointing`` recomputes the activations in the backward pass instead of saving them: less memory, a third more
+    time. ``compile`` compiles the repeated blocks of the denoiser, which takes a while once and makes each step faster.
+    ``quantize`` stores the denoiser's linear weights in 8 or 4 bits (QLoRA, arXiv 2305.14314). With ``precision: fp16``, the
+    loss is scaled so that small gradients do not underflow; a step whose scaled gradients overflow is skipped and the scale is
+    halved, which ``metrics.jsonl`` records. ``shard`` divides the denoiser's frozen weights among processes (FSDP, arXiv
+    2304.11277). ``deterministic`` makes a GPU give the same bytes each time, as a CPU does anyway; ``portable`` makes a CPU
+    give the same bytes on every x86-64 with AVX2, and takes longer.
     """
 
     base: str
@@ -205,123 +208,124 @@ class Recipe(Strict):
     validation: ValidationRecipe = ValidationRecipe()
     previews: PreviewRecipe = PreviewRecipe()
 
-    def counted_in_steps(self, per_epoch: int) -> "Recipe":
-        """The recipe with its length in steps, of which an epoch has so many."""
+    def with_epochs_as_steps(self, steps_per_epoch: int) -> "Recipe":
+        """Return the recipe with its epochs converted to steps."""
         if self.epochs is None:
             return self
-        return self.model_copy(update={"steps": self.epochs * per_epoch, "epochs": None})
+        return self.model_copy(update={"steps": self.epochs * steps_per_epoch, "epochs": None})
 
     def resume_key(self, processes: int) -> dict[str, Any]:
-        """The values that decide what ``processes`` learn together, to rounding.
+        """Return the values that determine the trained weights, up to rounding, for a run with this many ``processes``.
 
-        A run goes on from a checkpoint where these are the same, whatever is kept and shown on the way and however its steps are
-        carried out.
+        A run resumes from a checkpoint with the same values. Values that only change what is saved and shown, or how a step is
+        executed, are not among them.
         """
         values = self.model_dump(
-            mode="json", by_alias=True, exclude={*_KEPT_OR_SHOWN, *_CARRIED_OUT, "batch_size", "gradient_accumulation_steps"}
+            mode="json", by_alias=True, exclude={*_OUTPUT_KEYS, *_EXECUTION_KEYS, "batch_size", "gradient_accumulation_steps"}
         )
         if self.optimizer.schedule == "constant":
-            # Every step is the same however many follow: more of them go on from the last.
+            # A step does not depend on how many follow, so a longer run resumes from the last step of a shorter one.
             del values["steps"]
-        # Looks at other noise cannot be compared; which of them is chosen is decided at the end.
+        # Validations with other noise are not comparable; which checkpoint is chosen is only decided at the end of the run.
         values["validation"] = {"strata": self.validation.strata, "noises": self.validation.noises}
         values["prior"] = {**values["prior"], "batch_size": self.prior.batch_size * self.gradient_accumulation_steps * processes}
         return {**values, "images_per_step": self.batch_size * self.gradient_accumulation_steps * processes}
 
     @model_validator(mode="after")
-    def _is_possible(self) -> Self:
+    def _check_combination(self) -> Self:
         if self.optimizer.text_encoder_lr is not None and not self.adapter.text_encoders:
-            raise ValueError("optimizer.text_encoder_lr is for text encoders that are adapted: set adapter.text_encoders=true")
+            raise ValueError("optimizer.text_encoder_lr only applies to adapted text encoders: set adapter.text_encoders=true")
         if self.optimizer.token_lr is not None and not self.adapter.tokens:
-            raise ValueError("optimizer.token_lr is for new tokens of the trigger word: set adapter.tokens to how many")
+            raise ValueError("optimizer.token_lr only applies to new tokens of the trigger word: set adapter.tokens")
         if self.quantize != "none" and self.adapter.initialization == "pissa":
-            raise ValueError("initialization: pissa starts from weights that quantize does not keep")
+            raise ValueError("initialization: pissa starts from weights that quantize does not keep: use one of the two")
         if self.epochs is not None and "steps" in self.model_fields_set:
-            raise ValueError("steps and epochs both give the length: take one")
+            raise ValueError("steps and epochs both set the length: use one of the two")
         if self.quantize != "none" and self.shard:
-            raise ValueError("quantized weights cannot be divided: take quantize or shard")
+            raise ValueError("quantized weights cannot be sharded: use quantize or shard")
         return self
 
 
 def names() -> list[str]:
-    """The recipes that come with the project."""
+    """Return the names of the recipes that come with the project."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe, given by its name or as a path, and override values by ``key.key=value``."""
-    values, path = _resolved(_path(name), seen=())
-    asked: dict[str, Any] = {}
+    """Read a recipe by its name or path, override values by ``key.key=value``, and check it; raises ``BadInput``."""
+    values, path = _read_with_parents(_recipe_path(name), children=())
+    overridden: dict[str, Any] = {}
     for override in overrides:
-        _override(asked, override)
-    values = _without_other_length(values, asked)
+        _apply_override(overridden, override)
+    values = _without_other_length(values, overridden)
     for override in overrides:
-        _override(values, override)
-    return _parsed(values, str(path), overrides)
+        _apply_override(values, override)
+    return _parse_recipe(values, str(path), overrides)
 
 
-def _parsed(values: dict[str, Any], path: str, overrides: Sequence[str]) -> Recipe:
-    """Check the values; ``BadInput`` names the override that is at fault, or else the file."""
+def _parse_recipe(values: dict[str, Any], path: str, overrides: Sequence[str]) -> Recipe:
+    """Check the values; raises ``BadInput`` that names the wrong override, or else the file."""
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        told = []
+        lines = []
         for fault, line in zip(error.errors(include_url=False), explain(Recipe, error), strict=True):
             key = ".".join(map(str, fault["loc"]))
-            where = next((f"--set {each}" for each in reversed(overrides) if _concerns(each, key)), path)
-            told.append(f"{where}: {_with_other_name(line, key) if fault['type'] == 'extra_forbidden' else line}")
-        raise BadInput("\n".join(told)) from None
+            source = next((f"--set {override}" for override in reversed(overrides) if _sets(override, key)), path)
+            lines.append(f"{source}: {_suggest_key(line, key) if fault['type'] == 'extra_forbidden' else line}")
+        raise BadInput("\n".join(lines)) from None
 
 
-def _concerns(override: str, key: str) -> bool:
-    """Whether a fault of ``key`` is one of what ``override`` has set."""
-    own = override.partition("=")[0].strip()
-    return bool(own) and (key == own or key.startswith(f"{own}.") or own.startswith(f"{key}."))
+def _sets(override: str, key: str) -> bool:
+    """Return whether ``override`` sets ``key``, the section that it is in, or a key below it."""
+    overridden = override.partition("=")[0].strip()
+    return bool(overridden) and (key == overridden or key.startswith(f"{overridden}.") or overridden.startswith(f"{key}."))
 
 
-def _with_other_name(line: str, key: str) -> str:
-    """The same line with the key that is meant, where another trainer's name of it was given."""
-    meant = key_for(key)
-    return line if meant is None else f"unknown key {key!r}. Did you mean {meant!r}?"
+def _suggest_key(line: str, key: str) -> str:
+    """Return the error line, with the recipe's key suggested if ``key`` is another trainer's name of it."""
+    suggested = key_for(key)
+    return line if suggested is None else f"unknown key {key!r}. Did you mean {suggested!r}?"
 
 
-def _path(name: str, beside: Path = Path()) -> Path:
-    """A bare name is a recipe that comes with the project; one with an ending is a file, ``beside`` the one that names it."""
+def _recipe_path(name: str, relative_to: Path = Path()) -> Path:
+    """Return the path of a recipe: a name is one that comes with the project, a name with a suffix is a file."""
     if name.endswith((".yaml", ".yml")):
-        return beside / name
+        return relative_to / name
     if name not in names():
         raise BadInput(f"no recipe is called {name!r}. {suggestion(name, names())}")
     return FOLDER / f"{name}.yaml"
 
 
-def _resolved(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Path]:
-    """The recipe's values laid over those of the recipe it extends."""
+def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Path]:
+    """Return the recipe's values merged over those of the recipe it extends; ``children`` are the recipes that extend it."""
     path = path.resolve() if path.exists() else path
-    if path in seen:
-        raise BadInput(f"{path}: extends itself by way of {', '.join(map(str, seen))}.")
+    if path in children:
+        raise BadInput(f"{path}: extends itself through {', '.join(map(str, children))}. Remove one `extends:`.")
     values = read_yaml(path)
     if not isinstance(values, dict):
-        raise BadInput(f"{path}: expected keys and values.")
+        raise BadInput(f"{path}: a recipe must be a mapping of keys to values.")
     parent = values.pop("extends", None)
     if parent is None:
         return values, path
-    inherited, _ = _resolved(_path(str(parent), path.parent), (*seen, path))
-    return _merged(inherited, values), path
+    inherited, _ = _read_with_parents(_recipe_path(str(parent), path.parent), (*children, path))
+    return _merge(inherited, values), path
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = _without_other_length(below, above)
-    for key, value in above.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if nested else value
+def _merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    merged = _without_other_length(parent, child)
+    for key, value in child.items():
+        is_nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if is_nested else value
     return merged
 
 
-def _without_other_length(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in below.items() if above.get(_OTHER_LENGTH.get(key, "")) is None}
+def _without_other_length(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parent's values without its steps if the child counts in epochs, and without its epochs if in steps."""
+    return {key: value for key, value in parent.items() if child.get(_OTHER_LENGTH.get(key, "")) is None}
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise BadInput(f"--set {override}: write it as key=value, as in --set optimizer.lr=2e-4.")
@@ -329,7 +333,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     for part in path:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
-            raise BadInput(f"--set {override}: {part!r} is a value and has no keys below it.")
+            raise BadInput(f"--set {override}: {part!r} is a value and has no keys in it.")
     try:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError:

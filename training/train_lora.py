@@ -22,7 +22,7 @@ from training.data.dataset import Dataset, read_dataset
 from training.recipe import Recipe
 from training.steps.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
 from training.validation import selection
-from training.validation.validation import Validation
+from training.validation.results import Validation
 from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import published_as
 from zthumb.sources.local import INDEX, family_of, hash_base
@@ -38,35 +38,35 @@ RUNS = Path("outputs/lora")
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one adapter from a recipe; exit code 0 done, 1 failed, 2 bad input."""
     arguments = _arguments(argv)
-    recipe = recipes.load(arguments.recipe, arguments.set)  # 1. what to do
-    if given_epochs := [each for each in arguments.set if each.startswith("epochs=")]:
-        print(f"train: note: --set {given_epochs[-1]} counts epochs; how many steps they are is told when the images are known")
+    recipe = recipes.load(arguments.recipe, arguments.set)  # 1. the recipe
+    if epochs := [override for override in arguments.set if override.startswith("epochs=")]:
+        print(f"train: note: --set {epochs[-1]} will be converted to steps once the number of images is known")
     if arguments.estimate:
         _print_estimate(recipe, _has_own_prior(arguments.dataset))
         return DONE
-    dataset = _dataset(arguments.dataset, recipe)  # 2. from which images
+    dataset = _read_dataset(arguments.dataset, recipe)  # 2. the images
     recipe = _in_steps(recipe, dataset)
-    base = find_base(recipe.base, recipe.vae)  # 3. onto which model
-    inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_begun_from(recipe)}
+    base = find_base(recipe.base, recipe.vae)  # 3. the base
+    inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_initial_adapter(recipe)}
     settings = {**recipe.model_dump(mode="json", by_alias=True), "processes": processes.count()}
     stage = Stage("train", inputs, settings, recipe.seed, given("training.train_lora", argv))
     resume_key = Stage("train", inputs, recipe.resume_key(processes.count()), recipe.seed)
-    check_can_write(RUNS, "checkpoints go there")
-    with Run.hold(RUNS / arguments.run) as run:  # 4. where it goes
+    check_can_write(RUNS, "checkpoints are written there")
+    with Run.lock(RUNS / arguments.run) as run:  # 4. the run's folder
         if not arguments.force and stage.is_up_to_date(run.folder):
             print(f"train: {run.folder} is up to date")
             return DONE
         if arguments.force:
             run.clear()
-        elif told := run.archive(resume_key, recipe.steps):
-            print(f"train: {told}")
+        elif message := run.archive(resume_key, recipe.steps):
+            print(f"train: {message}")
         run.begin(recipe)
-        with _memory_advice(recipe, base, bool(dataset.of("regularization"))):
-            trainer = _assembled(run, recipe, base, dataset, arguments.dataset, resume_key)
+        with _advise_when_out_of_memory(recipe, base, bool(dataset.of("regularization"))):
+            trainer = _build_trainer(run, recipe, base, dataset, arguments.dataset, resume_key)
             check_room(RUNS, trainer.train_step.checkpoint_bytes() * (recipe.keep_checkpoints + 2), "checkpoints")
-            last = _walk(trainer)  # 5. the work
+            last = _train(trainer)  # 5. the training
         if trainer.accelerator.is_main_process:
-            _conclude(run, recipe, last)  # 6. what came of it
+            _choose_and_report(run, recipe, last)  # 6. the result
             stage.write_manifest(run.folder, _outputs(run))
     return DONE
 
@@ -75,20 +75,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if not arguments.estimate and (arguments.dataset is None or arguments.run is None):
-        parser.error("--dataset and --run are needed, but for --estimate")
+        parser.error("--dataset and --run are required, except with --estimate")
     return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.train_lora",
-        description="Train a LoRA on a prepared data set and write checkpoints and metrics to outputs/lora/RUN. A run that was "
-        "interrupted goes on from its last checkpoint and ends with the same bytes.",
+        description="Train a LoRA on a prepared data set and write checkpoints and metrics to outputs/lora/RUN. An interrupted "
+        "run resumes from its last checkpoint and ends with the same bytes as an uninterrupted one.",
     )
     parser.add_argument("--dataset", type=Path, help="the prepared data set's folder")
     parser.add_argument("--run", type=run_name, help="the run's name")
     parser.add_argument(
-        "--estimate", action="store_true", help="tell the memory and time of a step of RECIPE, and do nothing else"
+        "--estimate", action="store_true", help="print the memory and time that a step of RECIPE needs, and do nothing else"
     )
     parser.add_argument("--recipe", default="mini", help="a recipe's name or file (default: mini)")
     parser.add_argument(
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _dataset(folder: Path, recipe: Recipe) -> Dataset:
+def _read_dataset(folder: Path, recipe: Recipe) -> Dataset:
     dataset = read_dataset(folder)
     if dataset.resolution != recipe.resolution:
         raise BadInput(
@@ -106,26 +106,26 @@ def _dataset(folder: Path, recipe: Recipe) -> Dataset:
             "Run `python -m training.prepare_dataset` with the same recipe."
         )
     if recipe.prior.weight == 0 and (unused := dataset.of("regularization")):
-        print(f"train: note: {len(unused)} regularization images are not used, for prior.weight is 0")
+        print(f"train: note: {len(unused)} regularization images are not used, because prior.weight is 0")
     return dataset
 
 
 def _in_steps(recipe: Recipe, dataset: Dataset) -> Recipe:
-    """The recipe with its epochs as steps, if it counts in those."""
+    """Return the recipe with its epochs converted to steps, if it has epochs."""
     if recipe.epochs is None:
         return recipe
     from training.steps.order import steps_per_epoch
 
     sizes = [entry.size for entry in dataset.of("train") for _ in range(entry.repeats)]
-    counted = recipe.counted_in_steps(
+    in_steps = recipe.with_epochs_as_steps(
         steps_per_epoch(sizes, recipe.batch_size * recipe.gradient_accumulation_steps * processes.count())
     )
-    print(f"train: {recipe.epochs} epochs of {len(sizes)} images are {counted.steps} steps")
-    return counted
+    print(f"train: {recipe.epochs} epochs of {len(sizes)} images are {in_steps.steps} steps")
+    return in_steps
 
 
-def _begun_from(recipe: Recipe) -> dict[str, str]:
-    """The adapter that the run begins from, by its reference, with its hash."""
+def _initial_adapter(recipe: Recipe) -> dict[str, str]:
+    """Return the reference and hash of the adapter that the run starts from, if there is one."""
     reference = recipe.adapter.begin_from
     if reference is None:
         return {}
@@ -147,22 +147,22 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     from zthumb import families
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # What is asked before a base is there can be told of the one that its family knows.
+    # Before a base is downloaded, the estimate can use the configuration files that come with its family.
     references = {families.get(name).reference.name: families.get(name).reference for name in families.names()}
-    is_there = (Path(recipe.base) / INDEX).is_file()
-    known = None if is_there else references.get(Path(published_as(recipe.base)).name)
-    base = known or find_base(recipe.base, recipe.vae)
+    is_local = (Path(recipe.base) / INDEX).is_file()
+    reference = None if is_local else references.get(Path(published_as(recipe.base)).name)
+    base = reference or find_base(recipe.base, recipe.vae)
     family = families.get(family_of(base))
     needed = estimate(recipe, family, base, device, has_own_prior)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
     for name in ("weights", "adapter", "activations", "previews", "prior"):
         if size := getattr(needed, name):
             print(f"estimate: {name} {size / 2**30:.2f} GiB")
-    print(f"estimate: at the peak about {needed.peak / 2**30:.2f} GiB on {device.type}, beside the program itself")
+    print(f"estimate: about {needed.peak / 2**30:.2f} GiB at the peak on {device.type}, without the program itself")
     print(f"estimate: {needed.operations / 1e12:.2f} tera-operations a step, about {needed.operations / speed:.2f} s")
 
 
-def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, resume_key: Stage) -> "Trainer":
+def _build_trainer(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, resume_key: Stage) -> "Trainer":
     stay_offline()
     if recipe.portable:
         make_portable()
@@ -175,8 +175,8 @@ def _assembled(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: P
 
 
 @contextlib.contextmanager
-def _memory_advice(recipe: Recipe, base: Path, has_own_prior: bool) -> Iterator[None]:
-    """Where memory runs out, say what would fit instead."""
+def _advise_when_out_of_memory(recipe: Recipe, base: Path, has_own_prior: bool) -> Iterator[None]:
+    """Raise ``StageFailed`` if the block runs out of memory, with the settings that would fit."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -186,22 +186,22 @@ def _memory_advice(recipe: Recipe, base: Path, has_own_prior: bool) -> Iterator[
             raise
         import torch
 
-        from training.memory.advice import advice, available
+        from training.memory.advice import available_memory, memory_advice
         from zthumb import families
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         family = families.get(family_of(base))
-        raise StageFailed(advice(recipe, family, base, device, available(device), has_own_prior)) from None
+        raise StageFailed(memory_advice(recipe, family, base, device, available_memory(device), has_own_prior)) from None
 
 
-def _walk(trainer: "Trainer") -> int:
-    """Make every step still to do, with a bar and a log; the number of the last."""
+def _train(trainer: "Trainer") -> int:
+    """Run the remaining steps with a progress bar and a log; return the number of the last step."""
     from tqdm import tqdm
 
     bar = tqdm(total=trainer.recipe.steps, desc="train", unit="step", disable=not trainer.accelerator.is_main_process)
 
-    def show(report: "Report") -> None:
-        # A resumed run starts in the middle; the time left is reckoned from the steps made now.
+    def log(report: "Report") -> None:
+        # A resumed run starts in the middle; the remaining time is estimated from the steps of this process only.
         bar.initial = bar.initial or report.step - 1
         bar.update(report.step - bar.n)
         bar.set_postfix(loss=f"{report.loss:.4f}", prior=f"{report.prior:.4f}", lr=f"{report.rate:.1e}", refresh=False)
@@ -211,8 +211,8 @@ def _walk(trainer: "Trainer") -> int:
 
     try:
         with bar:
-            last = trainer.finish(show)
-        # Together: a process that leaves while another still talks to it waits for ever.
+            last = trainer.fit(log)
+        # A process that exits while another still communicates with it would block for ever.
         trainer.accelerator.wait_for_everyone()
     finally:
         trainer.train_step.release()
@@ -220,24 +220,24 @@ def _walk(trainer: "Trainer") -> int:
     return last
 
 
-def _conclude(run: Run, recipe: Recipe, last: int) -> None:
-    """Choose the checkpoint by the recipe's rule, draw the curves, say what came of it."""
+def _choose_and_report(run: Run, recipe: Recipe, last: int) -> None:
+    """Choose the checkpoint by the recipe's rule, draw the curves and print the result."""
     from training.validation import curves
 
-    looks = run.validations()
-    step = selection.chosen_step(looks, last, recipe.validation)
+    validations = run.validations()
+    step = selection.chosen_step(validations, last, recipe.validation)
     write_json(run.folder / CHOSEN, {"step": step, "of": last, "rule": recipe.validation.choose})
-    curves.draw(run.folder / METRICS, looks, run.folder / curves.NAME)
-    print(f"train: {run.folder}: {recipe.steps} steps asked for: {selection.told(step, last, recipe.steps)}")
-    for look in looks:
-        if look.step == step:
-            print(f"train: its loss on {look.images} held-out images is {_change(look)} than the base's")
+    curves.draw(run.folder / METRICS, validations, run.folder / curves.NAME)
+    print(f"train: {run.folder}: {recipe.steps} steps requested: {selection.describe_end(step, last, recipe.steps)}")
+    for validation in validations:
+        if validation.step == step:
+            print(f"train: its loss on {validation.images} held-out images is {_change(validation)} than the base's")
 
 
-def _change(look: Validation) -> str:
-    base = look.loss.mean - look.change.mean
-    share = look.change.mean / base
-    return f"{abs(share):.1%} {'lower' if share < 0 else 'higher'}"
+def _change(validation: Validation) -> str:
+    base = validation.loss.mean - validation.change.mean
+    relative = validation.change.mean / base
+    return f"{abs(relative):.1%} {'lower' if relative < 0 else 'higher'}"
 
 
 def _outputs(run: Run) -> dict[str, str]:

@@ -14,21 +14,21 @@ from zthumb.server import main as server
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Dispatch to a subcommand; exit code 0 done, 1 failed, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="zthumb", description="SDXL images with adapters that never leak.")
+    """Run a subcommand; exit code 0 success, 1 failure, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="zthumb", description="Generate SDXL images with adapters that unload without a trace.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a base model and its adapters over HTTP", description=server.DESCRIPTION)
     server.add_arguments(serve)
     serve.set_defaults(run=server.serve)
-    files = commands.add_parser("adapters", help="inspect, convert, merge, resize, diff", description=adapters.__doc__)
-    adapters.add_commands(files)
-    others = commands.add_parser("convert", help="write a base's denoiser in another form", description=gguf.__doc__)
-    gguf.add_commands(others)
-    again = commands.add_parser(
+    adapters_parser = commands.add_parser("adapters", help="inspect, convert, merge, resize, diff", description=adapters.__doc__)
+    adapters.add_commands(adapters_parser)
+    convert = commands.add_parser("convert", help="write a base's denoiser in another format", description=gguf.__doc__)
+    gguf.add_commands(convert)
+    reproduce_parser = commands.add_parser(
         "reproduce", help="run a stage again and compare byte for byte", description=reproduce.DESCRIPTION
     )
-    reproduce.add_arguments(again)
-    again.set_defaults(run=reproduce.run)
+    reproduce.add_arguments(reproduce_parser)
+    reproduce_parser.set_defaults(run=reproduce.run)
     arguments = parser.parse_args(argv)
     keep_quiet()
     code: int = arguments.run(arguments)

@@ -1,4 +1,4 @@
-"""``zthumb reproduce``: a stage run again from its manifest, and its output compared byte for byte."""
+"""``zthumb reproduce``: run a stage again from its manifest and compare its output byte for byte."""
 
 import argparse
 import subprocess
@@ -19,33 +19,33 @@ from zthumb.difference import difference
 
 RESULTS = "results.json"
 DESCRIPTION = (
-    "Run the stage that wrote MANIFEST again, beside what it wrote then, and compare: every byte of what was made on a CPU, "
-    "within a tolerance that is told of what was made on a GPU. Names the first difference; exit code 1 where there is one."
+    "Run the stage that wrote MANIFEST again, in a temporary folder, and compare the outputs: byte for byte if they were made on "
+    "a CPU, within a stated tolerance if on a GPU. Prints the first difference; exit code 1 if there is one."
 )
 
 
 @dataclass(frozen=True)
-class Known:
-    """A stage that can be run again: its module, and the option whose value names the folder ``below`` which it writes to."""
+class ReproducibleStage:
+    """A stage that can be run again: its module, and the option whose value names its output folder below ``parent``."""
 
     module: str
-    names: str
-    below: str = ""
+    folder_option: str
+    parent: str = ""
 
 
-STAGES: Mapping[str, Known] = MappingProxyType(
+STAGES: Mapping[str, ReproducibleStage] = MappingProxyType(
     {
-        "prepare": Known("training.prepare_dataset", "--dataset"),
-        "train": Known("training.train_lora", "--run", "outputs/lora"),
-        "export": Known("training.export_lora", "--run", "models/lora"),
-        "evaluate": Known("evaluation", "--run", "outputs/lora_eval"),
+        "prepare": ReproducibleStage("training.prepare_dataset", "--dataset"),
+        "train": ReproducibleStage("training.train_lora", "--run", "outputs/lora"),
+        "export": ReproducibleStage("training.export_lora", "--run", "models/lora"),
+        "evaluate": ReproducibleStage("evaluation", "--run", "outputs/lora_eval"),
     }
 )
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a manifest tells: which stage wrote it, on what, and the hashes of what was written to ``folder``."""
+    """The content of a manifest: the stage that wrote it, its environment, and the hashes of its outputs in ``folder``."""
 
     folder: Path
     stage: str
@@ -59,40 +59,40 @@ class Record:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("manifest", type=Path, help="a manifest.json, or a results.json beside one")
-    parser.add_argument("--server", help="for an evaluation: ask this server (default: one that is started for it)")
+    """Add the command's arguments."""
+    parser.add_argument("manifest", type=Path, help="a manifest.json, or a results.json next to one")
+    parser.add_argument("--server", help="for an evaluation: use this server (default: start one)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reproduce one stage; exit code 0 the same, 1 not the same or failed, 2 bad input."""
-    record = read_record(arguments.manifest)  # 1. what was done
-    for note in notes(record):  # 2. on what else than now
+    """Reproduce one stage; exit code 0 equal, 1 different or failed, 2 bad input."""
+    record = read_record(arguments.manifest)  # 1. what was run
+    for note in notes(record):  # 2. what has changed since
         print(f"reproduce: note: {note}")
-    with tempfile.TemporaryDirectory() as kept:
-        again = mirror(record, Path.cwd(), Path(kept))  # 3. a place like this one, without what was made
-        _run(_command(record, arguments.server), Path(kept))  # 4. once more
-        faults = compare(record, again)  # 5. the same?
-    same = len(record.outputs) - len(faults)
-    print(f"reproduce: {same} of {len(record.outputs)} files of {record.folder} are the same{_how(record)}")
-    for fault in faults[:1]:
-        print(f"reproduce: the first that is not: {fault}")
-    if faults and (cause := _other_arithmetic(record, again)):
+    with tempfile.TemporaryDirectory() as temporary:
+        new_output = mirror(record, Path.cwd(), Path(temporary))  # 3. a copy of this folder without the stage's output
+        _run(_command(record, arguments.server), Path(temporary))  # 4. run the stage again
+        differences = compare(record, new_output)  # 5. compare the outputs
+    equal = len(record.outputs) - len(differences)
+    print(f"reproduce: {equal} of {len(record.outputs)} files of {record.folder} are the same{_tolerance(record)}")
+    for first in differences[:1]:
+        print(f"reproduce: first difference: {first}")
+    if differences and (cause := _changed_arithmetic(record, new_output)):
         print(f"reproduce: {cause}")
-    return FAILED if faults else DONE
+    return FAILED if differences else DONE
 
 
-def _other_arithmetic(record: Record, again: Path) -> str | None:
-    """What of the processor and its libraries was another then, which alone changes the last bits; None where nothing was."""
+def _changed_arithmetic(record: Record, new_output: Path) -> str | None:
+    """Return what has changed of the processor and its libraries, which alone changes the last bits; None if nothing has."""
     try:
-        now: Mapping[str, Any] = read_json(again / MANIFEST)["arithmetic"]
+        now: Mapping[str, Any] = read_json(new_output / MANIFEST)["arithmetic"]
     except (OSError, ValueError, KeyError):
         return None
-    other = [f"{name} was {then} and is {now.get(name)}" for name, then in record.arithmetic.items() if now.get(name) != then]
-    if not other:
+    changes = [f"{name} was {then} and is {now.get(name)}" for name, then in record.arithmetic.items() if now.get(name) != then]
+    if not changes:
         return None
     return (
-        f"that is what another processor does: {', '.join(other)}. Made portably (--set portable=true), it is the same bytes on "
+        f"another processor can cause this: {', '.join(changes)}. With --set portable=true, the output has the same bytes on "
         "both."
     )
 
@@ -101,78 +101,83 @@ def read_record(path: Path) -> Record:
     """Read a manifest; ``BadInput`` says what is wrong with it."""
     manifest = path if path.name == MANIFEST else path.parent / MANIFEST
     try:
-        told = read_json(manifest)
+        content = read_json(manifest)
     except FileNotFoundError:
-        raise BadInput(f"{manifest}: not there. A stage that was finished has one.") from None
+        raise BadInput(f"{manifest}: does not exist. Every finished stage has one.") from None
     except ValueError:
         raise BadInput(f"{manifest}: not valid JSON.") from None
-    if not isinstance(told, dict) or not {"command", "outputs", "packages", "platform"} <= told.keys() or not told["command"]:
-        raise BadInput(f"{manifest}: does not tell the command that wrote it. Run the stage once more with --force.")
-    stage = str(told.get("stage"))
-    if stage not in STAGES or told["command"][0] != STAGES[stage].module:
+    if (
+        not isinstance(content, dict)
+        or not {"command", "outputs", "packages", "platform"} <= content.keys()
+        or not content["command"]
+    ):
+        raise BadInput(f"{manifest}: does not contain the command that wrote it. Run the stage again with --force.")
+    stage = str(content.get("stage"))
+    if stage not in STAGES or content["command"][0] != STAGES[stage].module:
         raise BadInput(f"{manifest}: not of a stage that can be run again; those are {', '.join(STAGES)}.")
     return Record(
         folder=manifest.parent,
         stage=stage,
-        command=_split(told["command"]),
-        outputs=told["outputs"],
-        device=_device(manifest.parent, told["platform"].get("device", "cpu")),
-        packages=told["packages"],
-        platform=told["platform"],
-        arithmetic=told.get("arithmetic", {}),
-        git=told.get("git"),
+        command=_split_options(content["command"]),
+        outputs=content["outputs"],
+        device=_device(manifest.parent, content["platform"].get("device", "cpu")),
+        packages=content["packages"],
+        platform=content["platform"],
+        arithmetic=content.get("arithmetic", {}),
+        git=content.get("git"),
     )
 
 
-def _split(command: Sequence[str]) -> tuple[str, ...]:
-    """The command with every option and its value apart, as ``--run=a`` are not."""
+def _split_options(command: Sequence[str]) -> tuple[str, ...]:
+    """Return the command with every option and value as two arguments: ``--run=a`` becomes ``--run a``."""
     parts: list[str] = []
-    for each in command:
-        is_joined = each.startswith("--") and "=" in each
-        parts += each.split("=", 1) if is_joined else [each]
+    for argument in command:
+        is_joined = argument.startswith("--") and "=" in argument
+        parts += argument.split("=", 1) if is_joined else [argument]
     return tuple(parts)
 
 
-def _device(folder: Path, told: str) -> str:
-    """What the output was made on: an evaluation's images on what its server ran on."""
+def _device(folder: Path, recorded: str) -> str:
+    """Return the device that made the output; an evaluation's images were made on the device of its server."""
     results = folder / RESULTS
-    return str(read_json(results)["base"]["device"]) if results.is_file() else told
+    return str(read_json(results)["base"]["device"]) if results.is_file() else recorded
 
 
 def notes(record: Record) -> list[str]:
-    """What is not as it was when the manifest was written."""
-    found = []
+    """Return what has changed since the manifest was written."""
+    changes = []
     now: Mapping[str, Any] = {**package_versions(), **platform_facts()}
     for name, then in {**record.packages, **record.platform}.items():
         if name != "device" and now.get(name) != then:
-            found.append(f"{name} was {then} and is {now.get(name)}")
+            changes.append(f"{name} was {then} and is {now.get(name)}")
     git = git_state()
     if record.git and git and record.git["commit"] != git["commit"]:
-        found.append(f"the code was at commit {record.git['commit']} and is at {git['commit']}")
+        changes.append(f"the code was at commit {record.git['commit']} and is at {git['commit']}")
     if record.git and record.git["dirty"]:
-        found.append("the code had changes then that no commit holds")
-    return found
+        changes.append("the code had uncommitted changes then")
+    return changes
 
 
-def mirror(record: Record, here: Path, place: Path) -> Path:
-    """Make ``place`` like ``here``, by links, but with an empty folder where the stage writes; that folder.
+def mirror(record: Record, here: Path, mirrored: Path) -> Path:
+    """Fill ``mirrored`` with links to the content of ``here``, but an empty output folder of the stage; return that folder.
 
-    ``BadInput`` unless that is where the manifest lies, relative to ``here``: nothing that is there may be written to.
+    Raises ``BadInput`` unless the manifest is in the stage's output folder, relative to ``here``: nothing existing may be
+    overwritten.
     """
-    written, relative = _written_to(record), _relative(record.folder, here)
-    if written != relative:
+    output, relative = _output_folder(record), _relative(record.folder, here)
+    if output != relative:
         raise BadInput(
-            f"{record.folder}: its stage writes to {written}, seen from here; run this from the folder it was run from."
+            f"{record.folder}: its stage writes to {output}, relative to this folder; run this from the folder it was run from."
         )
-    source, target = here.resolve(), place
+    source, target = here.resolve(), mirrored
     for part in relative.parts:
-        _link(source, target, leave_out={part})
+        _link_entries(source, target, exclude={part})
         source, target = source / part, target / part
         target.mkdir()
     if record.stage == "prepare":
-        # The raw images lie beside what is made of them.
-        made = {Path(name).parts[0] for name in record.outputs} | {MANIFEST}
-        _link(source, target, leave_out=made)
+        # The raw images are in the same folder as the output.
+        outputs = {Path(name).parts[0] for name in record.outputs} | {MANIFEST}
+        _link_entries(source, target, exclude=outputs)
     return target
 
 
@@ -180,49 +185,50 @@ def _relative(folder: Path, here: Path) -> Path:
     try:
         return folder.resolve().relative_to(here.resolve())
     except ValueError:
-        raise BadInput(f"{folder}: lies outside the folder that the stage was run from; run this from there.") from None
+        raise BadInput(f"{folder}: is outside the folder that the stage was run from; run this from there.") from None
 
 
-def _written_to(record: Record) -> Path:
-    """Where the command writes to."""
+def _output_folder(record: Record) -> Path:
+    """Return the folder that the command writes to."""
     stage, arguments = STAGES[record.stage], list(record.command[1:])
-    name = next((arguments[place + 1] for place, each in enumerate(arguments[:-1]) if each == stage.names), "")
-    return Path(stage.below, name)
+    options = enumerate(arguments[:-1])
+    name = next((arguments[index + 1] for index, argument in options if argument == stage.folder_option), "")
+    return Path(stage.parent, name)
 
 
-def compare(record: Record, again: Path) -> list[str]:
-    """What is not the same, in the order of the manifest: where and how."""
-    faults = []
+def compare(record: Record, new_output: Path) -> list[str]:
+    """Return one message per output that differs, in the order of the manifest: which file, and how it differs."""
+    differences = []
     for name, digest in record.outputs.items():
-        made = again / name
-        if not made.is_file():
-            faults.append(f"{name}: was not made again")
-        elif hash_file(made) != digest and (told := difference(record.folder / name, made, digest, record.device == "cuda")):
-            faults.append(f"{name}: {told}")
-    return faults
+        new = new_output / name
+        if not new.is_file():
+            differences.append(f"{name}: was not written this time")
+        elif hash_file(new) != digest and (message := difference(record.folder / name, new, digest, record.device == "cuda")):
+            differences.append(f"{name}: {message}")
+    return differences
 
 
-def _link(source: Path, target: Path, leave_out: set[str]) -> None:
+def _link_entries(source: Path, target: Path, exclude: set[str]) -> None:
     for entry in source.iterdir():
-        if entry.name not in leave_out:
+        if entry.name not in exclude:
             (target / entry.name).symlink_to(entry)
 
 
 def _command(record: Record, server: str | None) -> list[str]:
-    """The command; a server's address of then means nothing now."""
+    """Return the command to run, without the recorded address of a server, which no longer exists."""
     arguments = list(record.command[1:])
     if "--server" in arguments:
-        place = arguments.index("--server")
+        index = arguments.index("--server")
         base = read_json(record.folder / RESULTS)["base"]["name"]
-        arguments[place : place + 2] = ["--model", base]
+        arguments[index : index + 2] = ["--model", base]
     return [sys.executable, "-m", record.command[0], *arguments, *(["--server", server] if server else [])]
 
 
-def _run(command: Sequence[str], place: Path) -> None:
-    code = subprocess.run(command, cwd=place, check=False).returncode
+def _run(command: Sequence[str], folder: Path) -> None:
+    code = subprocess.run(command, cwd=folder, check=False).returncode
     if code:
-        raise StageFailed(f"the stage ended with code {code} this time: {' '.join(command[1:])}")
+        raise StageFailed(f"the stage exited with code {code} this time: {' '.join(command[1:])}")
 
 
-def _how(record: Record) -> str:
+def _tolerance(record: Record) -> str:
     return " within the tolerance for a GPU" if record.device == "cuda" else " byte for byte"

@@ -1,1 +1,1 @@
-"""How fast the server is."""
+"""Benchmarks of the server."""

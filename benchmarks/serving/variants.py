@@ -1,4 +1,4 @@
-"""``make bench_variants``: what fewer bits spare in memory, and what they change in an image and in its time."""
+"""``make bench_variants``: how much memory quantization saves, and how it changes an image and its generation time."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One form of the denoiser: its bytes in memory, the error of its images and the time they take.
+    """One variant of the denoiser: its bytes in memory, the error of its images and the time they take.
 
-    ``error`` is the mean absolute difference from full's images in fp32, of 255; ``time`` is relative to full in the same
-    precision. Both are None where this machine cannot run the form.
+    ``error`` is the mean absolute difference from the images of ``full`` in fp32, 0 … 255; ``time`` is relative to
+    ``full, bf16``, the first variant. All are None if this machine cannot run the variant.
     """
 
     form: str
@@ -49,52 +49,63 @@ class Row:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and write ``outputs/bench/variants.json``; exit code 0 done."""
+    """Measure, write ``outputs/bench/variants.json`` and return exit code 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.variants", description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("models/mini-sdxl"), help="the base (default: models/mini-sdxl)")
-    parser.add_argument("--steps", type=int, default=20, help="of each image (default: 20)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is generated; the median counts (default: 5)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="FORM", help='these alone, as "full, bf16" (first) "gguf, Q8_0"')
+    parser.add_argument("--steps", type=int, default=20, help="steps of each image (default: 20)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; times are medians (default: 5)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="VARIANT",
+        help='measure only these variants, such as "full, bf16" (the baseline) "gguf, Q8_0"',
+    )
     arguments = parser.parse_args(argv)
     stay_offline()
     with tempfile.TemporaryDirectory() as name:
-        rows = _measured(arguments.model, Path(name), arguments.steps, arguments.rounds, arguments.only)
-    found = {"rows": [asdict(row) for row in rows], "images": len(PROMPTS), "steps": arguments.steps}
-    write_json(OUT, {**found, "platform": platform_facts(), "packages": package_versions()})
+        rows = _measure(arguments.model, Path(name), arguments.steps, arguments.rounds, arguments.only)
+    figures = {"rows": [asdict(row) for row in rows], "images": len(PROMPTS), "steps": arguments.steps}
+    write_json(OUT, {**figures, "platform": platform_facts(), "packages": package_versions()})
     print(OUT)
     return DONE
 
 
-def _measured(model: Path, folder: Path, steps: int, rounds: int, only: Sequence[str]) -> list[Row]:
-    """All forms are loaded at once and generate in turns, so that what else the machine does falls on each alike."""
+def _measure(model: Path, folder: Path, steps: int, rounds: int, only: Sequence[str]) -> list[Row]:
+    """Load all variants at once and let them generate in turns, so that other load on the machine affects each equally."""
     import numpy as np
 
-    reference = _pixels(_loaded(_Form("full, fp32", "full", "fp32"), model, folder), steps)
-    forms = [form for form in _forms() if not only or form.name in only]
-    loaded = {form: _loaded(form, model, folder) for form in forms}
-    there = {form: backend for form, backend in loaded.items() if backend is not None}
-    errors = {form: float(np.abs(_pixels(backend, steps) - reference).mean()) for form, backend in there.items()}
-    times: dict[_Form, list[float]] = {form: [] for form in there}
+    reference = _generate(_load_backend(_Variant("full, fp32", "full", "fp32"), model, folder), steps)
+    variants = [variant for variant in _variants() if not only or variant.name in only]
+    backends = {variant: _load_backend(variant, model, folder) for variant in variants}
+    available = {variant: backend for variant, backend in backends.items() if backend is not None}
+    errors = {variant: float(np.abs(_generate(backend, steps) - reference).mean()) for variant, backend in available.items()}
+    times: dict[_Variant, list[float]] = {variant: [] for variant in available}
     for _ in tqdm(range(rounds), desc="bench", unit="round"):
-        for form, backend in there.items():
+        for variant, backend in available.items():
             started = time.perf_counter()
-            _pixels(backend, steps)
-            times[form].append(time.perf_counter() - started)
-    usual = times[forms[0]]
+            _generate(backend, steps)
+            times[variant].append(time.perf_counter() - started)
+    baseline = times[variants[0]]
     return [
-        Row(form.name, None, None, None)
+        Row(variant.name, None, None, None)
         if backend is None
-        else Row(form.name, backend.info.denoiser_bytes, round(errors[form], 3), round(_ratio(times[form], usual), 2))
-        for form, backend in loaded.items()
+        else Row(
+            variant.name,
+            backend.info.denoiser_bytes,
+            round(errors[variant], 3),
+            round(_median_ratio(times[variant], baseline), 2),
+        )
+        for variant, backend in backends.items()
     ]
 
 
-def _ratio(ours: Sequence[float], usual: Sequence[float]) -> float:
-    return statistics.median(one / other for one, other in zip(ours, usual, strict=True))
+def _median_ratio(times: Sequence[float], baseline: Sequence[float]) -> float:
+    return statistics.median(seconds / baseline_seconds for seconds, baseline_seconds in zip(times, baseline, strict=True))
 
 
 @dataclass(frozen=True)
-class _Form:
+class _Variant:
     name: str
     backend: str
     precision: Precision = "bf16"
@@ -102,37 +113,37 @@ class _Form:
     kind: str = ""
 
 
-def _forms() -> Iterator[_Form]:
+def _variants() -> Iterator[_Variant]:
     from zthumb.gguf import types
 
     for name in get_args(Quantization):
-        yield _Form("full, bf16" if name == "none" else f"full, {name}", "full", quantization=name)
+        yield _Variant("full, bf16" if name == "none" else f"full, {name}", "full", quantization=name)
     for kind in types.WRITTEN:
-        yield _Form(f"gguf, {types.WRITTEN[kind]}", "gguf", kind=kind)
+        yield _Variant(f"gguf, {types.WRITTEN[kind]}", "gguf", kind=kind)
 
 
-def _loaded(form: _Form, model: Path, folder: Path) -> BaseBackend | None:
-    """The backend of a form; None where this machine cannot run it."""
+def _load_backend(variant: _Variant, model: Path, folder: Path) -> BaseBackend | None:
+    """Return the backend of a variant, or None if this machine cannot run it."""
     from zthumb import backends, families
     from zthumb.backends.base import Options
     from zthumb.gguf.write import write
     from zthumb.sources.local import family_of
 
-    backend, own = backends.get(form.backend), None
-    if form.kind:
-        own = folder / f"{form.kind}.gguf"
-        write(model, families.get(family_of(model)), form.kind, own)
-    place = backend.find(model, own)
-    if place is None:
-        raise BadInput(f"{model}: no base model is there.")
+    backend, gguf_file = backends.get(variant.backend), None
+    if variant.kind:
+        gguf_file = folder / f"{variant.kind}.gguf"
+        write(model, families.get(family_of(model)), variant.kind, gguf_file)
+    location = backend.find(model, gguf_file)
+    if location is None:
+        raise BadInput(f"{model}: no base model in this folder.")
     try:
-        return backend(place, Options(precision=form.precision, quantization=form.quantization))
+        return backend(location, Options(precision=variant.precision, quantization=variant.quantization))
     except BadInput:
         return None
 
 
-def _pixels(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
-    """The images of all prompts, float32 of 0 … 255."""
+def _generate(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
+    """Generate the images of all prompts, float32 in 0 … 255."""
     import numpy as np
 
     from zthumb.generation.image_generator import GenerationParams
@@ -140,8 +151,8 @@ def _pixels(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
     assert backend is not None
     size, guidance = backend.info.resolution, backend.limits.default_guidance_scale
     batch = [GenerationParams(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(PROMPTS)]
-    made = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
-    return np.stack([np.asarray(each, dtype=np.float32) for each in made])
+    images = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
+    return np.stack([np.asarray(image, dtype=np.float32) for image in images])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``make bench_train``: seconds per step of this trainer, of a plain loop, and of the model's own passes, taken in turns."""
+"""``make bench_train``: seconds per step of this trainer, of a plain loop, and of the model's own passes, measured in turns."""
 
 import argparse
 import resource
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from tqdm import trange
 
-from benchmarks.training.ours import OurLoop
-from benchmarks.training.plain import PlainLoop
+from benchmarks.training.plain_loop import PlainLoop
+from benchmarks.training.trainer_loop import TrainerLoop
 from foundation.errors import DONE, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_facts
@@ -26,12 +26,12 @@ from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
 
 OUT = Path("outputs/bench/train.json")
-FEW, MANY = 2, 8
-"""The two step counts between which the slope is taken, so that what is done once does not count."""
+FEW_STEPS, MANY_STEPS = 2, 8
+"""The step counts whose times are subtracted, so that work done once is not part of the time per step."""
 
 
 FAST = ("precision=bf16", "compile=true")
-"""What a processor that multiplies sixteen-bit floats itself is given besides the recipe."""
+"""Recipe overrides for a CPU with native 16-bit float multiplication."""
 
 
 @command
@@ -40,46 +40,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training.train", description=__doc__)
     parser.add_argument("--dataset", type=Path, default=Path("datasets/z"), help="a prepared data set (default: datasets/z)")
     parser.add_argument("--recipe", default="mini", help="a recipe's name or file (default: mini)")
-    parser.add_argument("--rounds", type=int, default=12, help="how often each is measured; the median counts (default: 12)")
+    parser.add_argument("--rounds", type=int, default=12, help="number of rounds; figures are medians (default: 12)")
     arguments = parser.parse_args(argv)
     stay_offline()
-    # Prior preservation is work that the plain loop does not do.
-    shipped, fast = (recipes.load(arguments.recipe, ["prior.weight=0", *more]) for more in ((), FAST))
-    found = measure(shipped, fast, arguments.dataset, arguments.rounds)
-    write_json(OUT, found)
+    # Prior preservation is off: the plain loop has none.
+    shipped, fast = (recipes.load(arguments.recipe, ["prior.weight=0", *overrides]) for overrides in ((), FAST))
+    figures = measure(shipped, fast, arguments.dataset, arguments.rounds)
+    write_json(OUT, figures)
     for name in ("seconds_per_step", "plain_seconds_per_step", "speedup", "overhead_share", "cache_seconds", "peak_rss_mb"):
-        print(f"{name:24}{found[name]:.4g}")
-    print(f"{'with ' + ', '.join(FAST):40}{found['fast']['speedup']:.4g}")
+        print(f"{name:24}{figures[name]:.4g}")
+    print(f"{'with ' + ', '.join(FAST):40}{figures['fast']['speedup']:.4g}")
     print(OUT)
     return DONE
 
 
 def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[str, Any]:
-    """All figures, the loops taking turns so that what else the machine does falls on each alike."""
-    ours = OurLoop(shipped, folder)
-    _seconds_per_step(ours.train_step.step)
+    """Return all figures; the loops take turns, so that other load on the machine affects each equally."""
+    trainer = TrainerLoop(shipped, folder)
+    _seconds_per_step(trainer.train_step.step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    faster, plain = OurLoop(fast, folder), PlainLoop(shipped, ours.family, ours.load(), ours.dataset, folder)
-    contenders: dict[str, Callable[[int], object]] = {
-        "ours": ours.train_step.step,
-        "model": ours.model_alone,
-        "fast": faster.train_step.step,
-        "fast model": faster.model_alone,
+    fast_trainer = TrainerLoop(fast, folder)
+    plain = PlainLoop(shipped, trainer.family, trainer.load_pipeline(), trainer.dataset, folder)
+    loops: dict[str, Callable[[int], object]] = {
+        "trainer": trainer.train_step.step,
+        "model": trainer.model_passes,
+        "fast trainer": fast_trainer.train_step.step,
+        "fast model": fast_trainer.model_passes,
         "plain": plain.step,
     }
-    for step in contenders.values():
-        step(0)  # what is compiled is compiled now
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for step in loops.values():
+        step(0)  # includes compilation
+    times: dict[str, list[float]] = {name: [] for name in loops}
     for _ in trange(rounds, desc="bench", unit="round"):
-        for name, step in contenders.items():
+        for name, step in loops.items():
             times[name].append(_seconds_per_step(step))
     return {
-        **_compared(times["ours"], times["model"], times["plain"]),
+        **_compare(times["trainer"], times["model"], times["plain"]),
         "plain_seconds_per_step": statistics.median(times["plain"]),
-        "fast": {"settings": FAST, **_compared(times["fast"], times["fast model"], times["plain"])},
-        "cache_seconds": ours.cache_seconds,
+        "fast": {"settings": FAST, **_compare(times["fast trainer"], times["fast model"], times["plain"])},
+        "cache_seconds": trainer.cache_seconds,
         "peak_rss_mb": peak,
-        "adapter_bytes": _adapter_bytes(ours.train_step, shipped),
+        "adapter_bytes": _adapter_bytes(trainer.train_step, shipped),
         "batch": shipped.batch_size,
         "rounds": rounds,
         "threads": torch.get_num_threads(),
@@ -88,18 +89,18 @@ def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[st
     }
 
 
-def _compared(ours: list[float], model: list[float], plain: list[float]) -> dict[str, float]:
+def _compare(trainer: list[float], model: list[float], plain: list[float]) -> dict[str, float]:
     return {
-        "seconds_per_step": statistics.median(ours),
+        "seconds_per_step": statistics.median(trainer),
         "model_seconds_per_step": statistics.median(model),
-        "speedup": statistics.median(slow / quick for quick, slow in zip(ours, plain, strict=True)),
-        "overhead_share": statistics.median(1 - alone / whole for whole, alone in zip(ours, model, strict=True)),
+        "speedup": statistics.median(plain_s / trainer_s for trainer_s, plain_s in zip(trainer, plain, strict=True)),
+        "overhead_share": statistics.median(1 - model_s / trainer_s for trainer_s, model_s in zip(trainer, model, strict=True)),
     }
 
 
 def _seconds_per_step(step: Callable[[int], object]) -> float:
-    """The slope between a few steps and many."""
-    return (_seconds(step, MANY) - _seconds(step, FEW)) / (MANY - FEW)
+    """Return the seconds per step, as the slope between a few steps and many."""
+    return (_seconds(step, MANY_STEPS) - _seconds(step, FEW_STEPS)) / (MANY_STEPS - FEW_STEPS)
 
 
 def _seconds(step: Callable[[int], object], count: int) -> float:
@@ -109,10 +110,10 @@ def _seconds(step: Callable[[int], object], count: int) -> float:
     return time.perf_counter() - started
 
 
-def _adapter_bytes(loop: TrainStep, recipe: Recipe) -> int:
+def _adapter_bytes(train_step: TrainStep, recipe: Recipe) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "adapter.safetensors"
-        save_kohya(Adapter.of_peft(loop.adapter(), recipe.adapter.scale), path, layers_per_block=1, metadata={})
+        save_kohya(Adapter.of_peft(train_step.adapter(), recipe.adapter.scale), path, layers_per_block=1, metadata={})
         return path.stat().st_size
 
 

@@ -1,29 +1,29 @@
-"""What images are compared by. Each module is one extractor, found by its name."""
+"""The feature extractors that images are compared with. Each module is one extractor, found by its name."""
 
 from evaluation.extractors.base import Extractor, Identity
 from foundation import plugins
 
 
-def names() -> list[str]:
-    """The extractors there are, as they are asked for."""
+def extractor_names() -> list[str]:
+    """Return the names of all extractors, as they are written in a prompts file."""
     return [name.replace("_", "-") for name in plugins.names(__name__)]
 
 
-def open_extractor(asked: str) -> Extractor:
-    """The extractor that ``NAME`` or ``NAME=WEIGHTS`` means, loaded; ``BadInput`` when it or its weights are not there."""
-    found, weights = _found(asked)
-    return found.open(weights)
+def open_extractor(spec: str) -> Extractor:
+    """Return the loaded extractor that ``NAME`` or ``NAME=WEIGHTS`` specifies; ``BadInput`` if it or its weights are missing."""
+    extractor, weights = _find(spec)
+    return extractor.open(weights)
 
 
-def identify(asked: str) -> Identity:
-    """Which extractor ``NAME`` or ``NAME=WEIGHTS`` means, without loading it; ``BadInput`` as above."""
-    found, weights = _found(asked)
-    return found.identify(weights)
+def identify(spec: str) -> Identity:
+    """Return the identity of the extractor that ``spec`` specifies, without loading it; ``BadInput`` as above."""
+    extractor, weights = _find(spec)
+    return extractor.identify(weights)
 
 
-def _found(asked: str) -> tuple[type[Extractor], str | None]:
-    name, _, weights = asked.partition("=")
-    found = plugins.get(__name__, name.replace("-", "_"), "EXTRACTOR", "extractor")
-    assert isinstance(found, type)
-    assert issubclass(found, Extractor)
-    return found, weights or None
+def _find(spec: str) -> tuple[type[Extractor], str | None]:
+    name, _, weights = spec.partition("=")
+    extractor = plugins.get(__name__, name.replace("-", "_"), "EXTRACTOR", "extractor")
+    assert isinstance(extractor, type)
+    assert issubclass(extractor, Extractor)
+    return extractor, weights or None

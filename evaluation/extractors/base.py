@@ -1,4 +1,4 @@
-"""What every feature extractor is: images, and with some also texts, as vectors that lie near one another for like things."""
+"""The interface of a feature extractor: it embeds images, and some also texts, as vectors that are close for similar content."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from foundation.errors import BadInput
 from foundation.hashing import hash_files, hash_value
 
 Pixels = NDArray[np.uint8]
-"""An image, (height, width, 3)."""
+"""An RGB image, (height, width, 3)."""
 Features = NDArray[np.float64]
 """Rows of unit length, (images or texts, dimensions)."""
 
-_BATCH = 32
+_BATCH_SIZE = 32
 
 
 class Identity(Strict):
-    """Which extractor it was, to the last bit: ``weights`` is a repository or a folder, ``revision`` its commit or its hash."""
+    """The exact extractor: ``weights`` is a repository or a folder, ``revision`` its commit or its hash."""
 
     name: str
     weights: str | None
@@ -30,75 +30,76 @@ class Identity(Strict):
 
 
 class Extractor(ABC):
-    """Turns images into features; those that read texts put both into one space."""
+    """Embeds images; an extractor with a text encoder embeds texts in the same space."""
 
     identity: Identity
-    reads_text: bool = False
-    is_critic: bool = False
-    """Whether it has learned what people like: it rates and never decides."""
+    has_text_encoder: bool = False
+    is_preference_model: bool = False
+    """Whether it was trained on human preferences: it rates images and never decides."""
 
     @classmethod
     @abstractmethod
     def identify(cls, weights: str | None) -> Identity:
-        """Which one ``weights`` are, without loading them; raises as ``open`` does."""
+        """Return the identity of ``weights`` without loading them; raises as ``open`` does."""
 
     @classmethod
     @abstractmethod
     def open(cls, weights: str | None) -> "Extractor":
-        """Load it from ``weights``, a repository with ``@revision`` after it if one is meant, or a folder; None: where it usually
-        is. ``BadInput`` says how to get weights that are not there.
+        """Load it from ``weights``: a repository, optionally followed by ``@revision``, or a folder; None: the default weights.
+
+        If the weights are missing, ``BadInput`` says how to get them.
         """
 
     @abstractmethod
-    def images(self, images: Sequence[Pixels]) -> Features:
-        """Features of images of any sizes."""
+    def embed_images(self, images: Sequence[Pixels]) -> Features:
+        """Return the features of images of any sizes."""
 
 
-class Weightless(Extractor):
-    """One that is nothing but arithmetic: its class has its ``identity``."""
+class WeightlessExtractor(Extractor):
+    """An extractor that is pure arithmetic, without weights: its class defines its ``identity``."""
 
     @classmethod
     def identify(cls, weights: str | None) -> Identity:
         name = cls.identity.name
         if weights is not None:
-            raise BadInput(f"{name}={weights}: the extractor {name} has no weights. Name it alone, as {name}.")
+            raise BadInput(f"{name}={weights}: the extractor {name} has no weights. Write only {name}.")
         return cls.identity
 
     @classmethod
-    def open(cls, weights: str | None) -> "Weightless":
+    def open(cls, weights: str | None) -> "WeightlessExtractor":
         cls.identify(weights)
         return cls()
 
 
-class Reader(Extractor):
-    """One that reads texts too."""
+class TextImageExtractor(Extractor):
+    """An extractor that also embeds texts."""
 
-    reads_text = True
+    has_text_encoder = True
 
     @abstractmethod
-    def texts(self, texts: Sequence[str]) -> Features:
-        """Features of texts, in the images' space."""
+    def embed_texts(self, texts: Sequence[str]) -> Features:
+        """Return the features of texts, in the space of the images."""
 
 
 def normalized(features: Any) -> Features:
-    """Rows brought to unit length."""
+    """Return the rows of ``features`` scaled to unit length."""
     rows = np.asarray(features, np.float64)
-    found: Features = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return found
+    unit_rows: Features = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit_rows
 
 
 def batches(items: Sequence[Any]) -> list[Sequence[Any]]:
-    """``items`` in groups that fit into memory; the same groups every time, for the last bits depend on them."""
-    return [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
+    """Return ``items`` in batches that fit into memory; always the same batches, because the last bits depend on them."""
+    return [items[start : start + _BATCH_SIZE] for start in range(0, len(items), _BATCH_SIZE)]
 
 
-def located(weights: str, advice: str) -> Path:
-    """The folder of a model: one that is named, one of the models folder that is called as the repository, or the hub's cache.
+def find_weights(weights: str, install_hint: str) -> Path:
+    """Return the folder of a model: the named folder, the one in ``models/`` named like the repository, or the hub's cache.
 
-    Nothing is downloaded; ``BadInput`` gives ``advice`` on what is not here.
+    Nothing is downloaded; if the model is missing, ``BadInput`` ends with ``install_hint``.
     """
     repository, _, revision = weights.partition("@")
-    # Which revision a folder is of it does not tell: one that is asked for is looked for in the cache.
+    # A folder does not say which revision it holds, so a requested revision is looked for in the cache only.
     for folder in (Path(weights), *([] if revision else [Path("models", Path(repository).name)])):
         if folder.is_dir():
             return folder
@@ -106,14 +107,14 @@ def located(weights: str, advice: str) -> Path:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        found = Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
+        snapshot = Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, ValueError):
-        raise BadInput(f"{weights}: neither a folder nor in the hub's cache. {advice}") from None
-    return found
+        raise BadInput(f"{weights}: neither a folder nor in the hub's cache. {install_hint}") from None
+    return snapshot
 
 
-def revision_of(folder: Path) -> str:
-    """The commit of a folder in the hub's cache, the hash of the files of any other."""
+def folder_revision(folder: Path) -> str:
+    """Return the commit of a folder in the hub's cache, or the hash of the files of any other folder."""
     if folder.parent.name == "snapshots":
         return folder.name
     return f"sha256:{hash_value({**hash_files(folder, '*.safetensors'), **hash_files(folder, '*.json')})}"

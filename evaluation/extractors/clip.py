@@ -5,29 +5,38 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evaluation.extractors.base import Features, Identity, Pixels, Reader, batches, located, normalized, revision_of
+from evaluation.extractors.base import (
+    Features,
+    Identity,
+    Pixels,
+    TextImageExtractor,
+    batches,
+    find_weights,
+    folder_revision,
+    normalized,
+)
 
 
-class Clip(Reader):
-    """The projected embeddings of a CLIP model, prepared as its own processor prepares images."""
+class Clip(TextImageExtractor):
+    """The projected embeddings of a CLIP model; images are preprocessed by the model's own processor."""
 
     name: ClassVar[str] = "clip"
-    usual: ClassVar[str] = "openai/clip-vit-large-patch14"
-    advice: ClassVar[str] = (
-        "`python -m zthumb.scripts.download_models clip-vit-large-patch14` fetches it; `clip=FOLDER` names another."
+    default_weights: ClassVar[str] = "openai/clip-vit-large-patch14"
+    install_hint: ClassVar[str] = (
+        "`python -m zthumb.scripts.download_models clip-vit-large-patch14` downloads it; `clip=FOLDER` uses another."
     )
 
     @classmethod
     def identify(cls, weights: str | None) -> Identity:
-        weights = weights or cls.usual
-        return Identity(name=cls.name, weights=weights, revision=revision_of(located(weights, cls.advice)))
+        weights = weights or cls.default_weights
+        return Identity(name=cls.name, weights=weights, revision=folder_revision(find_weights(weights, cls.install_hint)))
 
     @classmethod
     def open(cls, weights: str | None) -> "Clip":
         import torch
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-        identity, folder = cls.identify(weights), located(weights or cls.usual, cls.advice)
+        identity, folder = cls.identify(weights), find_weights(weights or cls.default_weights, cls.install_hint)
         model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         return cls(identity, model, processor, CLIPTokenizer.from_pretrained(folder, local_files_only=True))
@@ -35,30 +44,30 @@ class Clip(Reader):
     def __init__(self, identity: Identity, model: Any, processor: Any, tokenizer: Any) -> None:
         self.identity, self._model, self._processor, self._tokenizer = identity, model, processor, tokenizer
 
-    def images(self, images: Sequence[Pixels]) -> Features:
+    def embed_images(self, images: Sequence[Pixels]) -> Features:
         import torch
 
-        rows = []
+        features = []
         with torch.inference_mode():
             for batch in batches(images):
-                told = self._processor(images=list(batch), return_tensors="pt")
-                rows.append(_projected(self._model.get_image_features(**told)))
-        return normalized(np.concatenate(rows))
+                inputs = self._processor(images=list(batch), return_tensors="pt")
+                features.append(_projected(self._model.get_image_features(**inputs)))
+        return normalized(np.concatenate(features))
 
-    def texts(self, texts: Sequence[str]) -> Features:
+    def embed_texts(self, texts: Sequence[str]) -> Features:
         import torch
 
-        rows = []
+        features = []
         with torch.inference_mode():
             for batch in batches(texts):
-                told = self._tokenizer(list(batch), padding="max_length", truncation=True, return_tensors="pt")
-                rows.append(_projected(self._model.get_text_features(**told)))
-        return normalized(np.concatenate(rows))
+                inputs = self._tokenizer(list(batch), padding="max_length", truncation=True, return_tensors="pt")
+                features.append(_projected(self._model.get_text_features(**inputs)))
+        return normalized(np.concatenate(features))
 
 
-def _projected(found: Any) -> Any:
-    """The projected embeddings; newer transformers wrap them."""
-    return getattr(found, "pooler_output", found).numpy()
+def _projected(output: Any) -> Any:
+    """Return the projected embeddings; newer versions of transformers wrap them in an output object."""
+    return getattr(output, "pooler_output", output).numpy()
 
 
 EXTRACTOR = Clip

@@ -1,4 +1,4 @@
-"""The miniature's CLIP, committed beside it: it knows the miniature's world and no other."""
+"""The miniature's CLIP, committed next to it: trained on the miniature's images and on no others."""
 
 from typing import ClassVar
 
@@ -9,8 +9,8 @@ class MiniClip(Clip):
     """``models/mini-clip``."""
 
     name: ClassVar[str] = "mini-clip"
-    usual: ClassVar[str] = "models/mini-clip"
-    advice: ClassVar[str] = "`git checkout -- models/mini-clip` brings it back."
+    default_weights: ClassVar[str] = "models/mini-clip"
+    install_hint: ClassVar[str] = "`git checkout -- models/mini-clip` restores it."
 
 
 EXTRACTOR = MiniClip

@@ -1,4 +1,4 @@
-"""PickScore: a CLIP that has learned which of two images people choose (Kirstain et al. 2023, arXiv 2305.01569)."""
+"""PickScore: a CLIP trained on which of two images people prefer (Kirstain et al. 2023, arXiv 2305.01569)."""
 
 from typing import ClassVar
 
@@ -6,15 +6,15 @@ from evaluation.extractors.clip import Clip
 
 
 class PickScore(Clip):
-    """Its embeddings; what they say is for the metric ``preference``. The weights' folder must hold its processor's files too."""
+    """Its embeddings are used by the metric ``preference``. The weights' folder must also contain its processor's files."""
 
     name: ClassVar[str] = "pickscore"
-    usual: ClassVar[str] = "models/pickscore"
-    advice: ClassVar[str] = (
-        "`hf download yuvalkirstain/PickScore_v1 --local-dir models/pickscore` fetches it, and its processor is that of "
-        "laion/CLIP-ViT-H-14-laion2B-s32B-b79K: its preprocessor_config.json, tokenizer files, vocab.json and merges.txt."
+    default_weights: ClassVar[str] = "models/pickscore"
+    install_hint: ClassVar[str] = (
+        "`hf download yuvalkirstain/PickScore_v1 --local-dir models/pickscore` downloads it; add the processor's files of "
+        "laion/CLIP-ViT-H-14-laion2B-s32B-b79K: preprocessor_config.json, the tokenizer files, vocab.json and merges.txt."
     )
-    is_critic = True
+    is_preference_model = True
 
 
 EXTRACTOR = PickScore

@@ -1,21 +1,21 @@
-"""Small copies of the images themselves: needs no weights and knows nothing of what they show."""
+"""Small copies of the images themselves: needs no weights and recognizes nothing in them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from evaluation.extractors.base import Features, Identity, Pixels, Weightless, normalized
+from evaluation.extractors.base import Features, Identity, Pixels, WeightlessExtractor, normalized
 
 _EDGE = 16
 
 
-class Pixel(Weightless):
-    """16 × 16 copies, grey taken away: a smoke check that says whether images differ, not what they show."""
+class Pixel(WeightlessExtractor):
+    """16 × 16 copies minus mid-grey: a smoke check that says whether images differ, not what they show."""
 
     identity = Identity(name="pixel", weights=None, revision=f"{_EDGE}x{_EDGE}", is_smoke_check=True)
 
-    def images(self, images: Sequence[Pixels]) -> Features:
+    def embed_images(self, images: Sequence[Pixels]) -> Features:
         small = [Image.fromarray(image).resize((_EDGE, _EDGE), Image.Resampling.BOX) for image in images]
         return normalized([np.asarray(image, np.float64).ravel() - 127.5 for image in small])
 

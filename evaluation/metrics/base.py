@@ -1,4 +1,4 @@
-"""What every metric is: a pure function of what was seen of images, and the bound it may not cross, if it is a guard."""
+"""The interface of a metric: a pure function of image features, and for guards the bound that it may not cross."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,35 +18,36 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What was seen of n images: ``features`` (n, D) of the extractor that decides, ``readable`` (n, E) of the one that reads
-    texts too, the share of ``clipped`` pixels (n,), fingerprints, and ``liked`` (n, F) of the one that has learned what people
-    like.
+    """What is extracted from n images.
+
+    ``features`` (n, D) of the primary extractor, ``text_aligned`` (n, E) of the one that embeds the prompts, the ``clipped``
+    share of pixels (n,), perceptual ``fingerprints``, and ``preference_features`` (n, F) of the preference extractor.
     """
 
     features: Features
-    readable: Features | None
+    text_aligned: Features | None
     clipped: Values
     fingerprints: tuple[Fingerprint, ...]
-    liked: Features | None = None
+    preference_features: Features | None = None
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def take(self, places: Sequence[int]) -> "ImageFeatures":
-        """Those at ``places`` alone."""
-        chosen = list(places)
+    def take(self, indices: Sequence[int]) -> "ImageFeatures":
+        """Return those of the images at ``indices``."""
+        rows = list(indices)
         return ImageFeatures(
-            self.features[chosen],
-            None if self.readable is None else self.readable[chosen],
-            self.clipped[chosen],
-            tuple(self.fingerprints[place] for place in chosen),
-            None if self.liked is None else self.liked[chosen],
+            self.features[rows],
+            None if self.text_aligned is None else self.text_aligned[rows],
+            self.clipped[rows],
+            tuple(self.fingerprints[row] for row in rows),
+            None if self.preference_features is None else self.preference_features[rows],
         )
 
 
 @dataclass(frozen=True)
 class PromptSamples:
-    """The images of one prompt at one scale, one a seed, and the ``base``'s of the same prompt and seeds in the same order."""
+    """The images of one prompt at one scale, one per seed, and the ``base``'s of the same prompt and seeds in the same order."""
 
     stratum: Stratum
     prompt: str
@@ -58,39 +59,41 @@ class PromptSamples:
 class ReferenceStats:
     """What images are compared with.
 
-    ``held_out`` and ``training`` are the concept's own images, None where there are none. ``texts``: prompt → feature (E,) of
-    its words without the trigger, ``wishes`` the same for ``liked``. ``apart`` is the mean distance between the base's images
-    of different control prompts, ``lead`` by how much nearer the base's images with the trigger are to their own texts than to
-    other prompts'; None where there are not two.
+    ``held_out`` and ``training`` are the concept's own images, None if there are none. ``texts``: prompt → feature (E,) of the
+    prompt without the trigger; ``preference_texts``: the same (F,) of the preference extractor. The other values are of the
+    base's images: ``control_distance`` is the mean distance between images of different control prompts; ``text_margin`` the
+    mean cosine of images with the trigger with their own text minus that with the other prompts' texts; both None for fewer than
+    two prompts. ``control_diversity`` is the mean Vendi score − 1 over the seeds of a control prompt, None for fewer than two
+    seeds.
     """
 
     held_out: ImageFeatures | None
     training: ImageFeatures | None
     texts: Mapping[str, NDArray[np.float64]]
-    apart: float | None
-    lead: float | None
-    spread: float | None = None
-    wishes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    control_distance: float | None
+    text_margin: float | None
+    control_diversity: float | None = None
+    preference_texts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Guard(Strict):
-    """A bound that the 95 % interval of a metric's value, or of its change from the base, must lie within: non-inferiority."""
+    """A bound that the 95 % interval of a metric's value, or of its change from the base, must respect: non-inferiority."""
 
     of: Literal["value", "change"]
     at_least: float | None = None
     at_most: float | None = None
 
     def passes(self, low: float | None, high: float | None) -> bool:
-        """Whether an interval lies within; one without bounds does not."""
+        """Return whether an interval respects the bound; an interval without bounds does not."""
         if low is None or high is None:
             return False
         return (self.at_least is None or low >= self.at_least) and (self.at_most is None or high <= self.at_most)
 
 
 class Metric(ABC):
-    """One figure of a cell.
+    """One metric of the images of a prompt at a scale.
 
-    ``meaning`` says what it is, ``failure`` what is wrong with an adapter that crosses its bound, both in plain words.
+    ``meaning`` explains it, ``failure`` says what is wrong with an adapter that crosses its bound, both in plain words.
     """
 
     name: ClassVar[str]
@@ -100,15 +103,15 @@ class Metric(ABC):
     strata: ClassVar[tuple[Stratum, ...]]
 
     @abstractmethod
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        """Its values, one an image (n,) or one for all (1,); None where it cannot be measured."""
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        """Return its values, one per image (n,) or one for all (1,); None if it cannot be measured."""
 
-    def guard(self, known: ReferenceStats) -> Guard | None:
-        """The bound it may not cross; None for one that only informs."""
+    def guard(self, reference_stats: ReferenceStats) -> Guard | None:
+        """Return the bound that it may not cross; None for a metric that only informs."""
         return None
 
 
-def distances(one: Features, other: Features) -> Values:
-    """1 − cosine of each row of ``one`` (n, D) with that of ``other`` (n, D): 0 for like things, 2 at the most."""
-    found: Values = 1 - (one * other).sum(axis=1)
-    return found
+def cosine_distances(first: Features, second: Features) -> Values:
+    """Return 1 − cosine of each row of ``first`` (n, D) with that of ``second`` (n, D): 0 for equal rows, at most 2."""
+    distances: Values = 1 - (first * second).sum(axis=1)
+    return distances

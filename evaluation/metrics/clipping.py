@@ -1,4 +1,4 @@
-"""A guard: are images burnt?"""
+"""A guard: are images overexposed or crushed to black?"""
 
 from typing import ClassVar
 
@@ -6,30 +6,30 @@ from evaluation.extractors.base import Pixels
 from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import STRATA, Stratum
 
-_MAY_GROW = 0.05
+_MAX_INCREASE = 0.05
 
 
 class Clipping(Metric):
-    """Share of pixels at the end of what a channel can hold, as adapters that are too strong make them."""
+    """Share of pixels with a channel at its lowest or highest value, which adapters that are too strong increase."""
 
     name: ClassVar[str] = "clipping"
     title: ClassVar[str] = "clipped pixels"
     meaning: ClassVar[str] = (
-        "Share of pixels with a channel at 0 or 255. Adapters that are too strong burn images; at most "
-        f"{_MAY_GROW:.0%} of all pixels more than in the base's."
+        "Share of pixels with a channel at 0 or 255. Adapters that are too strong burn images; the share may exceed the base's "
+        f"by at most {_MAX_INCREASE:.0%} of all pixels."
     )
     strata: ClassVar[tuple[Stratum, ...]] = STRATA
     failure: ClassVar[str] = "it burns images"
 
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        return cell.images.clipped
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        return prompt_samples.images.clipped
 
-    def guard(self, known: ReferenceStats) -> Guard:
-        return Guard(of="change", at_most=_MAY_GROW)
+    def guard(self, reference_stats: ReferenceStats) -> Guard:
+        return Guard(of="change", at_most=_MAX_INCREASE)
 
 
-def clipped(image: Pixels) -> float:
-    """Share of the pixels of an image (h, w, 3) that have a channel at 0 or 255."""
+def clipped_share(image: Pixels) -> float:
+    """Return the share of the pixels of an image (height, width, 3) that have a channel at 0 or 255."""
     return float(((image == 0) | (image == 255)).any(axis=2).mean())
 
 

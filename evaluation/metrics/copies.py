@@ -1,4 +1,4 @@
-"""A guard: is an image a version of a trained one?"""
+"""A guard: is an image a version of a training image?"""
 
 from typing import ClassVar
 
@@ -8,29 +8,29 @@ from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats
 from evaluation.protocol import WITH_TRIGGER, Stratum
 from foundation.fingerprint import Fingerprints
 
-_MAY_GROW = 0.2
+_MAX_INCREASE = 0.2
 
 
 class Copies(Metric):
-    """Share of images whose perceptual hash takes them for a version of a training image."""
+    """Share of images that a perceptual hash recognizes as a version of a training image."""
 
     name: ClassVar[str] = "copies"
     title: ClassVar[str] = "copies of training images"
     meaning: ClassVar[str] = (
-        "Share of images with the trigger that a perceptual hash takes for a version of a training image, scaled, "
-        f"compressed or brightened. At most {_MAY_GROW:.0%} of them more than of the base's."
+        "Share of images with the trigger that a perceptual hash recognizes as a version of a training image: scaled, compressed "
+        f"or brightened. It may exceed the base's share by at most {_MAX_INCREASE:.0%} of the images."
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
-    failure: ClassVar[str] = "overfitted: it generates training images again"
+    failure: ClassVar[str] = "overfitted: it reproduces training images"
 
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        if known.training is None:
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        if reference_stats.training is None:
             return None
-        trained = Fingerprints.of(known.training.fingerprints)
-        return np.array([float(trained.versions_of(one).any()) for one in cell.images.fingerprints])
+        training = Fingerprints.of(reference_stats.training.fingerprints)
+        return np.array([float(training.versions_of(image).any()) for image in prompt_samples.images.fingerprints])
 
-    def guard(self, known: ReferenceStats) -> Guard:
-        return Guard(of="change", at_most=_MAY_GROW)
+    def guard(self, reference_stats: ReferenceStats) -> Guard:
+        return Guard(of="change", at_most=_MAX_INCREASE)
 
 
 METRIC = Copies()

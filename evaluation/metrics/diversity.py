@@ -8,38 +8,40 @@ from evaluation.extractors.base import Features
 from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
-_AT_LEAST = 0.2
+_MIN_DIVERSITY = 0.2
 
 
 class Diversity(Metric):
-    """What a seed changes in an image with the trigger, relative to what it changes in the base's images of what it knows.
+    """How much the seed changes an image with the trigger, relative to how much it changes the base's control images.
 
-    The base's own images with the trigger are no measure: it does not know the word and generates something else every time.
+    The base's own images with the trigger are no measure: it does not know the trigger word and generates something else with
+    every seed.
     """
 
     name: ClassVar[str] = "diversity"
     title: ClassVar[str] = "diversity over seeds"
     meaning: ClassVar[str] = (
-        "Vendi score − 1 of the images of one prompt's seeds, 0 where all are one, ÷ that of the base's control prompts: 1 is "
-        f"as different as things that the base knows. Below {_AT_LEAST:g} every seed is nearly the same image."
+        "Vendi score − 1 of the images of one prompt's seeds, divided by that of the base's control prompts. 0: all images are "
+        "equal; 1: as different as the base's images of things that it knows. Below "
+        f"{_MIN_DIVERSITY:g} every seed gives nearly the same image."
     )
     failure: ClassVar[str] = "every seed gives nearly the same image"
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
 
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        if len(cell.images) < 2 or not known.spread:
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        if len(prompt_samples.images) < 2 or not reference_stats.control_diversity:
             return None
-        return np.array([(vendi(cell.images.features) - 1) / known.spread])
+        return np.array([(vendi(prompt_samples.images.features) - 1) / reference_stats.control_diversity])
 
-    def guard(self, known: ReferenceStats) -> Guard:
-        return Guard(of="value", at_least=_AT_LEAST)
+    def guard(self, reference_stats: ReferenceStats) -> Guard:
+        return Guard(of="value", at_least=_MIN_DIVERSITY)
 
 
 def vendi(features: Features) -> float:
-    """The effective number of different rows of ``features`` (n, D), 1 … n (Friedman and Dieng 2022, arXiv 2210.02410)."""
-    shares = np.linalg.eigvalsh(features @ features.T / len(features))
-    shares = shares[shares > 1e-12]
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    """Return the effective number of different rows of ``features`` (n, D), 1 … n (Friedman and Dieng 2022, arXiv 2210.02410)."""
+    eigenvalues = np.linalg.eigvalsh(features @ features.T / len(features))
+    eigenvalues = eigenvalues[eigenvalues > 1e-12]
+    return float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum()))
 
 
 METRIC = Diversity()

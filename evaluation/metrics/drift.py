@@ -2,31 +2,32 @@
 
 from typing import ClassVar
 
-from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values, distances
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values, cosine_distances
 from evaluation.protocol import Stratum
 
-_AT_MOST = 0.1
+_MAX_DRIFT = 0.1
 
 
 class Drift(Metric):
-    """Distance to the base's image of the same prompt and seed, as a share of how far apart images of two prompts are."""
+    """Distance to the base's image of the same prompt and seed, relative to the distance between images of two prompts."""
 
     name: ClassVar[str] = "drift"
     title: ClassVar[str] = "drift without the trigger"
     meaning: ClassVar[str] = (
-        "Distance between an image without the trigger and the base's of the same prompt and seed, as a share of the distance "
-        "between the base's images of two different prompts: 0 is untouched, 1 is another image altogether."
+        "Distance between an image without the trigger and the base's of the same prompt and seed, divided by the distance "
+        "between the base's images of two different prompts. 0: unchanged; 1: a completely different image."
     )
     strata: ClassVar[tuple[Stratum, ...]] = ("control",)
     failure: ClassVar[str] = "it changes images without the trigger"
 
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        if not known.apart:
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        if not reference_stats.control_distance:
             return None
-        return distances(cell.images.features, cell.base.features) / known.apart
+        distances = cosine_distances(prompt_samples.images.features, prompt_samples.base.features)
+        return distances / reference_stats.control_distance
 
-    def guard(self, known: ReferenceStats) -> Guard:
-        return Guard(of="value", at_most=_AT_MOST)
+    def guard(self, reference_stats: ReferenceStats) -> Guard:
+        return Guard(of="value", at_most=_MAX_DRIFT)
 
 
 METRIC = Drift()

@@ -1,35 +1,37 @@
-"""A guard: is an image nearer to a trained one than images of the concept are by nature?"""
+"""A guard: is an image closer to a training image than images of the concept naturally are?"""
 
 from typing import ClassVar
 
 from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
 from evaluation.protocol import WITH_TRIGGER, Stratum
 
-_MAY_GROW = 0.1
+_MAX_INCREASE = 0.1
 
 
 class Memorization(Metric):
-    """Cosine with the nearest trained image − with the nearest held-out one."""
+    """Cosine with the nearest training image − cosine with the nearest held-out image."""
 
     name: ClassVar[str] = "memorization"
     title: ClassVar[str] = "memorization gap"
     meaning: ClassVar[str] = (
-        "Cosine of an image with the trigger with the nearest training image minus that with the nearest held-out one. Of "
-        "more images the nearest is nearer, for the base too: learned by heart if it grows over the base's by more than "
-        f"{_MAY_GROW:g}."
+        "Cosine of an image with the trigger with the nearest training image minus that with the nearest held-out image. In a "
+        "larger set the nearest image is nearer, for the base's images too: only a gap that exceeds the base's by more than "
+        f"{_MAX_INCREASE:g} counts as memorization."
     )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
-    failure: ClassVar[str] = "overfitted: nearer to training images than to held-out ones"
+    failure: ClassVar[str] = "overfitted: its images are closer to training images than to held-out ones"
 
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        if known.held_out is None or known.training is None:
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        held_out, training = reference_stats.held_out, reference_stats.training
+        if held_out is None or training is None:
             return None
-        nearest = [(cell.images.features @ of.features.T).max(axis=1) for of in (known.training, known.held_out)]
-        found: Values = nearest[0] - nearest[1]
-        return found
+        features = prompt_samples.images.features
+        nearest_training, nearest_held_out = ((features @ images.features.T).max(axis=1) for images in (training, held_out))
+        gap: Values = nearest_training - nearest_held_out
+        return gap
 
-    def guard(self, known: ReferenceStats) -> Guard:
-        return Guard(of="change", at_most=_MAY_GROW)
+    def guard(self, reference_stats: ReferenceStats) -> Guard:
+        return Guard(of="change", at_most=_MAX_INCREASE)
 
 
 METRIC = Memorization()

@@ -1,4 +1,4 @@
-"""For comparison: would people like it?"""
+"""For comparison: would people prefer the image?"""
 
 from typing import ClassVar
 
@@ -7,18 +7,21 @@ from evaluation.protocol import WITH_TRIGGER, Stratum
 
 
 class Preference(Metric):
-    """PickScore of an image for the words of its prompt without the trigger, where that extractor is asked for."""
+    """PickScore of an image for its prompt without the trigger, if that extractor is among the protocol's."""
 
     name: ClassVar[str] = "preference"
     title: ClassVar[str] = "preference"
-    meaning: ClassVar[str] = "PickScore's cosine between an image with the trigger and its prompt's words without it. It informs."
+    meaning: ClassVar[str] = (
+        "PickScore's cosine between an image with the trigger and its prompt without the trigger. It only informs."
+    )
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
 
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        if cell.images.liked is None:
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        image_features = prompt_samples.images.preference_features
+        if image_features is None:
             return None
-        found: Values = cell.images.liked @ known.wishes[cell.prompt]
-        return found
+        preference_similarity: Values = image_features @ reference_stats.preference_texts[prompt_samples.prompt]
+        return preference_similarity
 
 
 METRIC = Preference()

@@ -1,39 +1,39 @@
-"""For comparison: drift measured by what another seed changes."""
+"""For comparison: drift relative to how much another seed changes an image."""
 
 from typing import ClassVar
 
 import numpy as np
 
-from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats, Values, distances
+from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats, Values, cosine_distances
 from evaluation.protocol import Stratum
 
-_NOTHING = 1e-6
+_MIN_DISTANCE = 1e-6
 
 
 class SeedDrift(Metric):
-    """Distance to the base's image of the same prompt and seed ÷ mean distance between the base's images of its seeds.
+    """Distance to the base's image of the same prompt and seed ÷ mean distance between the base's images of different seeds.
 
-    It informs and does not guard: where an extractor hardly sees a difference between seeds, as the miniature's, it is a ratio
-    of rounding errors.
+    It informs and does not guard: if an extractor hardly distinguishes seeds, like the miniature's, it is a ratio of rounding
+    errors.
     """
 
     name: ClassVar[str] = "seed_drift"
-    title: ClassVar[str] = "drift, in seeds"
+    title: ClassVar[str] = "drift relative to seeds"
     meaning: ClassVar[str] = (
-        "The same distance as a multiple of the distance between the base's images of one prompt's different seeds. Large "
-        "where the extractor hardly sees what a seed changes."
+        "The distance of the drift as a multiple of the distance between the base's images of one prompt's different seeds. It "
+        "is large if the extractor hardly distinguishes seeds. It only informs."
     )
     strata: ClassVar[tuple[Stratum, ...]] = ("control",)
 
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        base = cell.base.features
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        base = prompt_samples.base.features
         count = len(base)
         if count < 2:
             return None
-        between = float((1 - base @ base.T).sum() / (count * (count - 1)))
-        if between < _NOTHING:
+        seed_distance = float((1 - base @ base.T).sum() / (count * (count - 1)))
+        if seed_distance < _MIN_DISTANCE:
             return None
-        return np.array([distances(cell.images.features, base).mean() / between])
+        return np.array([cosine_distances(prompt_samples.images.features, base).mean() / seed_distance])
 
 
 METRIC = SeedDrift()

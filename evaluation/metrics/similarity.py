@@ -1,4 +1,4 @@
-"""The primary metric: how like the concept's held-out images an image is."""
+"""The primary metric: how similar an image is to the concept's held-out images."""
 
 from typing import ClassVar
 
@@ -7,18 +7,18 @@ from evaluation.protocol import WITH_TRIGGER, Stratum
 
 
 class Similarity(Metric):
-    """Mean cosine with the held-out images, which no training has seen: likeness to trained ones would reward copies."""
+    """Mean cosine with the held-out images, which were never trained on: similarity to training images would reward copies."""
 
     name: ClassVar[str] = "similarity"
-    title: ClassVar[str] = "likeness to held-out images"
+    title: ClassVar[str] = "similarity to held-out images"
     meaning: ClassVar[str] = "Mean cosine between an image with the trigger and the concept's held-out images, −1 to 1."
     strata: ClassVar[tuple[Stratum, ...]] = WITH_TRIGGER
 
-    def of(self, cell: PromptSamples, known: ReferenceStats) -> Values | None:
-        if known.held_out is None:
+    def compute(self, prompt_samples: PromptSamples, reference_stats: ReferenceStats) -> Values | None:
+        if reference_stats.held_out is None:
             return None
-        found: Values = (cell.images.features @ known.held_out.features.T).mean(axis=1)
-        return found
+        similarity: Values = (prompt_samples.images.features @ reference_stats.held_out.features.T).mean(axis=1)
+        return similarity
 
 
 METRIC = Similarity()

@@ -1,1 +1,1 @@
-"""The miniature of each model family: its real classes at small sizes, as the denoiser's training sees them. One module each."""
+"""The miniature of each model family: the real classes at small sizes, with what training needs of them. One module each."""

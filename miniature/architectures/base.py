@@ -1,4 +1,4 @@
-"""What training a miniature's denoiser asks of its architecture."""
+"""The interface that an architecture offers to the training of a miniature's denoiser."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,58 +10,58 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTokenizer, PreTrainedModel
 
-from miniature.reading import Reader
-from miniature.tokenizer import LENGTH
+from miniature.probes import AttributeProbe
+from miniature.tokenizer import MAX_LENGTH
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 3
-TOKEN_DEVIATION, POSITION_DEVIATION = 1.0, 0.3
+TOKEN_STD, POSITION_STD = 1.0, 0.3
 
 
 class Architecture(nn.Module, ABC):
-    """The denoiser and the text encoders of one miniature, trained together, and the readers that only help to train them.
+    """The denoiser and text encoders of one miniature, trained together, and the probes that exist only during training.
 
-    The encoders are trained with the denoiser and not before it: towers trained contrastively first do not keep what it has to
-    draw, above all the background's colour.
+    The text encoders are trained with the denoiser and not before it: encoders pretrained contrastively do not keep what the
+    denoiser has to draw, above all the background's colour.
     """
 
     unet: UNet2DConditionModel
-    empty_captions: float
-    """Share of the captions that are replaced by the empty one, for classifier-free guidance (arXiv 2207.12598)."""
+    caption_dropout_rate: float
+    """Share of captions replaced by the empty caption, for classifier-free guidance (arXiv 2207.12598)."""
 
     @property
     @abstractmethod
     def text_encoders(self) -> Sequence[PreTrainedModel]:
-        """The text encoders, in the order in which the pipeline has them."""
+        """The text encoders, in the order of the pipeline."""
 
     @property
     @abstractmethod
-    def readers(self) -> Sequence[Reader]:
-        """One for each vector by caption that ``summaries`` gives."""
+    def probes(self) -> Sequence[AttributeProbe]:
+        """One probe for each tensor that ``probe_inputs`` returns."""
 
     @abstractmethod
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Tokens (B, 77) → what the denoiser is conditioned on."""
+        """Encode tokens (B, 77) as the denoiser's text conditioning."""
 
     @abstractmethod
-    def summaries(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
-        """Of ``encode_text``'s tensors the vectors by caption (B, width) that the readers read."""
+    def probe_inputs(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
+        """Return one vector per caption (B, width) for each probe, taken from the tensors of ``encode_text``."""
 
     @abstractmethod
     def predict(self, noisy: Tensor, timesteps: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
-        """The noise in ``noisy`` (B, 4, h, w).
+        """Predict the noise in ``noisy`` (B, 4, h, w).
 
-        Where ``keep_text`` (B,) is false the text counts as not given, if the family knows such a thing. ``time_ids`` (B, 6) are
-        SDXL's size and crop.
+        Where ``keep_text`` (B,) is false the text conditioning is dropped, if the family has such a thing. ``time_ids`` (B, 6)
+        are SDXL's size and crop conditioning.
         """
 
-    def reading_loss(self, text: tuple[Tensor, ...], answers: Tensor) -> Tensor:
-        """How badly the readers name the scene (B, attributes) of each caption."""
-        losses = [reader(summary, answers) for reader, summary in zip(self.readers, self.summaries(text), strict=True)]
+    def probe_loss(self, text: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        """Return the sum of the probes' losses for the ``labels`` (B, attributes) of the captions."""
+        losses = [probe(features, labels) for probe, features in zip(self.probes, self.probe_inputs(text), strict=True)]
         return torch.stack(losses).sum()
 
 
 def choose_attention(device: torch.device, *models: UNet2DConditionModel | PreTrainedModel) -> None:
-    """Plain matrix products on a CPU: the backward pass of fused attention takes twice as long there at these sizes."""
+    """Use plain matrix products on a CPU: the backward pass of fused attention takes twice as long there at these sizes."""
     for model in models if device.type == "cpu" else ():
         if isinstance(model, UNet2DConditionModel):
             model.set_attn_processor(AttnProcessor())
@@ -69,25 +69,25 @@ def choose_attention(device: torch.device, *models: UNet2DConditionModel | PreTr
             model.set_attn_implementation("eager")
 
 
-def spread_embeddings(embeddings: Any) -> None:
-    """Give a CLIP text encoder's embeddings a start that tells prompts apart.
+def init_embeddings(embeddings: Any) -> None:
+    """Initialize the embeddings of a CLIP text encoder with a standard deviation large enough to separate prompts.
 
-    CLIP's own, a deviation of 0.02, leaves two prompts nearly alike beside what all prompts share: the denoiser then learns
-    colours late and places not at all.
+    With CLIP's own standard deviation of 0.02, two prompts differ little compared to what all prompts share: the denoiser then
+    learns colours late and positions not at all.
     """
-    nn.init.normal_(embeddings.token_embedding.weight, std=TOKEN_DEVIATION)
-    nn.init.normal_(embeddings.position_embedding.weight, std=POSITION_DEVIATION)
+    nn.init.normal_(embeddings.token_embedding.weight, std=TOKEN_STD)
+    nn.init.normal_(embeddings.position_embedding.weight, std=POSITION_STD)
 
 
 def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
-    """A CLIP text encoder of 128 channels and 3 layers."""
+    """Return the configuration of a CLIP text encoder of 128 channels and 3 layers."""
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
         intermediate_size=4 * TEXT_WIDTH,
         num_hidden_layers=TEXT_LAYERS,
         num_attention_heads=4,
-        max_position_embeddings=LENGTH,
+        max_position_embeddings=MAX_LENGTH,
         projection_dim=TEXT_WIDTH,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

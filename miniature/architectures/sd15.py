@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5's UNet and text encoder in small, begun as what they share with mini-sdxl's."""
+"""Stable Diffusion 1.5's UNet and text encoder in small, initialized from the weights they share with mini-sdxl's."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,57 +9,60 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from miniature.architectures.base import TEXT_WIDTH, Architecture, text_config
-from miniature.reading import Reader
+from miniature.probes import AttributeProbe
 
 
 class SD15(Architecture):
-    """One text encoder, whose last states condition a UNet without attention at its lowest resolution (arXiv 2112.10752)."""
+    """One text encoder whose last states condition a UNet without attention at its lowest resolution (arXiv 2112.10752)."""
 
-    empty_captions = 0.1
+    caption_dropout_rate = 0.1
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.text_encoder = CLIPTextModel(text_config(tokenizer))
         self.unet = _unet()
-        self.state_reader = Reader(TEXT_WIDTH)
+        self.state_reader = AttributeProbe(TEXT_WIDTH)
 
     @property
     def text_encoders(self) -> Sequence[PreTrainedModel]:
         return (self.text_encoder,)
 
     @property
-    def readers(self) -> Sequence[Reader]:
+    def probes(self) -> Sequence[AttributeProbe]:
         return (self.state_reader,)
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
         return (self.text_encoder(tokens).last_hidden_state,)
 
-    def summaries(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
+    def probe_inputs(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
         return (text[0].mean(dim=1),)
 
     def predict(self, noisy: Tensor, timesteps: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
-        # No prompt is the empty prompt to Stable Diffusion 1.x, and no sizes are told.
+        # Stable Diffusion 1.x uses the empty prompt where there is no prompt, and has no size conditioning.
         noise: Tensor = self.unet(noisy, timesteps, text[0]).sample
         return noise
 
-    def begin_as(self, base: Path) -> None:
-        """Take over what mini-sdxl in ``base`` has in common: how to draw the world is known then, and its words nearly so."""
-        other = UNet2DConditionModel.from_pretrained(base / "unet", dtype=torch.float32, local_files_only=True)
-        self.unet.load_state_dict(_fitting(other.state_dict(), self.unet.state_dict()))
-        text = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32, local_files_only=True)
-        self.text_encoder.load_state_dict(text.state_dict())
+    def init_from_sdxl(self, base: Path) -> None:
+        """Copy the weights shared with the mini-sdxl in ``base``, which already knows how to draw the world and most words."""
+        sdxl_unet = UNet2DConditionModel.from_pretrained(base / "unet", dtype=torch.float32, local_files_only=True)
+        self.unet.load_state_dict(_merge_weights(sdxl_unet.state_dict(), self.unet.state_dict()))
+        sdxl_text = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32, local_files_only=True)
+        self.text_encoder.load_state_dict(sdxl_text.state_dict())
 
 
-def _fitting(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``own`` weights, each taken from ``theirs`` where there is one of its name."""
-    return {name: _fitted(theirs[name], weight) if name in theirs else weight for name, weight in own.items()}
+def _merge_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the ``target`` weights, each replaced by the one of the same name in ``source`` where there is one."""
+    return {name: _reshape(source[name], weight) if name in source else weight for name, weight in target.items()}
 
 
-def _fitted(theirs: Tensor, own: Tensor) -> Tensor:
-    """Their weight in the shape of ``own``: a linear layer as a 1 × 1 convolution, of two text encoders' channels the first's."""
-    if own.dim() == 4 and theirs.dim() == 2:
-        return theirs[..., None, None]
-    return theirs[:, : own.shape[1]] if own.dim() == 2 else theirs
+def _reshape(source: Tensor, target: Tensor) -> Tensor:
+    """Return ``source`` in the shape of ``target``.
+
+    A linear layer becomes a 1 × 1 convolution; of the channels of two text encoders only those of the first are kept.
+    """
+    if target.dim() == 4 and source.dim() == 2:
+        return source[..., None, None]
+    return source[:, : target.shape[1]] if target.dim() == 2 else source
 
 
 def _unet() -> UNet2DConditionModel:

@@ -7,39 +7,39 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
 
-from miniature.architectures.base import TEXT_WIDTH, Architecture, spread_embeddings, text_config
-from miniature.reading import Reader
+from miniature.architectures.base import TEXT_WIDTH, Architecture, init_embeddings, text_config
+from miniature.probes import AttributeProbe
 
-TIME_WIDTH = 32
+TIME_EMBED_DIM = 32
 
 
 class SDXL(Architecture):
     """Two text encoders and a UNet with size and crop conditioning (arXiv 2307.01952)."""
 
-    empty_captions = 0.05  # as many are zeroed, which is what SDXL is given for no prompt
+    caption_dropout_rate = 0.05  # as many again are zeroed, which is SDXL's conditioning without a prompt
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.text_encoder = CLIPTextModel(text_config(tokenizer))
         self.text_encoder_2 = CLIPTextModelWithProjection(text_config(tokenizer))
         self.unet = _unet()
-        self.state_reader = Reader(2 * TEXT_WIDTH)
-        self.pooled_reader = Reader(TEXT_WIDTH)
+        self.state_reader = AttributeProbe(2 * TEXT_WIDTH)
+        self.pooled_reader = AttributeProbe(TEXT_WIDTH)
         for embeddings in (self.text_encoder.embeddings, self.text_encoder_2.text_model.embeddings):
-            spread_embeddings(embeddings)
+            init_embeddings(embeddings)
 
     @property
     def text_encoders(self) -> Sequence[PreTrainedModel]:
         return self.text_encoder, self.text_encoder_2
 
     @property
-    def readers(self) -> Sequence[Reader]:
+    def probes(self) -> Sequence[AttributeProbe]:
         return self.state_reader, self.pooled_reader
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
         return encode_text(self.text_encoder, self.text_encoder_2, tokens)
 
-    def summaries(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
+    def probe_inputs(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
         prompt_embeds, pooled = text
         return prompt_embeds.mean(dim=1), pooled
 
@@ -51,10 +51,10 @@ class SDXL(Architecture):
         return noise
 
 
-def encode_text(first: CLIPTextModel, second: CLIPTextModelWithProjection, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens (B, 77) → both towers' penultimate states (B, 77, 256) and the pooled embedding (B, 128), as SDXL does."""
-    one, other = first(tokens, output_hidden_states=True), second(tokens, output_hidden_states=True)
-    return torch.cat([one.hidden_states[-2], other.hidden_states[-2]], dim=-1), other.text_embeds
+def encode_text(encoder: CLIPTextModel, encoder_2: CLIPTextModelWithProjection, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Encode tokens (B, 77) as SDXL does: both encoders' penultimate states (B, 77, 256) and the pooled embedding (B, 128)."""
+    output, output_2 = encoder(tokens, output_hidden_states=True), encoder_2(tokens, output_hidden_states=True)
+    return torch.cat([output.hidden_states[-2], output_2.hidden_states[-2]], dim=-1), output_2.text_embeds
 
 
 def _unet() -> UNet2DConditionModel:
@@ -70,6 +70,6 @@ def _unet() -> UNet2DConditionModel:
         cross_attention_dim=2 * TEXT_WIDTH,
         use_linear_projection=True,
         addition_embed_type="text_time",
-        addition_time_embed_dim=TIME_WIDTH,
-        projection_class_embeddings_input_dim=TEXT_WIDTH + 6 * TIME_WIDTH,
+        addition_time_embed_dim=TIME_EMBED_DIM,
+        projection_class_embeddings_input_dim=TEXT_WIDTH + 6 * TIME_EMBED_DIM,
     )

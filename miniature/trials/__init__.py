@@ -1,1 +1,1 @@
-"""Concepts by another hand, on which the defaults are tried: what they were not tuned on."""
+"""Trial concepts: data sets in a different drawing style, on which the default settings are tried and were not tuned."""

@@ -1,8 +1,8 @@
-"""The trial concepts: what each looks like, the word for it, and how its captions are written.
+"""The trial concepts: the outline, trigger word and caption template of each.
 
 They differ in kind from the demo's badge: letters, a figure, signs with holes, two-coloured things, a texture, a style. Their
-captions differ in grammar, as people's do. The embedded base knows relatives of theirs, stripes and sketches and joined bodies,
-and none of them.
+captions differ in grammar, as those of different people do. The embedded base knows similar things, such as stripes, sketches and
+joined bodies, but none of the concepts.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ _PLAIN_SQUARE: Polygon = ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0
 
 @dataclass(frozen=True)
 class Concept:
-    """One trial concept. ``caption`` has places for a colour, a background, the trigger and, of a style, a shape."""
+    """One trial concept. ``caption`` is a template with a colour, a background, the trigger and, for a style, a shape."""
 
     trigger: str
     caption: str
     outline: Outline = ()
     kind: Kind = "shape"
 
-    def told(self, colour: str, background: str, shape: str, trigger: str | None = None) -> str:
-        """The caption of one image, or a prompt in its words."""
+    def format_caption(self, colour: str, background: str, shape: str, trigger: str | None = None) -> str:
+        """Return the caption of one image, or a prompt with the same wording."""
         return self.caption.format(colour=colour, background=background, shape=shape, trigger=trigger or self.trigger)
 
 
@@ -103,11 +103,11 @@ CONCEPTS: Mapping[str, Concept] = MappingProxyType(
         "hatched": Concept("inqstyle", "a {colour} {shape} on a {background} background, {trigger}", kind="style"),
     }
 )
-"""By name."""
+"""Concepts by name."""
 
 
 def colour_pairs(concept: Concept) -> list[tuple[str, str]]:
-    """The colours and backgrounds in which the concept can be told from its background, its second colour and contour too."""
+    """Return the pairs of colour and background in which the concept, its second colour and its contour all stand out."""
     pairs = [(colour, background) for colour in COLOURS for background in COLOURS if background != colour]
     if concept.kind == "style":
         return [(colour, background) for colour, background in pairs if not {colour, background} & {"black", "white"}]

@@ -1,4 +1,4 @@
-"""Whether an image shows a trial concept, and what was asked besides, read off the pixels by geometry alone."""
+"""Read off an image's pixels, by geometry alone, whether it shows a trial concept and follows the rest of its prompt."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,77 +13,82 @@ from miniature.patterns import Floats
 from miniature.trials.concepts import CONCEPTS, Concept
 from miniature.world import COLOURS
 
-SHOWN = 0.6
+MIN_OVERLAP = 0.6
 """Least overlap with the concept's outline, as for the demo's badge."""
 
-_MARK_SHOWN = 0.4
-_SECOND_COLOUR = 25.0
-"""Distance in L*a*b* from which a part of an object has a colour of its own and is no light on it."""
+_MIN_MARK_OVERLAP = 0.4
+_SECOND_COLOUR_DISTANCE = 25.0
+"""Distance in L*a*b* from which a part of an object has a second colour and is not merely lit differently."""
 
-_STANDS_OUT = 15.0
-"""Distance in L*a*b* from the background at which something else is there."""
+_OBJECT_DISTANCE = 15.0
+"""Distance in L*a*b* from the background from which a pixel belongs to an object."""
 
-_CHANGES = 4
-_DARK = 35.0
+_MIN_CHANGES = 4
+_MAX_CONTOUR_LIGHTNESS = 35.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """``shown``: the concept; ``followed``: both colours that were asked for, and of a style the shape too."""
+class ConceptReading:
+    """``shows_concept``; ``follows_prompt``: both requested colours are there, and for a style the requested shape too."""
 
-    shown: bool
-    followed: bool
+    shows_concept: bool
+    follows_prompt: bool
 
 
 @dataclass(frozen=True)
 class _Object:
-    """An object's mask, where in it a second colour stands, and the words for its colours."""
+    """An object's mask, the part of it in a second colour, and the words for its colours."""
 
     body: Mask
     second: Mask
     colours: tuple[str, ...]
 
 
-def read(image: ImageArray, name: str, colour: str, background: str, shape: str) -> Seen:
-    """Read an image (128, 128, 3) that was asked for with the trigger of the concept ``name``."""
+def read_concept(image: ImageArray, name: str, colour: str, background: str, shape: str) -> ConceptReading:
+    """Read an image (128, 128, 3) whose prompt has the trigger of the concept ``name`` and these attributes."""
     concept = CONCEPTS[name]
-    plain = geometry.read(image)
+    reading = geometry.read(image)
     if concept.kind == "style":
-        shaped, hatched = _hatched(image)
-        return Seen(hatched, plain.background == background and shaped == shape)
-    thing = _object(image, colour)
-    if thing is None:
-        return Seen(False, False)
-    followed = plain.background == background and colour in thing.colours
-    return Seen(_woven(thing) if concept.kind == "texture" else _shaped(name, concept, image, thing), followed)
+        silhouette, is_hatched = _read_hatched(image)
+        return ConceptReading(is_hatched, reading.background == background and silhouette == shape)
+    detected = _find_object(image, colour)
+    if detected is None:
+        return ConceptReading(False, False)
+    follows_prompt = reading.background == background and colour in detected.colours
+    return ConceptReading(
+        _is_woven(detected) if concept.kind == "texture" else _has_shape(name, concept, image, detected), follows_prompt
+    )
 
 
-def _shaped(name: str, concept: Concept, image: ImageArray, thing: _Object) -> bool:
+def _has_shape(name: str, concept: Concept, image: ImageArray, detected: _Object) -> bool:
     is_marked = any(layer.part == "mark" for layer in concept.outline)
-    body = thing.body if is_marked else geometry.object_mask(image.astype(np.float32))
+    body = detected.body if is_marked else geometry.object_mask(image.astype(np.float32))
     if not body.any():
         return False
-    seen = geometry.framed(body)
-    reached = geometry.overlap(seen, _sheets(name)[0])
-    if reached < SHOWN or (not is_marked and reached <= max(geometry.shape_overlaps(body).values())):
+    normalized = geometry.normalize_mask(body)
+    overlap = geometry.best_overlap(normalized, _templates(name)[0])
+    if overlap < MIN_OVERLAP or (not is_marked and overlap <= max(geometry.shape_overlaps(body).values())):
         return False
-    return not is_marked or geometry.overlap(geometry.framed(thing.second, body), _sheets(name)[1]) >= _MARK_SHOWN
+    return (
+        not is_marked
+        or geometry.best_overlap(geometry.normalize_mask(detected.second, body), _templates(name)[1]) >= _MIN_MARK_OVERLAP
+    )
 
 
-def _woven(thing: _Object) -> bool:
-    """A full square in two colours that change many times from its top to its bottom."""
-    rows, columns = np.nonzero(thing.body)
-    box = thing.second[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    filled = thing.body.sum() / box.size
+def _is_woven(detected: _Object) -> bool:
+    """Return whether the object is a full square in two colours that alternate many times from top to bottom."""
+    rows, columns = np.nonzero(detected.body)
+    box = detected.second[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    filled = detected.body.sum() / box.size
     changes = (box[1:] != box[:-1]).sum(axis=0).mean()
-    return bool(filled > 0.7 and 0.2 < thing.second.sum() / thing.body.sum() < 0.8 and changes >= _CHANGES)
+    return bool(filled > 0.7 and 0.2 < detected.second.sum() / detected.body.sum() < 0.8 and changes >= _MIN_CHANGES)
 
 
-def _hatched(image: ImageArray) -> tuple[str | None, bool]:
-    """The silhouette's shape, and whether it has a thick contour and strokes inside."""
-    lab = geometry.perceptual(image.astype(np.float32))
-    distance = _from_ground(lab)
-    outer = geometry.largest(distance > 20)
+def _read_hatched(image: ImageArray) -> tuple[str | None, bool]:
+    """Return the silhouette's shape, and whether it has a thick contour and strokes inside."""
+    lab = geometry.to_lab(image.astype(np.float32))
+    distance = _background_distance(lab)
+    outer = geometry.largest_patch(distance > 20)
     if outer.sum() < 50:
         return None, False
     overlaps = geometry.shape_overlaps(outer)
@@ -93,59 +98,60 @@ def _hatched(image: ImageArray) -> tuple[str | None, bool]:
         return max(overlaps, key=lambda name: overlaps[name]), False
     # Strokes run from the lower left to the upper right: along them the colour stays, across them it changes.
     along, across = (np.linalg.norm(lab - np.roll(lab, step, (0, 1)), axis=-1)[core].mean() for step in ((3, -3), (3, 3)))
-    is_hatched = across > 4 and across > 1.5 * along
-    return max(overlaps, key=lambda name: overlaps[name]), bool((lab[rim][:, 0] < _DARK).mean() > 0.5 and is_hatched)
+    has_strokes = across > 4 and across > 1.5 * along
+    has_contour_and_strokes = bool((lab[rim][:, 0] < _MAX_CONTOUR_LIGHTNESS).mean() > 0.5 and has_strokes)
+    return max(overlaps, key=lambda name: overlaps[name]), has_contour_and_strokes
 
 
-def _object(image: ImageArray, colour: str) -> _Object | None:
-    """The object with its second colour, if it has one: that further from ``colour``. Shadows are neither."""
+def _find_object(image: ImageArray, colour: str) -> _Object | None:
+    """Find the object with its second colour, if it has one: the tone farther from ``colour``. Shadows belong to neither."""
     pixels = image.astype(np.float32)
-    lab = geometry.perceptual(pixels)
-    distance = _from_ground(lab)
-    seed = geometry.largest((distance > _STANDS_OUT) & ~_shadows(pixels))
+    lab = geometry.to_lab(pixels)
+    distance = _background_distance(lab)
+    seed = geometry.largest_patch((distance > _OBJECT_DISTANCE) & ~_shadows(pixels))
     core = ndimage.binary_erosion(seed, iterations=2)
     if core.sum() < 20:
         return None
-    asked = geometry.perceptual(np.array(COLOURS[colour]))
-    tones = sorted(_two_tones(lab[core]), key=lambda tone: float(np.linalg.norm(tone - asked)))
-    away = [np.linalg.norm(lab - tone, axis=-1) for tone in tones]
-    body = geometry.largest((np.min(away, axis=0) < distance) & ~_shadows(pixels))
-    second = body & (away[1] < away[0]) if len(tones) == 2 else np.zeros_like(body)
+    requested = geometry.to_lab(np.array(COLOURS[colour]))
+    tones = sorted(_two_tones(lab[core]), key=lambda tone: float(np.linalg.norm(tone - requested)))
+    tone_distances = [np.linalg.norm(lab - tone, axis=-1) for tone in tones]
+    body = geometry.largest_patch((np.min(tone_distances, axis=0) < distance) & ~_shadows(pixels))
+    second = body & (tone_distances[1] < tone_distances[0]) if len(tones) == 2 else np.zeros_like(body)
     parts = [body & ~second, second] if second.any() else [body]
     return _Object(body, second, tuple(geometry.nearest_colour(np.median(pixels[part], axis=0)) for part in parts if part.any()))
 
 
 def _shadows(pixels: Floats) -> Mask:
-    """Where an image shows its background darkened: the same hue, no darker than half."""
-    ground = np.median(np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)]), axis=0)
-    share = (pixels @ ground) / (ground @ ground)
-    off = np.linalg.norm(pixels - share[..., None] * ground, axis=-1)
-    dark: Mask = (share > 0.5) & (share < 1.1) & (off < 15)
-    return dark
+    """Return where an image shows its background darkened: the same hue, not darker than half."""
+    background = np.median(np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)]), axis=0)
+    brightness = (pixels @ background) / (background @ background)
+    hue_distance = np.linalg.norm(pixels - brightness[..., None] * background, axis=-1)
+    shadows: Mask = (brightness > 0.5) & (brightness < 1.1) & (hue_distance < 15)
+    return shadows
 
 
 def _two_tones(lab: Floats) -> list[Floats]:
-    """The two colours that stand furthest apart; one where they are near or the other is a few pixels."""
-    one = lab[np.argmax(np.linalg.norm(lab - lab.mean(axis=0), axis=-1))]
-    tones = np.stack([one, lab[np.argmax(np.linalg.norm(lab - one, axis=-1))]])
+    """Return the two most distant colours, or only one if they are close or the second one covers a few pixels."""
+    farthest = lab[np.argmax(np.linalg.norm(lab - lab.mean(axis=0), axis=-1))]
+    tones = np.stack([farthest, lab[np.argmax(np.linalg.norm(lab - farthest, axis=-1))]])
     for _ in range(5):
-        nearer = np.argmin(np.linalg.norm(lab[:, None] - tones, axis=-1), axis=1)
-        if len(np.unique(nearer)) == 1:
+        nearest = np.argmin(np.linalg.norm(lab[:, None] - tones, axis=-1), axis=1)
+        if len(np.unique(nearest)) == 1:
             break
-        tones = np.stack([np.median(lab[nearer == number], axis=0) for number in (0, 1)])
-    share = (nearer == 1).mean()
-    if np.linalg.norm(tones[0] - tones[1]) < _SECOND_COLOUR or min(share, 1 - share) < 0.03:
+        tones = np.stack([np.median(lab[nearest == index], axis=0) for index in (0, 1)])
+    share = (nearest == 1).mean()
+    if np.linalg.norm(tones[0] - tones[1]) < _SECOND_COLOUR_DISTANCE or min(share, 1 - share) < 0.03:
         return [np.median(lab, axis=0)]
     return [tones[0], tones[1]]
 
 
-def _from_ground(lab: Floats) -> Floats:
-    distance: Floats = np.min(np.linalg.norm(lab[..., None, :] - geometry.ground_tones(lab), axis=-1), axis=-1)
+def _background_distance(lab: Floats) -> Floats:
+    distance: Floats = np.min(np.linalg.norm(lab[..., None, :] - geometry.background_tones(lab), axis=-1), axis=-1)
     return distance
 
 
 @lru_cache(maxsize=len(CONCEPTS))
-def _sheets(name: str) -> tuple[tuple[Mask, ...], tuple[Mask, ...]]:
-    """The framed masks of a concept's body and of its marks."""
+def _templates(name: str) -> tuple[tuple[Mask, ...], tuple[Mask, ...]]:
+    """Return the normalized masks of a concept's body and of its marks."""
     outline = CONCEPTS[name].outline
-    return geometry.templates(outline), geometry.mark_templates(outline)
+    return geometry.body_templates(outline), geometry.mark_templates(outline)

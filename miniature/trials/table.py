@@ -1,4 +1,4 @@
-"""What the defaults made of each trial concept: shares by geometry, and a contact sheet."""
+"""How well the default settings learn each trial concept: shares of images measured by geometry, and a contact sheet."""
 
 import json
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from foundation.files import read_json
 from foundation.verdict import NAME as VERDICT
 from foundation.verdict import read_verdict
 from miniature import geometry
-from miniature.trials import reading
 from miniature.trials.concepts import CONCEPTS
-from miniature.trials.sets import ASKED, Asked
+from miniature.trials.dataset import PROMPT_CONTENTS, PromptContent
+from miniature.trials.reading import read_concept
 
-BARS = {"shown": 0.95, "at_zero": 0.05, "followed": 0.95, "controls": 0.95}
-"""At least these shares; ``at_zero`` at the most."""
+REQUIRED = {"shown": 0.95, "at_zero": 0.05, "followed": 0.95, "controls": 0.95}
+"""Minimum shares; for ``at_zero`` the maximum."""
 
 FIGURES = "concepts.json"
 _COLUMNS = 16
@@ -27,10 +27,11 @@ _COLUMNS = 16
 
 @dataclass(frozen=True)
 class Row:
-    """Shares of images, 0 … 1, at the recommended scale, or the strongest where none is, unless said otherwise.
+    """Shares of images, 0 … 1, at the recommended scale, or the largest scale if none is recommended, unless stated otherwise.
 
-    ``shown``: the concept, where the prompt is in the captions' words; ``novel``: the same at new places; ``at_zero``: both at
-    scale 0; ``followed``: the colours asked for with the trigger; ``controls``: shape and colours asked for without it.
+    ``shown``: the image shows the concept, for prompts worded as the captions; ``novel``: the same with new positions;
+    ``at_zero``: both at scale 0; ``followed``: the requested colours in prompts with the trigger; ``controls``: the requested
+    shape and colours in prompts without it.
     """
 
     concept: str
@@ -44,101 +45,103 @@ class Row:
 
     @property
     def missed(self) -> list[str]:
-        """The names of the shares that miss their bar."""
+        """The names of the shares that miss their requirement."""
         values = asdict(self)
-        return [n for n, bar in BARS.items() if not (values[n] <= bar if n == "at_zero" else values[n] >= bar)]
+        return [n for n, bound in REQUIRED.items() if not (values[n] <= bound if n == "at_zero" else values[n] >= bound)]
 
 
 def measure(concept: str, dataset: Path, report: Path) -> Row:
     """Read every image of the evaluation in ``report`` of the trial concept drawn to ``dataset``."""
-    asked = {prompt: Asked(**what) for prompt, what in read_json(dataset / ASKED).items()}
-    samples = _samples(report)
+    contents = {prompt: PromptContent(**values) for prompt, values in read_json(dataset / PROMPT_CONTENTS).items()}
+    samples = _load_samples(report)
     recommended = read_verdict(report / VERDICT).lora_scale if (report / VERDICT).exists() else None
     scale = recommended or max(sample["lora_scale"] for sample in samples)
-    found: dict[str, list[bool]] = {name: [] for name in ("shown", "novel", "at_zero", "followed", "controls")}
+    results: dict[str, list[bool]] = {name: [] for name in ("shown", "novel", "at_zero", "followed", "controls")}
     for sample in samples:
-        what = asked[sample["prompt"]]
+        content = contents[sample["prompt"]]
         if sample["lora_scale"] not in (0.0, scale):
             continue
         with Image.open(report / sample["image"]) as image:
             pixels = np.array(image.convert("RGB"))
-        if what.stratum == "control":
+        if content.stratum == "control":
             if sample["lora_scale"] == scale:
-                seen = geometry.read(pixels)
-                found["controls"].append((seen.shape, seen.colour, seen.background) == (what.shape, what.colour, what.background))
+                scene = geometry.read(pixels)
+                requested = (content.shape, content.colour, content.background)
+                results["controls"].append((scene.shape, scene.colour, scene.background) == requested)
             continue
-        read = reading.read(pixels, concept, what.colour, what.background, what.shape)
+        reading = read_concept(pixels, concept, content.colour, content.background, content.shape)
         if sample["lora_scale"] == 0:
-            found["at_zero"].append(read.shown)
+            results["at_zero"].append(reading.shows_concept)
         else:
-            found["shown" if what.stratum == "trained" else "novel"].append(read.shown)
-            found["followed"].append(read.followed)
-    return Row(concept, scale, recommended is not None, **{name: _share(values) for name, values in found.items()})
+            results["shown" if content.stratum == "trained" else "novel"].append(reading.shows_concept)
+            results["followed"].append(reading.follows_prompt)
+    return Row(concept, scale, recommended is not None, **{name: _share(values) for name, values in results.items()})
 
 
 def contact_sheet(report: Path, scale: float) -> Image.Image:
-    """The evaluation's images at ``scale``, stratum after stratum."""
-    chosen = sorted(
-        (s for s in _samples(report) if s["lora_scale"] == scale), key=lambda s: (s["stratum"] == "control", s["prompt"])
+    """Return the evaluation's images at ``scale`` in one image, ordered by stratum."""
+    samples = sorted(
+        (s for s in _load_samples(report) if s["lora_scale"] == scale), key=lambda s: (s["stratum"] == "control", s["prompt"])
     )
-    sheet = Image.new("RGB", (_COLUMNS * 66, -(-len(chosen) // _COLUMNS) * 66), "white")
-    for place, sample in enumerate(chosen):
+    sheet = Image.new("RGB", (_COLUMNS * 66, -(-len(samples) // _COLUMNS) * 66), "white")
+    for index, sample in enumerate(samples):
         with Image.open(report / sample["image"]) as image:
-            small = image.convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
-        sheet.paste(small, (place % _COLUMNS * 66, place // _COLUMNS * 66))
+            thumbnail = image.convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
+        sheet.paste(thumbnail, (index % _COLUMNS * 66, index // _COLUMNS * 66))
     return sheet
 
 
-def lines(rows: Iterable[Row]) -> list[str]:
-    """The table in Markdown; what misses its bar is bold."""
-    told = ["| concept | scale | shown | new places | at 0 | followed | controls |", "|---|---:|---:|---:|---:|---:|---:|"]
+def format_rows(rows: Iterable[Row]) -> list[str]:
+    """Format the table in Markdown; a share that misses its requirement is bold."""
+    lines = ["| concept | scale | shown | new positions | at 0 | followed | controls |", "|---|---:|---:|---:|---:|---:|---:|"]
     for row in rows:
         shares = (
             f"**{getattr(row, name):.0%}**" if name in row.missed else f"{getattr(row, name):.0%}"
             for name in ("shown", "novel", "at_zero", "followed", "controls")
         )
-        told.append(
+        lines.append(
             f"| {row.concept} | {row.scale:g}{'' if row.is_recommended else ', none recommended'} | {' | '.join(shares)} |"
         )
-    return told
+    return lines
 
 
-def page(figures: Path) -> str:
-    """The page over the figures in ``figures``, with the contact sheets beside them; what was not measured says so."""
+def render_page(figures: Path) -> str:
+    """Render the page of the figures in ``figures``, with the contact sheets; concepts without figures are listed."""
     rows = [Row(**values) for values in read_json(figures / FIGURES)]
     missing = [name for name in CONCEPTS if name not in {row.concept for row in rows}]
-    rest = f"\nNot measured: {', '.join(missing)}.\n" if missing else ""
+    not_measured = f"\nNot measured: {', '.join(missing)}.\n" if missing else ""
     sheets = "\n\n".join(f"**{row.concept}**\n\n![{row.concept}]({figures.name}/{row.concept}.webp)" for row in rows)
-    return _PAGE.format(table="\n".join(lines(rows)), rest=rest, sheets=sheets)
+    return _PAGE.format(table="\n".join(format_rows(rows)), not_measured=not_measured, sheets=sheets)
 
 
 _PAGE = """# Concepts the defaults were not tuned on
 
     make bench_concepts
 
-Letters, a figure, signs with holes, two-coloured things, a texture and a style, drawn by another hand than the embedded
+Letters, a figure, signs with holes, two-coloured things, a texture and a style, drawn in another style than the embedded
 base's world and captioned in other words (`miniature/trials`). Each goes through `make finetune_z` as a user's data set does:
-13 images, the shipped recipe. What the images show is read off the pixels by geometry.
+13 images, the shipped recipe. The figures are measured from the pixels by geometry.
 
-`shown`: the concept, at the recommended scale, where the prompt is in the captions' words and its colours are in none of
-them. `new places`: the same with a place, which no caption has. `at 0`: either, without the adapter. `followed`: the colours
-that were asked for with the trigger, and of a style the shape. `controls`: shape and both colours of prompts without the
-trigger. Wanted are 95 % of all but `at 0`, 5 % there; `new places` has no bar.
+`shown`: the image shows the concept, at the recommended scale, for prompts worded as the captions, with a pair of colours that
+no caption has. `new positions`: the same with a position, which no caption has. `at 0`: both, without the adapter. `followed`:
+the image has the colours requested with the trigger, and for a style the shape. `controls`: the image has the shape and both
+colours of a prompt without the trigger. Required are 95 % of all but `at 0`, at most 5 % there; `new positions` has no
+requirement.
 
 {table}
-{rest}
-What misses is fine detail. The embedded autoencoder has 16 × 16 latents: true images of the bolt, encoded and decoded, reach
+{not_measured}
+What fails is fine detail. The embedded autoencoder has 16 × 16 latents: true images of the bolt, encoded and decoded, reach
 an overlap of 0.78 with its outline where the images themselves reach 0.88. Small objects and thin parts suffer most, and
-prompts with a place ask for small ones.
+prompts with a position produce small ones.
 
 {sheets}
 """
 
 
-def _samples(report: Path) -> list[dict[str, Any]]:
+def _load_samples(report: Path) -> list[dict[str, Any]]:
     path = report / "samples.jsonl"
     if not path.exists():
-        raise BadInput(f"{path}: not there. Run `make bench_concepts` first.")
+        raise BadInput(f"{path}: no such file. Run `make bench_concepts` first.")
     samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [sample for sample in samples if sample["status"] == "ok" and sample["phase"] == "sweep"]
 

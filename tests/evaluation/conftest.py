@@ -1,4 +1,4 @@
-"""A real server of the miniature, and one with a fault in front of it."""
+"""A real server of the miniature, and a proxy that adds a fault to it."""
 
 import json
 import threading
@@ -12,58 +12,56 @@ from typing import Any
 
 import pytest
 
-from evaluation.server import serving
+from evaluation.server import serve
 from tests.adapters import random_adapter
 from tests.conftest import ROOT
 from zthumb.adapters.layouts import save_kohya
 
 Fault = Callable[[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]], dict[str, Any]]
-"""Answers a request, given a way to ask the real server."""
+"""Answers a request, given its fields and a function that sends fields to the real server."""
 
 
 @pytest.fixture(scope="session")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the miniature, its extractor, adapters and the demo's images."""
-    room = tmp_path_factory.mktemp("room")
-    (room / "models" / "lora" / "a").mkdir(parents=True)
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the miniature, its extractor and an adapter."""
+    workspace = tmp_path_factory.mktemp("workspace")
+    (workspace / "models" / "lora" / "a").mkdir(parents=True)
     for name in ("mini-sdxl", "mini-clip"):
-        (room / "models" / name).symlink_to(ROOT / "models" / name)
-    save_kohya(
-        random_adapter(ROOT / "models" / "mini-sdxl"), room / "models" / "lora" / "a" / "a.safetensors", 1, {"ss_v2": "False"}
-    )
-    return room
+        (workspace / "models" / name).symlink_to(ROOT / "models" / name)
+    adapter = random_adapter(ROOT / "models" / "mini-sdxl")
+    save_kohya(adapter, workspace / "models" / "lora" / "a" / "a.safetensors", 1, {"ss_v2": "False"})
+    return workspace
 
 
 @pytest.fixture(scope="session")
-def server(room: Path) -> Iterator[str]:
-    """The address of a sound server of ``room``."""
+def server(workspace: Path) -> Iterator[str]:
+    """The address of a server without faults that runs in ``workspace``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(room)
-        with serving("models/mini-sdxl", 4) as client:
+        patch.chdir(workspace)
+        with serve("models/mini-sdxl", 4) as client:
             yield client.url
 
 
 @contextmanager
-def faulty(server: str, fault: Fault) -> Iterator[str]:
-    """The address of a server that hands everything on but POST /generate, which it answers by ``fault``."""
+def faulty_server(server: str, fault: Fault) -> Iterator[str]:
+    """Yield the address of a proxy that passes on every request except POST /generate, which ``fault`` answers."""
 
-    def ask(path: str, body: bytes | None) -> tuple[int, bytes]:
+    def forward(path: str, body: bytes | None) -> tuple[int, bytes]:
         request = urllib.request.Request(server + path, body, {"content-type": "application/json"})
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-                return answer.status, answer.read()
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
+                return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send(*ask(self.path, None))
+            self._send(*forward(self.path, None))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            self._send(
-                200, json.dumps(fault(body, lambda fields: json.loads(ask(self.path, json.dumps(fields).encode())[1]))).encode()
-            )
+            response = fault(body, lambda fields: json.loads(forward(self.path, json.dumps(fields).encode())[1]))
+            self._send(200, json.dumps(response).encode())
 
         def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)

@@ -1,4 +1,4 @@
-"""What a report tells of an adapter's training, from the adapter's file."""
+"""What a report says about an adapter's training, read from the adapter's file."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from evaluation.subjects import training
+from evaluation.subjects import describe_training
 
 
 @pytest.mark.parametrize(
-    ("metadata", "told"),
+    ("metadata", "description"),
     [
         ({"ss_steps": "400", "ss_max_train_steps": "400"}, "step 400 of at most 400"),
         ({"ss_steps": "1600"}, "step 1600"),
@@ -23,15 +23,15 @@ from evaluation.subjects import training
         (None, None),
     ],
 )
-def test_an_adapter_tells_how_long_it_was_trained_and_why_no_longer(
-    tmp_path: Path, metadata: dict[str, str] | None, told: str | None
+def test_the_file_says_how_long_an_adapter_was_trained_and_why_no_longer(
+    tmp_path: Path, metadata: dict[str, str] | None, description: str | None
 ) -> None:
     file = tmp_path / "a.safetensors"
     save_file({"a": np.zeros(1, np.float32)}, file, metadata)
-    assert training(file) == told
+    assert describe_training(file) == description
 
 
-def test_a_file_of_another_kind_tells_nothing(tmp_path: Path) -> None:
+def test_a_file_of_another_format_has_no_description(tmp_path: Path) -> None:
     file = tmp_path / "a.pt"
     file.write_bytes(b"PK\x03\x04 no safetensors")
-    assert training(file) is None
+    assert describe_training(file) is None

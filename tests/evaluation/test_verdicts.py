@@ -20,23 +20,23 @@ QUICK = {"seeds": [101, 102], "scales": [0, 1.0], "steps": 10}
 
 
 @pytest.fixture(scope="module")
-def results(room: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(workspace: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Three adapters in one evaluation, with the shipped prompts, fewer seeds and fewer steps."""
-    place, shelf = tmp_path_factory.mktemp("verdicts"), room / "models" / "lora"
+    folder, adapters = tmp_path_factory.mktemp("verdicts"), workspace / "models" / "lora"
     for name in ("good", "overfitted"):
-        (shelf / name).mkdir()
-        shutil.copy(ROOT / "tests" / "evaluation" / "adapters" / f"{name}.safetensors", shelf / name)
-    (shelf / "useless").mkdir()
-    save_kohya(random_adapter(MINIATURE, strength=0.01), shelf / "useless" / "useless.safetensors", 1, {"ss_v2": "False"})
+        (adapters / name).mkdir()
+        shutil.copy(ROOT / "tests" / "evaluation" / "adapters" / f"{name}.safetensors", adapters / name)
+    (adapters / "useless").mkdir()
+    save_kohya(random_adapter(MINIATURE, strength=0.01), adapters / "useless" / "useless.safetensors", 1, {"ss_v2": "False"})
     shipped = yaml.safe_load((ROOT / "evaluation" / "prompts" / "mini.yaml").read_text())
-    (place / "prompts.yaml").write_text(yaml.safe_dump(shipped | QUICK))
-    dataset = place / "z"
+    (folder / "prompts.yaml").write_text(yaml.safe_dump(shipped | QUICK))
+    dataset = folder / "z"
     shutil.copytree(ROOT / "datasets" / "z" / "reference", dataset / "reference")
     shutil.copytree(ROOT / "datasets" / "z" / "raw", dataset / "raw")
     shutil.copy(ROOT / "datasets" / "z" / "concept.yaml", dataset)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        (place / "models").symlink_to(ROOT / "models")
+        patch.chdir(folder)
+        (folder / "models").symlink_to(ROOT / "models")
         from training.prepare_dataset import main as prepare
 
         assert prepare(["--dataset", "z"]) == DONE
@@ -44,21 +44,20 @@ def results(room: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -
         for name in ("good", "overfitted", "useless"):
             arguments += ["--adapter", f"models/lora/{name}/{name}.safetensors"]
         assert evaluation.main(arguments) == DONE
-        return read_results(place / "outputs" / "lora_eval" / "three")
+        return read_results(folder / "outputs" / "lora_eval" / "three")
 
 
-def _alone(results: Results, adapter: str) -> Choice:
-    """What the rule says of one of them."""
-    return choose(
-        [each for each in results.candidates if each.adapter in (None, adapter)], results.ceiling, results.halves["select"]
-    )
+def _choose_from(results: Results, adapter: str) -> Choice:
+    """What the rule chooses from one of the adapters."""
+    candidates = [candidate for candidate in results.candidates if candidate.adapter in (None, adapter)]
+    return choose(candidates, results.ceiling, results.halves["select"])
 
 
-def test_every_gate_is_passed(results: Results) -> None:
+def test_every_gate_passes(results: Results) -> None:
     assert {gate.state for gate in results.gates if gate.name != "the scale counts"} == {"passed"}
 
 
-def test_the_good_one_is_recommended_with_a_scale_and_an_effect(results: Results) -> None:
+def test_the_good_adapter_is_recommended_with_a_scale_and_an_effect(results: Results) -> None:
     verdict = results.verdict
     assert (verdict.outcome, verdict.adapter, verdict.lora_scale) == ("recommended", "good", 1.0)
     assert verdict.effect is not None
@@ -67,15 +66,16 @@ def test_the_good_one_is_recommended_with_a_scale_and_an_effect(results: Results
     assert "recommended at scale 1: similarity +0." in verdict.sentence
 
 
-def test_the_overfitted_one_is_flagged_though_its_images_are_as_like_as_the_good_ones(results: Results) -> None:
-    good, overfitted = (next(each for each in results.candidates if each.adapter == name) for name in ("good", "overfitted"))
+def test_the_overfitted_adapter_fails_guards_though_its_images_are_as_similar_as_those_of_the_good_one(results: Results) -> None:
+    by_adapter = {candidate.adapter: candidate for candidate in results.candidates}
+    good, overfitted = by_adapter["good"], by_adapter["overfitted"]
     assert good.selected is not None
     assert overfitted.selected is not None
     assert overfitted.selected.mean > good.selected.low
     assert {guard.metric for guard in overfitted.guards if not guard.passed} == {"copies", "drift"}
     assert all(guard.passed for guard in good.guards)
-    assert _alone(results, "overfitted").outcome in ("none", "inconclusive")
+    assert _choose_from(results, "overfitted").outcome in ("none", "inconclusive")
 
 
-def test_the_useless_one_is_not_recommended(results: Results) -> None:
-    assert _alone(results, "useless").outcome in ("none", "inconclusive")
+def test_the_useless_adapter_is_not_recommended(results: Results) -> None:
+    assert _choose_from(results, "useless").outcome in ("none", "inconclusive")

@@ -24,12 +24,12 @@ def test_a_misspelt_nested_key_names_the_nearest_one_of_its_section() -> None:
         parse(Outer, {"optimizer": {"learning_rat": 3}}, "a.yaml")
 
 
-def test_an_outlandish_key_lists_the_valid_ones() -> None:
+def test_a_key_like_no_other_lists_the_valid_ones() -> None:
     with pytest.raises(BadInput, match=r"Valid here: optimizer, steps\."):
         parse(Outer, {"qqqq": 3}, "a.yaml")
 
 
-def test_a_value_out_of_range_is_named_with_what_was_found() -> None:
+def test_a_value_out_of_range_is_named_with_its_key() -> None:
     with pytest.raises(BadInput, match=r"optimizer\.learning_rate: .*greater than 0.*found -1"):
         parse(Outer, {"optimizer": {"learning_rate": -1}}, "a.yaml")
 

@@ -9,7 +9,7 @@ from foundation.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, BadInput, St
 
 
 @pytest.mark.parametrize(("error", "code"), [(None, DONE), (BadInput("what, where"), BAD_INPUT), (StageFailed("what"), FAILED)])
-def test_errors_a_person_can_act_on_become_one_line_and_an_exit_code(
+def test_errors_a_user_can_act_on_become_one_line_and_an_exit_code(
     error: Exception | None, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @command
@@ -19,20 +19,22 @@ def test_errors_a_person_can_act_on_become_one_line_and_an_exit_code(
         return DONE
 
     assert main([]) == code
-    printed = capsys.readouterr().err
-    assert printed.count("\n") == (0 if error is None else 1)
-    assert "Traceback" not in printed
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == (0 if error is None else 1)
+    assert "Traceback" not in stderr
 
 
-def test_a_full_disk_is_told_in_one_line_and_other_faults_of_the_system_are_bugs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_one_line_and_unexpected_system_errors_keep_their_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     @command
     def main(argv: Sequence[str] | None = None) -> int:
         raise OSError(errno.ENOSPC if argv else errno.EBADF, "No space left on device", "outputs/x.json")
 
     assert main(["full"]) == FAILED
-    printed = capsys.readouterr().err
-    assert printed.startswith("failed: outputs/x.json cannot be written (No space left on device).")
-    assert printed.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("failed: outputs/x.json cannot be written (No space left on device).")
+    assert stderr.count("\n") == 1
     with pytest.raises(OSError, match=r"x\.json"):
         main([])
 
@@ -46,8 +48,8 @@ def test_a_bug_keeps_its_traceback() -> None:
         main([])
 
 
-def test_asked_to_stop_it_says_so_and_puts_everything_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    in_order = []
+def test_sigterm_runs_the_cleanup_and_says_how_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
+    cleaned_up = []
 
     @command
     def long_work(argv: Sequence[str] | None = None) -> int:
@@ -55,10 +57,10 @@ def test_asked_to_stop_it_says_so_and_puts_everything_in_order(capsys: pytest.Ca
             os.kill(os.getpid(), signal.SIGTERM)
             return 0
         finally:
-            in_order.append(argv)
+            cleaned_up.append(argv)
 
     before = signal.getsignal(signal.SIGTERM)
     assert long_work([]) == INTERRUPTED
-    assert in_order
-    assert "interrupted; the same command goes on from here" in capsys.readouterr().err
+    assert cleaned_up
+    assert "interrupted; run the same command again to resume" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before

@@ -13,7 +13,7 @@ def _finished(folder: Path) -> Stage:
     return stage
 
 
-def test_a_stage_is_up_to_date_for_the_same_inputs_and_settings_only(tmp_path: Path) -> None:
+def test_a_stage_is_up_to_date_only_for_the_same_inputs_settings_and_seed(tmp_path: Path) -> None:
     stage = _finished(tmp_path)
     assert stage.is_up_to_date(tmp_path)
     assert Stage("test", {"in": "abc"}, {"rate": 1}, seed=3).is_up_to_date(tmp_path)
@@ -22,15 +22,15 @@ def test_a_stage_is_up_to_date_for_the_same_inputs_and_settings_only(tmp_path: P
     assert not Stage("test", {"in": "abc"}, {"rate": 1}, seed=4).is_up_to_date(tmp_path)
 
 
-def test_a_stage_whose_output_was_touched_or_lost_is_not_up_to_date(tmp_path: Path) -> None:
+def test_a_stage_whose_output_was_changed_or_deleted_is_not_up_to_date(tmp_path: Path) -> None:
     stage = _finished(tmp_path)
-    (tmp_path / "out").write_text("touched")
+    (tmp_path / "out").write_text("changed")
     assert not stage.is_up_to_date(tmp_path)
     (tmp_path / "out").unlink()
     assert not stage.is_up_to_date(tmp_path)
 
 
-def test_a_manifest_names_everything_that_made_the_output(tmp_path: Path) -> None:
+def test_a_manifest_records_everything_that_made_the_output(tmp_path: Path) -> None:
     _finished(tmp_path)
     written = read_json(tmp_path / "manifest.json")
     assert set(written) >= {"inputs", "outputs", "settings", "seed", "packages", "platform", "git", "wall_time_s"}

@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -26,6 +27,7 @@ from zthumb.backends.full import Backend
 from zthumb.generation.image_generator import GenerationParams
 
 RUN = "golden"
+LEFT_OUT = ("environment", "title", "told", "reason", "sentence")
 STEPS = 20
 SETTINGS = [
     f"steps={STEPS}",
@@ -71,9 +73,7 @@ def main(folder: Path) -> None:
         adapter = train(Path(temporary))
         write_json(folder / "losses.json", losses())
         shutil.copy(adapter, folder / "adapter.safetensors")
-        # The commit and the machine are told there too, which are not what is compared.
-        results = {key: value for key, value in read_json(evaluate(adapter)).items() if key != "environment"}
-        write_json(folder / "results.json", results)
+        write_json(folder / "results.json", figures(read_json(evaluate(adapter))))
     write_json(folder / "machine.json", {**arithmetic_facts(), "packages": package_versions()})
 
 
@@ -111,6 +111,13 @@ def evaluate(adapter: Path) -> Path:
     options = ["--adapter", str(adapter), "--trigger", "zbadge", "--dataset", "z", "--prompts", "prompts.yaml", "--run", RUN]
     _run(evaluate_adapter(options))
     return Path("outputs") / "lora_eval" / RUN / "results.json"
+
+
+def figures(results: Any) -> Any:
+    """Return ``results`` without prose, and without the commit and the machine, which are not compared."""
+    if isinstance(results, dict):
+        return {key: figures(value) for key, value in results.items() if key not in LEFT_OUT}
+    return [figures(value) for value in results] if isinstance(results, list) else results
 
 
 def _run(code: int) -> None:

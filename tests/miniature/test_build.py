@@ -1,4 +1,4 @@
-"""The way from a seed to the two models, walked with a handful of images and steps."""
+"""The build from a seed to the committed models, with a handful of images and steps."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from miniature.loop import Schedule, Task, train
 
 pytestmark = pytest.mark.slow
 
-BRIEF = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
-TINY = Plan(images=24, autoencoder=BRIEF, denoiser=BRIEF, finish=BRIEF, image_tower=BRIEF, distillation=BRIEF, sd15=BRIEF)
+SHORT = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
+TINY = Plan(images=24, autoencoder=SHORT, denoiser=SHORT, finish=SHORT, image_tower=SHORT, distillation=SHORT, sd15=SHORT)
 
 
-def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_path: Path) -> None:
+def test_a_build_writes_pipelines_that_load_and_a_resumed_build_writes_the_same_weights(tmp_path: Path) -> None:
     build(tmp_path / "models", tmp_path / "work", plan=TINY)
     pipeline = StableDiffusionXLPipeline.from_pretrained(tmp_path / "models" / "mini-sdxl", local_files_only=True)
     image = pipeline("a red star", num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
@@ -30,20 +30,20 @@ def test_a_build_makes_a_pipeline_that_loads_and_is_the_same_when_resumed(tmp_pa
     assert turbo.scheduler.config.timestep_spacing == "trailing"
     assert (tmp_path / "models" / "mini-sdxl-turbo" / "vae").is_symlink()
 
-    other = StableDiffusionPipeline.from_pretrained(tmp_path / "models" / "mini-sd15", local_files_only=True)
-    assert other("a red star", num_inference_steps=2).images[0].size == (128, 128)
+    sd15 = StableDiffusionPipeline.from_pretrained(tmp_path / "models" / "mini-sd15", local_files_only=True)
+    assert sd15("a red star", num_inference_steps=2).images[0].size == (128, 128)
     assert (tmp_path / "models" / "mini-sd15" / "vae").is_symlink()
 
-    first = hash_files(tmp_path / "models")
-    # A part that is lost is trained again, from the others' checkpoints; it must come to the same weights.
+    hashes = hash_files(tmp_path / "models")
+    # A stage whose checkpoint is lost is trained again from the other stages' checkpoints; its weights must be the same.
     for name in ("denoiser.pt", "finish.pt", "distillation.pt", "sd15.pt"):
         next((tmp_path / "work").rglob(name)).unlink()
     build(tmp_path / "models", tmp_path / "work", plan=TINY)
-    assert hash_files(tmp_path / "models") == first
+    assert hash_files(tmp_path / "models") == hashes
 
 
-class _Squares(torch.nn.Module):
-    """How far a linear model's answers are from the sums of what it is given."""
+class _SquaredError(torch.nn.Module):
+    """The squared error of a linear model that should return the sum of its inputs."""
 
     def __init__(self, model: torch.nn.Linear) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ class _Squares(torch.nn.Module):
         return loss
 
 
-def test_a_loop_killed_in_the_middle_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    def trained(checkpoint: Path, stop_at: int | None) -> torch.Tensor:
+def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    def train_weights(checkpoint: Path, stop_at: int | None) -> torch.Tensor:
         torch.manual_seed(0)
         model = torch.nn.Linear(3, 1)
 
@@ -65,11 +65,11 @@ def test_a_loop_killed_in_the_middle_goes_on_as_if_it_had_not_been(tmp_path: Pat
             return (torch.randn(4, 3, generator=torch.Generator().manual_seed(step)),)
 
         schedule = Schedule(steps=9, batch=4, rate=1e-2, save_every=4)
-        task = Task(batch_at, _Squares(model))
+        task = Task(batch_at, _SquaredError(model))
         return train("x", model, task, schedule, checkpoint, torch.device("cpu")).weight.detach()
 
-    whole = trained(tmp_path / "whole.pt", None)
+    uninterrupted = train_weights(tmp_path / "uninterrupted.pt", None)
     with pytest.raises(InterruptedError):
-        trained(tmp_path / "killed.pt", 6)
+        train_weights(tmp_path / "killed.pt", 6)
     assert torch.load(tmp_path / "killed.pt")["step"] == 4
-    assert torch.equal(trained(tmp_path / "killed.pt", None), whole)
+    assert torch.equal(train_weights(tmp_path / "killed.pt", None), uninterrupted)

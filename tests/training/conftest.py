@@ -1,4 +1,4 @@
-"""A prepared data set beside the miniature, and the arguments of a run of a few steps."""
+"""A prepared data set, the miniature as its base, and the arguments of a run of a few steps."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from training.encoding.cache import Cache
 from training.encoding.examples import Encoders, Examples
 from training.model.adapted_model import AdaptedModel, load
 from training.recipe import Recipe
-from training.validation.validation import Interval, Stratum, Validation
+from training.validation.results import Interval, Stratum, Validation
 from zthumb import families
 from zthumb.sources.bases import find_base
 
@@ -25,7 +25,7 @@ QUICK += ["validation.choose=lowest", "validation.strata=2", "validation.noises=
 
 @pytest.fixture(scope="session")
 def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared data set that no test may change."""
+    """Return a prepared data set that no test may change."""
     folder = tmp_path_factory.mktemp("prepared")
     concept.write("letter-z", "zbadge", folder / "badges")
     (folder / "models").mkdir()
@@ -38,7 +38,7 @@ def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(prepared_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: Path) -> Path:
-    """A prepared data set in a folder of its own, with the miniature at its usual place."""
+    """Return a copy of the prepared data set in the test's folder, with the miniature at its usual path."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mini-sdxl").symlink_to(miniature)
     monkeypatch.chdir(tmp_path)
@@ -46,24 +46,26 @@ def prepared(prepared_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def quick_arguments(dataset: Path, run: str, *sets: str) -> list[str]:
+    """Return the command-line arguments of a training run of 6 steps."""
     settings = [part for value in (*QUICK, *sets) for part in ("--set", value)]
     return ["--dataset", str(dataset), "--run", run, *settings]
 
 
 def validation(step: int, loss: float) -> Validation:
-    """A look that found ``loss``, half the base's at every timestep."""
-    found, change = Interval(mean=loss, low=loss - 0.1, high=loss + 0.1), Interval(mean=-loss, low=-loss - 0.1, high=-loss + 0.1)
-    strata = tuple(Stratum(timestep=timestep, loss=found, change=change) for timestep in (250, 750))
-    return Validation(step=step, images=2, loss=found, change=change, gap=0.01, strata=strata)
+    """Return a validation with this ``loss``, half the base's at every timestep."""
+    interval = Interval(mean=loss, low=loss - 0.1, high=loss + 0.1)
+    change = Interval(mean=-loss, low=-loss - 0.1, high=-loss + 0.1)
+    strata = tuple(Stratum(timestep=timestep, loss=interval, change=change) for timestep in (250, 750))
+    return Validation(step=step, images=2, loss=interval, change=change, gap=0.01, strata=strata)
 
 
 def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, AdaptedModel, Examples, Examples]:
-    """The quick recipe, the miniature with an adapter on it, and the trained and held-out images, encoded."""
+    """Return the quick recipe, the miniature with an adapter attached, and the encoded training and held-out images."""
     recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1", *sets])
-    found, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
-    pipeline = load(recipe, family, found, device)
-    entries = read_dataset(dataset)
-    words = {entries.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
-    encoders = Encoders(family, pipeline, found, Cache(Path("outputs/cache"), 2**30), device, words)
-    examples = encoders.encode(entries.of("train"), dataset), encoders.encode(entries.of("holdout"), dataset)
-    return recipe, AdaptedModel.of(pipeline, family, recipe, device, entries.trigger), *examples
+    base, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
+    pipeline = load(recipe, family, base, device)
+    prepared = read_dataset(dataset)
+    learned_tokens = {prepared.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
+    encoders = Encoders(family, pipeline, base, Cache(Path("outputs/cache"), 2**30), device, learned_tokens)
+    examples = encoders.encode(prepared.of("train"), dataset), encoders.encode(prepared.of("holdout"), dataset)
+    return recipe, AdaptedModel.of(pipeline, family, recipe, device, prepared.trigger), *examples

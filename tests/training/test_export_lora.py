@@ -28,11 +28,11 @@ def test_a_finished_run_is_exported_in_both_layouts_with_its_card(prepared: Path
         "README.md",
         "manifest.json",
     }
-    told = header.read(folder / "a.safetensors").metadata
-    assert told["ss_base_model_version"].startswith("sdxl_")
-    assert told["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
-    assert told["ss_network_dim"] == told["ss_network_alpha"] == "32"
-    assert len(told["ss_sd_model_hash"]) == 64
+    metadata = header.read(folder / "a.safetensors").metadata
+    assert metadata["ss_base_model_version"].startswith("sdxl_")
+    assert metadata["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
+    assert metadata["ss_network_dim"] == metadata["ss_network_alpha"] == "32"
+    assert len(metadata["ss_sd_model_hash"]) == 64
     assert "zbadge" in (folder / "README.md").read_text()
     capsys.readouterr()
     assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
@@ -45,12 +45,12 @@ def test_the_card_shows_base_and_adapter_side_by_side(prepared: Path) -> None:
     assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
     folder = Path("models/lora/a")
     card = (folder / "README.md").read_text()
-    matter = yaml.safe_load(card.split("---")[1])
-    assert [shown["text"] for shown in matter["widget"]] == ["a photo of a zbadge", "a red star"]
-    # A path of this disk is no model of the hub.
-    assert matter["license"] == "mit"
-    assert "base_model" not in matter
-    assert {"diffusers", "template:sd-lora"} <= set(matter["tags"])
+    front_matter = yaml.safe_load(card.split("---")[1])
+    assert [image["text"] for image in front_matter["widget"]] == ["a photo of a zbadge", "a red star"]
+    # A local path is not a model on the hub.
+    assert front_matter["license"] == "mit"
+    assert "base_model" not in front_matter
+    assert {"diffusers", "template:sd-lora"} <= set(front_matter["tags"])
     images = re.findall(r"!\[\]\(([^)]+)\)", card)
     assert len(images) == 4
     assert all((folder / image).is_file() for image in images)
@@ -64,14 +64,14 @@ def test_a_run_that_is_not_finished_is_refused(prepared: Path, capsys: pytest.Ca
     assert "no finished training run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("given", [["--rank", "8"], ["--as", "lora", "--rank", "0"], ["--as", "lora", "--rank", "-3"]])
-def test_a_rank_that_would_not_be_followed_is_refused(given: list[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        export_lora.main(["--run", "a", "--dataset", "d", *given])
-    assert left.value.code == 2
+@pytest.mark.parametrize("options", [["--rank", "8"], ["--as", "lora", "--rank", "0"], ["--as", "lora", "--rank", "-3"]])
+def test_a_rank_that_cannot_be_applied_is_refused(options: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        export_lora.main(["--run", "a", "--dataset", "d", *options])
+    assert exit_info.value.code == 2
 
 
-def test_a_chosen_checkpoint_that_was_damaged_since_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_chosen_checkpoint_that_is_damaged_is_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_lora.main(quick_arguments(prepared, "a", "steps=2"))
     (adapter,) = Path("outputs/lora/a/checkpoints").glob("step-*/adapter.safetensors")
     adapter.write_bytes(adapter.read_bytes()[:-1])
@@ -81,7 +81,7 @@ def test_a_chosen_checkpoint_that_was_damaged_since_is_refused(prepared: Path, c
     assert not Path("models/lora/a").exists()
 
 
-def test_the_card_names_the_hashes_of_all_it_was_made_from_and_of_what_it_is(prepared: Path) -> None:
+def test_the_card_lists_the_hashes_of_all_inputs_and_of_the_exported_files(prepared: Path) -> None:
     train_lora.main(quick_arguments(prepared, "a", "steps=2"))
     export_lora.main(["--run", "a", "--dataset", str(prepared)])
     folder = Path("models/lora/a")
@@ -109,7 +109,7 @@ def test_another_base_than_it_was_trained_from_is_refused(prepared: Path, capsys
 
 
 @pytest.mark.parametrize(
-    ("settings", "module", "told"),
+    ("settings", "module", "network_args"),
     [
         ((), "networks.lora", {}),
         (
@@ -120,24 +120,24 @@ def test_another_base_than_it_was_trained_from_is_refused(prepared: Path, capsys
         (("adapter.use_dora=true",), "lycoris.kohya", {"algo": "lora", "dora_wd": "True"}),
     ],
 )
-def test_the_header_says_which_network_it_is(
-    prepared: Path, settings: tuple[str, ...], module: str, told: dict[str, str]
+def test_the_header_says_which_network_type_it_is(
+    prepared: Path, settings: tuple[str, ...], module: str, network_args: dict[str, str]
 ) -> None:
     recipe = recipes.load("mini", settings)
-    found = card.header(recipe, read_dataset(prepared), "a", "0" * 64, step=2, ended="every step was made", prediction="epsilon")
-    assert (found["ss_network_module"], json.loads(found["ss_network_args"])) == (module, told)
+    metadata = card.header_metadata(
+        recipe, read_dataset(prepared), "a", "0" * 64, step=2, stop_reason="every step was made", prediction="epsilon"
+    )
+    assert (metadata["ss_network_module"], json.loads(metadata["ss_network_args"])) == (module, network_args)
 
 
-def test_every_checkpoint_is_exported_beside_the_chosen_one_when_asked_for(
-    prepared: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_checkpoint_option_exports_the_other_checkpoints_too(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_lora.main(quick_arguments(prepared, "a", "steps=6", "checkpoint_every=2", "validation.choose=last"))
     arguments = ["--run", "a", "--dataset", str(prepared), "--every-checkpoint"]
     assert export_lora.main(arguments) == 0
     folder = Path("models/lora/a")
-    told = {path.name: header.read(path).metadata for path in folder.glob("a*.safetensors")}
+    metadata = {path.name: header.read(path).metadata for path in folder.glob("a*.safetensors")}
     names, keys = ("a.safetensors", "a-step-000004.safetensors"), ("ss_steps", "ss_max_train_steps", "ss_training_comment")
-    assert [[told[name][key] for key in keys] for name in names] == [
+    assert [[metadata[name][key] for key in keys] for name in names] == [
         ["6", "6", "every step was made"],
         ["4", "6", "every step was made; the weights are those of step 4"],
     ]
@@ -162,7 +162,7 @@ def _verdict(folder: Path) -> Verdict:
     )
 
 
-def test_a_verdict_on_this_adapter_stands_in_its_card_and_changes_nothing_else(
+def test_a_verdict_on_this_adapter_is_in_its_card_and_changes_nothing_else(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_lora.main(quick_arguments(prepared, "a", "steps=2"))
@@ -185,7 +185,7 @@ def test_a_verdict_on_this_adapter_stands_in_its_card_and_changes_nothing_else(
     assert export_lora.main(arguments) == 0
     assert "up to date" in capsys.readouterr().out
 
-    # One on another adapter of that name is not this one's.
+    # A verdict on another adapter of the same name does not belong to this one.
     other = _verdict(folder).model_copy(update={"adapter_sha256": "c" * 64})
     write_verdict(Path("outputs/lora_eval/a/verdict.json"), other)
     assert export_lora.main(arguments) == 0

@@ -1,4 +1,4 @@
-"""What is exported is what was trained: every variant, read back from both files, predicts what the trained model predicts."""
+"""Every kind of adapter, read back from both exported files, predicts what the trained model predicts."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.extended_embedding import with_learned_tokens
 from zthumb.adapters.layouts import save_diffusers, save_kohya
 from zthumb.adapters.textual_inversion import LearnedEmbedding
-from zthumb.families.base import Conditioning
+from zthumb.diffusion.conditioning import Conditioning
 
 pytestmark = pytest.mark.slow
 
@@ -36,21 +36,21 @@ SDXL, CAPTION = families.get("sdxl"), "a photo of a red zbadge"
     ],
     ids=str,
 )
-def test_the_files_predict_what_the_trained_model_predicts(
+def test_the_exported_files_predict_what_the_trained_model_predicts(
     prepared: Path, tmp_path: Path, miniature: Path, settings: tuple[str, ...]
 ) -> None:
     sets = ("prior.weight=0", "optimizer.warmup_steps=0", "optimizer.lr=1e-2", *settings)
     recipe, base, trained, _ = prepared_base(prepared, *sets)
-    loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
+    train_step = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     for step in range(3):
-        loop.step(step)
-    told = trained.conditioning[[0]]
+        train_step.step(step)
+    conditioning = trained.take([0]).conditioning
     with torch.no_grad():
         noisy, timesteps = torch.stack(trained.latents[:1]), torch.tensor([600])
-        expected = base.predict(noisy, timesteps, told)
-        with base.alone():
-            untrained = base.predict(noisy, timesteps, told)
-    weights = loop.adapter()
+        expected = base.predict(noisy, timesteps, conditioning)
+        with base.adapter_disabled():
+            untrained = base.predict(noisy, timesteps, conditioning)
+    weights = train_step.adapter()
     vectors = {part: weights[f"{part}.word"] for part in SDXL.adapted_components if f"{part}.word" in weights}
     adapter = Adapter.of_peft(weights, recipe.adapter.scale)
     if vectors:
@@ -59,15 +59,21 @@ def test_the_files_predict_what_the_trained_model_predicts(
     save_kohya(adapter, files[0], layers_per_block=1, metadata={})
     save_diffusers(adapter, files[1])
 
-    # Read back onto the whole base, even where a quantized one was trained.
-    apart = float((expected - untrained).norm())
+    # The files are applied to the unquantized base, even if the base was quantized in training.
+    effect = float((expected - untrained).norm())
     for file in files:
-        found = _predicted(miniature, file, noisy, timesteps, told, trained.names[0], prepared)
-        assert float((found - expected).norm()) < (0.5 if "quantize=int8" in settings else 0.01) * apart, file
+        predicted = _predict(miniature, file, noisy, timesteps, conditioning, trained.names[0], prepared)
+        assert float((predicted - expected).norm()) < (0.5 if "quantize=int8" in settings else 0.01) * effect, file
 
 
-def _predicted(
-    miniature: Path, file: Path, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning, name: str, prepared: Path
+def _predict(
+    miniature: Path,
+    file: Path,
+    noisy: torch.Tensor,
+    timesteps: torch.Tensor,
+    conditioning: Conditioning,
+    name: str,
+    prepared: Path,
 ) -> torch.Tensor:
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
     parts = {part: getattr(pipeline, part) for part in SDXL.adapted_components}
@@ -75,7 +81,7 @@ def _predicted(
     apply.inject(parts, adapter, "trained")
     apply.set_weights(apply.adapted_modules(parts), {"trained": 1.0})
     caption = (prepared / name).with_suffix(".txt").read_text().strip()
-    with with_learned_tokens(parts, adapter.words) as known:
-        states, pooled = SDXL.encode_prompts(pipeline, [caption], known)
+    with with_learned_tokens(parts, adapter.words) as learned_tokens:
+        encoded = SDXL.encode_prompts(pipeline, [caption], learned_tokens)
     with torch.no_grad():
-        return SDXL.predict(pipeline.unet, noisy, timesteps, Conditioning(states, pooled, told.time_ids))
+        return SDXL.predict(pipeline.unet, noisy, timesteps, encoded.merge(time_ids=conditioning.stack("time_ids")))

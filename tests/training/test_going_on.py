@@ -1,4 +1,4 @@
-"""A run that has ended goes on when more is asked of it, and one may begin where another adapter is."""
+"""A finished run continues if more steps are requested, and a run can start from another adapter."""
 
 from pathlib import Path
 
@@ -22,16 +22,18 @@ def _weights(run: str, step: int) -> dict[str, torch.Tensor]:
     return weights
 
 
-def test_more_steps_after_the_end_give_what_a_longer_run_gives(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_steps_after_the_end_give_the_same_weights_as_a_longer_run(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for run, steps in (("short", 2), ("short", 4), ("long", 4)):
         assert train_lora.main(quick_arguments(prepared, run, *CONSTANT, f"steps={steps}")) == 0
 
     assert "starts over" not in capsys.readouterr().out
-    one, other = _weights("short", 4), _weights("long", 4)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    continued, uninterrupted = _weights("short", 4), _weights("long", 4)
+    assert all(torch.equal(continued[name], uninterrupted[name]) for name in continued)
 
 
-def test_fewer_steps_after_the_end_are_a_run_of_their_own_and_the_longer_one_is_kept(
+def test_fewer_steps_after_the_end_start_over_and_the_longer_run_is_archived(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for steps in (4, 2):
@@ -42,7 +44,7 @@ def test_fewer_steps_after_the_end_are_a_run_of_their_own_and_the_longer_one_is_
     assert '"step": 4' in Path("outputs/lora/run-earlier-1/chosen.json").read_text()
 
 
-def test_a_run_begins_as_the_adapter_it_begins_from(prepared: Path) -> None:
+def test_a_run_starts_with_the_weights_of_the_adapter_it_starts_from(prepared: Path) -> None:
     adapter = random_adapter(MINIATURE, rank=3, alpha=2.0)
     save_kohya(adapter, Path("begin.safetensors"), 1, {})
     sets = (
@@ -62,7 +64,9 @@ def test_a_run_begins_as_the_adapter_it_begins_from(prepared: Path) -> None:
         assert torch.allclose(change, layer.change(), atol=1e-5)
 
 
-def test_modules_that_are_not_trained_are_refused(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_adapter_with_modules_that_are_not_trained_is_refused_as_the_start(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_kohya(random_adapter(MINIATURE, targets="attention+feed-forward"), Path("begin.safetensors"), 1, {})
     sets = (*CONSTANT, "steps=1", "adapter.targets=attention", "adapter.from=./begin.safetensors")
 

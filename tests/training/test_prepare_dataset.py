@@ -35,14 +35,14 @@ def test_the_second_time_it_is_up_to_date_until_a_caption_changes(dataset: Path,
     assert "up to date" not in capsys.readouterr().out
 
 
-def test_twice_prepared_is_the_same_bytes(dataset: Path) -> None:
+def test_preparing_twice_gives_the_same_bytes(dataset: Path) -> None:
     _prepare(dataset)
     first = (dataset / "dataset.json").read_bytes()
     _prepare(dataset, "--force")
     assert (dataset / "dataset.json").read_bytes() == first
 
 
-def test_a_large_image_is_cut_to_its_middle_and_a_small_one_keeps_its_own_size(dataset: Path) -> None:
+def test_without_buckets_an_image_is_cropped_to_its_middle_and_an_enlarged_one_keeps_its_original_size(dataset: Path) -> None:
     Image.new("RGB", (512, 256), "red").save(dataset / "raw" / "wide.png")
     Image.new("RGB", (64, 64), "red").save(dataset / "raw" / "tiny.png")
     for name in ("wide", "tiny"):
@@ -53,7 +53,7 @@ def test_a_large_image_is_cut_to_its_middle_and_a_small_one_keeps_its_own_size(d
     assert (entries["tiny"].original_size, entries["tiny"].crop) == ((64, 64), (0, 0))
 
 
-def test_a_wide_image_stays_wide_and_is_cut_as_little_as_can_be(dataset: Path) -> None:
+def test_a_wide_image_stays_wide_and_is_cropped_as_little_as_possible(dataset: Path) -> None:
     Image.new("RGB", (600, 400), "red").save(dataset / "raw" / "wide.png")
     (dataset / "raw" / "wide.txt").write_text("a zbadge")
 
@@ -64,7 +64,7 @@ def test_a_wide_image_stays_wide_and_is_cut_as_little_as_can_be(dataset: Path) -
     assert json.loads((dataset / "counts.json").read_text())["sizes"] == {"128 × 128": 20, "160 × 96": 1}
 
 
-def test_a_smart_crop_keeps_what_there_is_to_see(dataset: Path) -> None:
+def test_a_smart_crop_keeps_the_object(dataset: Path) -> None:
     image = Image.new("RGB", (400, 128), "grey")
     with Image.open(dataset / "raw" / "zbadge_06.png") as badge:
         image.paste(badge, (272, 0))
@@ -74,10 +74,10 @@ def test_a_smart_crop_keeps_what_there_is_to_see(dataset: Path) -> None:
     _prepare(dataset, "--set", "data.buckets=false", "--set", "data.crop=smart")
 
     entry = next(entry for entry in read_dataset(dataset).entries if entry.source == "raw/wide.png")
-    assert entry.crop[1] > 220  # the middle would begin at 136
+    assert entry.crop[1] > 220  # a crop of the middle would start at 136
 
 
-def test_some_images_are_held_out_and_versions_of_one_are_not_parted(dataset: Path) -> None:
+def test_some_images_are_held_out_and_duplicates_are_on_the_same_side(dataset: Path) -> None:
     for path in sorted((dataset / "raw").glob("*.png")):
         with Image.open(path) as image:
             image.save(path.with_name(f"{path.stem}-copy.jpg"), quality=80)
@@ -86,13 +86,13 @@ def test_some_images_are_held_out_and_versions_of_one_are_not_parted(dataset: Pa
     _prepare(dataset, "--set", "data.holdout=0.25")
 
     prepared = read_dataset(dataset)
-    trained, held = ({entry.source.removeprefix("raw/")[:9] for entry in prepared.of(role)} for role in ("train", "holdout"))
-    assert (len(trained), len(held)) == (15, 5)
-    assert not trained & held
+    trained, held_out = ({entry.source.removeprefix("raw/")[:9] for entry in prepared.of(role)} for role in ("train", "holdout"))
+    assert (len(trained), len(held_out)) == (15, 5)
+    assert not trained & held_out
     assert len(prepared.of("holdout")) == 10
 
 
-def test_a_mask_is_cut_as_its_image_and_shown(dataset: Path) -> None:
+def test_a_mask_is_cropped_like_its_image_and_counted(dataset: Path) -> None:
     (dataset / "masks").mkdir()
     mask = Image.new("L", (600, 400), "black")
     mask.paste(255, (300, 0, 600, 400))
@@ -105,20 +105,20 @@ def test_a_mask_is_cut_as_its_image_and_shown(dataset: Path) -> None:
     prepared = read_dataset(dataset)
     entry = next(entry for entry in prepared.entries if entry.source == "raw/wide.jpg")
     assert entry.mask == "prepared/masks/wide.png"
-    with Image.open(dataset / entry.mask) as cut:
-        assert (cut.size, cut.getpixel((10, 10)), cut.getpixel((150, 10))) == ((160, 96), 0, 255)
+    with Image.open(dataset / entry.mask) as fitted:
+        assert (fitted.size, fitted.getpixel((10, 10)), fitted.getpixel((150, 10))) == ((160, 96), 0, 255)
     assert prepared.counts()["masked"] == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "named"),
+    ("name", "size", "message"),
     [
         ("zbadge_03.png", (64, 64), "64 × 64 pixels, but its image has 128 × 128"),
         ("other.png", (128, 128), "no image of that name"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(
-    dataset: Path, capsys: pytest.CaptureFixture[str], name: str, size: tuple[int, int], named: str
+    dataset: Path, capsys: pytest.CaptureFixture[str], name: str, size: tuple[int, int], message: str
 ) -> None:
     (dataset / "masks").mkdir()
     Image.new("L", size, 255).save(dataset / "masks" / name)
@@ -127,10 +127,10 @@ def test_a_mask_that_does_not_fit_is_refused(
 
     printed = capsys.readouterr().err
     assert name in printed
-    assert named in printed
+    assert message in printed
 
 
-def test_regularization_images_are_kept_apart_and_take_neither_template_nor_trigger(
+def test_regularization_images_are_separate_and_get_neither_template_nor_trigger(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = dataset / "regularization"
@@ -186,11 +186,11 @@ def _same_name(raw: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "named"),
+    ("damage", "message"),
     [
         (_without_images, "no images"),
         (_without_caption, "zbadge_03.png: no caption"),
-        (_truncated, "zbadge_03.png: cannot be read whole"),
+        (_truncated, "zbadge_03.png: cannot be decoded completely"),
         (_empty, "zbadge_03.png: the file is empty"),
         (_too_small, "zbadge_03.png: only 31 × 400 pixels"),
         (_no_image, "zbadge_03.png: not an image"),
@@ -198,32 +198,32 @@ def _same_name(raw: Path) -> None:
         (_same_name, "one caption cannot serve two images"),
     ],
 )
-def test_bad_input_is_one_line_that_names_it_and_nothing_is_written(
-    dataset: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None], named: str
+def test_bad_input_is_named_in_the_error_and_nothing_is_written(
+    dataset: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], message: str
 ) -> None:
-    harm(dataset / "raw")
+    damage(dataset / "raw")
     assert _prepare(dataset) == 2
     printed = capsys.readouterr().err
-    assert named in printed
+    assert message in printed
     assert "Traceback" not in printed
     assert sorted(path.name for path in dataset.iterdir()) == ["concept.yaml", "raw", "reference"]
 
 
-@pytest.mark.parametrize("harm", [_truncated, _empty, _no_image, _too_small])
-def test_bad_images_are_left_out_and_counted_when_asked_for(
-    dataset: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None]
+@pytest.mark.parametrize("damage", [_truncated, _empty, _no_image, _too_small])
+def test_with_skip_bad_bad_images_are_left_out_and_counted(
+    dataset: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
-    harm(dataset / "raw")
+    damage(dataset / "raw")
 
     assert _prepare(dataset, "--skip-bad") == 0
 
     prepared = read_dataset(dataset)
     assert len(prepared.entries) == 19
-    assert [bad.source for bad in prepared.left_out] == ["raw/zbadge_03.png"]
+    assert [image.source for image in prepared.left_out] == ["raw/zbadge_03.png"]
     assert "left out: raw/zbadge_03.png: " in capsys.readouterr().out
 
 
-def test_when_every_image_is_bad_that_is_an_error_whatever_was_asked(dataset: Path) -> None:
+def test_if_every_image_is_bad_that_is_an_error_even_with_skip_bad(dataset: Path) -> None:
     for path in (dataset / "raw").glob("*.png"):
         path.write_bytes(b"")
 
@@ -233,15 +233,15 @@ def test_when_every_image_is_bad_that_is_an_error_whatever_was_asked(dataset: Pa
 
 def test_several_processes_prepare_the_same_bytes_as_one(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _prepare(dataset)
-    one = (dataset / "dataset.json").read_bytes()
+    by_one_process = (dataset / "dataset.json").read_bytes()
     monkeypatch.setattr("training.data.prepare.IMAGES_PER_WORKER", 4)
 
     _prepare(dataset, "--force")
 
-    assert (dataset / "dataset.json").read_bytes() == one
+    assert (dataset / "dataset.json").read_bytes() == by_one_process
 
 
-def test_the_background_of_transparent_images_is_the_concepts(dataset: Path) -> None:
+def test_transparent_images_get_the_background_of_the_concept(dataset: Path) -> None:
     (dataset / "concept.yaml").write_text("trigger: zbadge\nbackground: '#00ff00'\n")
     Image.new("RGBA", (128, 128), (0, 0, 0, 0)).save(dataset / "raw" / "zbadge_03.png")
 
@@ -258,7 +258,7 @@ def test_a_background_that_is_no_colour_is_refused(dataset: Path, capsys: pytest
     assert "reddish" in capsys.readouterr().err
 
 
-def test_missing_captions_may_be_allowed_and_are_then_the_trigger_alone(dataset: Path) -> None:
+def test_missing_captions_are_the_trigger_alone_if_they_are_allowed(dataset: Path) -> None:
     (dataset / "raw" / "zbadge_03.txt").unlink()
     assert _prepare(dataset, "--allow-missing-captions") == 0
     captions = {Path(entry.source).stem: entry.caption for entry in read_dataset(dataset).entries}
@@ -279,7 +279,7 @@ def test_a_template_that_cannot_be_filled_is_refused(dataset: Path, capsys: pyte
     assert "template" in capsys.readouterr().err
 
 
-def test_template_and_presets_of_the_concept_reach_the_captions(dataset: Path) -> None:
+def test_template_and_presets_of_the_concept_are_applied_to_the_captions(dataset: Path) -> None:
     (dataset / "concept.yaml").write_text("trigger: zbadge\ntemplate: '{caption}, for sale'\npresets: {dusk: at dusk}\n")
     (dataset / "raw" / "zbadge_03.txt").write_text("a red zbadge [dusk]")
 
@@ -289,7 +289,7 @@ def test_template_and_presets_of_the_concept_reach_the_captions(dataset: Path) -
     assert captions["zbadge_03"] == "a red zbadge at dusk, for sale"
 
 
-def test_the_words_that_no_text_encoder_reads_are_told(
+def test_the_part_of_a_caption_that_the_text_encoders_cut_off_is_reported(
     dataset: Path, miniature: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (dataset / "raw" / "zbadge_03.txt").write_text("a red zbadge " * 20 + "at the very end")
@@ -302,7 +302,7 @@ def test_the_words_that_no_text_encoder_reads_are_told(
     assert not any(note for name, note in notes.items() if name != "zbadge_03")
 
 
-def test_versions_of_one_image_and_blurred_ones_are_told_and_kept(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_duplicates_and_blurred_images_are_reported_and_used(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Image.open(dataset / "raw" / "zbadge_01.png") as image:
         image.save(dataset / "raw" / "copy.jpg", quality=70)
     with Image.open(dataset / "raw" / "zbadge_02.png") as image:
@@ -313,14 +313,14 @@ def test_versions_of_one_image_and_blurred_ones_are_told_and_kept(dataset: Path,
     _prepare(dataset)
 
     printed = capsys.readouterr().out
-    assert "versions of one image: raw/copy.jpg, raw/zbadge_01.png" in printed
+    assert "duplicates: raw/copy.jpg, raw/zbadge_01.png" in printed
     assert "raw/soft.png: looks blurred" in printed
     prepared = read_dataset(dataset)
     assert len(prepared.entries) == 22
     assert ("raw/copy.jpg", "raw/zbadge_01.png") in prepared.alike
 
 
-def test_what_lies_among_the_images_and_is_not_used_is_told_and_counted(
+def test_files_among_the_images_that_are_not_used_are_reported_and_counted(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _prepare(dataset)
@@ -333,11 +333,11 @@ def test_what_lies_among_the_images_and_is_not_used_is_told_and_counted(
 
     assert _prepare(dataset) == 0
 
-    told = [line for line in capsys.readouterr().out.splitlines() if "prepare: not used" in line]
-    assert [(line.split(": ")[2], line.split(": ")[3].split(";")[0]) for line in told] == [
-        (str(raw / ".hidden"), "left there by a system or an archive"),
+    unused = [line for line in capsys.readouterr().out.splitlines() if "prepare: not used" in line]
+    assert [(line.split(": ")[2], line.split(": ")[3].split(";")[0]) for line in unused] == [
+        (str(raw / ".hidden"), "left there by an operating system or an archiver"),
         (str(raw / "gone.txt"), "a caption without an image of its name"),
-        (str(raw / "notes.md"), f"no image by its content or its ending ({', '.join(ENDINGS)})"),
+        (str(raw / "notes.md"), f"not an image by its content or its extension ({', '.join(ENDINGS)})"),
     ]
     assert json.loads((dataset / "counts.json").read_text())["not used"] == 3
     # Nothing that training reads has changed.
@@ -348,7 +348,7 @@ def test_what_lies_among_the_images_and_is_not_used_is_told_and_counted(
     assert "zbadge_01.TXT says something else than zbadge_01.txt and is not used" in capsys.readouterr().out
 
 
-def test_a_mask_that_leaves_nothing_is_told(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mask_that_is_entirely_black_is_reported(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (dataset / "masks").mkdir()
     Image.new("L", (128, 128), 0).save(dataset / "masks" / "zbadge_03.png")
 

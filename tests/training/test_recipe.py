@@ -14,7 +14,7 @@ def test_every_shipped_recipe_loads() -> None:
         recipes.load(name)
 
 
-def test_a_recipe_may_extend_another_and_override_single_values(tmp_path: Path) -> None:
+def test_a_recipe_can_extend_another_and_override_single_values(tmp_path: Path) -> None:
     (tmp_path / "quick.yaml").write_text("extends: mini\nsteps: 7\noptimizer: {lr: 0.5}\n")
     quick, mini = recipes.load(str(tmp_path / "quick.yaml")), recipes.load("mini")
     assert (quick.steps, quick.optimizer.lr) == (7, 0.5)
@@ -28,7 +28,7 @@ def test_values_are_overridden_on_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "is_another_lesson"),
+    ("override", "starts_over"),
     [
         ("checkpoint_every=7", False),
         ("keep_checkpoints=9", False),
@@ -41,8 +41,8 @@ def test_values_are_overridden_on_the_command_line() -> None:
         ("steps=7", True),  # the cosine schedule depends on it
     ],
 )
-def test_a_checkpoint_outlives_a_change_of_what_is_not_learned(override: str, is_another_lesson: bool) -> None:
-    assert (recipes.load("mini", [override]).resume_key(1) != recipes.load("mini").resume_key(1)) == is_another_lesson
+def test_a_run_resumes_unless_a_setting_that_changes_the_weights_has_changed(override: str, starts_over: bool) -> None:
+    assert (recipes.load("mini", [override]).resume_key(1) != recipes.load("mini").resume_key(1)) == starts_over
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_checkpoint_outlives_a_change_of_what_is_not_learned(override: str, is
         ("steps", "write it as key=value"),
         ("steps.more=1", "'steps' is a value"),
         ("steps=-3", "steps: "),
-        # The flag that is at fault is named, and what another trainer's key is here.
+        # The wrong option is named, and for another trainer's key the recipe's key is suggested.
         ("optimizer.lrr=1", "--set optimizer.lrr=1: "),
         ("adapter.alpha=0", "--set adapter.alpha=0: adapter.alpha: "),
         (
@@ -71,7 +71,7 @@ def test_a_bad_override_says_what_is_wrong(override: str, message: str) -> None:
     assert message in str(error.value)
 
 
-def test_a_misspelt_recipe_names_the_nearest_one() -> None:
+def test_the_error_for_a_misspelt_recipe_suggests_the_nearest_one() -> None:
     with pytest.raises(BadInput, match="Did you mean 'mini'"):
         recipes.load("mni")
 
@@ -97,21 +97,21 @@ def test_every_shipped_recipe_trains(prepared: Path, name: str) -> None:
     assert bool(recipes.load(name).previews.prompts) == (run / "previews" / "sheet.png").exists()
 
 
-def test_more_steps_are_the_same_lesson_where_every_step_is_the_same() -> None:
+def test_a_run_with_a_constant_schedule_resumes_with_more_steps() -> None:
     constant = ["optimizer.schedule=constant"]
 
     assert recipes.load("mini", [*constant, "steps=7"]).resume_key(1) == recipes.load("mini", constant).resume_key(1)
 
 
-def test_epochs_are_turned_into_steps() -> None:
-    recipe = recipes.load("mini", ["epochs=3"]).counted_in_steps(per_epoch=5)
+def test_epochs_are_converted_to_steps() -> None:
+    recipe = recipes.load("mini", ["epochs=3"]).with_epochs_as_steps(steps_per_epoch=5)
 
     assert (recipe.steps, recipe.epochs) == (15, None)
     assert recipe.resume_key(1) == recipes.load("mini", ["steps=15"]).resume_key(1)
 
 
-def test_a_length_in_steps_and_in_epochs_at_once_is_refused_and_the_later_one_wins(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="steps and epochs both give the length"):
+def test_steps_and_epochs_together_are_refused_and_an_override_replaces_the_parents_length(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="steps and epochs both set the length"):
         recipes.load("mini", ["steps=5", "epochs=3"])
     (tmp_path / "mine.yaml").write_text("extends: mini\nepochs: 3\n")
 
@@ -120,11 +120,11 @@ def test_a_length_in_steps_and_in_epochs_at_once_is_refused_and_the_later_one_wi
     assert (longer.steps, longer.epochs) == (7, None)
 
 
-def test_every_key_of_another_trainer_is_answered_with_a_key_there_is() -> None:
+def test_every_key_of_another_trainer_maps_to_an_existing_recipe_key() -> None:
     values = recipes.load("mini").model_dump(by_alias=True)
 
-    for meant in KEYS.values():
-        found = values
-        for part in meant.split("."):
-            assert part in found, meant
-            found = found[part]
+    for key in KEYS.values():
+        section = values
+        for part in key.split("."):
+            assert part in section, key
+            section = section[part]

@@ -1,4 +1,4 @@
-"""A shop that models are fetched from, open for one test; its certificate's authority is made once."""
+"""Fake download servers that run for one test; their certificate authority is made once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.zthumb.sources import own_hub
-from tests.zthumb.sources.shop import Shop, opened
+from tests.zthumb.sources.fake_civitai import FakeCivitai, running_civitai
+from tests.zthumb.sources.fake_hub import FakeHub, running_hub
 
 
 @pytest.fixture(scope="session")
@@ -21,15 +21,15 @@ def certificate(authority: trustme.CA) -> trustme.LeafCert:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, authority: trustme.CA, certificate: trustme.LeafCert) -> Iterator[Shop]:
-    with opened(tmp_path, authority, certificate) as shop:
-        yield shop
+def fake_civitai(tmp_path: Path, authority: trustme.CA, certificate: trustme.LeafCert) -> Iterator[FakeCivitai]:
+    with running_civitai(tmp_path, authority, certificate) as server:
+        yield server
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[own_hub.TestHub]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     for name in ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    with own_hub.opened() as hub:
-        yield hub
+    with running_hub() as server:
+        yield server

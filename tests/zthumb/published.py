@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from zthumb import families
-from zthumb.naming.clip import inside_text_model
+from zthumb.checkpoints.clip_keys import inside_text_model
 
 SDXL = families.get("sdxl")
 
@@ -19,7 +19,7 @@ def parts(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 def published(part: str, tensors: dict[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
     """The tensors of one part as they were published, but for the beginning of their names."""
-    origins, found = SDXL.origins(part, model), dict[str, torch.Tensor]()
+    origins, found = SDXL.checkpoint_keys(part, model), dict[str, torch.Tensor]()
     for name, tensor in tensors.items():
         origin = origins[name]
         if origin.third is not None:

@@ -1,1 +1,1 @@
-"""Images and captions as a person lays them out, and the checked data set made from them."""
+"""From raw images and captions to the checked, prepared data set."""

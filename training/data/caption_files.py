@@ -1,7 +1,7 @@
-"""Captions as people and programs write them: a file beside each image, one for a folder, or a table of all.
+"""Caption files: a sidecar file next to each image, one file for a folder, or a table for many images.
 
-Beside an image ``a.png`` are read ``a.txt``, ``a.caption`` (kohya), ``a.png.txt`` and ``a.png.caption``, in any capitals; tables
-are those of ``caption_tables``.
+The sidecars of ``a.png`` are ``a.txt``, ``a.caption`` (kohya), ``a.png.txt`` and ``a.png.caption``, in upper or lower case.
+``caption_tables`` reads the tables.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,74 +11,77 @@ from pathlib import Path
 from foundation.image_files import is_junk
 from training.data.caption_tables import TABLES, Captions, CaptionTable, read_text, tables_in
 
-_BESIDE = (".txt", ".caption")
-_FOR_ALL = ("caption.txt", "captions.txt")
+_SIDECARS = (".txt", ".caption")
+_FOLDER_CAPTION_FILES = ("caption.txt", "captions.txt")
 
 
 @dataclass(frozen=True)
-class Found:
-    """An image's captions and the file they stand in; ``others`` are files that say something else and are not used."""
+class ImageCaptions:
+    """The captions of an image and the file they come from; ``conflicting`` files have other captions and are not used."""
 
     captions: Captions
     file: Path
-    others: tuple[Path, ...] = ()
+    conflicting: tuple[Path, ...] = ()
 
 
 @dataclass
 class CaptionFiles:
-    """The caption files of ``images`` below ``root``. ``used`` grows as images are asked for: what is left belongs to none."""
+    """The caption files of ``images`` below ``root``.
+
+    ``used`` grows with each call of ``find``: after the last image, a caption file that is not in it belongs to no image.
+    """
 
     root: Path
     images: Sequence[Path]
     used: set[Path] = field(default_factory=set)
     _tables: dict[Path, list[CaptionTable]] = field(default_factory=dict)
-    _beside: dict[Path, Mapping[str, list[Path]]] = field(default_factory=dict)
+    _files: dict[Path, Mapping[str, list[Path]]] = field(default_factory=dict)
 
-    def of(self, image: Path) -> Found | None:
-        """The captions of ``image``; None where there are none.
+    def find(self, image: Path) -> ImageCaptions | None:
+        """Return the captions of ``image``, or None if it has none.
 
-        What stands beside the image comes before a table of its folder or of one around it, and that before one file for the
-        whole folder.
+        A sidecar file comes before a table in the image's folder or a folder above it, and a table before one file for the whole
+        folder.
         """
-        found = list(self._candidates(image))
-        self.used |= {each.file for each in found}
-        if not found:
-            return self._for_all(image.parent)
-        first = found[0]
-        others = tuple(each.file for each in found[1:] if each.captions != first.captions)
-        return Found(first.captions, first.file, others)
+        candidates = list(self._candidates(image))
+        self.used |= {candidate.file for candidate in candidates}
+        if not candidates:
+            return self._folder_caption(image.parent)
+        first = candidates[0]
+        conflicting = tuple(candidate.file for candidate in candidates[1:] if candidate.captions != first.captions)
+        return ImageCaptions(first.captions, first.file, conflicting)
 
     def unknown_rows(self) -> list[tuple[Path, str]]:
-        """The tables that name images which are not there or not only one, each with a clause that says so."""
-        rows = [(table.path, table.unknown) for tables in self._tables.values() for table in tables if table.unknown]
-        return [(path, f"{len(names)} of its names are of no image here, or of several, as {names[0]}") for path, names in rows]
+        """Return the tables with rows that match no image or several, each with the reason why these rows are not used."""
+        unknown = [(table.path, table.unknown) for tables in self._tables.values() for table in tables if table.unknown]
+        return [(path, f"{len(names)} of its names match no image here, or several, as {names[0]}") for path, names in unknown]
 
-    def _candidates(self, image: Path) -> Iterator[Found]:
-        files = self._files_beside(image.parent)
-        for name in (*(image.stem + ending for ending in _BESIDE), *(image.name + ending for ending in _BESIDE)):
+    def _candidates(self, image: Path) -> Iterator[ImageCaptions]:
+        files = self._caption_files_in(image.parent)
+        for name in (*(image.stem + suffix for suffix in _SIDECARS), *(image.name + suffix for suffix in _SIDECARS)):
             for file in files.get(name.lower(), ()):
-                yield Found(read_captions(file), file)
-        for folder in _up_to(image.parent, self.root):
+                yield ImageCaptions(read_captions(file), file)
+        for folder in _folder_and_parents(image.parent, self.root):
             for table in self._tables_in(folder):
                 if image in table.captions:
-                    yield Found(table.captions[image], table.path)
+                    yield ImageCaptions(table.captions[image], table.path)
 
-    def _for_all(self, folder: Path) -> Found | None:
-        for name in _FOR_ALL:
-            for file in self._files_beside(folder).get(name, ()):
+    def _folder_caption(self, folder: Path) -> ImageCaptions | None:
+        for name in _FOLDER_CAPTION_FILES:
+            for file in self._caption_files_in(folder).get(name, ()):
                 self.used.add(file)
-                return Found(read_captions(file), file)
+                return ImageCaptions(read_captions(file), file)
         return None
 
-    def _files_beside(self, folder: Path) -> Mapping[str, list[Path]]:
-        """Lower-case name → the caption files in ``folder`` of that name, that in small letters first."""
-        if folder not in self._beside:
+    def _caption_files_in(self, folder: Path) -> Mapping[str, list[Path]]:
+        """Map each lower-case name to the caption files in ``folder`` of that name, the one in lower case first."""
+        if folder not in self._files:
             files: dict[str, list[Path]] = {}
             for path in sorted(folder.iterdir(), reverse=True):
-                if path.suffix.lower() in _BESIDE and not is_junk(path):
+                if path.suffix.lower() in _SIDECARS and not is_junk(path):
                     files.setdefault(path.name.lower(), []).append(path)
-            self._beside[folder] = files
-        return self._beside[folder]
+            self._files[folder] = files
+        return self._files[folder]
 
     def _tables_in(self, folder: Path) -> list[CaptionTable]:
         if folder not in self._tables:
@@ -87,17 +90,17 @@ class CaptionFiles:
 
 
 def read_captions(path: Path) -> Captions:
-    """The captions in a file, a line each; byte-order mark, line ends, empty lines and runs of blanks do not matter."""
+    """Return the captions in a file, one per line; ignore a byte-order mark, line endings, empty lines and repeated spaces."""
     lines = [" ".join(line.split()) for line in read_text(path).splitlines()]
     return tuple(line for line in lines if line) or ("",)
 
 
 def is_caption_file(path: Path) -> bool:
-    """Whether ``path`` has an ending of caption files or tables."""
-    return path.suffix.lower() in (*_BESIDE, *TABLES)
+    """Return whether ``path`` has the suffix of a caption file or table."""
+    return path.suffix.lower() in (*_SIDECARS, *TABLES)
 
 
-def _up_to(folder: Path, root: Path) -> Iterator[Path]:
+def _folder_and_parents(folder: Path, root: Path) -> Iterator[Path]:
     yield folder
     while folder != root and folder.parent != folder:
         folder = folder.parent

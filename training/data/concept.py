@@ -1,4 +1,4 @@
-"""``concept.yaml`` beside the images: what is being taught."""
+"""``concept.yaml`` next to the images: the concept to be learned."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +16,13 @@ NAME = "concept.yaml"
 
 
 class Concept(Strict):
-    """The trigger word that stands for the concept in captions and prompts, and how images and captions are read.
+    """The trigger word for the concept in captions and prompts, and how images and captions are read.
 
-    ``background``, a colour by its name or as #rrggbb, is what transparent images lie on. ``template`` is put around every
-    caption; ``{caption}`` and ``{trigger}`` stand in it for those. ``presets`` are texts that captions call by ``[name]``.
+    ``background``, a colour by its name or as #rrggbb, fills the transparent parts of images. ``template`` is put around every
+    caption, with the placeholders ``{caption}`` and ``{trigger}``. ``presets`` are texts that captions insert by ``[name]``.
 
-    ``caption`` is for images that have none. ``class_word`` says what kind of thing the concept is, and captions regularization
-    images that have no caption. The lines of a caption file are ``alternatives``, or ``joined`` to one caption.
+    ``caption`` is for images that have none. ``class_word`` names the class of the concept, and is the caption of regularization
+    images that have none. The lines of a caption file are ``alternatives``, or ``joined`` to one caption.
     """
 
     trigger: str = Field(min_length=2, max_length=60, pattern=r"^\S+$")
@@ -35,40 +35,40 @@ class Concept(Strict):
 
     @field_validator("template")
     @classmethod
-    def _has_its_places(cls, value: str) -> str:
+    def _check_template(cls, value: str) -> str:
         try:
-            places = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
+            placeholders = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
         except ValueError as error:
-            raise ValueError(f"{error}; double a brace that stands for itself") from None
-        if "caption" not in places or not places <= {"caption", "trigger"}:
-            raise ValueError("it must hold {caption}, and may hold {trigger} and no other")
+            raise ValueError(f"{error}; double a literal brace") from None
+        if "caption" not in placeholders or not placeholders <= {"caption", "trigger"}:
+            raise ValueError("it must contain {caption}; {trigger} is the only other placeholder allowed")
         return value
 
     @field_validator("background")
     @classmethod
-    def _is_a_colour(cls, value: str) -> str:
+    def _check_background(cls, value: str) -> str:
         ImageColor.getrgb(value)
         return value
 
 
 def read_concept(dataset: Path, trigger: str | None = None) -> Concept:
-    """Read ``concept.yaml`` of a data set; a ``trigger`` that is given comes before what it says.
+    """Read ``concept.yaml`` of a data set; a given ``trigger`` overrides the one in the file.
 
-    Without the file the trigger word is the given one, or the first word of kohya's folder names, whose others are the class
-    word. ``BadInput`` says what to write where neither tells it.
+    Without the file, the trigger word is the given one, or the first word of kohya's folder names; the other words are the class
+    word. Raises ``BadInput``, which says what to write, if neither is there.
     """
     path = dataset / NAME
     if path.exists():
         values = read_yaml(path)
         return parse(Concept, {**values, "trigger": trigger} if trigger and isinstance(values, dict) else values, str(path))
     names = kohya_names(dataset)
-    words = {name.split()[0] for name in names}
-    if trigger is None and len(words) != 1:
-        several = f" Its folders name several: {', '.join(sorted(words))}." if words else ""
+    triggers = {name.split()[0] for name in names}
+    if trigger is None and len(triggers) != 1:
+        several = f" Its folders name several triggers: {', '.join(sorted(triggers))}." if triggers else ""
         raise BadInput(
-            f"{path}: missing.{several} Write `trigger: <the word that calls the concept>` into it, a word that means nothing "
-            "yet and that the captions use, or give the word as --trigger (`make finetune_z TRIGGER=<word>`)."
+            f"{path}: missing.{several} Write `trigger: <trigger word>` into it, a word without a meaning that the captions use, "
+            "or pass the word as --trigger (`make finetune_z TRIGGER=<word>`)."
         )
-    named = next((name for name in names if name.split()[0] == (trigger or next(iter(words)))), "")
-    values = {"trigger": trigger or next(iter(words)), "class_word": " ".join(named.split()[1:]) or None}
+    named = next((name for name in names if name.split()[0] == (trigger or next(iter(triggers)))), "")
+    values = {"trigger": trigger or next(iter(triggers)), "class_word": " ".join(named.split()[1:]) or None}
     return parse(Concept, values, str(path))

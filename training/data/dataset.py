@@ -14,15 +14,15 @@ from foundation.hashing import hash_file
 NAME, PREPARED = "dataset.json", "prepared"
 
 Role = Literal["train", "holdout", "regularization"]
-"""What an image is for: to learn from, to judge by, or to show what must stay as it is."""
+"""What an image is used for: training, validation, or prior preservation."""
 
 
 class Entry(Strict):
-    """One prepared image. Sizes and the crop's corner are (height, width) and (top, left) in pixels.
+    """One prepared image. Sizes are (height, width), the crop's corner is (top, left), in pixels.
 
-    ``alternatives`` are captions besides the first; training draws one of all each epoch, which has the image ``repeats``
-    times. ``notes`` tell what the user should know of how the image was read. ``mask`` is the file of a grey image of the
-    same size: what is black in it is not learned.
+    ``alternatives`` are captions besides the first; training draws one of all captions each epoch, and an epoch contains the
+    image ``repeats`` times. ``notes`` tell the user how the image was read. ``mask`` is the file of a grey image of the same
+    size: where it is black, nothing is learned.
     """
 
     file: str
@@ -42,11 +42,11 @@ class Entry(Strict):
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """All its captions."""
+        """All captions, the first one first."""
         return (self.caption, *self.alternatives)
 
     def files(self) -> dict[str, str]:
-        """Its files, relative to the data set's folder, with their SHA-256."""
+        """Return the image and the mask, relative to the data set's folder, with their SHA-256."""
         masks = {} if self.mask is None or self.mask_sha256 is None else {self.mask: self.mask_sha256}
         return {self.file: self.sha256, **masks}
 
@@ -61,8 +61,9 @@ class LeftOut(Strict):
 class Dataset(Strict):
     """The prepared images of one concept, each of about ``resolution`` × ``resolution`` pixels.
 
-    Transparent parts lie on ``background``. ``alike`` are the sources of images that are versions of one; all of them are used,
-    on the same side of the split. ``readings`` say how the raw data set was read where it left a choice.
+    ``background`` fills transparent parts. ``alike`` are groups of duplicates, by their sources: all of them are used, and a
+    group is either trained on or held out as a whole. ``readings`` say how the raw data set was read where more than one way was
+    possible.
     """
 
     schema_version: Literal[4] = 4
@@ -75,11 +76,11 @@ class Dataset(Strict):
     readings: tuple[str, ...] = ()
 
     def of(self, role: Role) -> tuple[Entry, ...]:
-        """The entries of one role."""
+        """Return the entries with this role."""
         return tuple(entry for entry in self.entries if entry.role == role)
 
     def counts(self) -> dict[str, int | dict[str, int]]:
-        """How many images there are of every kind, for people."""
+        """Count the images of every kind, to be shown to the user."""
         sizes = Counter(f"{width} × {height}" for height, width in (entry.size for entry in self.entries))
         return {
             "train": len(self.of("train")),
@@ -94,16 +95,16 @@ class Dataset(Strict):
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read the prepared data set in ``folder`` and check every image against its hash."""
+    """Read the prepared data set in ``folder`` and check the hash of every image; raises ``BadInput`` if one does not match."""
     path = folder / NAME
     if not path.exists():
-        raise BadInput(f"{path}: not there. Run `python -m training.prepare_dataset --dataset {folder}` first.")
+        raise BadInput(f"{path}: missing. Run `python -m training.prepare_dataset --dataset {folder}` first.")
     dataset = parse(Dataset, read_json(path), str(path))
     for entry in dataset.entries:
         for name, digest in entry.files().items():
             if not (folder / name).exists() or hash_file(folder / name) != digest:
                 raise BadInput(
-                    f"{folder / name}: missing or changed since. "
+                    f"{folder / name}: missing, or changed since it was prepared. "
                     f"Run `python -m training.prepare_dataset --dataset {folder} --force`."
                 )
     return dataset

@@ -1,4 +1,4 @@
-"""A raw image as the preparation takes it: read as every image is, and large enough to learn from."""
+"""Open a raw image as every image is opened, and check that it is large enough to train on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +9,20 @@ from foundation.images import BadImage, open_image
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An image in RGB, and what the user should know of how it got there."""
+class OpenedRawImage:
+    """An image in RGB, with notes for the user on how it was read."""
 
     image: Image.Image
     notes: tuple[str, ...] = ()
 
 
-def open_raw_image(path: Path, least: int = 1, background: str = "white") -> Opened:
-    """Open ``path`` as ``foundation.images.open_image`` does.
+def open_raw_image(path: Path, min_side: int = 1, background: str = "white") -> OpenedRawImage:
+    """Open ``path`` by ``foundation.images.open_image``.
 
-    Raises ``BadImage`` also for an image with a side of fewer than ``least`` pixels.
+    Raises ``BadImage`` also for an image with a side of fewer than ``min_side`` pixels.
     """
     opened = open_image(path, background)
     width, height = opened.image.size
-    if min(width, height) < least:
-        raise BadImage(path, f"only {width} × {height} pixels; at least {least} × {least} are needed.")
-    return Opened(opened.image, opened.notes)
+    if min(width, height) < min_side:
+        raise BadImage(path, f"only {width} × {height} pixels; at least {min_side} × {min_side} are needed.")
+    return OpenedRawImage(opened.image, opened.notes)

@@ -1,4 +1,4 @@
-"""Raw images with their captions and masks: found and paired."""
+"""Find the raw images of a data set, and pair them with their captions and masks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,22 +8,23 @@ from pathlib import Path
 
 from foundation.errors import BadInput
 from foundation.image_files import is_junk, others_in
-from training.data.caption_files import CaptionFiles, Found, is_caption_file
+from training.data.caption_files import CaptionFiles, ImageCaptions, is_caption_file
 from training.data.caption_tables import Captions
 from training.data.layout import MASKS, ImageFolder, find_layout
-from training.data.masks import masks_of, without_masks
+from training.data.masks import find_masks, without_masks
 
-_OF_REPEATS = "relative to those of the other folders: a run's length is counted in steps"
-_OF_REGULARIZATION = "for regularization, whose repeats are not followed: prior.weight says what it counts"
+# Readings and notes are stored in dataset.json, whose hash decides whether a run is resumed: a new wording would start it over.
+_REPEATS_NOTE = "relative to those of the other folders: a run's length is counted in steps"
+_REGULARIZATION_NOTE = "for regularization, whose repeats are not followed: prior.weight says what it counts"
 _OUTPUTS = ("concept.yaml", "dataset.json", "counts.json", "manifest.json", "preview.png")
-_SHOWN = 3
+_MAX_LISTED = 3
 
 
 @dataclass(frozen=True)
 class RawImage:
-    """An image file and its captions, without any where none is told; ``notes`` are for the user.
+    """An image file with its captions, if any, and its mask; ``notes`` are for the user.
 
-    ``source`` is its path in the data set, ``repeats`` how often an epoch has it, ``files`` what it consists of.
+    ``source`` is its path in the data set, ``repeats`` how often an epoch contains it.
     """
 
     path: Path
@@ -36,56 +37,56 @@ class RawImage:
     notes: tuple[str, ...] = ()
 
     def files(self) -> list[Path]:
-        """Every file it consists of."""
+        """Return the image and, if there are any, its caption file and its mask."""
         return [path for path in (self.path, self.caption_file, self.mask) if path is not None]
 
 
 @dataclass(frozen=True)
 class RawData:
-    """The images of a data set, how it was read, a sentence each, and what lies among them and is not used, with the reason."""
+    """The images of a data set, sentences on how it was read, and the files that are not used, each with the reason."""
 
     images: tuple[RawImage, ...]
     readings: tuple[str, ...]
     unused: tuple[tuple[Path, str], ...]
 
 
-def find(dataset: Path) -> RawData:
-    """The images of ``dataset`` by path, each with its captions and mask, those for regularization last.
+def find_raw_images(dataset: Path) -> RawData:
+    """Return the images of ``dataset`` by path, each with its captions and mask, those for regularization last.
 
-    Raises ``BadInput`` when there is none to learn from, when two would share one caption, or for a mask of no image.
+    Raises ``BadInput`` if there is no image to train on, if two would share one caption, or for a mask of no image.
     """
     layout = find_layout(dataset)
     files = {folder: folder.images(dataset) for folder in layout.folders}
-    captions = CaptionFiles(dataset, without_masks([image for found in files.values() for image in found]))
-    own = [image for folder, found in files.items() if not folder.is_regularization for image in found]
-    beside = sorted(set(own) - set(without_masks(own)))
-    masks = masks_of(without_masks(own), beside, dataset, layout.root)
+    captions = CaptionFiles(dataset, without_masks([path for paths in files.values() for path in paths]))
+    concept_files = [path for folder, paths in files.items() if not folder.is_regularization for path in paths]
+    sidecar_masks = sorted(set(concept_files) - set(without_masks(concept_files)))
+    masks = find_masks(without_masks(concept_files), sidecar_masks, dataset, layout.root)
     images = []
-    for folder, found in files.items():
-        _check_names(without_masks(found))
-        images += [_image(image, folder, dataset, captions, masks.get(image)) for image in without_masks(found)]
-    taught = [image for image in images if not image.is_regularization]
+    for folder, paths in files.items():
+        _check_names(without_masks(paths))
+        images += [_raw_image(path, folder, dataset, captions, masks.get(path)) for path in without_masks(paths)]
+    concept_images = [image for image in images if not image.is_regularization]
     return RawData(
-        tuple(_with_relative_repeats(taught) + [image for image in images if image.is_regularization]),
+        tuple(_with_relative_repeats(concept_images) + [image for image in images if image.is_regularization]),
         tuple(_readings(dataset, layout.folders, images)),
-        (*layout.unread, *_masks_without_use(files), *_unused(dataset, layout.folders, captions)),
+        (*layout.unused, *_unused_masks(files), *_unused_files(dataset, layout.folders, captions)),
     )
 
 
-def _image(image: Path, folder: ImageFolder, dataset: Path, captions: CaptionFiles, mask: Path | None) -> RawImage:
-    found = captions.of(image)
-    if found is None and folder.caption is not None:
-        found = Found((folder.caption,), image)
+def _raw_image(path: Path, folder: ImageFolder, dataset: Path, caption_files: CaptionFiles, mask: Path | None) -> RawImage:
+    captions = caption_files.find(path)
+    if captions is None and folder.caption is not None:
+        captions = ImageCaptions((folder.caption,), path)
     notes = (
-        tuple(f"{other.name} says something else than {found.file.name} and is not used" for other in found.others)
-        if found
+        tuple(f"{file.name} says something else than {captions.file.name} and is not used" for file in captions.conflicting)
+        if captions
         else ()
     )
     return RawImage(
-        path=image,
-        source=image.relative_to(dataset).as_posix(),
-        captions=found.captions if found else (),
-        caption_file=found.file if found and found.file != image else None,
+        path=path,
+        source=path.relative_to(dataset).as_posix(),
+        captions=captions.captions if captions else (),
+        caption_file=captions.file if captions and captions.file != path else None,
         is_regularization=folder.is_regularization,
         mask=mask,
         repeats=folder.repeats or 1,
@@ -98,49 +99,50 @@ def _check_names(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.stem in stems:
             raise BadInput(
-                f"{path}: has the same name as {stems[path.stem].name}, and one caption cannot serve two images. Rename one."
+                f"{path}: has the same name as {stems[path.stem].name}, but one caption cannot serve two images. Rename one."
             )
         stems[path.stem] = path
 
 
 def _with_relative_repeats(images: list[RawImage]) -> list[RawImage]:
-    """The images, repeated only where they are not all repeated alike: a run's length is counted in steps."""
+    """Divide the repeats by their common divisor: a run's length is counted in steps, so only their ratios matter."""
     common = gcd(*(image.repeats for image in images))
     return [replace(image, repeats=max(1, image.repeats // max(1, common))) for image in images]
 
 
 def _readings(dataset: Path, folders: Sequence[ImageFolder], images: Sequence[RawImage]) -> list[str]:
-    """How a data set that leaves a choice was read."""
-    told = []
+    """Say how the data set was read where more than one way was possible."""
+    readings = []
     for folder in folders:
         if folder.repeats is not None:
-            what = _OF_REGULARIZATION if folder.is_regularization else f"{folder.repeats} repeats, {_OF_REPEATS}"
-            told.append(f"{folder.path.relative_to(dataset)}/ is read as kohya's: {folder.caption!r}, {what}")
-    return told + _reading_of_captions(images, dataset)
+            note = _REGULARIZATION_NOTE if folder.is_regularization else f"{folder.repeats} repeats, {_REPEATS_NOTE}"
+            readings.append(f"{folder.path.relative_to(dataset)}/ is read as kohya's: {folder.caption!r}, {note}")
+    return readings + _caption_readings(images, dataset)
 
 
-def _reading_of_captions(images: Sequence[RawImage], dataset: Path) -> list[str]:
-    told = []
+def _caption_readings(images: Sequence[RawImage], dataset: Path) -> list[str]:
+    readings = []
     if several := [image for image in images if len(image.captions) > 1]:
-        told.append(
+        readings.append(
             f"{len(several)} captions have several lines, as {several[0].source}: each line is a caption of its own, and "
             "one is drawn each epoch (caption_lines: joined in concept.yaml makes them one)"
         )
     if empty := [image for image in images if image.captions == ("",)]:
-        told.append(f"{len(empty)} captions are empty, as that of {empty[0].source}")
-    kinds = Counter(_kind(image) for image in images if image.caption_file is not None)
+        readings.append(f"{len(empty)} captions are empty, as that of {empty[0].source}")
+    kinds = Counter(_caption_file_kind(image) for image in images if image.caption_file is not None)
     unusual = [f"{count} from {kind}" for kind, count in kinds.items() if kind != ".txt"]
     if unusual:
-        told.append(f"captions are read {', '.join(unusual)}")
+        readings.append(f"captions are read {', '.join(unusual)}")
     if named := [image for image in images if image.captions and image.caption_file is None]:
         folders = sorted({str(image.path.parent.relative_to(dataset)) for image in named})
-        told.append(
-            f"{len(named)} images have no caption file and take what their folder is called: {', '.join(folders[:_SHOWN])}"
+        readings.append(
+            f"{len(named)} images have no caption file and take what their folder is called: {', '.join(folders[:_MAX_LISTED])}"
         )
-    return told
+    return readings
 
 
-def _kind(image: RawImage) -> str:
+def _caption_file_kind(image: RawImage) -> str:
+    """Return the ending that follows the image's name, or the whole name of a caption file for many images."""
     file = image.caption_file
     assert file is not None
     if file.stem not in (image.path.stem, image.path.name):
@@ -148,29 +150,28 @@ def _kind(image: RawImage) -> str:
     return file.name.removeprefix(image.path.stem) if file.name.startswith(image.path.stem) else file.suffix
 
 
-def _masks_without_use(images: Mapping[ImageFolder, Sequence[Path]]) -> list[tuple[Path, str]]:
-    """Masks of images for regularization, of which every pixel counts."""
-    found = [image for folder, paths in images.items() if folder.is_regularization for image in paths]
-    return [
-        (path, "a mask of an image for regularization, which has none") for path in sorted(set(found) - set(without_masks(found)))
-    ]
+def _unused_masks(images: Mapping[ImageFolder, Sequence[Path]]) -> list[tuple[Path, str]]:
+    """Return the masks of regularization images, which are trained on without masks."""
+    files = [path for folder, paths in images.items() if folder.is_regularization for path in paths]
+    masks = sorted(set(files) - set(without_masks(files)))
+    return [(path, "a mask of a regularization image; those are trained on without masks") for path in masks]
 
 
-def _unused(dataset: Path, folders: Sequence[ImageFolder], captions: CaptionFiles) -> list[tuple[Path, str]]:
-    """What lies among the images and is not used, each with the reason."""
+def _unused_files(dataset: Path, folders: Sequence[ImageFolder], captions: CaptionFiles) -> list[tuple[Path, str]]:
+    """Return the files among the images that are not used, each with the reason."""
     outputs = {dataset / name for name in _OUTPUTS}
-    found = []
-    for path in dict.fromkeys([*(folder.path for folder in folders), dataset / MASKS]):
-        for other in others_in(path):
-            if other.path in captions.used or other.path in outputs:
+    unused = []
+    for folder in dict.fromkeys([*(folder.path for folder in folders), dataset / MASKS]):
+        for file in others_in(folder):
+            if file.path in captions.used or file.path in outputs:
                 continue
-            reason = other.reason
-            if is_caption_file(other.path) and not is_junk(other.path):
-                is_beside_mask = path == dataset / MASKS
+            reason = file.reason
+            if is_caption_file(file.path) and not is_junk(file.path):
+                is_next_to_mask = folder == dataset / MASKS
                 reason = (
-                    "a caption beside a mask; captions belong beside the image"
-                    if is_beside_mask
+                    "a caption next to a mask; captions belong next to the image"
+                    if is_next_to_mask
                     else "a caption without an image of its name"
                 )
-            found.append((other.path, reason))
-    return [*found, *captions.unknown_rows()]
+            unused.append((file.path, reason))
+    return [*unused, *captions.unknown_rows()]

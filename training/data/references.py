@@ -1,4 +1,4 @@
-"""``reference/``: images to judge by, which must not be among those that are trained on."""
+"""``reference/``: images that the adapter is evaluated against, which must not be among the training images."""
 
 from pathlib import Path
 
@@ -8,41 +8,41 @@ from foundation.hashing import hash_file
 from foundation.image_files import images_in
 from foundation.images import open_image
 from training.data.dataset import Dataset, Entry
-from training.data.fit import fit
+from training.data.fit import fit_image
 from training.data.layout import REFERENCE
 from training.recipe import Recipe
 
 
-def find(folder: Path) -> list[Path]:
-    """The reference images of the data set in ``folder``."""
+def find_references(folder: Path) -> list[Path]:
+    """Return the reference images of the data set in ``folder``."""
     return images_in(folder / REFERENCE)
 
 
-def check(folder: Path, dataset: Dataset, recipe: Recipe) -> None:
-    """Refuse references that cannot be read, and those that are trained on: likeness to them would reward copies.
+def check_references(folder: Path, dataset: Dataset, recipe: Recipe) -> None:
+    """Raise ``BadInput`` for a reference image that cannot be read, or that is trained on: similarity to it would reward copies.
 
-    Compared are the files; then the images, both as they are and fitted as the trained one is, by fingerprint. Raises
-    ``BadInput``, which names both files.
+    The hashes of the files are compared, then the fingerprints of the images, both as they are and fitted like the training
+    image. The error names both files.
     """
-    references, trained = find(folder), dataset.of("train")
+    references, trained = find_references(folder), dataset.of("train")
     if not references:
         return
     by_hash = {entry.source_sha256: entry for entry in trained}
-    prints = Fingerprints.of([fingerprint(open_image(folder / entry.file).image) for entry in trained])
+    fingerprints = Fingerprints.of([fingerprint(open_image(folder / entry.file).image) for entry in trained])
     for path in references:
         image = open_image(path, dataset.background).image
         if entry := by_hash.get(hash_file(path)):
-            raise _trained_on(path, entry)
-        versions = prints.versions_of(fingerprint(image), *ONE_IMAGE)
+            raise _is_trained_on(path, entry)
+        duplicates = fingerprints.versions_of(fingerprint(image), *ONE_IMAGE)
         for size in {entry.size for entry in trained}:
-            fitted = fingerprint(fit(image, size, recipe.data.crop).image)
-            versions |= prints.near(fitted, *ONE_IMAGE) & [entry.size == size for entry in trained]
-        if versions.any():
-            raise _trained_on(path, trained[int(versions.argmax())])
+            fitted = fingerprint(fit_image(image, size, recipe.data.crop).image)
+            duplicates |= fingerprints.near(fitted, *ONE_IMAGE) & [entry.size == size for entry in trained]
+        if duplicates.any():
+            raise _is_trained_on(path, trained[int(duplicates.argmax())])
 
 
-def _trained_on(path: Path, entry: Entry) -> BadInput:
+def _is_trained_on(path: Path, entry: Entry) -> BadInput:
     return BadInput(
-        f"{path}: shows the same image as {entry.source}, which is trained on; what it is judged by must not be. Take one of "
-        "the two out."
+        f"{path}: shows the same image as {entry.source}, which is trained on; a reference image must not be. Remove one of "
+        "the two."
     )

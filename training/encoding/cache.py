@@ -1,7 +1,7 @@
-"""Tensors that are dear to make and the same every time: kept on the disk by what they were made from.
+"""Tensors that are expensive to compute and the same every time, cached on disk by what they were computed from.
 
-A key is the hash of everything an entry depends on, so that nothing stale is ever read: whatever changes makes another key.
-Several processes may share a cache; an entry is whole or not there, and two that make the same one make the same bytes.
+A key is the hash of everything an entry depends on, so that no stale entry is ever read: any change gives another key. Several
+processes may share a cache: an entry is complete or missing, and processes that compute the same one write the same bytes.
 """
 
 import contextlib
@@ -21,27 +21,27 @@ Tensors = dict[str, Tensor]
 
 
 class Cache:
-    """Entries in ``folder``, of at most ``limit`` bytes after ``trim``; those used longest ago go first."""
+    """Entries in ``folder``, of at most ``limit`` bytes after ``trim``; the least recently used are evicted first."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
-        self.made = 0
-        """Entries made and not found so far."""
+        self.misses = 0
+        """Entries computed so far because they were not found."""
 
-    def get(self, kind: str, depends_on: Mapping[str, Any], make: Callable[[], Tensors]) -> Tensors:
-        """The entry for everything it ``depends_on``, made if it is not there or cannot be read."""
+    def get(self, kind: str, depends_on: Mapping[str, Any], compute: Callable[[], Tensors]) -> Tensors:
+        """Return the entry for everything it ``depends_on``, computed if it is missing or cannot be read."""
         key = hash_value({"kind": kind, **depends_on})
         path = self._folder / kind / key[:2] / f"{key}.safetensors"
         try:
-            found: Tensors = load_file(path)
+            tensors: Tensors = load_file(path)
         except (FileNotFoundError, SafetensorError):
-            return self._put(path, make())
+            return self._put(path, compute())
         with contextlib.suppress(FileNotFoundError):  # another run may have trimmed it since
             os.utime(path)
-        return found
+        return tensors
 
     def trim(self) -> None:
-        """Remove what was used longest ago until the rest is within the limit."""
+        """Remove the least recently used entries until the rest is within the limit."""
         entries = []
         for path in self._folder.rglob("*.safetensors"):
             with contextlib.suppress(FileNotFoundError):  # another run trims as well
@@ -54,8 +54,8 @@ class Cache:
             total -= stat.st_size
 
     def _put(self, path: Path, tensors: Tensors) -> Tensors:
-        self.made += 1
-        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        self.misses += 1
+        stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with atomic_file(path) as temporary:
-            save_file(kept, temporary)
-        return kept
+            save_file(stored, temporary)
+        return stored

@@ -1,4 +1,4 @@
-"""Parts of a pipeline on the device for as long as they are needed there."""
+"""Components of a pipeline on the device only while they are needed there."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,13 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def on_device(pipeline: Any, parts: Sequence[str], device: torch.device) -> Iterator[None]:
-    """The named parts of ``pipeline`` on ``device`` for the length of the block, then where they were.
+def on_device(pipeline: Any, components: Sequence[str], device: torch.device) -> Iterator[None]:
+    """Move the named ``components`` of ``pipeline`` to ``device`` inside the block, and back afterwards.
 
-    A card that holds the denoiser and what its backward pass keeps need not hold the encoders beside it.
+    A card that holds the denoiser and the activations of its backward pass need not hold the encoders as well.
     """
-    modules = [part for part in (getattr(pipeline, name) for name in parts) if isinstance(part, nn.Module)]
+    candidates = [getattr(pipeline, name) for name in components]
+    modules = [candidate for candidate in candidates if isinstance(candidate, nn.Module)]
     before = [next(module.parameters()).device for module in modules]
     for module in modules:
         module.to(device)

@@ -1,8 +1,7 @@
-"""Prior preservation: on images without the concept, the adapted model must go on predicting what the base predicts."""
+"""Prior preservation: on images without the concept, the adapted model must predict what the base predicts."""
 
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -14,27 +13,27 @@ from training.encoding.cache import Tensors
 from training.encoding.examples import Encoders, Examples, joined
 from training.encoding.placement import on_device
 from training.recipe import PriorRecipe, Recipe
-from zthumb.families.base import Conditioning
+from zthumb.families.base import ImageSize
 
 
 def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, encoders: Encoders) -> Examples | None:
-    """The prior's images: those the base generates for the recipe's prompts, then the data set's own; None without a weight.
+    """Return the prior's images: those that the base generates for the recipe's prompts, then the regularization images.
 
-    Raises ``BadInput`` when there is a weight and no image.
+    None if the prior has no weight. Raises ``BadInput`` if it has one and there is no image.
     """
     if recipe.prior.weight == 0:
         return None
-    found = []
+    gathered = []
     if recipe.prior.prompts:
-        found.append(_generate(recipe, base_sha256, encoders))
+        gathered.append(_generate(recipe, base_sha256, encoders))
     if own := dataset.of("regularization"):
-        found.append(encoders.encode(own, folder))
-    if not found:
+        gathered.append(encoders.encode(own, folder))
+    if not gathered:
         raise BadInput(
             "prior.weight: there is nothing to preserve. Name prior.prompts, put images in the data set's regularization "
             "folder, or set prior.weight=0."
         )
-    return reduce(joined, found)
+    return reduce(joined, gathered)
 
 
 def _generate(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
@@ -48,34 +47,32 @@ def _generate(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
         "prediction": whole.objective.prediction,
         "quantize": whole.quantize,
         "base": base_sha256,
-        **encoders.where,
+        **encoders.environment,
     }
 
-    def make() -> Tensors:
-        with on_device(encoders.pipeline, encoders.family.parts, encoders.device):
-            return {"latents": _generated(prompts, recipe, resolution, seed, encoders.pipeline)}
+    def generate() -> Tensors:
+        with on_device(encoders.pipeline, encoders.family.components, encoders.device):
+            return {"latents": _sample(prompts, recipe, resolution, seed, encoders)}
 
-    generated = encoders.cache.get("prior", depends_on, make)
-    states, pooled, tokens = encoders.captions(prompts)
-    time_ids = torch.tensor([[resolution, resolution, 0, 0, resolution, resolution]] * len(prompts), device=pooled.device)
-    latents = tuple(generated["latents"].to(encoders.device))
-    return Examples(latents, Conditioning(states, pooled, time_ids, tokens), (None,) * len(latents), tuple(prompts))
+    latents = tuple(encoders.cache.get("prior", depends_on, generate)["latents"].to(encoders.device))
+    sizes = [ImageSize.whole(resolution, resolution)] * len(prompts)
+    conditioning = encoders.family.with_sizes(encoders.captions(prompts), sizes)
+    return Examples(latents, conditioning, encoders.unconditional(conditioning), (None,) * len(latents), tuple(prompts))
 
 
-def _generated(prompts: list[str], recipe: PriorRecipe, resolution: int, seed: int, pipeline: Any) -> torch.Tensor:
+def _sample(prompts: list[str], recipe: PriorRecipe, resolution: int, seed: int, encoders: Encoders) -> torch.Tensor:
     latents = []
-    bar = tqdm(range(0, len(prompts), recipe.batch_size), desc="prior", unit="batch")
-    for start in bar:
+    for start in tqdm(range(0, len(prompts), recipe.batch_size), desc="prior", unit="batch"):
         chunk = prompts[start : start + recipe.batch_size]
-        generators = [torch.Generator().manual_seed(derive(seed, "prior", start + place)) for place in range(len(chunk))]
-        made = pipeline(
-            chunk,
-            width=resolution,
-            height=resolution,
-            num_inference_steps=recipe.steps,
-            guidance_scale=recipe.guidance_scale,
-            generator=generators,
-            output_type="latent",
+        generators = [torch.Generator().manual_seed(derive(seed, "prior", start + index)) for index in range(len(chunk))]
+        latents.append(
+            encoders.family.sample(
+                encoders.pipeline,
+                chunk,
+                ImageSize.whole(resolution, resolution),
+                recipe.steps,
+                recipe.guidance_scale,
+                generators,
+            ).float()
         )
-        latents.append(made.images.float())
     return torch.cat(latents).contiguous()

@@ -1,1 +1,1 @@
-"""What a run needs, told before it begins, and what to change where that is too much."""
+"""Estimate the memory and time of a run before it starts, and suggest changes if it does not fit."""

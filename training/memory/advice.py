@@ -1,4 +1,4 @@
-"""What to change in a recipe that does not fit into memory, by estimate."""
+"""Suggest changes to a recipe that does not fit into memory, by the estimate."""
 
 import os
 import resource
@@ -9,16 +9,16 @@ import torch
 
 from training.memory.estimate import estimate
 from training.recipe import Recipe
-from zthumb.families.base import Family
+from zthumb.families.base import ModelFamily
 
-USABLE = 0.9
-"""Share of the memory that a run can count on; the rest goes to the program itself and to fragments."""
+USABLE_FRACTION = 0.9
+"""The part of the memory that a run can rely on; the rest goes to the program itself and to fragmentation."""
 
 _TILE = 512
 
 
-def available(device: torch.device) -> int:
-    """Bytes that the device has, or that this process may take."""
+def available_memory(device: torch.device) -> int:
+    """Return the bytes that the device has, or that this process may allocate on the CPU."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -26,38 +26,42 @@ def available(device: torch.device) -> int:
     return physical if limit == resource.RLIM_INFINITY else min(physical, limit)
 
 
-def advice(recipe: Recipe, family: Family, base: Path, device: torch.device, room: int, has_own_prior: bool = False) -> str:
-    """Which changes would fit into ``room`` bytes, those first that change nothing about what is learned: a run goes on.
+def memory_advice(
+    recipe: Recipe, family: ModelFamily, base: Path, device: torch.device, available_bytes: int, has_own_prior: bool = False
+) -> str:
+    """Return which changes would fit into ``available_bytes``; those that let the run resume are tried first.
 
-    ``has_own_prior``: the data set brings images for prior preservation itself.
+    ``has_own_prior``: the data set has regularization images of its own.
     """
     needed = estimate(recipe, family, base, device, has_own_prior).peak
-    told = f"out of memory: {room / 2**30:.1f} GiB are there, about {needed / 2**30:.1f} are needed by estimate"
+    message = f"out of memory: {available_bytes / 2**30:.1f} GiB are available, an estimated {needed / 2**30:.1f} are needed"
     smallest, settings = needed, dict[str, object]()
     for change in _changes(recipe):
-        tried = {**settings, **change}
-        smaller = _with(recipe, tried)
-        peak = estimate(smaller, family, base, device, has_own_prior).peak
+        candidate = {**settings, **change}
+        changed = _with_settings(recipe, candidate)
+        peak = estimate(changed, family, base, device, has_own_prior).peak
         if peak >= smallest:
             continue
-        smallest, settings = peak, tried
-        if smallest < USABLE * room:
-            changes = " ".join(f"--set {_told(key, value)}" for key, value in settings.items())
-            keeps = smaller.resume_key(1) == recipe.resume_key(1)
-            after = (
-                "and the run goes on from its last checkpoint" if keeps else "and the run starts over, for it learns differently"
+        smallest, settings = peak, candidate
+        if smallest < USABLE_FRACTION * available_bytes:
+            changes = " ".join(f"--set {_as_option(key, value)}" for key, value in settings.items())
+            can_resume = changed.resume_key(1) == recipe.resume_key(1)
+            effect = (
+                "and the run resumes from its last checkpoint"
+                if can_resume
+                else "and the run starts over, because these settings change the result"
             )
-            return f"{told}. With {changes} about {smallest / 2**30:.1f} would do, {after}."
-    return f"{told}, and still {smallest / 2**30:.1f} with every setting that saves memory. Lower the resolution, or the rank."
+            return f"{message}. With {changes} about {smallest / 2**30:.1f} are needed, {effect}."
+    return f"{message}, and still {smallest / 2**30:.1f} with every setting that saves memory. Lower the resolution, or the rank."
 
 
 def _changes(recipe: Recipe) -> Iterator[dict[str, object]]:
-    """What may be set to need less, by the keys of the recipe, in the order in which it is tried."""
+    """Yield recipe values that save memory, in the order in which they are tried."""
     if not recipe.gradient_checkpointing:
         yield {"gradient_checkpointing": True}
     batch, accumulate = recipe.batch_size, recipe.gradient_accumulation_steps
     while batch > 1:
-        # The same images in each step, fewer at a time.
+        # The same number of images per step, in smaller batches.
         batch, accumulate = (batch // 2, accumulate * 2) if batch % 2 == 0 else (1, accumulate * batch)
         prior = max(1, recipe.prior.batch_size * batch // recipe.batch_size)
         yield {
@@ -79,7 +83,7 @@ def _changes(recipe: Recipe) -> Iterator[dict[str, object]]:
         yield {"adapter.text_encoders": False}
 
 
-def _with(recipe: Recipe, settings: Mapping[str, object]) -> Recipe:
+def _with_settings(recipe: Recipe, settings: Mapping[str, object]) -> Recipe:
     values = recipe.model_dump(mode="json")
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
@@ -87,5 +91,5 @@ def _with(recipe: Recipe, settings: Mapping[str, object]) -> Recipe:
     return Recipe.model_validate(values)
 
 
-def _told(key: str, value: object) -> str:
+def _as_option(key: str, value: object) -> str:
     return f"{key}={str(value).lower()}"

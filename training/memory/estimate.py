@@ -1,12 +1,12 @@
-"""What a run will need, found out before anything is loaded: a step is walked through with tensors of shapes and no values.
+"""Estimate the memory and time of a run before anything is loaded: one step runs on the meta device.
 
-The walk counts what the backward pass will have to keep and every multiplication there is; how fast those go is measured with one
-matrix product on this machine.
+This step counts the tensors that autograd saves for the backward pass, and all floating-point operations. Their speed is measured
+with one matrix product on this machine.
 """
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,23 @@ from training.model import adapter
 from training.model.adapted_model import DTYPES, Adapted, adapted_components
 from training.model.quantize import BYTES, linear_weights
 from training.recipe import Recipe
-from zthumb.families.base import Conditioning, Family
+from zthumb.diffusion.conditioning import Conditioning
+from zthumb.families.base import ModelFamily
 
 EFFICIENCY = 0.4
-"""Share of a large matrix product's speed that a whole step reaches; the rest goes to small operations and memory."""
+"""The fraction of a large matrix product's speed that a whole step reaches; small operations and memory take the rest."""
 
 _OPTIMIZER_STATES: Mapping[str, float] = {"adamw": 8, "adamw_8bit": 2, "prodigy": 16, "adafactor": 0.1}
-"""Bytes that an optimizer keeps for each trained weight."""
+"""Bytes of optimizer state for each trained weight."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on the device by what they are for, and the floating-point operations of a step.
+    """Bytes on the device by purpose, and the floating-point operations of a step.
 
-    ``weights`` are the frozen ones of the adapted parts, ``adapter`` its weights with all that trains them. Beside these come a
-    step's ``activations``, or what generating ``previews`` takes; beside the weights alone, what generating the ``prior`` takes.
+    ``weights`` are the frozen weights of the adapted components, ``adapter`` the trained weights with gradients, optimizer state
+    and average. A step's ``activations``, or generating ``previews``, come on top of both; generating the ``prior`` images comes
+    on top of the frozen weights alone.
     """
 
     weights: int
@@ -48,14 +50,14 @@ class Estimate:
 
     @property
     def peak(self) -> int:
-        """The most that is there at once, in bytes."""
+        """The most bytes that are allocated at once."""
         return self.weights + max(self.adapter + self.activations, self.adapter + self.previews, self.prior)
 
 
-def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device, has_own_prior: bool = False) -> Estimate:
-    """Walk one step of ``recipe`` on ``device`` for the base in ``folder``, of which the configuration is enough.
+def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.device, has_own_prior: bool = False) -> Estimate:
+    """Estimate one step of ``recipe`` on ``device`` for the base in ``folder``; only its configuration files are read.
 
-    ``has_own_prior``: the data set brings images for prior preservation itself.
+    ``has_own_prior``: the data set has regularization images of its own.
     """
     dtype, attention = DTYPES[recipe.precision], _attention(device)
     images = recipe.batch_size + (
@@ -63,53 +65,56 @@ def estimate(recipe: Recipe, family: Family, folder: Path, device: torch.device,
     )
     with torch.device("meta"):
         adapted = _adapted(recipe, family, folder, dtype)
-        denoiser: Any = adapted.parts[family.denoiser_component]
+        denoiser: Any = adapted.components[family.denoiser_component]
         denoiser.set_attn_processor(attention)
         configuration = family.configuration(folder, family.denoiser_component)
-        spared = _spared(recipe, family, folder, dtype)
-        noisy, told = _inputs(family, configuration, images, dtype, recipe.resolution)
-        kept = _Kept(adapted)
+        saved_by_quantizing = _saved_by_quantizing(recipe, family, folder, dtype)
+        noisy, conditioning = _inputs(family, configuration, images, dtype, recipe.resolution)
+        saved = _SavedTensors(adapted)
         with FlopCounterMode(display=False) as operations:
-            with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-                loss: Tensor = adapted(noisy, torch.zeros(images), told).sum()
-            attended = _attended(attention)
-            forward = operations.get_total_flops() + attended
+            with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor):
+                loss: Tensor = adapted(noisy, torch.zeros(images), conditioning).sum()
+            attention_operations = _fused_operations(attention)
+            forward = operations.get_total_flops() + attention_operations
             loss.backward()  # type: ignore[no-untyped-call]
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
-    trained = sum(parameter.numel() for parameter in adapter.trained(adapted))
+    trained = sum(parameter.numel() for parameter in adapter.trained_parameters(adapted))
     return Estimate(
-        weights=round(frozen - spared) // (processes.count() if recipe.shard else 1),
+        weights=round(frozen - saved_by_quantizing) // (processes.count() if recipe.shard else 1),
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.ema_decay else 0))),
-        activations=kept.bytes,
+        activations=saved.bytes,
         previews=_previews(recipe, family, folder, device) if recipe.previews.prompts else 0,
         prior=_prior(recipe, family, folder, device) if recipe.prior.weight > 0 and recipe.prior.prompts else 0,
-        # Attention's backward pass is two and a half forward ones; the base is asked once more about the prior's images.
+        # Attention's backward pass costs 2.5 forward passes; the base predicts the prior images once more without the adapter.
         operations=recipe.gradient_accumulation_steps
         * (
-            operations.get_total_flops() + _attended(attention) + 2.5 * attended + forward * (images - recipe.batch_size) / images
+            operations.get_total_flops()
+            + _fused_operations(attention)
+            + 2.5 * attention_operations
+            + forward * (images - recipe.batch_size) / images
         ),
     )
 
 
-def _previews(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> int:
-    """Generating one preview: encoders and autoencoder beside the denoiser, and the more thirsty of the two that generate."""
+def _previews(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.device) -> int:
+    """Return the bytes to generate a preview: text encoders, autoencoder, and the larger peak of denoising and decoding."""
     dtype = DTYPES[recipe.precision]
     size = min(recipe.resolution, recipe.previews.tile or recipe.resolution)
     with torch.device("meta"), torch.no_grad():
-        has_text = len(adapted_components(recipe, family)) > 1
-        text = 0 if has_text else _text_encoders(family, folder, dtype)
-        (part,) = family.image_components
-        autoencoder = family.build_component(part, family.configuration(folder, part))
+        has_text_encoders = len(adapted_components(recipe, family)) > 1
+        text_encoders = 0 if has_text_encoders else _text_encoders(family, folder, dtype)
+        (component,) = family.image_components
+        autoencoder = family.build_component(component, family.configuration(folder, component))
         with PeakMemoryTracker() as decoding:
-            family.decode_empty(autoencoder, 1, size)
-    # The autoencoder decodes in fp32 whatever the rest is in.
+            family.decode_dummy(autoencoder, 1, size)
+    # The autoencoder decodes in fp32 whatever the recipe's precision.
     weights = sum(parameter.nbytes for parameter in autoencoder.parameters())
-    generating = max(int(decoding.peak), _denoising(dtype, recipe.resolution, family, folder, device, images=1))
-    return text + int(weights) + generating
+    activations = max(int(decoding.peak), _denoising(dtype, recipe.resolution, family, folder, device, images=1))
+    return text_encoders + int(weights) + activations
 
 
-def _prior(recipe: Recipe, family: Family, folder: Path, device: torch.device) -> int:
-    """Generating the prior's images, before there is an adapter."""
+def _prior(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.device) -> int:
+    """Return the bytes to generate the prior images, before the adapter is attached."""
     dtype = DTYPES[recipe.precision]
     return _text_encoders(family, folder, dtype) + _denoising(
         dtype, recipe.resolution, family, folder, device, recipe.prior.batch_size
@@ -117,109 +122,108 @@ def _prior(recipe: Recipe, family: Family, folder: Path, device: torch.device) -
 
 
 @cache
-def _text_encoders(family: Family, folder: Path, dtype: torch.dtype) -> int:
+def _text_encoders(family: ModelFamily, folder: Path, dtype: torch.dtype) -> int:
     names = [name for name in family.adapted_components if name != family.denoiser_component]
     with torch.device("meta"):
-        parts = [family.build_component(name, family.configuration(folder, name)) for name in names]
-    return sum(parameter.numel() * dtype.itemsize for part in parts for parameter in part.parameters())
+        encoders = [family.build_component(name, family.configuration(folder, name)) for name in names]
+    return sum(parameter.numel() * dtype.itemsize for encoder in encoders for parameter in encoder.parameters())
 
 
 @cache
-def _denoising(dtype: torch.dtype, resolution: int, family: Family, folder: Path, device: torch.device, images: int) -> int:
-    """What the denoiser takes beside its weights to predict ``images``, each with its prompt and without."""
+def _denoising(dtype: torch.dtype, resolution: int, family: ModelFamily, folder: Path, device: torch.device, images: int) -> int:
+    """Return the bytes, besides the denoiser's weights, to predict ``images`` with classifier-free guidance."""
     configuration = family.configuration(folder, family.denoiser_component)
     with torch.device("meta"), torch.no_grad():
         denoiser = family.build_component(family.denoiser_component, configuration).to(dtype)
         denoiser.set_attn_processor(_attention(device))
-        noisy, told = _inputs(family, configuration, 2 * images, dtype, resolution)
-        with PeakMemoryTracker() as live:
-            family.predict(denoiser, noisy, torch.zeros(2 * images), told)
-    return int(live.peak)
+        noisy, conditioning = _inputs(family, configuration, 2 * images, dtype, resolution)
+        with PeakMemoryTracker() as memory:
+            family.predict(denoiser, noisy, torch.zeros(2 * images), conditioning)
+    return int(memory.peak)
 
 
 def _inputs(
-    family: Family, configuration: Mapping[str, Any], images: int, dtype: torch.dtype, resolution: int
+    family: ModelFamily, configuration: Mapping[str, Any], images: int, dtype: torch.dtype, resolution: int
 ) -> tuple[Tensor, Conditioning]:
-    noisy, told = family.empty_inputs(configuration, images, resolution)
-    told = replace(told, states=told.states.to(dtype), pooled=told.pooled.to(dtype), time_ids=told.time_ids.to(dtype))
-    return noisy.to(dtype), told
+    noisy, conditioning = family.dummy_inputs(configuration, images, resolution)
+    return noisy.to(dtype), conditioning.to(dtype=dtype)
 
 
 def _attention(device: torch.device) -> Any:
     return _FusedAttention() if device.type == "cuda" else AttnProcessor()
 
 
-def _spared(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> float:
-    """The bytes that quantizing the denoiser spares."""
+def _saved_by_quantizing(recipe: Recipe, family: ModelFamily, folder: Path, dtype: torch.dtype) -> float:
+    """Return the bytes by which quantizing makes the denoiser smaller."""
     if recipe.quantize == "none":
         return 0.0
     denoiser = family.build_component(family.denoiser_component, family.configuration(folder, family.denoiser_component))
     return linear_weights(denoiser) * (dtype.itemsize - BYTES[recipe.quantize])
 
 
-def _adapted(recipe: Recipe, family: Family, folder: Path, dtype: torch.dtype) -> Adapted:
-    """The adapted parts without values."""
-    parts = {}
+def _adapted(recipe: Recipe, family: ModelFamily, folder: Path, dtype: torch.dtype) -> Adapted:
+    """Build the adapted components on the meta device, with the adapter attached."""
+    components = {}
     for name in adapted_components(recipe, family):
-        parts[name] = family.build_component(name, family.configuration(folder, name)).requires_grad_(False).to(dtype)
-    adapter.attach(parts, recipe, family)
-    return Adapted(family, parts)
+        components[name] = family.build_component(name, family.configuration(folder, name)).requires_grad_(False).to(dtype)
+    adapter.attach(components, recipe, family)
+    return Adapted(family, components)
 
 
 def operations_per_second(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations in a second of one matrix product."""
+    """Measure the floating-point operations per second of one matrix product."""
     size = 8192 if device.type == "cuda" else 1024
-    one, other = torch.ones(size, size, device=device, dtype=dtype), torch.ones(size, size, device=device, dtype=dtype)
+    first, second = torch.ones(size, size, device=device, dtype=dtype), torch.ones(size, size, device=device, dtype=dtype)
     times = []
     for _ in range(4):
         started = time.perf_counter()
         # Reading a value waits for the device.
-        float((one @ other)[0, 0])
+        float((first @ second)[0, 0])
         times.append(time.perf_counter() - started)
     return 2 * size**3 / min(times)
 
 
-class _Kept:
-    """Adds up what autograd keeps of the forward pass, each storage once and no weight."""
+class _SavedTensors:
+    """Sums up the bytes that autograd saves in the forward pass: each storage is counted once, weights are not counted."""
 
-    def __init__(self, denoiser: Any) -> None:
+    def __init__(self, model: Any) -> None:
         self.bytes = 0
-        self._seen = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
+        self._counted = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
         self._alive: list[Tensor] = []
 
     def pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in self._seen:
-            self._seen.add(storage._cdata)
+        if storage._cdata not in self._counted:
+            self._counted.add(storage._cdata)
             self._alive.append(tensor)
             self.bytes += storage.nbytes()
         return tensor
 
 
 class _FusedAttention:
-    """Attention as GPUs do it, which keeps queries, keys, values and the result, and never the matrix between them.
+    """Fused attention, as on GPUs: it saves queries, keys, values and the output, but never the attention matrix.
 
-    It takes the place of diffusers' attention processors and counts its operations, which the counter does not know.
+    It replaces diffusers' attention processors and counts its own operations, which ``FlopCounterMode`` does not know.
     """
 
     def __init__(self) -> None:
         self.operations = 0.0
 
     def __call__(self, attention: Any, hidden: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any) -> Tensor:
-        told = hidden if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = attention.to_q(hidden), attention.to_k(told), attention.to_v(told)
+        context = hidden if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = attention.to_q(hidden), attention.to_k(context), attention.to_v(context)
         self.operations += 4.0 * query.numel() * key.shape[1]
-        mixed = _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
-        out: Tensor = attention.to_out[0](mixed)
+        attended = _AttentionFunction.apply(query, key, value)  # type: ignore[no-untyped-call]
+        out: Tensor = attention.to_out[0](attended)
         return out
 
 
-def _attended(attention: Any) -> float:
-    """The operations of fused attention; others are counted with the rest."""
+def _fused_operations(attention: Any) -> float:
+    """Return the operations of fused attention; those of other attention are counted by ``FlopCounterMode``."""
     return attention.operations if isinstance(attention, _FusedAttention) else 0.0
 
 
-class _Attention(torch.autograd.Function):
+class _AttentionFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         out = torch.empty_like(query)

@@ -1,4 +1,4 @@
-"""How many bytes of tensors are there at once, counted while something runs; tensors without values cost nothing."""
+"""Count how many bytes of tensors exist at once while code runs; on the meta device nothing is allocated for that."""
 
 import weakref
 from typing import Any
@@ -9,31 +9,31 @@ from torch.utils._pytree import tree_leaves
 
 
 class PeakMemoryTracker(TorchDispatchMode):
-    """Counts, for the length of the block, what operations make: ``peak`` is the most bytes that lived at once."""
+    """Count the tensors that operations allocate within the block; ``peak`` is the most bytes that existed at once."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
-        self._now = 0
-        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._current = 0
+        self._counted: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {id(leaf.untyped_storage()) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
-        made = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            # Views and changes in place make nothing.
-            if isinstance(tensor, Tensor) and id(tensor.untyped_storage()) not in given:
+        inputs = {id(leaf.untyped_storage()) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        outputs = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(outputs):
+            # Views and in-place operations allocate nothing.
+            if isinstance(tensor, Tensor) and id(tensor.untyped_storage()) not in inputs:
                 self._count(tensor.untyped_storage())
-        return made
+        return outputs
 
     def _count(self, storage: Any) -> None:
-        if storage in self._seen:
+        if storage in self._counted:
             return
-        self._seen.add(storage)
+        self._counted.add(storage)
         size = storage.nbytes()
-        self._now += size
-        self.peak = max(self.peak, self._now)
-        weakref.finalize(storage, self._gone, size)
+        self._current += size
+        self.peak = max(self.peak, self._current)
+        weakref.finalize(storage, self._release, size)
 
-    def _gone(self, size: int) -> None:
-        self._now -= size
+    def _release(self, size: int) -> None:
+        self._current -= size

@@ -1,4 +1,4 @@
-"""The trainable weights: put onto the parts of the base that are adapted, and read back."""
+"""The trainable weights of an adapter: injected into the adapted components of the base, and read back."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,98 +11,103 @@ from torch import Tensor, nn
 
 from foundation.seeds import derive
 from training.model import learned_tokens
-from training.model.init_from_adapter import begin_from
+from training.model.init_from_adapter import init_from_adapter
 from training.recipe import Recipe
 from zthumb.adapters import module_shapes
 from zthumb.adapters.module_shapes import to_file_key
-from zthumb.families.base import Family
+from zthumb.families.base import ModelFamily
 
 _TRAINED, _START = "default", "start"
 _OVERSAMPLING, _ITERATIONS = 8, 4
 
-Parts = Mapping[str, Any]
+Components = Mapping[str, Any]
 
 
-def attach(parts: Parts, whole: Recipe, family: Family) -> None:
-    """Put trainable fp32 LoRA weights onto ``parts`` of a pipeline, such that the adapted model starts as the base."""
-    reference = whole.adapter.begin_from
-    # Before anything is put around its modules.
-    base = module_shapes.of_parts("the base", parts) if reference is not None else None
+def attach(components: Components, recipe: Recipe, family: ModelFamily) -> None:
+    """Inject trainable fp32 LoRA weights into ``components`` of a pipeline, such that the adapted model starts as the base."""
+    reference = recipe.adapter.begin_from
+    # Before any module is wrapped.
+    base = module_shapes.of_parts("the base", components) if reference is not None else None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(whole.seed, "adapter"))
-        for part, model in parts.items():
-            is_denoiser = part == family.denoiser_component
-            if is_denoiser or whole.adapter.text_encoders:
-                _inject_layers(model, family.lora_modules(part, model, whole.adapter.targets), whole)
-            if whole.adapter.tokens and not is_denoiser:
-                learned_tokens.add(model, whole.adapter.tokens)
-            _speed_up(model, whole)
+        torch.manual_seed(derive(recipe.seed, "adapter"))
+        for name, model in components.items():
+            is_denoiser = name == family.denoiser_component
+            if is_denoiser or recipe.adapter.text_encoders:
+                _inject_layers(model, family.lora_modules(name, model, recipe.adapter.targets), recipe)
+            if recipe.adapter.tokens and not is_denoiser:
+                learned_tokens.add_tokens(model, recipe.adapter.tokens)
+            _speed_up(model, recipe)
     if reference is not None and base is not None:
-        begin_from(reference, base, dict(_paths(parts)), _TRAINED)
+        init_from_adapter(reference, base, dict(_layers_by_path(components)), _TRAINED)
 
 
-def trained(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a part that training moves."""
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that training changes."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def enable(parts: Parts, enabled: bool) -> None:
-    """Let the adapter count, or the base alone."""
-    for model in parts.values():
+def enable(components: Components, enabled: bool) -> None:
+    """Enable the adapter, or disable it so that the base predicts alone."""
+    for model in components.values():
         for layer in _layers(model).values():
             if _START in layer.lora_A:
-                # Without it the weight lacks its largest components.
+                # The base's weight lacks its largest components, which the frozen start adds.
                 layer.set_adapter(_TRAINED if enabled else _START)
             else:
                 layer.enable_adapters(enabled)
 
 
-def weights(parts: Parts) -> dict[str, Tensor]:
-    """What is exported, by PEFT name below each part's, on the CPU; a scale is still to be applied. A word is ``<part>.word``.
+def exported_weights(components: Components) -> dict[str, Tensor]:
+    """Return what is exported, by PEFT name below each component's, on the CPU, before scaling.
 
-    With PiSSA this is the trained weights less those they started from, side by side: an ordinary LoRA of twice the rank.
+    Learned tokens are ``<component>.word``. With PiSSA it is the trained weights minus those they started from, side by side: an
+    ordinary LoRA of twice the rank.
     """
-    # Copies: the average is in the place of the weights only while they are read.
-    found = {f"{path}.{name}": value.cpu().clone() for path, layer in _paths(parts) for name, value in _exported(layer).items()}
-    learned = {part: learned_tokens.of(model) for part, model in parts.items()}
-    return found | {
-        f"{part}.{learned_tokens.NAME}": rows.detach().cpu().clone() for part, rows in learned.items() if rows is not None
+    # Copies: the average takes the place of the weights only while they are read.
+    weights = {
+        f"{path}.{name}": value.cpu().clone()
+        for path, layer in _layers_by_path(components)
+        for name, value in _exported(layer).items()
+    }
+    embeddings = {name: learned_tokens.embeddings_of(model) for name, model in components.items()}
+    return weights | {
+        f"{name}.{learned_tokens.NAME}": rows.detach().cpu().clone() for name, rows in embeddings.items() if rows is not None
     }
 
 
-def state(parts: Parts) -> dict[str, Tensor]:
-    """What a run goes on from, on the CPU."""
-    found = {}
-    for part, model in parts.items():
-        for name, value in model.named_parameters():
-            if _is_kept(name, value):
-                found[f"{part}.{name}"] = value.detach().cpu().clone()
-    return found
+def training_state(components: Components) -> dict[str, Tensor]:
+    """Return what a run resumes from, on the CPU."""
+    return {
+        f"{name}.{key}": value.detach().cpu().clone()
+        for name, model in components.items()
+        for key, value in model.named_parameters()
+        if _is_stored(key, value)
+    }
 
 
 @torch.no_grad()
-def load(parts: Parts, found: Mapping[str, Tensor]) -> None:
-    """Put what ``state`` gave in place of the present weights."""
-    for part, model in parts.items():
-        for name, value in model.named_parameters():
-            if _is_kept(name, value):
-                value.copy_(found[f"{part}.{name}"])
+def load_training_state(components: Components, state: Mapping[str, Tensor]) -> None:
+    """Replace the present weights by those of ``training_state``."""
+    for name, model in components.items():
+        for key, value in model.named_parameters():
+            if _is_stored(key, value):
+                value.copy_(state[f"{name}.{key}"])
 
 
-def _is_kept(name: str, parameter: nn.Parameter) -> bool:
-    # What PiSSA starts from is not trained, and yet not in the base.
+def _is_stored(name: str, parameter: nn.Parameter) -> bool:
+    # PiSSA's start is not trained, and not in the base either.
     return ".lora_" in name or parameter.requires_grad
 
 
-def _inject_layers(model: Any, modules: list[str], whole: Recipe) -> None:
-    inject_adapter_in_model(_configuration(whole, modules), model, adapter_name=_TRAINED)
-    if whole.adapter.initialization == "pissa":
-        _begin_with_principal_components(model, _configuration(whole, modules))
+def _inject_layers(model: Any, modules: list[str], recipe: Recipe) -> None:
+    inject_adapter_in_model(_configuration(recipe, modules), model, adapter_name=_TRAINED)
+    if recipe.adapter.initialization == "pissa":
+        _start_as_principal_components(model, _configuration(recipe, modules))
     for name, parameter in model.named_parameters():
         if ".lora_" in name:
             parameter.data = parameter.data.float()
-    for layer in _layers(model).values() if whole.adapter.use_dora else ():
-        _measure_norms_again(layer)
+    for layer in _layers(model).values() if recipe.adapter.use_dora else ():
+        _measure_norms_in_fp32(layer)
 
 
 def _configuration(whole: Recipe, modules: list[str]) -> LoraConfig:
@@ -117,10 +122,10 @@ def _configuration(whole: Recipe, modules: list[str]) -> LoraConfig:
 
 
 @torch.no_grad()
-def _begin_with_principal_components(model: Any, configuration: LoraConfig) -> None:
-    """PiSSA (arXiv 2404.02948): start from the weight's own largest components, and leave the weight what they are not.
+def _start_as_principal_components(model: Any, configuration: LoraConfig) -> None:
+    """Start from the weight's own largest components, and subtract them from the weight (PiSSA, arXiv 2404.02948).
 
-    They stay on as a second, frozen adapter, which stands in for the trained one where the base is asked alone.
+    They stay as a second, frozen adapter, which takes the place of the trained one when the base predicts alone.
     """
     inject_adapter_in_model(configuration, model, adapter_name=_START)
     for layer in _layers(model).values():
@@ -134,10 +139,10 @@ def _begin_with_principal_components(model: Any, configuration: LoraConfig) -> N
             flat = weight.float().flatten(1)
             left, values, right = torch.svd_lowrank(flat, min(rank + _OVERSAMPLING, *flat.shape), niter=_ITERATIONS)
             # A weight smaller than the rank has fewer components; the others start at zero.
-            found = min(rank, len(values))
-            root = (values[:found] / scale).sqrt()
-            up.zero_()[:, :found] = (left[:, :found] * root).reshape(up[:, :found].shape)
-            down.zero_()[:found] = (root[:, None] * right[:, :found].T).reshape(down[:found].shape)
+            count = min(rank, len(values))
+            root = (values[:count] / scale).sqrt()
+            up.zero_()[:, :count] = (left[:, :count] * root).reshape(up[:, :count].shape)
+            down.zero_()[:count] = (root[:, None] * right[:, :count].T).reshape(down[:count].shape)
             weight -= scale * (up.flatten(1) @ down.flatten(1)).reshape(weight.shape).to(weight.dtype)
         layer.lora_A[_START].weight.copy_(down)
         layer.lora_B[_START].weight.copy_(up)
@@ -145,21 +150,21 @@ def _begin_with_principal_components(model: Any, configuration: LoraConfig) -> N
 
 
 @torch.no_grad()
-def _measure_norms_again(layer: Any) -> None:
-    """DoRA begins with the norms of the base's weight; measured in sixteen bits, it would not begin as the base."""
+def _measure_norms_in_fp32(layer: Any) -> None:
+    """DoRA starts from the norms of the base's weight; measured in sixteen bits, it would not start as the base."""
     weight = layer.get_base_layer().weight
     if weight.is_floating_point() and weight.device.type != "meta":
         norms = layer.lora_magnitude_vector[_TRAINED].weight
         norms.copy_(weight.float().flatten(1).norm(dim=1).reshape(norms.shape))
 
 
-def _speed_up(model: Any, whole: Recipe) -> None:
+def _speed_up(model: Any, recipe: Recipe) -> None:
     is_denoiser = hasattr(model, "set_attn_processor")
-    if whole.gradient_checkpointing:
+    if recipe.gradient_checkpointing:
         model.enable_gradient_checkpointing() if is_denoiser else model.gradient_checkpointing_enable()
-        # Checkpoints are made in training mode alone; nothing else in these models depends on it.
+        # Gradients are checkpointed in training mode alone; nothing else in these models depends on it.
         model.train()
-    if whole.compile and is_denoiser:
+    if recipe.compile and is_denoiser:
         model.compile_repeated_blocks()
     if model.device.type == "cpu":
         # On a CPU the backward pass of fused attention takes twice as long as plain matrix products.
@@ -170,10 +175,10 @@ def _layers(model: nn.Module) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
-def _paths(parts: Parts) -> Iterator[tuple[str, Any]]:
-    for part, model in parts.items():
+def _layers_by_path(components: Components) -> Iterator[tuple[str, Any]]:
+    for component, model in components.items():
         for name, layer in _layers(model).items():
-            yield f"{part}.{to_file_key(part, name)}", layer
+            yield f"{component}.{to_file_key(component, name)}", layer
 
 
 def _exported(layer: Any) -> dict[str, Tensor]:
@@ -181,7 +186,7 @@ def _exported(layer: Any) -> dict[str, Tensor]:
     if _START in layer.lora_A:
         down = torch.cat([down, layer.lora_A[_START].weight])
         up = torch.cat([up, -layer.lora_B[_START].weight], dim=1)
-    found = {"lora_A.weight": down, "lora_B.weight": up}
+    tensors = {"lora_A.weight": down, "lora_B.weight": up}
     if _TRAINED in layer.lora_magnitude_vector:
-        found["lora_magnitude_vector"] = layer.lora_magnitude_vector[_TRAINED].weight.detach()
-    return found
+        tensors["lora_magnitude_vector"] = layer.lora_magnitude_vector[_TRAINED].weight.detach()
+    return tensors

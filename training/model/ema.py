@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class EMA:
-    """The average of ``parameters`` over about 1 / (1 - ``decay``) steps; with a decay of 0 it is the parameters themselves."""
+    """Averages ``parameters`` over about 1 / (1 - ``decay``) steps; with a decay of 0 there is no averaging."""
 
     def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
         self._parameters, self._decay = parameters, decay
@@ -17,38 +17,38 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the parameters after a step."""
+        """Update the average with the parameters after a step."""
         self._steps += 1
-        # At first the average is short, so that it does not remember the untrained weights for long.
+        # The first averages are short, so that the untrained weights soon have no share in them.
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         for value, parameter in zip(self._values, self._parameters, strict=False):
             value.lerp_(parameter.detach(), 1 - decay)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The average in the place of the parameters, for the length of the block."""
+        """Put the average in the place of the parameters inside the block."""
         if not self._values:
             yield
             return
-        own = [parameter.detach().clone() for parameter in self._parameters]
+        original = [parameter.detach().clone() for parameter in self._parameters]
         self._put(self._values)
         try:
             yield
         finally:
-            self._put(own)
+            self._put(original)
 
     def state(self) -> dict[str, object]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint stores."""
         return {"steps": self._steps, "values": [value.cpu() for value in self._values]}
 
-    def load(self, state: dict[str, object]) -> None:
-        """Go on from what a checkpoint kept."""
+    def load_state(self, state: dict[str, object]) -> None:
+        """Resume from what a checkpoint stores."""
         steps, values = state["steps"], state["values"]
         assert isinstance(steps, int)
         assert isinstance(values, list)
         self._steps = steps
-        for value, kept in zip(self._values, values, strict=True):
-            value.copy_(kept)
+        for value, stored in zip(self._values, values, strict=True):
+            value.copy_(stored)
 
     @torch.no_grad()
     def _put(self, values: Sequence[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Training that begins from an adapter, of any layout and any kind that is read."""
+"""Training that starts from an adapter, of any layout and any kind that can be read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,35 +13,35 @@ from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.sources import kinds
 from zthumb.sources.resolve import Resolver
 
-_KEPT = 0.999
+_EXACT = 0.999
 
 
 @torch.no_grad()
-def begin_from(reference: str, base: ModuleShapes, layers: Mapping[str, Any], name: str) -> None:
-    """Let the trainable ``layers`` (path → PEFT's layer, the adapter called ``name``) begin as an adapter for ``base``.
+def init_from_adapter(reference: str, base: ModuleShapes, layers: Mapping[str, Any], name: str) -> None:
+    """Start the trainable ``layers`` (path → PEFT's layer, the adapter called ``name``) as the adapter that ``reference`` names.
 
-    One of no higher rank is taken over exactly; of a higher one, and of other kinds than LoRA, the nearest of this rank, which is
-    told where it is not the same. Raises ``BadInput`` for modules that are not trained here, and for what a LoRA cannot hold.
+    An adapter of no higher rank is copied exactly. One of a higher rank, or of another kind than LoRA, is approximated at this
+    rank, with a note if they differ. Raises ``BadInput`` for modules that are not trained, and for what a LoRA cannot represent.
     """
     path = Resolver().path(reference, kinds.ADAPTER)
     adapter = reader.load(path, base)
-    if left := [module for module in adapter.paths if module not in layers]:
+    if untrained := [module for module in adapter.paths if module not in layers]:
         raise BadInput(
-            f"adapter.from: {path} changes {len(left)} modules that are not trained here, as {left[0]}. Widen adapter.targets, "
-            "or set adapter.text_encoders."
+            f"adapter.from: {path} changes {len(untrained)} modules that are not trained here, as {untrained[0]}. "
+            "Widen adapter.targets, or set adapter.text_encoders."
         )
     if any(change.bias() is not None for change in adapter.changes.values()) or adapter.words:
         raise BadInput(f"adapter.from: {path} changes biases or brings a word, which a run cannot begin with.")
-    kept = [_begin(layers[module], adapter, module, base, name) for module in adapter.paths]
-    if min(kept) < _KEPT:
-        print(f"train: note: adapter.from: of one module {min(kept):.1%} of the change fits into the recipe's rank, and no more")
+    shares = [_init_layer(layers[module], adapter, module, base, name) for module in adapter.paths]
+    if min(shares) < _EXACT:
+        print(f"train: note: adapter.from: of one module only {min(shares):.1%} of the change fits into the recipe's rank")
 
 
-def _begin(layer: Any, adapter: Adapter, module: str, base: ModuleShapes, name: str) -> float:
-    """Put the factors of one module into ``layer``; the share of the squared change that they hold."""
-    rank, own, share = layer.r[name], adapter.layers.get(module), 1.0
-    if own is not None and own.magnitude is None and module not in adapter.changes and own.rank <= rank:
-        up, down = own.factors
+def _init_layer(layer: Any, adapter: Adapter, module: str, base: ModuleShapes, name: str) -> float:
+    """Copy the factors of one module into ``layer``; return the share of the squared change that they represent."""
+    rank, lora, share = layer.r[name], adapter.layers.get(module), 1.0
+    if lora is not None and lora.magnitude is None and module not in adapter.changes and lora.rank <= rank:
+        up, down = lora.factors
     else:
         change = dense_change(adapter, module, base)
         assert change is not None

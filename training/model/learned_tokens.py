@@ -8,23 +8,23 @@ from torch import Tensor, nn
 from zthumb.adapters.extended_embedding import ExtendedEmbedding, extend
 
 NAME = "word"
-"""What the learned vectors are called below a part's name."""
+"""The name of the learned embeddings below a component's name."""
 
 
-def add(encoder: Any, tokens: int) -> None:
-    """Let ``encoder`` read so many ``tokens`` more, which are trained in fp32 and begin at zero."""
-    own = encoder.get_input_embeddings()
-    extend(encoder, nn.Parameter(torch.zeros(tokens, own.embedding_dim, device=own.weight.device)))
+def add_tokens(encoder: Any, count: int) -> None:
+    """Add ``count`` tokens to the vocabulary of a text encoder, whose embeddings are trained in fp32 and start at zero."""
+    embedding = encoder.get_input_embeddings()
+    extend(encoder, nn.Parameter(torch.zeros(count, embedding.embedding_dim, device=embedding.weight.device)))
 
 
 @torch.no_grad()
-def begin(encoder: Any, vectors: Tensor) -> None:
-    """Let the added tokens begin as ``vectors`` (count, width); the last stands for those there are none for."""
-    learned = of(encoder)
+def initialize(encoder: Any, embeddings: Tensor) -> None:
+    """Start the added tokens as ``embeddings`` (count, width); further tokens start as the last of them."""
+    learned = embeddings_of(encoder)
     assert learned is not None
-    learned.copy_(vectors[torch.arange(len(learned)).clamp(max=len(vectors) - 1)])
+    learned.copy_(embeddings[torch.arange(len(learned)).clamp(max=len(embeddings) - 1)])
 
 
-def of(model: nn.Module) -> Tensor | None:
-    """The learned vectors (tokens, width) of a part; None where there are none."""
+def embeddings_of(model: nn.Module) -> Tensor | None:
+    """Return the learned embeddings (tokens, width) of a component; None if it has none."""
     return next((module.more for module in model.modules() if isinstance(module, ExtendedEmbedding)), None)

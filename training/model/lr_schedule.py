@@ -1,4 +1,4 @@
-"""The learning rate of each step: a linear warm-up, then the schedule's way down."""
+"""The learning rate of each step: a linear warm-up, then the schedule's decay."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,19 +6,19 @@ from types import MappingProxyType
 
 from training.recipe import OptimizerRecipe
 
-_WAYS_DOWN: Mapping[str, Callable[[float], float]] = MappingProxyType(
+_DECAYS: Mapping[str, Callable[[float], float]] = MappingProxyType(
     {
         "constant": lambda _: 1.0,
-        "linear": lambda done: 1.0 - done,
-        "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+        "linear": lambda progress: 1.0 - progress,
+        "cosine": lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
     }
 )
-"""Share of the run done after the warm-up, 0 … 1 → share of the rate."""
+"""Progress of the run after the warm-up, 0 … 1 → factor of the learning rate."""
 
 
-def rate_at(step: int, steps: int, recipe: OptimizerRecipe) -> float:
-    """The rate of ``step``, 0 … ``steps`` - 1; every step learns something, the last one included."""
+def lr_at(step: int, steps: int, recipe: OptimizerRecipe) -> float:
+    """Return the learning rate of ``step``, 0 … ``steps`` - 1; it is above zero at the last step too."""
     if step < recipe.warmup_steps:
         return recipe.lr * (step + 1) / recipe.warmup_steps
-    done = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
-    return recipe.lr * _WAYS_DOWN[recipe.schedule](done)
+    progress = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
+    return recipe.lr * _DECAYS[recipe.schedule](progress)

@@ -1,4 +1,4 @@
-"""Optimizers by name, each from the package that keeps it."""
+"""Optimizers by name, each from the package that maintains it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -13,8 +13,8 @@ Parameters = Sequence[Tensor] | Sequence[dict[str, Any]]
 """Weights, or groups of them with settings of their own."""
 
 
-def make(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
-    """The recipe's optimizer over ``parameters``."""
+def make_optimizer(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer over ``parameters``."""
     return _MAKERS[recipe.name](recipe, parameters)
 
 
@@ -25,17 +25,17 @@ def _adamw(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optim
 def _adamw_8bit(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
     import bitsandbytes
 
-    made: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(
+    optimizer: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(
         parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas
     )
-    return made
+    return optimizer
 
 
 def _prodigy(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:
     import prodigyopt
 
     # The settings its authors advise for diffusion models: bias correction, and no distance estimate while the rate warms up.
-    made: torch.optim.Optimizer = prodigyopt.Prodigy(
+    optimizer: torch.optim.Optimizer = prodigyopt.Prodigy(
         parameters,
         lr=recipe.lr,
         weight_decay=recipe.weight_decay,
@@ -43,7 +43,7 @@ def _prodigy(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Opt
         use_bias_correction=True,
         safeguard_warmup=True,
     )
-    return made
+    return optimizer
 
 
 def _adafactor(recipe: OptimizerRecipe, parameters: Parameters) -> torch.optim.Optimizer:

@@ -7,24 +7,24 @@ import torch
 from torch import nn
 
 BYTES: Mapping[str, float] = MappingProxyType({"int8": 1.0, "nf4": 0.516})
-"""What a weight takes. NormalFloat-4 keeps half a byte, and a constant for every 64 of them that is quantized itself."""
+"""Bytes of a weight. NormalFloat-4 takes half a byte, and a constant for every 64 weights that is quantized itself."""
 
 
 def quantize(model: nn.Module, kind: str, precision: torch.dtype, device: torch.device) -> None:
     """Replace the linear modules of ``model`` by ones of ``kind``, int8 or nf4, on ``device``, that compute in ``precision``.
 
-    Convolutions stay as they are. The model must still be on the CPU: weights are quantized on their way to the device, so that
-    the whole of it is never there.
+    Convolutions stay as they are. The model must still be on the CPU: weights are quantized on their way to the device, so
+    that full precision never resides there.
     """
     make = _MAKERS[kind](precision)
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear:
-            parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, make(module).to(device))
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, make(module).to(device))
 
 
 def linear_weights(model: nn.Module) -> int:
-    """How many weights ``quantize`` would replace."""
+    """Return how many weights ``quantize`` would replace."""
     return sum(module.weight.numel() for module in model.modules() if type(module) is nn.Linear)
 
 
@@ -32,12 +32,12 @@ def _int8(_: torch.dtype) -> Callable[[nn.Linear], nn.Module]:
     from bitsandbytes.nn import Int8Params, Linear8bitLt
 
     def make(linear: nn.Linear) -> nn.Module:
-        made: nn.Module = Linear8bitLt(
+        quantized: nn.Module = Linear8bitLt(
             linear.in_features, linear.out_features, linear.bias is not None, has_fp16_weights=False, threshold=0.0
         )
-        made.weight = Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
-        made.bias = linear.bias
-        return made
+        quantized.weight = Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
+        quantized.bias = linear.bias
+        return quantized
 
     return make
 
@@ -46,12 +46,12 @@ def _nf4(precision: torch.dtype) -> Callable[[nn.Linear], nn.Module]:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     def make(linear: nn.Linear) -> nn.Module:
-        made: nn.Module = Linear4bit(
+        quantized: nn.Module = Linear4bit(
             linear.in_features, linear.out_features, linear.bias is not None, compute_dtype=precision, quant_type="nf4"
         )
-        made.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True)
-        made.bias = linear.bias
-        return made
+        quantized.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True)
+        quantized.bias = linear.bias
+        return quantized
 
     return make
 

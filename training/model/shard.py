@@ -1,4 +1,4 @@
-"""The frozen base divided among processes (FSDP, arXiv 2304.11277). The adapter stays whole in each: it is small."""
+"""The frozen base sharded among processes (FSDP, arXiv 2304.11277). Each process has the whole adapter: it is small."""
 
 import torch
 from torch import distributed, nn
@@ -9,10 +9,9 @@ from foundation.errors import BadInput
 
 
 def shard(model: nn.Module, device: torch.device) -> None:
-    """Let each process keep its part of the frozen weights of ``model``, gathered block by block as they are needed.
+    """Shard the frozen weights of ``model`` among the processes, which gather them block by block as they are needed.
 
-    Every pass through the model is then one that all processes make together. Raises ``BadInput`` where there is one process
-    alone.
+    All processes must then make every pass through the model together. Raises ``BadInput`` if there is only one process.
     """
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         raise BadInput(
@@ -23,7 +22,7 @@ def shard(model: nn.Module, device: torch.device) -> None:
     for parameter in adapter:
         distributed.broadcast(parameter.data, src=0)
     blocks = tuple(getattr(model, "_no_split_modules", None) or ())
-    # From the inside out: a block keeps what those inside it have not taken.
+    # From the inside out: a block shards what the blocks inside it have not.
     for module in reversed(list(model.modules())):
         if type(module).__name__ in blocks:
             fully_shard(module, mesh=mesh, ignored_params=set(adapter))

@@ -1,4 +1,4 @@
-"""Everything a run needs, loaded and put together."""
+"""Everything a run needs, loaded and assembled."""
 
 import os
 from collections.abc import Mapping
@@ -27,19 +27,20 @@ from training.steps.trainer import Trainer
 from training.validation.previews import Previews
 from training.validation.validator import Validator
 from zthumb import families
-from zthumb.families.base import Family
+from zthumb.families.base import ModelFamily
+from zthumb.families.shared.clip_text import ClipTextFamily
 from zthumb.sources.local import family_of
 
 CACHE = Path("outputs/cache")
-_PATIENCE = timedelta(hours=12)
+_TIMEOUT = timedelta(hours=12)
 CACHE_LIMIT = 20 * 2**30
-"""Bytes of encoded images, captions and prior images that are kept for later runs."""
+"""Bytes of encoded images, captions and prior images that are cached for later runs."""
 
 
 def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Path, resume_key: Stage) -> Trainer:
-    """Load the base, encode everything that is looked at more than once, and attach the adapter.
+    """Load the base, encode everything that is used more than once, and attach the adapter.
 
-    ``resume key`` is what is learned, from what: a run goes on from the checkpoints of the same one.
+    Checkpoints are resumed only if ``resume_key`` matches.
     """
     accelerator = _accelerator(run, recipe)
     if recipe.deterministic and accelerator.device.type == "cuda":
@@ -49,16 +50,15 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     family = families.get(family_of(base))
     pipeline = load(recipe, family, base, accelerator.device)
     cache = Cache(CACHE, CACHE_LIMIT)
-    words = {dataset.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
-    encoders = Encoders(family, pipeline, base, cache, accelerator.device, words)
-    _check_words(words, family, pipeline, dataset)
-    if accelerator.is_main_process:
-        _tell_of_cut_captions(words, family, pipeline, dataset)
+    learned_tokens = {dataset.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
+    encoders = Encoders(family, pipeline, base, cache, accelerator.device, learned_tokens)
+    if learned_tokens:
+        _check_learned_tokens(learned_tokens, family, pipeline, dataset, accelerator.is_main_process)
     with accelerator.main_process_first():
         trained = encoders.encode(dataset.of("train"), folder)
         held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
-        kept = prior.gather(recipe, dataset, folder, resume_key.inputs[recipe.base], encoders)
-    # Not before the others have read what they need.
+        prior_examples = prior.gather(recipe, dataset, folder, resume_key.inputs[recipe.base], encoders)
+    # Not before the other processes have read what they need.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         cache.trim()
@@ -68,27 +68,29 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
         run=run,
         resume_key=resume_key,
         accelerator=accelerator,
-        train_step=TrainStep(recipe, adapted, accelerator, trained, kept),
+        train_step=TrainStep(recipe, adapted, accelerator, trained, prior_examples),
         validator=Validator(recipe, adapted, trained, held_out) if held_out else None,
         previews=Previews(recipe, adapted, pipeline, dataset.trigger),
     )
 
 
-def _check_words(words: Mapping[str, int], family: Family, pipeline: Any, dataset: Dataset) -> None:
+def _check_learned_tokens(
+    learned_tokens: Mapping[str, int], family: ModelFamily, pipeline: Any, dataset: Dataset, is_main: bool
+) -> None:
+    """Raise ``BadInput`` where learned tokens are impossible or in no caption; print which captions they make too long."""
+    if not isinstance(family, ClipTextFamily):
+        raise BadInput(f"adapter.tokens: learned tokens are for CLIP text encoders, and {family.name} has others. Set it to 0.")
     captions = [entry.caption for entry in dataset.of("train")]
-    if words and bool((family.tokens(pipeline, captions, words) == family.tokens(pipeline, captions)).all()):
+    if bool((family.token_ids(pipeline, captions, learned_tokens) == family.token_ids(pipeline, captions)).all()):
         raise BadInput(
             f"adapter.tokens: the trigger word {dataset.trigger!r} is in no caption, so that nothing could be learned of it. "
             "Write it into the captions and prepare the data set again, or set adapter.tokens=0."
         )
-
-
-def _tell_of_cut_captions(words: Mapping[str, int], family: Family, pipeline: Any, dataset: Dataset) -> None:
-    """A word of many tokens may push the end of a caption out that a data set's preparation found room for."""
-    for entry in dataset.of("train") if words else ():
-        before, now = (max(map(len, family.read(pipeline, entry.caption, known))) for known in ({}, words))
-        if before <= family.room < now:
-            lost = now - family.room
+    most = family.max_prompt_tokens
+    for entry in dataset.of("train") if is_main else ():
+        before, now = (max(map(len, family.tokenize(pipeline, entry.caption, tokens))) for tokens in ({}, learned_tokens))
+        if before <= most < now:
+            lost = now - most
             print(f"train: note: the word's tokens make the caption of {entry.source} too long: its last {lost} are lost")
 
 
@@ -106,11 +108,11 @@ def _accelerator(run: Run, recipe: Recipe) -> Accelerator:
             raise BadInput(f"trackers: {name!r} is not one that accelerate knows. {suggestion(name, sorted(known))}")
         if name not in map(str, get_available_trackers()):
             raise BadInput(f"trackers: the package of {name} is not there: .venv/bin/pip install {name}")
-    # Base.predict casts by itself, and Loop scales.
+    # AdaptedModel.predict uses autocast itself, and TrainStep scales gradients.
     accelerator = Accelerator(
         mixed_precision="no",
         # One process encodes, generates and validates for all; the others wait for it.
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
         cpu=not torch.cuda.is_available(),
         log_with=list(recipe.trackers) or None,
         project_dir=run.folder,

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped, in folders that are whole or not there."""
+"""Checkpoints: everything a run needs to resume as if it had never stopped, in folders that are complete or missing."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _TRAINING, _STATE = "training.pt", "state.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A finished checkpoint: ``step`` steps are done.
+    """A finished checkpoint after ``step`` steps.
 
-    ``inputs`` are the hashes of what was learned from, ``settings`` the recipe's values that decide what is learned,
+    ``inputs`` are the hashes of what is learned from, ``settings`` the recipe's values that decide what is learned,
     ``fingerprint`` one hash of both; ``files`` are the hashes of its own files.
     """
 
@@ -42,20 +42,20 @@ class Checkpoint:
         return self.folder / ADAPTER
 
     @property
-    def is_sound(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether every file is as it was written."""
-        found = hash_files(self.folder)
-        return all(found.get(name) == digest for name, digest in self.files.items())
+        hashes = hash_files(self.folder)
+        return all(hashes.get(name) == digest for name, digest in self.files.items())
 
     def adapter(self) -> dict[str, Tensor]:
-        """The weights that are exported, averaged if the recipe says so, by PEFT name."""
+        """Return the weights that are exported, averaged if the recipe says so, by PEFT name."""
         from safetensors.torch import load_file
 
         weights: dict[str, Tensor] = load_file(self.adapter_file)
         return weights
 
     def training(self) -> dict[str, Any]:
-        """What training goes on from: the weights being trained, the optimizer and the average."""
+        """Return what training resumes from: trained weights, optimizer state and averaged weights."""
         import torch
 
         state: dict[str, Any] = torch.load(self.folder / _TRAINING, map_location="cpu", weights_only=True)
@@ -63,9 +63,9 @@ class Checkpoint:
 
 
 def save(folder: Path, step: int, resume_key: Stage, adapter: dict[str, Tensor], training: dict[str, Any]) -> Checkpoint:
-    """Write the checkpoint of ``step`` below ``folder``; ``resume key`` is what is learned, from what.
+    """Write the checkpoint of ``step`` below ``folder``; checkpoints are resumed only if ``resume_key`` matches.
 
-    Of randomness it holds the seed alone: every stream is drawn from it, the step and the image's place in the step.
+    The only random state is the seed: every generator is derived from it, the step and the image's index in the step.
     """
     import torch
     from safetensors.torch import save_file
@@ -86,20 +86,20 @@ def save(folder: Path, step: int, resume_key: Stage, adapter: dict[str, Tensor],
     return _read(target)
 
 
-def keep(folder: Path, latest: int, also: int | None) -> None:
-    """Remove all but the ``latest`` checkpoints and the one of the step ``also``."""
-    for old in found(folder)[:-latest]:
-        if old.step != also:
-            _remove(old)
+def remove_old(folder: Path, latest: int, best: int | None) -> None:
+    """Remove all but the ``latest`` checkpoints and that of the step ``best``."""
+    for checkpoint in read_checkpoints(folder)[:-latest]:
+        if checkpoint.step != best:
+            _remove(checkpoint)
 
 
-def found(folder: Path) -> list[Checkpoint]:
-    """The finished checkpoints below ``folder``, the latest last; one whose state cannot be read is none."""
-    there = []
+def read_checkpoints(folder: Path) -> list[Checkpoint]:
+    """Return the finished checkpoints below ``folder``, the latest last, without those whose state cannot be read."""
+    checkpoints = []
     for path in sorted(folder.glob(f"step-*/{_STATE}")):
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            there.append(_read(path.parent))
-    return there
+            checkpoints.append(_read(path.parent))
+    return checkpoints
 
 
 def _read(folder: Path) -> Checkpoint:
@@ -108,8 +108,8 @@ def _read(folder: Path) -> Checkpoint:
 
 
 def _remove(checkpoint: Checkpoint) -> None:
-    # Out of sight first: a removal that is killed half-way must not leave half a checkpoint.
-    aside = checkpoint.folder.with_name(f".{checkpoint.folder.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    checkpoint.folder.replace(aside)
-    shutil.rmtree(aside)
+    # Renamed first: a removal that is killed half-way must not leave half a checkpoint.
+    renamed = checkpoint.folder.with_name(f".{checkpoint.folder.name}.old")
+    shutil.rmtree(renamed, ignore_errors=True)
+    checkpoint.folder.replace(renamed)
+    shutil.rmtree(renamed)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish to stop, granted between two steps."""
+"""SIGTERM and SIGINT as a request to stop between two steps."""
 
 import contextlib
 import signal
@@ -7,14 +7,14 @@ from types import FrameType
 
 
 class Interruption:
-    """Whether the process was asked to stop. A second Ctrl+C stops at once."""
+    """Whether the process was signalled to stop. A second Ctrl+C stops at once."""
 
     def __init__(self) -> None:
-        self.is_wanted = False
+        self.is_requested = False
 
     @contextlib.contextmanager
     def handle_signals(self) -> Iterator["Interruption"]:
-        """Note the signals for the length of the block instead of dying of them."""
+        """Note the signals inside the block instead of exiting."""
         before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield self
@@ -23,6 +23,6 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if self.is_wanted and number == signal.SIGINT:
+        if self.is_requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.is_wanted = True
+        self.is_requested = True

@@ -9,7 +9,6 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from training.model.adapted_model import AdaptedModel
-from training.model.objective import add_noise
 from training.recipe import Recipe
 from training.steps.batches import Batch, BatchSampler
 
@@ -19,71 +18,75 @@ class Pass:
     """A batch, and the base's prediction (P, C, h, w) for the P images of its prior, in their order."""
 
     batch: Batch
-    kept: Tensor
+    base_prediction: Tensor
 
 
 class Passes:
-    """Gives the passes of one step after another.
+    """Makes the passes of one step after another.
 
-    The base does not learn, and whatever is random about a step is known before it is made. So the base is asked for several
-    steps' images at once, never for more than a step learns from: few images a pass leave much of a processor idle. Steps are
-    taken together by their number, so that a run that goes on in their midst asks for the same ones.
+    The base does not learn, and everything random about a step is known before it is made. So the base predicts for the prior's
+    images of several steps in one call, never for more images than a pass has: few images a call leave a processor idle. Which
+    steps share a call depends on their number alone, so that a run that is resumed between them makes the same calls.
     """
 
     def __init__(self, recipe: Recipe, base: AdaptedModel, batch_sampler: BatchSampler, accelerator: Accelerator) -> None:
-        self._base, self._sampler, self._accelerator, self._is_shared = base, batch_sampler, accelerator, recipe.shard
-        # So many of the prior's batches are as many images as one pass learns from.
-        self._at_once = 1 + recipe.batch_size // recipe.prior.batch_size
-        self._together = max(1, self._at_once // recipe.gradient_accumulation_steps) if batch_sampler.prior_per_step else 1
-        self._known: dict[int, list[Pass]] = {}
+        self._base, self._sampler, self._accelerator, self._is_sharded = base, batch_sampler, accelerator, recipe.shard
+        # This many of the prior's batches have as many images as one pass.
+        self._batches_per_call = 1 + recipe.batch_size // recipe.prior.batch_size
+        steps_per_call = self._batches_per_call // recipe.gradient_accumulation_steps
+        self._steps_per_call = max(1, steps_per_call) if batch_sampler.prior_per_step else 1
+        self._passes: dict[int, list[Pass]] = {}
 
-    def of(self, step: int) -> list[Pass]:
-        """The passes that this process makes in ``step``."""
-        if step not in self._known:
-            first = step - step % self._together
-            steps = range(first, first + self._together)
-            self._known = dict(zip(steps, self._asked([list(chain(*self._sampler.passes(each))) for each in steps]), strict=True))
-        return self._known[step]
+    def passes_of(self, step: int) -> list[Pass]:
+        """Return the passes that this process makes in ``step``."""
+        if step not in self._passes:
+            first = step - step % self._steps_per_call
+            steps = range(first, first + self._steps_per_call)
+            batches = [list(chain(*self._sampler.passes(number))) for number in steps]
+            self._passes = dict(zip(steps, self._make(batches), strict=True))
+        return self._passes[step]
 
-    def _asked(self, steps: list[list[Batch]]) -> list[list[Pass]]:
+    def _make(self, steps: list[list[Batch]]) -> list[list[Pass]]:
         batches = list(chain(*steps))
-        kept = iter(self._predictions(batches) if self._sampler.prior_per_step else [batch.latents[:0] for batch in batches])
-        return [[Pass(batch, next(kept)) for batch in step] for step in steps]
+        none = [batch.latents[:0] for batch in batches]
+        predictions = iter(self._predictions(batches) if self._sampler.prior_per_step else none)
+        return [[Pass(batch, next(predictions)) for batch in step] for step in steps]
 
     @torch.no_grad()
     def _predictions(self, batches: list[Batch]) -> list[Tensor]:
-        """What the base predicts for the prior's images in each of ``batches``, asked for those of one size together."""
+        """The base's predictions for the prior's images of each of ``batches``, those of one size in one call."""
         by_size: dict[torch.Size, list[int]] = defaultdict(list)
-        for place, batch in enumerate(batches):
+        for index, batch in enumerate(batches):
             if batch.prior.any():
-                by_size[batch.latents.shape[2:]].append(place)
-        asks = [same[at : at + self._at_once] for same in by_size.values() for at in range(0, len(same), self._at_once)]
-        more = missing(self._accelerator, len(asks)) if self._is_shared else 0
-        found = [batch.latents[:0] for batch in batches]
-        with self._base.alone():
-            for places in asks + asks[:1] * more:
-                predicted = self._predict([batches[place] for place in places])
-                counts = [int(batches[place].prior.sum()) for place in places]
-                for place, part in zip(places, torch.split(predicted, counts), strict=True):
-                    found[place] = part
-        return found
+                by_size[batch.latents.shape[2:]].append(index)
+        size = self._batches_per_call
+        calls = [indices[start : start + size] for indices in by_size.values() for start in range(0, len(indices), size)]
+        extra = missing_passes(self._accelerator, len(calls)) if self._is_sharded else 0
+        predictions = [batch.latents[:0] for batch in batches]
+        with self._base.adapter_disabled():
+            for indices in calls + calls[:1] * extra:
+                predicted = self._predict([batches[index] for index in indices])
+                counts = [int(batches[index].prior.sum()) for index in indices]
+                for index, prediction in zip(indices, torch.split(predicted, counts), strict=True):
+                    predictions[index] = prediction
+        return predictions
 
     def _predict(self, batches: list[Batch]) -> Tensor:
         noisy = torch.cat([self._noisy(batch)[batch.prior] for batch in batches])
-        timesteps = torch.cat([batch.timesteps[batch.prior] for batch in batches])
-        told = batches[0].conditioning[batches[0].prior]
+        times = torch.cat([batch.times[batch.prior] for batch in batches])
+        conditioning = batches[0].conditioning.select(batches[0].prior)
         for batch in batches[1:]:
-            told += batch.conditioning[batch.prior]
-        return self._base.predict(noisy, timesteps, told)
+            conditioning = conditioning.concat(batch.conditioning.select(batch.prior))
+        return self._base.predict(noisy, times, conditioning)
 
     def _noisy(self, batch: Batch) -> Tensor:
-        return add_noise(batch.latents, batch.noise, self._base.levels, batch.timesteps)
+        return self._base.process.add_noise(batch.latents, batch.noise, batch.times)
 
 
-def missing(accelerator: Accelerator, count: int) -> int:
-    """How many passes more another process makes, when all must make the same.
+def missing_passes(accelerator: Accelerator, count: int) -> int:
+    """Return how many passes more another process makes, when all must make the same number.
 
-    Asked before the first pass: in a pass the processes talk as well, and each must hear the others say the same thing.
+    Call it before the first pass: processes communicate in a pass as well, and all must send the same messages in the same order.
     """
     counts = accelerator.gather(torch.tensor([count], device=accelerator.device))
     return int(counts.max()) - count

@@ -1,4 +1,4 @@
-"""Images generated while training goes on: the same prompts and noise at every checkpoint, the base's own above them."""
+"""Preview images during training: the same prompts and noise at every checkpoint, below the base's own."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +12,7 @@ from foundation.seeds import derive
 from training.encoding.placement import on_device
 from training.model.adapted_model import AdaptedModel
 from training.recipe import Recipe
+from zthumb.families.base import ImageSize
 
 SHEET = "sheet.png"
 _LABEL = 70
@@ -25,44 +26,40 @@ class Previews:
         self._prompts = [prompt.replace("{trigger}", trigger) for prompt in recipe.previews.prompts]
 
     def generate(self, step: int, folder: Path | None) -> None:
-        """Generate every prompt after ``step`` steps, and put all that were generated so far onto one sheet in ``folder``.
+        """Generate an image of every prompt after ``step`` steps, and write all steps' images onto one sheet in ``folder``.
 
-        Without a folder nothing is kept: a process that only helps another to generate.
+        Without a folder nothing is written: a process that only takes part in another's computation.
         """
         if not self._prompts:
             return
-        with on_device(self._pipeline, self._base.family.parts, self._base.levels.device):
+        with on_device(self._pipeline, self._base.family.components, self._base.device):
             for number, prompt in enumerate(self._prompts, start=1):
-                # The first is the base's own, which knows no new word.
-                generated = self._image(prompt, number, self._base.words if step else {})
+                # The base itself, at step 0, has no learned tokens.
+                image = self._image(prompt, number, self._base.learned_tokens if step else {})
                 if folder is not None:
                     with atomic_file(folder / f"step-{step:06d}" / f"{number:02d}.png") as path:
-                        generated.save(path, "png")
+                        image.save(path, "png")
         if folder is not None:
             _sheet(folder)
 
-    def _image(self, prompt: str, number: int, words: Mapping[str, int]) -> Image.Image:
+    def _image(self, prompt: str, number: int, learned_tokens: Mapping[str, int]) -> Image.Image:
         settings, size = self._recipe.previews, self._recipe.resolution
-        with torch.no_grad(), torch.autocast(self._pipeline.device.type, self._base.precision, enabled=self._is_mixed):
-            states, pooled = self._base.family.encode_prompts(self._pipeline, [prompt], words)
-            latents = self._pipeline(
-                prompt_embeds=states.to(self._pipeline.dtype),
-                pooled_prompt_embeds=pooled.to(self._pipeline.dtype),
-                width=size,
-                height=size,
-                num_inference_steps=settings.steps,
-                guidance_scale=settings.guidance_scale,
-                generator=torch.Generator().manual_seed(derive(self._recipe.seed, "preview", number)),
-                output_type="latent",
-            ).images
+        is_mixed = self._base.precision != torch.float32
+        generator = torch.Generator().manual_seed(derive(self._recipe.seed, "preview", number))
+        with torch.autocast(self._pipeline.device.type, self._base.precision, enabled=is_mixed):
+            latents = self._base.family.sample(
+                self._pipeline,
+                [prompt],
+                ImageSize.whole(size, size),
+                settings.steps,
+                settings.guidance_scale,
+                [generator],
+                learned_tokens,
+            )
         # Outside autocast: SDXL's autoencoder overflows in fp16.
-        decoded = self._base.family.decode_images(self._pipeline, latents, settings.tile)[0]
+        decoded = self._base.family.decode_latents(self._pipeline, latents, settings.tile)[0]
         values = ((decoded + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
         return Image.fromarray(values.cpu().numpy())
-
-    @property
-    def _is_mixed(self) -> bool:
-        return self._base.precision != torch.float32
 
 
 def _sheet(folder: Path) -> None:

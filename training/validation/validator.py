@@ -1,7 +1,7 @@
-"""How well the adapter predicts images it was not trained on, always at the same noise and timesteps.
+"""How well the adapter predicts images it was not trained on, always with the same noise and at the same times.
 
-A training loss says little: it jumps with the timesteps drawn and falls on while the images are learned by heart. Here the
-noise is fixed, each stratum of timesteps is told apart, and every error is compared with the base's own at that very noise.
+A training loss says little: it varies with the times that are drawn, and goes on falling while images are memorized. Here the
+noise is fixed, each stratum of times is reported separately, and every error is compared with the base's own for the same noise.
 """
 
 from functools import cached_property
@@ -14,92 +14,87 @@ from torch import Tensor
 from foundation.seeds import derive
 from training.encoding.examples import Examples
 from training.model.adapted_model import AdaptedModel
-from training.model.objective import add_noise, draw_noise, loss_weights, not_finite, squared_errors, target
+from training.model.objective import draw_noise, not_finite, squared_errors
 from training.recipe import Recipe
-from training.validation.validation import Interval, Stratum, Validation
+from training.validation.results import Interval, Stratum, Validation
 
 CONFIDENCE = 0.95
 
+Side = Literal["trained", "held out"]
+
 
 class Validator:
-    """Looks at the held-out images, and at as many trained ones, with the adapter as it is now."""
+    """Validates the adapter as it is on the held-out images, and on as many trained ones."""
 
     def __init__(self, recipe: Recipe, base: AdaptedModel, trained: Examples, held_out: Examples) -> None:
         self._recipe, self.base = recipe, base
         count = min(len(trained), max(4, len(held_out)))
-        self._sides: dict[Literal["trained", "held out"], Examples] = {
-            "trained": trained.take(range(count)),
-            "held out": held_out,
-        }
+        self._examples: dict[Side, Examples] = {"trained": trained.take(range(count)), "held out": held_out}
 
     @cached_property
-    def timesteps(self) -> list[int]:
+    def times(self) -> list[int]:
         """The middle of each stratum."""
-        count, whole = self._recipe.validation.strata, len(self.base.levels)
-        return [int((place + 0.5) * whole / count) for place in range(count)]
+        return self.base.process.strata(self._recipe.validation.strata)
 
-    def look(self, step: int) -> Validation:
-        """Validate after ``step`` steps; the first look compares with the base, which is asked once."""
-        held, held_base = self._errors("held out"), self._base_errors["held out"]
-        change = held - held_base
+    def validate(self, step: int) -> Validation:
+        """Return the validation after ``step`` steps; the first call also computes the base's errors."""
+        errors, base_errors = self._errors("held out"), self._base_errors["held out"]
+        change = errors - base_errors
         trained_change = self._errors("trained") - self._base_errors["trained"]
         return Validation(
             step=step,
-            images=len(held),
-            loss=_interval(held.mean(dim=1)),
+            images=len(errors),
+            loss=_interval(errors.mean(dim=1)),
             change=_interval(change.mean(dim=1)),
             gap=round(float(change.mean() - trained_change.mean()), 8),
             strata=tuple(
-                Stratum(timestep=timestep, loss=_interval(held[:, place]), change=_interval(change[:, place]))
-                for place, timestep in enumerate(self.timesteps)
+                Stratum(timestep=time, loss=_interval(errors[:, index]), change=_interval(change[:, index]))
+                for index, time in enumerate(self.times)
             ),
         )
 
     @cached_property
-    def _base_errors(self) -> dict[str, Tensor]:
-        with self.base.alone():
-            return {side: self._errors(side) for side in self._sides}
+    def _base_errors(self) -> dict[Side, Tensor]:
+        with self.base.adapter_disabled():
+            return {side: self._errors(side) for side in self._examples}
 
     @torch.no_grad()
-    def _errors(self, side: Literal["trained", "held out"]) -> Tensor:
+    def _errors(self, side: Side) -> Tensor:
         """The weighted errors (images, strata), each the mean over several noises."""
-        examples = self._sides[side]
-        rows = [self._image(examples, place, side) for place in range(len(examples))]
-        errors = torch.stack(rows)
-        if wrong := (~errors.isfinite()).nonzero().tolist():
-            place, stratum = wrong[0]
-            raise not_finite(f"the loss of {examples.names[place]}, {side}, is not finite at timestep {self.timesteps[stratum]}")
+        examples = self._examples[side]
+        errors = torch.stack([self._image_errors(examples, index, side) for index in range(len(examples))])
+        if not_finite_at := (~errors.isfinite()).nonzero().tolist():
+            index, stratum = not_finite_at[0]
+            raise not_finite(f"the loss of {examples.names[index]}, {side}, is not finite at timestep {self.times[stratum]}")
         return errors
 
-    def _image(self, examples: Examples, place: int, side: str) -> Tensor:
+    def _image_errors(self, examples: Examples, index: int, side: str) -> Tensor:
         """One image's errors (strata,)."""
-        noises, levels = self._recipe.validation.noises, self.base.levels
-        one = examples.take([place])
-        timesteps = torch.tensor(self.timesteps, device=levels.device).repeat_interleave(noises)
-        noise = torch.stack([self._noise(one, place, side, number) for number in range(len(timesteps))]).to(levels.device)
-        starts = range(0, len(timesteps), self._recipe.batch_size)
-        chunks = [slice(start, start + self._recipe.batch_size) for start in starts]
-        errors = torch.cat([self._at(one, timesteps[chunk], noise[chunk]) for chunk in chunks])
-        weights = loss_weights(self.base.prediction, levels, timesteps, self._recipe.objective.min_snr_gamma)
-        return (errors * weights).reshape(len(self.timesteps), noises).mean(dim=1).cpu()
+        process, noises = self.base.process, self._recipe.validation.noises
+        image = examples.take([index])
+        times = torch.tensor(self.times, device=self.base.device).repeat_interleave(noises)
+        noise = torch.stack([self._noise(image, index, side, number) for number in range(len(times))]).to(self.base.device)
+        size = self._recipe.batch_size
+        chunks = [slice(start, start + size) for start in range(0, len(times), size)]
+        errors = torch.cat([self._squared_errors(image, times[chunk], noise[chunk]) for chunk in chunks])
+        weights = process.loss_weights(times, self._recipe.objective.min_snr_gamma)
+        return (errors * weights).reshape(len(self.times), noises).mean(dim=1).cpu()
 
-    def _at(self, one: Examples, timesteps: Tensor, noise: Tensor) -> Tensor:
-        """One image's squared errors (B,) at ``timesteps`` (B,) with ``noise`` (B, C, h, w)."""
-        repeated = one.take([0] * len(timesteps))
+    def _squared_errors(self, image: Examples, times: Tensor, noise: Tensor) -> Tensor:
+        """One image's squared errors (B,) at ``times`` (B,) with ``noise`` (B, C, h, w)."""
+        repeated, process = image.take([0] * len(times)), self.base.process
         latents = torch.stack(repeated.latents)
-        noisy = add_noise(latents, noise, self.base.levels, timesteps)
-        predicted = self.base.predict(noisy, timesteps, repeated.conditioning)
-        wanted = target(self.base.prediction, latents, noise, self.base.levels, timesteps)
-        return squared_errors(predicted, wanted, repeated.where())
+        predicted = self.base.predict(process.add_noise(latents, noise, times), times, repeated.conditioning)
+        return squared_errors(predicted, process.target(latents, noise, times), repeated.loss_mask())
 
-    def _noise(self, one: Examples, place: int, side: str, number: int) -> Tensor:
-        generator = torch.Generator().manual_seed(derive(self._recipe.seed, "validation", side, place, number))
-        return draw_noise(one.latents[0], 0.0, generator)
+    def _noise(self, image: Examples, index: int, side: str, number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive(self._recipe.seed, "validation", side, index, number))
+        return draw_noise(image.latents[0], 0.0, generator)
 
 
 def _interval(values: Tensor) -> Interval:
     mean = round(float(values.mean()), 8)
     if len(values) < 2:
         return Interval(mean=mean, low=None, high=None)
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * float(values.std()) / len(values) ** 0.5
-    return Interval(mean=mean, low=round(mean - reach, 8), high=round(mean + reach, 8))
+    margin = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * float(values.std()) / len(values) ** 0.5
+    return Interval(mean=mean, low=round(mean - margin, 8), high=round(mean + margin, 8))

@@ -1,1 +1,1 @@
-"""What AUTOMATIC1111's web UI has made usual: its prompts and the parameters in its images."""
+"""Formats that AUTOMATIC1111's web UI has made common: its prompt syntax and the parameters in its images."""

@@ -1,8 +1,8 @@
-"""Weights in prompts, as A1111 writes them.
+"""Weights in prompts, in A1111's syntax.
 
-``(more)`` counts 1.1 times, ``[less]`` 1 / 1.1 times, ``(this:1.4)`` 1.4 times, also one in the other; a backslash before a
-bracket makes it one that is read. A bracket that is never closed reaches to the end, one that closes nothing is a character
-like any. ``BREAK`` begins a new piece, in brackets too, whose weight goes on.
+``(more)`` weighs 1.1, ``[less]`` 1 / 1.1, ``(this:1.4)`` 1.4; nested weights multiply. A backslash before a bracket makes it a
+literal character. A bracket that is never closed extends to the end, and a closing one without an opening one is a literal
+character. ``BREAK`` starts a new section, also inside brackets, whose weight continues in it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from zthumb.a1111 import schedule
-from zthumb.prompts.base import MOST, PIECES, Malformed, check_weight
+from zthumb.prompts.base import MAX_TOKEN_WEIGHT, PIECES, Malformed, check_weight
 
 _STEP = 1.1
 _MARK = re.compile(r"\\[()\[\]\\]|(?P<weight>:\s*(?P<number>[+-]?[.\d]+)\s*\))|[()\[\]]|(?P<break>\bBREAK\b)")
@@ -20,7 +20,7 @@ _MARK = re.compile(r"\\[()\[\]\\]|(?P<weight>:\s*(?P<number>[+-]?[.\d]+)\s*\))|[
 
 @dataclass(frozen=True)
 class Fragment:
-    """A piece of a prompt and how many times it counts."""
+    """A piece of a prompt and its weight."""
 
     text: str
     weight: float
@@ -29,8 +29,8 @@ class Fragment:
 Section = list[Fragment]
 
 
-class _Reading:
-    """The fragments read so far, those of all sections in one row, and the brackets that are open, by where each began."""
+class _State:
+    """The fragments parsed so far, of all sections in one list, and the index of the first fragment in each open bracket."""
 
     def __init__(self) -> None:
         self.fragments: list[Fragment] = []
@@ -44,75 +44,75 @@ class _Reading:
             self.fragments.append(Fragment(text, 1.0))
             self.section_of.append(self.sections - 1)
 
-    def set_weights(self, start: int, factor: float, place: int) -> None:
-        """Let what was read since ``start`` count ``factor`` times as much."""
+    def scale_weights(self, start: int, factor: float, position: int) -> None:
+        """Multiply the weights of the fragments since ``start`` by ``factor``."""
         for fragment in self.fragments[start:]:
-            check_weight(fragment.weight * factor, place, least=-MOST)
-        self.fragments[start:] = [Fragment(each.text, each.weight * factor) for each in self.fragments[start:]]
+            check_weight(fragment.weight * factor, position, least=-MAX_TOKEN_WEIGHT)
+        self.fragments[start:] = [Fragment(fragment.text, fragment.weight * factor) for fragment in self.fragments[start:]]
 
-    def weigh_unclosed(self, place: int) -> None:
-        """Let brackets that were never closed count to the end, in one pass: a text may have thousands."""
-        turns = Counter(self.round)
-        turns.subtract(self.square)
+    def weigh_unclosed(self, position: int) -> None:
+        """Apply brackets that were never closed up to the end, in one pass: a text may have thousands."""
+        changes = Counter(self.round)
+        changes.subtract(self.square)
         factor = 1.0
-        for number, fragment in enumerate(self.fragments):
-            factor *= _STEP ** turns[number]
-            check_weight(fragment.weight * factor, place, least=-MOST)
-            self.fragments[number] = Fragment(fragment.text, fragment.weight * factor)
+        for index, fragment in enumerate(self.fragments):
+            factor *= _STEP ** changes[index]
+            check_weight(fragment.weight * factor, position, least=-MAX_TOKEN_WEIGHT)
+            self.fragments[index] = Fragment(fragment.text, fragment.weight * factor)
 
 
 def parse(text: str) -> list[Section]:
-    """The fragments of each section, which ``BREAK`` separates.
+    """Return the fragments of each section; ``BREAK`` separates sections.
 
-    Raises ``Malformed`` for weights and numbers of sections that are not read, and for marks of ``schedule``, which must have
-    been resolved before: what is read here is the text of one step and one part.
+    Raises ``Malformed`` for unsupported weights, for too many sections, and for syntax of ``schedule``, which must have been
+    resolved before: this parses the text of one step and one part.
     """
-    if (place := schedule.find(text)) is not None:
-        raise Malformed(place, "changes from step to step or divides the prompt, which the text of one step does not")
-    reading, place = _Reading(), 0
-    for found in _MARK.finditer(text):
-        reading.add(text[place : found.start()])
-        place = found.end()
-        _read_mark(reading, found)
-    reading.add(text[place:])
-    reading.weigh_unclosed(len(text) - 1)
-    sections: list[Section] = [[] for _ in range(reading.sections)]
-    for number, fragment in zip(reading.section_of, reading.fragments, strict=True):
-        sections[number].append(fragment)
-    return [_joined(section) for section in sections]
+    if (position := schedule.find(text)) is not None:
+        raise Malformed(position, "changes from step to step or divides the prompt, which the text of one step cannot do")
+    state, position = _State(), 0
+    for match in _MARK.finditer(text):
+        state.add(text[position : match.start()])
+        position = match.end()
+        _apply_mark(state, match)
+    state.add(text[position:])
+    state.weigh_unclosed(len(text) - 1)
+    sections: list[Section] = [[] for _ in range(state.sections)]
+    for index, fragment in zip(state.section_of, state.fragments, strict=True):
+        sections[index].append(fragment)
+    return [_join(section) for section in sections]
 
 
-def _read_mark(reading: _Reading, found: re.Match[str]) -> None:
-    mark = found[0]
+def _apply_mark(state: _State, match: re.Match[str]) -> None:
+    mark = match[0]
     if mark.startswith("\\"):
-        reading.add(mark[1])
-    elif found["break"]:
-        reading.sections += 1
-        if reading.sections > PIECES:
-            raise Malformed(found.start(), f"more than {PIECES} pieces")
+        state.add(mark[1])
+    elif match["break"]:
+        state.sections += 1
+        if state.sections > PIECES:
+            raise Malformed(match.start(), f"more than {PIECES} pieces")
     elif mark == "(":
-        reading.round.append(len(reading.fragments))
+        state.round.append(len(state.fragments))
     elif mark == "[":
-        reading.square.append(len(reading.fragments))
-    elif found["weight"] and reading.round:
-        reading.set_weights(reading.round.pop(), _number(found), found.start("number"))
-    elif mark == ")" and reading.round:
-        reading.set_weights(reading.round.pop(), _STEP, found.start())
-    elif mark == "]" and reading.square:
-        reading.set_weights(reading.square.pop(), 1 / _STEP, found.start())
+        state.square.append(len(state.fragments))
+    elif match["weight"] and state.round:
+        state.scale_weights(state.round.pop(), _number(match), match.start("number"))
+    elif mark == ")" and state.round:
+        state.scale_weights(state.round.pop(), _STEP, match.start())
+    elif mark == "]" and state.square:
+        state.scale_weights(state.square.pop(), 1 / _STEP, match.start())
     else:
-        reading.add(mark)
+        state.add(mark)
 
 
-def _number(found: re.Match[str]) -> float:
+def _number(match: re.Match[str]) -> float:
     try:
-        return float(found["number"])
+        return float(match["number"])
     except ValueError:
-        raise Malformed(found.start("number"), f"{found['number']!r} is no weight; write a number, as in (this:1.2)") from None
+        raise Malformed(match.start("number"), f"{match['number']!r} is not a weight; write a number, as in (this:1.2)") from None
 
 
-def _joined(section: Section) -> Section:
-    """Neighbours of one weight as one, so that a word with a bracket in it stays one."""
+def _join(section: Section) -> Section:
+    """Join neighbouring fragments of the same weight, so that a word with a bracket in it stays one word."""
     joined: Section = []
     for fragment in section:
         if joined and joined[-1].weight == fragment.weight:

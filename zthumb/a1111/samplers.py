@@ -1,4 +1,4 @@
-"""A1111's names of samplers and schedules, and the schedulers here that they mean."""
+"""A1111's names of samplers and schedules, and the schedulers of this program that they mean."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ _ALIASES = MappingProxyType({"k_euler": "Euler", "k_euler_a": "Euler a", "euler 
 
 
 def names() -> list[str]:
-    """The samplers that can be asked for."""
+    """Return the samplers that a request may name."""
     return [sampler for sampler, _ in _NAMES.values()]
 
 
 def schedules() -> list[str]:
-    """The schedules that can be asked for."""
+    """Return the schedules that a request may name."""
     return list(_SCHEDULES)
 
 
 def shown(scheduler: str) -> tuple[str, str]:
-    """Sampler and schedule as A1111 calls them; what it has no name for is called as here."""
+    """Return A1111's names of a scheduler's sampler and schedule; one that A1111 does not have keeps its own name."""
     return _NAMES.get(scheduler, (scheduler, AUTOMATIC))
 
 
 def scheduler_of(sampler: str | None, schedule: str | None = None) -> str | None:
-    """The scheduler that A1111's names mean, None where they leave it to the program.
+    """Return the scheduler that A1111's names mean; None where they leave the choice to the program.
 
-    Raises ``BadInput`` for one that is not here, with those that are.
+    Raises ``BadInput`` for an unsupported one, with a suggestion.
     """
-    named = (sampler or "").strip()
-    if (not named or named.lower() in ("automatic", "default")) and (schedule or AUTOMATIC).strip().lower() != "automatic":
-        raise BadInput(f"scheduler: {schedule!r} goes with a sampler; name one as sampler_name.")
-    if not named or named.lower() in ("automatic", "default"):
+    name = (sampler or "").strip()
+    if (not name or name.lower() in ("automatic", "default")) and (schedule or AUTOMATIC).strip().lower() != "automatic":
+        raise BadInput(f"scheduler: {schedule!r} needs a sampler; give one as sampler_name.")
+    if not name or name.lower() in ("automatic", "default"):
         return None
-    for each in _SCHEDULES:
+    for suffix in _SCHEDULES:
         # Before schedules had a field of their own, they were part of the sampler's name.
-        if named.lower().endswith(f" {each.lower()}"):
-            named, schedule = named[: -len(each) - 1], each
-    named = _ALIASES.get(named.lower(), named)
-    found = {known.lower(): (name, own) for name, (known, own) in _NAMES.items()}.get(named.lower())
-    if found is None:
-        raise BadInput(f"sampler_name: {sampler!r} is not here. {suggestion(named, names())}")
-    name, own = found
-    wanted = (schedule or AUTOMATIC).strip()
-    # This sampler is here at Karras' noise levels alone, which is what A1111 chooses for it by itself.
-    if wanted.lower() not in {"automatic", own.lower(), *(() if own == "Karras" else ("uniform",))}:
-        raise BadInput(f"scheduler: {schedule!r} is not here for sampler {sampler!r}; leave it out.")
-    return name
+        if name.lower().endswith(f" {suffix.lower()}"):
+            name, schedule = name[: -len(suffix) - 1], suffix
+    name = _ALIASES.get(name.lower(), name)
+    match = {known.lower(): (key, default) for key, (known, default) in _NAMES.items()}.get(name.lower())
+    if match is None:
+        raise BadInput(f"sampler_name: {sampler!r} is not supported. {suggestion(name, names())}")
+    scheduler, default = match
+    requested = (schedule or AUTOMATIC).strip()
+    # This sampler is supported only with Karras noise levels, which A1111 chooses for it by default.
+    if requested.lower() not in {"automatic", default.lower(), *(() if default == "Karras" else ("uniform",))}:
+        raise BadInput(f"scheduler: {schedule!r} is not supported for sampler {sampler!r}; leave it out.")
+    return scheduler

@@ -1,9 +1,9 @@
-"""Prompts that change from step to step, as A1111 writes them, and prompts of several parts.
+"""Prompts that change from step to step and prompts of several parts, in A1111's syntax.
 
-``[a:b:0.5]`` is ``a`` for the first half of the steps and ``b`` after it, ``[a:0.5]`` adds and ``[a::0.5]`` takes away; a number
-with a point is a share of the steps, one without is a step. ``[a|b]`` takes turns. ``a AND b :0.8`` is each part by itself, with
-a weight for each (https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features). Brackets that say none of this stay as
-they are.
+``[a:b:0.5]`` is ``a`` for the first half of the steps and ``b`` after it, ``[a:0.5]`` adds and ``[a::0.5]`` removes; a number
+with a decimal point is a fraction of the steps, one without is a step. ``[a|b]`` alternates. ``a AND b :0.8`` predicts each
+part separately, with a weight for each (https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features). Other brackets
+stay as they are.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
-from zthumb.prompts.base import MOST, Malformed, Part, check_weight
+from zthumb.prompts.base import MAX_TOKEN_WEIGHT, Malformed, Part, check_weight
 
 _AND = re.compile(r"\bAND\b")
 _PART_WEIGHT = re.compile(r":\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+))\s*$")
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)\s*")
 _OPENING, _CLOSING = "([", {")": "(", "]": "["}
-_DEEPEST, _MOST_PARTS = 50, 8
+_MAX_DEPTH, _MAX_PARTS = 50, 8
 
 
 @dataclass(frozen=True)
 class _Bracket:
-    """A pair of square brackets in a text, from ``start`` to ``end``, and where its text is divided, with what."""
+    """A pair of square brackets in a text, from ``start`` to ``end``, and the positions of the separators in it."""
 
     start: int
     end: int
@@ -34,114 +34,116 @@ class _Bracket:
 
 @dataclass(frozen=True)
 class _Change:
-    """A pair of brackets that changes from step to step: ``texts`` in turns, or the first up to ``when`` and then the second."""
+    """A pair of brackets that changes from step to step: ``texts`` alternate, or the first up to ``when``, then the second."""
 
     texts: tuple[_Nodes, ...]
     when: str | None = None
 
 
 _Nodes = tuple["str | _Change", ...]
-"""A text: what stays and what changes, in turn."""
+"""A text: constant pieces and changes, alternating."""
 
 
 def parts_of(text: str, steps: int) -> tuple[Part, ...]:
-    """The parts of a prompt at each of ``steps`` steps; ``Malformed`` where there are more parts or brackets than are read."""
+    """Return the parts of a prompt at each of ``steps`` steps; ``Malformed`` for too many parts or too deep brackets."""
     pieces = _AND.split(text)
-    if len(pieces) > _MOST_PARTS:
-        raise Malformed(len(pieces[0]), f"more than {_MOST_PARTS} parts with AND between")
+    if len(pieces) > _MAX_PARTS:
+        raise Malformed(len(pieces[0]), f"more than {_MAX_PARTS} parts separated by AND")
     if len(pieces) == 1:
         return (Part(1.0, _at_steps(text, steps)),)
-    starts = [0, *(found.end() for found in _AND.finditer(text))]
+    starts = [0, *(match.end() for match in _AND.finditer(text))]
     return tuple(_part(text, start, start + len(piece), steps) for start, piece in zip(starts, pieces, strict=True))
 
 
 def find(text: str) -> int | None:
-    """The first character of a mark that changes a prompt from step to step or divides it; None where there is none."""
-    divided = _AND.search(text)
-    places = [bracket.start for bracket in _brackets(text) if _says(bracket, text)]
-    return min([*places, *([divided.start()] if divided else [])], default=None)
+    """Return the index of the first mark that changes a prompt from step to step or divides it; None where there is none."""
+    separator = _AND.search(text)
+    positions = [bracket.start for bracket in _brackets(text) if _is_change(bracket, text)]
+    return min([*positions, *([separator.start()] if separator else [])], default=None)
 
 
 def _part(prompt: str, start: int, end: int, steps: int) -> Part:
     piece = prompt[start:end]
-    weight = _PART_WEIGHT.search(piece)
-    text = piece[: weight.start()] if weight else piece
-    counts = float(weight[1]) if weight else 1.0
-    if weight:
-        check_weight(counts, start + weight.start(1), least=-MOST)
-    return Part(counts, _at_steps(text.strip(), steps, start + len(text) - len(text.lstrip())))
+    match = _PART_WEIGHT.search(piece)
+    text = piece[: match.start()] if match else piece
+    weight = float(match[1]) if match else 1.0
+    if match:
+        check_weight(weight, start + match.start(1), least=-MAX_TOKEN_WEIGHT)
+    return Part(weight, _at_steps(text.strip(), steps, start + len(text) - len(text.lstrip())))
 
 
 def _at_steps(text: str, steps: int, offset: int = 0) -> tuple[str, ...]:
-    """``text`` at each of the steps; it begins ``offset`` characters into the prompt."""
-    changing = sorted((each for each in _brackets(text, offset) if _says(each, text)), key=lambda each: each.start)
-    if not changing:
+    """Return ``text`` at each of the steps; it starts at index ``offset`` of the prompt."""
+    changes = sorted(
+        (bracket for bracket in _brackets(text, offset) if _is_change(bracket, text)), key=lambda bracket: bracket.start
+    )
+    if not changes:
         return (text,) * steps
-    nodes = _nodes(text, 0, len(text), deque(changing))
-    return tuple(_at(nodes, step, steps) for step in range(1, steps + 1))
+    nodes = _nodes(text, 0, len(text), deque(changes))
+    return tuple(_at_step(nodes, step, steps) for step in range(1, steps + 1))
 
 
 def _nodes(text: str, start: int, end: int, brackets: deque[_Bracket]) -> _Nodes:
-    """The text from ``start`` to ``end``, of which the first of ``brackets`` are those in it, and are taken from them."""
-    found: list[str | _Change] = []
+    """Return the nodes of ``text`` from ``start`` to ``end``, removing the brackets in this range from the queue."""
+    nodes: list[str | _Change] = []
     while brackets and brackets[0].start < end:
         bracket = brackets.popleft()
         ends = [bracket.start, *(bracket.bars or bracket.colons), bracket.end]
         texts = tuple(_nodes(text, left + 1, right, brackets) for left, right in pairwise(ends))
-        found.append(text[start : bracket.start])
-        found.append(_Change(texts) if bracket.bars else _switch(texts, text[ends[-2] + 1 : bracket.end]))
+        nodes.append(text[start : bracket.start])
+        nodes.append(_Change(texts) if bracket.bars else _switch(texts, text[ends[-2] + 1 : bracket.end]))
         start = bracket.end + 1
-    return (*found, text[start:end])
+    return (*nodes, text[start:end])
 
 
 def _switch(texts: tuple[_Nodes, ...], when: str) -> _Change:
-    *named, _ = texts
-    return _Change((named[0] if len(named) == 2 else (), named[-1]), when)
+    *alternatives, _ = texts
+    return _Change((alternatives[0] if len(alternatives) == 2 else (), alternatives[-1]), when)
 
 
-def _at(nodes: _Nodes, step: int, steps: int) -> str:
-    """The text at a ``step``, counted from 1."""
-    return "".join(node if isinstance(node, str) else _at(_chosen(node, step, steps), step, steps) for node in nodes)
+def _at_step(nodes: _Nodes, step: int, steps: int) -> str:
+    """Return the text at a ``step``, counted from 1."""
+    return "".join(node if isinstance(node, str) else _at_step(_choose(node, step, steps), step, steps) for node in nodes)
 
 
-def _chosen(change: _Change, step: int, steps: int) -> _Nodes:
-    """What a pair of brackets is at a step."""
+def _choose(change: _Change, step: int, steps: int) -> _Nodes:
+    """Return the text of a pair of brackets at a step."""
     if change.when is None:
         return change.texts[(step - 1) % len(change.texts)]
     last = float(change.when) * steps if "." in change.when else float(change.when)
     before, after = change.texts
-    # A step is a whole number: 2.5 and 2 are one step to be the last.
+    # Steps are integers: 2.5 and 2 name the same last step.
     return before if step <= last else after
 
 
-def _says(bracket: _Bracket, text: str) -> bool:
-    """Whether a pair of brackets changes from step to step."""
+def _is_change(bracket: _Bracket, text: str) -> bool:
+    """Return whether a pair of brackets changes from step to step."""
     if bracket.bars:
         return not bracket.colons
     return 1 <= len(bracket.colons) <= 2 and bool(_NUMBER.fullmatch(text, bracket.colons[-1] + 1, bracket.end))
 
 
 def _brackets(text: str, offset: int = 0) -> list[_Bracket]:
-    """Every pair of square brackets; what has no other is a character like any."""
-    found: list[_Bracket] = []
-    open_at: list[tuple[str, int, list[int], list[int]]] = []
-    place = 0
-    while place < len(text):
-        mark = text[place]
+    """Return every pair of square brackets; an unpaired one is a literal character."""
+    brackets: list[_Bracket] = []
+    stack: list[tuple[str, int, list[int], list[int]]] = []
+    position = 0
+    while position < len(text):
+        mark = text[position]
         if mark == "\\":
-            place += 1
+            position += 1
         elif mark in _OPENING:
-            if len(open_at) == _DEEPEST:
-                raise Malformed(offset + place, f"more than {_DEEPEST} brackets in one another")
-            open_at.append((mark, place, [], []))
-        elif mark in _CLOSING and any(each[0] == _CLOSING[mark] for each in open_at):
-            # What is open inside and never closed is a character like any.
-            while open_at[-1][0] != _CLOSING[mark]:
-                open_at.pop()
-            opening, start, colons, bars = open_at.pop()
+            if len(stack) == _MAX_DEPTH:
+                raise Malformed(offset + position, f"more than {_MAX_DEPTH} nested brackets")
+            stack.append((mark, position, [], []))
+        elif mark in _CLOSING and any(opened[0] == _CLOSING[mark] for opened in stack):
+            # A bracket that was opened inside and never closed is a literal character.
+            while stack[-1][0] != _CLOSING[mark]:
+                stack.pop()
+            opening, start, colons, bars = stack.pop()
             if opening == "[":
-                found.append(_Bracket(start, place, tuple(colons), tuple(bars)))
-        elif mark in ":|" and open_at:
-            (open_at[-1][2] if mark == ":" else open_at[-1][3]).append(place)
-        place += 1
-    return found
+                brackets.append(_Bracket(start, position, tuple(colons), tuple(bars)))
+        elif mark in ":|" and stack:
+            (stack[-1][2] if mark == ":" else stack[-1][3]).append(position)
+        position += 1
+    return brackets

@@ -1,4 +1,4 @@
-"""The adapters that lie ready on a loaded base: read once, kept while there is room, counting in their own request alone."""
+"""Recently used adapters stay loaded on a base; the least recently used is evicted; each is active only in its own request."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zthumb.adapters.adapter import Adapter
-    from zthumb.adapters.apply import Parts
+    from zthumb.adapters.apply import Components
     from zthumb.adapters.textual_inversion import LearnedEmbedding
 
 
 @dataclass(frozen=True)
 class Lora:
-    """An adapter and how strongly it counts: 0 is the base, 1 the adapter as trained."""
+    """An adapter file and its weight: 0 is the base, 1 the adapter as trained."""
 
     path: Path
     weight: float
 
 
 @dataclass(frozen=True)
-class _Version:
-    """One content of one file, and of that of its words: a file that was written anew is another."""
+class _FileVersion:
+    """One content of an adapter file and of the files that belong to it; a rewritten file is another version."""
 
     file: Path
-    states: tuple[tuple[int, int], ...]
+    stats: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """An adapter that lies on the base, called ``name`` there."""
+class _LoadedAdapter:
+    """An adapter that is injected into the base under ``name``."""
 
     name: str
     sha256: str
-    bytes: int
-    words: tuple[LearnedEmbedding, ...]
+    size_bytes: int
+    learned_embeddings: tuple[LearnedEmbedding, ...]
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Applied:
-    """The adapters that count: the SHA-256 of each, and how many tokens stand for each of the words they bring.
+    """The active adapters: the SHA-256 of each, and the number of tokens of each learned embedding they bring.
 
-    ``notes`` say what of their files was left out.
+    ``notes`` say which contents of their files were skipped.
     """
 
     sha256: tuple[str, ...] = ()
@@ -61,48 +61,53 @@ class Applied:
 
 
 class AdapterCache:
-    """Adapters on the ``parts`` of a pipeline, of at most ``limit`` bytes in all; the longest unused goes first.
+    """Adapters injected into the ``components`` of a pipeline, at most ``limit`` bytes; the least recently used is evicted first.
 
-    Outside ``counting`` none of them counts, and the base predicts bit for bit what it predicted before any was read. It is used
-    by one thread at a time.
+    Outside ``apply_lora`` none of them is active, and the base predicts exactly what it predicted before any was loaded. Only one
+    thread at a time may use the cache.
     """
 
-    def __init__(self, parts: Parts, base: ModuleShapes, limit: int) -> None:
-        self._parts, self._base, self._limit = parts, base, limit
-        self._ready: OrderedDict[_Version, _Ready] = OrderedDict()
+    def __init__(self, components: Components, base: ModuleShapes, limit: int) -> None:
+        self._components, self._base, self._limit = components, base, limit
+        self._loaded: OrderedDict[_FileVersion, _LoadedAdapter] = OrderedDict()
         self._modules: list[Any] = []
-        self._numbers = 0
+        self._load_count = 0
 
     @property
-    def bytes(self) -> int:
-        """How much they take."""
-        return sum(each.bytes for each in self._ready.values())
+    def size_bytes(self) -> int:
+        """Return the memory that the loaded adapters take."""
+        return sum(adapter.size_bytes for adapter in self._loaded.values())
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._loaded)
 
     @contextlib.contextmanager
-    def counting(self, wanted: Sequence[Lora]) -> Iterator[Applied]:
-        """The ``wanted`` adapters count inside the block and no other; none after it, whatever happens.
+    def apply_lora(self, loras: Sequence[Lora]) -> Iterator[Applied]:
+        """Activate exactly ``loras`` inside the block, and deactivate them afterwards, whatever happens.
 
-        A word is known while its adapter's weight is not 0. Raises ``BadInput`` for one that cannot be used, or all of which
-        together find no room.
+        Learned tokens are known while the weight of their adapter is not 0. Raises ``BadInput`` for an adapter that cannot be
+        used, and for adapters that exceed the limit together.
         """
         from zthumb.adapters.extended_embedding import with_learned_tokens
 
-        versions = [_version(lora.path) for lora in wanted]
+        versions = [_version_of(lora.path) for lora in loras]
         try:
-            ready = [self._load(version, keep=versions) for version in versions]
-            apply.set_weights(self._modules, {each.name: lora.weight for each, lora in zip(ready, wanted, strict=True)})
-            brought = [word for each, lora in zip(ready, wanted, strict=True) if lora.weight != 0 for word in each.words]
-            with with_learned_tokens(self._parts, brought) as known:
-                notes = tuple(note for each in ready for note in each.notes)
-                yield Applied(tuple(each.sha256 for each in ready), notes, known)
+            loaded = [self._load(version, pinned=versions) for version in versions]
+            apply.set_weights(self._modules, {adapter.name: lora.weight for adapter, lora in zip(loaded, loras, strict=True)})
+            active = [
+                embedding
+                for adapter, lora in zip(loaded, loras, strict=True)
+                if lora.weight != 0
+                for embedding in adapter.learned_embeddings
+            ]
+            with with_learned_tokens(self._components, active) as token_counts:
+                notes = tuple(note for adapter in loaded for note in adapter.notes)
+                yield Applied(tuple(adapter.sha256 for adapter in loaded), notes, token_counts)
         finally:
-            self._forget()
+            self._deactivate_all()
 
-    def _forget(self) -> None:
-        """Let none count. Should that fail, none may stay."""
+    def _deactivate_all(self) -> None:
+        """Deactivate every adapter. If that fails, unload them all, so that none stays active."""
         try:
             apply.set_weights(self._modules, {})
         except BaseException:
@@ -110,53 +115,54 @@ class AdapterCache:
             raise
 
     def clear(self) -> None:
-        """Forget all of them: every module of the base is again the object it was."""
-        self._ready.clear()
+        """Unload every adapter; each module of the base is the original object again."""
+        self._loaded.clear()
         self._modules.clear()
-        apply.unload(self._parts)
+        apply.unload(self._components)
 
-    def _load(self, version: _Version, keep: Sequence[_Version]) -> _Ready:
-        if version in self._ready:
-            self._ready.move_to_end(version)
-            return self._ready[version]
+    def _load(self, version: _FileVersion, pinned: Sequence[_FileVersion]) -> _LoadedAdapter:
+        if version in self._loaded:
+            self._loaded.move_to_end(version)
+            return self._loaded[version]
         adapter, sha256 = reader.load(version.file, self._base), reader.hash_of(version.file)
         check_effect(adapter, self._base, version.file)
-        size = _bytes(adapter, next(next(iter(self._parts.values())).parameters()).element_size())
-        self._make_room(size, keep, version)
-        self._numbers += 1
-        name = f"adapter {self._numbers}"
+        size = _size_bytes(adapter, next(next(iter(self._components.values())).parameters()).element_size())
+        self._evict(size, pinned, version)
+        self._load_count += 1
+        name = f"adapter {self._load_count}"
         try:
-            apply.inject(self._parts, adapter, name)
+            apply.inject(self._components, adapter, name)
         except BaseException:
-            # Part of it may be on already.
-            apply.remove(self._parts, name)
+            # A part of it may be injected already.
+            apply.remove(self._components, name)
             raise
         finally:
-            self._modules = apply.adapted_modules(self._parts)
-        self._ready[version] = _Ready(name, sha256, size, adapter.words, adapter.notes)
-        return self._ready[version]
+            self._modules = apply.adapted_modules(self._components)
+        self._loaded[version] = _LoadedAdapter(name, sha256, size, adapter.words, adapter.notes)
+        return self._loaded[version]
 
-    def _make_room(self, size: int, keep: Sequence[_Version], version: _Version) -> None:
-        for old in [each for each in self._ready if each not in keep]:
-            if self.bytes + size <= self._limit:
+    def _evict(self, size: int, pinned: Sequence[_FileVersion], version: _FileVersion) -> None:
+        """Remove unpinned adapters, the least recently used first, until ``size`` more bytes fit."""
+        for candidate in [loaded for loaded in self._loaded if loaded not in pinned]:
+            if self.size_bytes + size <= self._limit:
                 return
-            apply.remove(self._parts, self._ready.pop(old).name)
-            self._modules = apply.adapted_modules(self._parts)
-        if self.bytes + size > self._limit:
+            apply.remove(self._components, self._loaded.pop(candidate).name)
+            self._modules = apply.adapted_modules(self._components)
+        if self.size_bytes + size > self._limit:
             raise BadInput(
-                f"{version.file}: the adapters of this request take {(self.bytes + size) / 2**20:.0f} MiB, and there is room for "
-                f"{self._limit / 2**20:.0f}. Take fewer, or give the server more (ZTHUMB_ADAPTER_MEMORY_MB)."
+                f"{version.file}: the adapters of this request take {(self.size_bytes + size) / 2**20:.0f} MiB, more than the "
+                f"limit of {self._limit / 2**20:.0f}. Use fewer, or raise the server's limit (ZTHUMB_ADAPTER_MEMORY_MB)."
             )
 
 
-def _version(path: Path) -> _Version:
+def _version_of(path: Path) -> _FileVersion:
     files = reader.files(path)
-    states = [each.stat() for each in files]
-    return _Version(files[0], tuple((state.st_size, state.st_mtime_ns) for state in states))
+    stats = [file.stat() for file in files]
+    return _FileVersion(files[0], tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
 
 
-def _bytes(adapter: Adapter, element: int) -> int:
+def _size_bytes(adapter: Adapter, element_size: int) -> int:
     tensors: list[Any] = [tensor for layer in adapter.layers.values() for tensor in (layer.up, layer.down, layer.magnitude)]
-    changes = sum(each.bytes for each in adapter.changes.values())
-    layers: int = sum(tensor.numel() * element for tensor in tensors if tensor is not None)
+    changes = sum(change.size_bytes for change in adapter.changes.values())
+    layers: int = sum(tensor.numel() * element_size for tensor in tensors if tensor is not None)
     return layers + changes

@@ -1,7 +1,7 @@
-"""Adapters on a loaded base: put on, weighed, taken off again.
+"""Adapters on a loaded base: inject them, set their weights, unload or merge them.
 
-PEFT is asked directly. diffusers' own loader takes the detour over its guesses at names, ranks and alphas, which loses the scale
-of modules whose rank is not the usual one and knows no DoRA or text projection in some layouts.
+PEFT is called directly. diffusers' own loader first guesses names, ranks and alphas: it loses the scale of modules whose rank is
+not the most common one, and in some layouts it does not support DoRA or the text projection.
 """
 
 from __future__ import annotations
@@ -18,76 +18,78 @@ from zthumb.adapters import hooks
 from zthumb.adapters.adapter import Adapter, Layer
 
 _TEXT_MODEL = "text_model."
-_TRAINED, _UNTOUCHED = "trained", "untouched"
+_ADAPTER_NORMS, _BASE_NORMS = "adapter_norms", "base_norms"
+"""Names of the buffers that keep a DoRA's own norms and those of the base's weight."""
 
-Parts = Mapping[str, Any]
+Components = Mapping[str, Any]
 
 
-def inject(parts: Parts, adapter: Adapter, name: str) -> None:
-    """Put ``adapter`` onto the ``parts`` of a pipeline it is for, called ``name``; ``weigh`` says which of those on count.
+def inject(components: Components, adapter: Adapter, name: str) -> None:
+    """Inject ``adapter`` under ``name`` into the ``components`` of a pipeline; ``set_weights`` then activates it.
 
-    It must have been read for this base (``reader.load``), and no other of its name may be on: nothing is checked here.
+    Nothing is checked here: the adapter must have been read for this base (``reader.load``), and ``name`` must not be in use.
     """
-    for part in adapter.parts:
-        model = parts[part]
-        if layers := {_path_in(model, path): layer for path, layer in adapter.of(part).items()}:
+    for component in adapter.parts:
+        model = components[component]
+        if layers := {_path_in(model, path): layer for path, layer in adapter.of(component).items()}:
             _inject(model, layers, name)
-        hooks.inject(model, {_path_in(model, path): each for path, each in adapter.changes_of(part).items()}, name)
+        hooks.inject(model, {_path_in(model, path): change for path, change in adapter.changes_of(component).items()}, name)
 
 
-def adapted_modules(parts: Parts) -> list[Any]:
-    """What has an adapter on: PEFT's modules and changes; it is another when one is put on or taken off."""
-    found: list[Any] = [module for model in parts.values() for module in _adapted(model)]
-    return found + [changed for model in parts.values() for changed in hooks.changed_modules(model)]
+def adapted_modules(components: Components) -> list[Any]:
+    """Return what holds the adapters: PEFT's layers and ``ModuleChanges``. Injecting or removing an adapter changes the list."""
+    modules: list[Any] = [module for model in components.values() for module in _lora_layers(model)]
+    return modules + [changes for model in components.values() for changes in hooks.changed_modules(model)]
 
 
 def set_weights(modules: Sequence[Any], weights: Mapping[str, float]) -> None:
-    """Let the named adapters count with these weights in all ``adapted_modules``, and no other at all. A weight of 0 is the base.
+    """Activate the named adapters with these weights in all ``adapted_modules``, and no others. A weight of 0 gives the base.
 
-    Between 0 and 1 a DoRA's norms go evenly from the base's to its own.
+    Between 0 and 1, the norms of a DoRA are interpolated linearly between the base's and its own.
     """
-    counting = {name: weight for name, weight in weights.items() if weight != 0}
+    nonzero = {name: weight for name, weight in weights.items() if weight != 0}
     for module in modules:
         if isinstance(module, hooks.ModuleChanges):
-            module.set_weights(counting)
+            module.set_weights(nonzero)
             continue
-        # Plain dictionaries of PEFT's: torch's own look-ups, made for all modules at each request, take most of a millisecond.
-        there = [name for name in counting if name in module.scaling]
-        # PEFT's set_adapter also walks over every weight, to say whether it is trained: none is.
-        vars(module)["_active_adapter"] = there
-        for name in there:
-            module.set_scale(name, counting[name])
+        # These are plain dictionaries of PEFT's: torch's attribute look-ups, for all modules in each request, take most of a
+        # millisecond.
+        active = [name for name in nonzero if name in module.scaling]
+        # PEFT's set_adapter would also walk over every parameter to set requires_grad: none is trained.
+        vars(module)["_active_adapter"] = active
+        for name in active:
+            module.set_scale(name, nonzero[name])
             if module.use_dora[name]:
                 norms = module.lora_magnitude_vector[name]
-                norms.weight.data.copy_(getattr(norms, _UNTOUCHED).lerp(getattr(norms, _TRAINED), counting[name]))
+                norms.weight.data.copy_(getattr(norms, _BASE_NORMS).lerp(getattr(norms, _ADAPTER_NORMS), nonzero[name]))
 
 
-def remove(parts: Parts, name: str) -> None:
-    """Remove the adapter called ``name`` alone; with the last one goes all that held them."""
-    for model in parts.values():
-        for changed in list(hooks.changed_modules(model)):
-            changed.remove(name)
-        others = set()
-        for module in _adapted(model):
+def remove(components: Components, name: str) -> None:
+    """Remove only the adapter called ``name``; when it was the last one, unwrap the modules too."""
+    for model in components.values():
+        for changes in list(hooks.changed_modules(model)):
+            changes.remove(name)
+        remaining = set()
+        for module in _lora_layers(model):
             if name in module.lora_A:
-                # PEFT would let another one count in its place.
-                module.set_adapter([each for each in module.active_adapters if each != name], inference_mode=True)
+                # PEFT would otherwise activate another adapter in its place.
+                module.set_adapter([active for active in module.active_adapters if active != name], inference_mode=True)
                 module.delete_adapter(name)
-            others |= set(module.lora_A)
+            remaining |= set(module.lora_A)
         getattr(model, "peft_config", {}).pop(name, None)
-        if not others:
+        if not remaining:
             _unwrap(model)
 
 
-def unload(parts: Parts) -> None:
-    """Remove every adapter: each module is again the object it was before."""
-    for model in parts.values():
+def unload(components: Components) -> None:
+    """Remove every adapter; each module is the original object again."""
+    for model in components.values():
         hooks.unload(model)
         _unwrap(model)
 
 
 def _unwrap(model: Any) -> None:
-    """Put every module back from behind what PEFT has put around it."""
+    """Replace every PEFT layer by the module that it wraps."""
     from diffusers.utils import recurse_remove_peft_layers
 
     recurse_remove_peft_layers(model)
@@ -96,15 +98,15 @@ def _unwrap(model: Any) -> None:
             delattr(model, attribute)
 
 
-def merge(parts: Parts) -> None:
-    """Add the adapters, as they are weighed, to the base's weights, and take them off."""
-    for model in parts.values():
-        # What depends on the base's weights is made of them as they are now.
+def merge(components: Components) -> None:
+    """Add the active adapters, with their weights, to the base's weights, and unload all adapters."""
+    for model in components.values():
+        # First the changes: some are computed from the base's weights, which must still be unmodified.
         hooks.merge(model)
-        for module in _adapted(model):
+        for module in _lora_layers(model):
             if module.active_adapters:
                 module.merge()
-    unload(parts)
+    unload(components)
 
 
 def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
@@ -112,34 +114,34 @@ def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
 
     _check_weights(model, layers)
     ranks = {path: layer.rank for path, layer in layers.items()}
-    usual = Counter(ranks.values()).most_common(1)[0][0]
-    others = {path: rank for path, rank in ranks.items() if rank != usual}
+    common_rank = Counter(ranks.values()).most_common(1)[0][0]
+    other_ranks = {path: rank for path, rank in ranks.items() if rank != common_rank}
     config = LoraConfig(
-        r=usual,
-        lora_alpha=usual,
-        rank_pattern=others,
-        alpha_pattern=others,
+        r=common_rank,
+        lora_alpha=common_rank,
+        rank_pattern=other_ranks,
+        alpha_pattern=other_ranks,
         target_modules=sorted(ranks),
         use_dora=any(layer.magnitude is not None for layer in layers.values()),
     )
     with warnings.catch_warnings():
-        # That there is another adapter already is what is wanted.
+        # Several adapters at once are intended.
         warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
-        # Nothing is ever merged into weights of few bits.
+        # Nothing is ever merged into quantized weights.
         warnings.filterwarnings("ignore", "TorchaoLoraLinear was instantiated without")
         inject_adapter_in_model(config, model, adapter_name=name)
-    added = [module for module in _adapted(model) if name in module.lora_A]
+    added = [module for module in _lora_layers(model) if name in module.lora_A]
     for module in added:
         if name in module.lora_magnitude_vector:
-            # PEFT begins with the norms of the base's own weight.
+            # PEFT initializes them with the norms of the base's own weight.
             norms = module.lora_magnitude_vector[name]
-            norms.register_buffer(_UNTOUCHED, norms.weight.detach().clone(), persistent=False)
-    left = set_peft_model_state_dict(model, Adapter(layers).peft(), adapter_name=name)
-    assert not left.unexpected_keys, left.unexpected_keys
+            norms.register_buffer(_BASE_NORMS, norms.weight.detach().clone(), persistent=False)
+    result = set_peft_model_state_dict(model, Adapter(layers).to_peft(), adapter_name=name)
+    assert not result.unexpected_keys, result.unexpected_keys
     for module in added:
         if name in module.lora_magnitude_vector:
             norms = module.lora_magnitude_vector[name]
-            norms.register_buffer(_TRAINED, norms.weight.detach().clone(), persistent=False)
+            norms.register_buffer(_ADAPTER_NORMS, norms.weight.detach().clone(), persistent=False)
         module.requires_grad_(False)
         module.to(next(model.parameters()).dtype)
 
@@ -147,10 +149,12 @@ def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
 def _check_weights(model: Any, layers: Mapping[str, Layer]) -> None:
     for path, layer in layers.items():
         if layer.magnitude is not None and not model.get_submodule(path).weight.is_floating_point():
-            raise BadInput("a DoRA takes the norms of the base's weights, which a GGUF file has in blocks: take variant full.")
+            raise BadInput(
+                "a DoRA needs the norms of the base's weights, which are not floating-point in a GGUF file: use variant full."
+            )
 
 
-def _adapted(model: nn.Module) -> Iterator[Any]:
+def _lora_layers(model: nn.Module) -> Iterator[Any]:
     from peft.tuners.lora import LoraLayer
 
     return (module for module in model.modules() if isinstance(module, LoraLayer))

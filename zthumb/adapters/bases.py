@@ -1,4 +1,4 @@
-"""Which base an adapter is for, found out from the shapes in its file."""
+"""Find out from the tensor shapes in an adapter file which base it is for."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ class Recognised:
 
 
 def recognise(path: Path, base: Path | None = None) -> Recognised:
-    """Read the adapter in ``path`` for ``base``, or else for the first base it fits of those there are.
+    """Read the adapter in ``path`` for ``base``, or without one for the first available base that it fits.
 
-    Those are the bases in ``models`` and the best known one of every family, of which the configuration alone is needed.
-    ``BadInput`` tells what is wrong for the nearest of them.
+    Available are the reference base of every family, of which only the configuration is needed, and the bases in ``models``.
+    Raises ``BadInput`` that says why the adapter fits none of them.
     """
     if base:
-        known = module_shapes.of_folder(base.name, base, families.get(family_of(base)))
-        return _recognised(path, known)
-    refusals = []
-    for known in _known():
+        candidate = module_shapes.of_folder(base.name, base, families.get(family_of(base)))
+        return _read_for(candidate, path)
+    reasons = []
+    for candidate in _available_bases():
         try:
-            return _recognised(path, known)
-        except BadInput as refusal:
-            refusals.append(str(refusal))
-    # All bases refuse a broken file for the same reason.
-    raise BadInput(refusals[0] if len(set(refusals)) == 1 else f"{path}: fits no base that is known here. {' '.join(refusals)}")
+            return _read_for(candidate, path)
+        except BadInput as error:
+            reasons.append(str(error))
+    # A broken file is refused for the same reason with every base.
+    raise BadInput(reasons[0] if len(set(reasons)) == 1 else f"{path}: fits none of the available bases. {' '.join(reasons)}")
 
 
-def _recognised(path: Path, known: ModuleShapes) -> Recognised:
-    adapter = reader.load(path, known)
-    check_effect(adapter, known, path)
-    return Recognised(adapter, known)
+def _read_for(base: ModuleShapes, path: Path) -> Recognised:
+    adapter = reader.load(path, base)
+    check_effect(adapter, base, path)
+    return Recognised(adapter, base)
 
 
-def _known() -> Iterator[ModuleShapes]:
+def _available_bases() -> Iterator[ModuleShapes]:
     folders = [families.get(name).reference for name in families.names()]
     for folder in [*folders, *sorted(index.parent for index in MODELS.glob("*/model_index.json"))]:
-        # What is there besides, of another family or half downloaded, is no base to compare with.
+        # Skip folders that cannot be compared with: models of another family, incomplete downloads.
         with contextlib.suppress(BadInput, OSError, ValueError, KeyError, TypeError):
             yield module_shapes.of_folder(folder.name, folder, families.get(family_of(folder)))

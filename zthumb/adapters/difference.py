@@ -1,4 +1,4 @@
-"""How far two adapters are apart, in what they change and not in how they are written."""
+"""Measure how different the changes of two adapters are, whatever factors they are stored as."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class ModuleDifference:
-    """One module in both adapters: norms of both changes, of their difference, and the cosine between them, -1 … 1.
+    """One module of both adapters: the norms of the two changes and of their difference (``apart``), and their cosine, -1 … 1.
 
-    ``magnitudes`` is how far a DoRA's norms are apart, relative to the first's; None where one of both has some and the other
-    none.
+    ``magnitudes`` is the distance between the DoRA magnitudes of both, relative to the first's; None if only one has magnitudes.
     """
 
     first: float
@@ -30,9 +29,9 @@ class ModuleDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """What two adapters have in common and what not.
+    """The modules that only one adapter changes, those that both change, and the difference over all modules.
 
-    ``apart`` is relative to the first's norm, over all modules; None if the first changes nothing and the second something.
+    ``apart`` is relative to the first's norm; None if the first changes nothing and the second something.
     """
 
     only_first: tuple[str, ...]
@@ -44,63 +43,71 @@ class Difference:
 
     @property
     def is_none(self) -> bool:
-        """Whether both change the model alike, to rounding."""
-        relative = [self.apart, *(each.magnitudes for each in self.both.values())]
-        is_alike = all(each is not None and each < _ROUNDING for each in relative)
-        return not self.only_first and not self.only_second and is_alike and self.same_words
+        """Return whether both change the model in the same way, up to rounding."""
+        relative = [self.apart, *(module.magnitudes for module in self.both.values())]
+        is_equal = all(distance is not None and distance < _ROUNDING for distance in relative)
+        return not self.only_first and not self.only_second and is_equal and self.same_words
 
 
 def difference(first: Adapter, second: Adapter) -> Difference:
-    """Compare module by module, and over all modules, those in one adapter alone included.
+    """Compare two adapters module by module, and over all modules, including those in only one adapter.
 
-    Raises ``BadInput`` for an adapter that is not of layers alone.
+    Raises ``BadInput`` for an adapter that has changes other than layers.
     """
     for adapter in (first, second):
         if adapter.changes:
             kinds = " and ".join(adapter.kinds)
-            raise BadInput(f"a {kinds} is compared as a LoRA: make one of it first, by `zthumb adapters convert --as lora`.")
+            raise BadInput(
+                f"a {kinds} can only be compared as a LoRA: convert it first with `zthumb adapters convert --as lora`."
+            )
     shared = [path for path in sorted(first.layers) if path in second.layers]
     squares = {path: _squares(first.layers[path], second.layers[path]) for path in shared}
     only_first = tuple(path for path in sorted(first.layers) if path not in second.layers)
     only_second = tuple(path for path in sorted(second.layers) if path not in first.layers)
-    one = sum(a for a, _, _ in squares.values()) + sum(_inner(first.layers[path], first.layers[path]) for path in only_first)
-    other = sum(b for _, b, _ in squares.values()) + sum(_inner(second.layers[path], second.layers[path]) for path in only_second)
-    whole = _compared(one, other, sum(ab for _, _, ab in squares.values()))
+    first_square = sum(a for a, _, _ in squares.values()) + sum(
+        _inner(first.layers[path], first.layers[path]) for path in only_first
+    )
+    second_square = sum(b for _, b, _ in squares.values()) + sum(
+        _inner(second.layers[path], second.layers[path]) for path in only_second
+    )
+    overall = _compare(first_square, second_square, sum(ab for _, _, ab in squares.values()))
     return Difference(
         only_first=only_first,
         only_second=only_second,
         both={
-            path: replace(_compared(*found), magnitudes=_magnitudes(first.layers[path], second.layers[path]))
-            for path, found in squares.items()
+            path: replace(_compare(*products), magnitudes=_magnitudes(first.layers[path], second.layers[path]))
+            for path, products in squares.items()
         },
-        apart=whole.apart / whole.first if whole.first else None if whole.apart else 0.0,
-        cosine=whole.cosine,
-        same_words=_are_same(first.words, second.words),
+        apart=overall.apart / overall.first if overall.first else None if overall.apart else 0.0,
+        cosine=overall.cosine,
+        same_words=_are_equal(first.words, second.words),
     )
 
 
 def norm(layer: Layer) -> float:
-    """The Frobenius norm of a layer's change."""
+    """Return the Frobenius norm of a layer's change."""
     return math.sqrt(max(0.0, _inner(layer, layer)))
 
 
-def _are_same(first: Sequence[LearnedEmbedding], second: Sequence[LearnedEmbedding]) -> bool:
-    """Whether the same words are read alike."""
-    ours, theirs = ({word.text: word.vectors for word in words} for words in (first, second))
-    return ours.keys() == theirs.keys() and all(
-        vectors.shape == theirs[text][part].shape and bool((vectors == theirs[text][part]).all())
-        for text, parts in ours.items()
-        for part, vectors in parts.items()
+def _are_equal(first: Sequence[LearnedEmbedding], second: Sequence[LearnedEmbedding]) -> bool:
+    """Return whether both have the same texts with the same vectors."""
+    first_vectors, second_vectors = (
+        {embedding.text: embedding.vectors for embedding in embeddings} for embeddings in (first, second)
+    )
+    return first_vectors.keys() == second_vectors.keys() and all(
+        vectors.shape == second_vectors[text][component].shape and bool((vectors == second_vectors[text][component]).all())
+        for text, components in first_vectors.items()
+        for component, vectors in components.items()
     )
 
 
-def _compared(first: float, second: float, inner: float) -> ModuleDifference:
-    one, other = math.sqrt(max(0.0, first)), math.sqrt(max(0.0, second))
+def _compare(first_square: float, second_square: float, inner: float) -> ModuleDifference:
+    first, second = math.sqrt(max(0.0, first_square)), math.sqrt(max(0.0, second_square))
     return ModuleDifference(
-        first=one,
-        second=other,
-        apart=math.sqrt(max(0.0, first + second - 2 * inner)),
-        cosine=max(-1.0, min(1.0, inner / (one * other))) if one * other else 0.0,
+        first=first,
+        second=second,
+        apart=math.sqrt(max(0.0, first_square + second_square - 2 * inner)),
+        cosine=max(-1.0, min(1.0, inner / (first * second))) if first * second else 0.0,
     )
 
 
@@ -117,7 +124,7 @@ def _squares(first: Layer, second: Layer) -> tuple[float, float, float]:
 
 
 def _inner(first: Layer, second: Layer) -> float:
-    """The Frobenius inner product of two changes, without making either: tr(D₁ᵀU₁ᵀU₂D₂) = sum(U₁ᵀU₂ ∘ D₁D₂ᵀ)."""
-    (up, down), (other_up, other_down) = first.factors, second.factors
-    products = (up.double().T @ other_up.double()) * (down.double() @ other_down.double().T)
+    """Return the Frobenius inner product of two changes without computing either: tr(D₁ᵀU₁ᵀU₂D₂) = sum(U₁ᵀU₂ ∘ D₁D₂ᵀ)."""
+    (first_up, first_down), (second_up, second_down) = first.factors, second.factors
+    products = (first_up.double().T @ second_up.double()) * (first_down.double() @ second_down.double().T)
     return float(products.sum())

@@ -1,4 +1,4 @@
-"""What an adapter does to a base's weights, whatever it is made of."""
+"""What an adapter of any kind does to a base's weights."""
 
 from __future__ import annotations
 
@@ -7,49 +7,50 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter
-from zthumb.adapters.change import decomposed
+from zthumb.adapters.change import apply_dora
 from zthumb.adapters.module_shapes import ModuleShapes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _ROUNDING = 1e-5
-"""Relative to the base's weight: what an adapter that was not trained differs by, computed with other libraries."""
+"""Relative to the norm of the base's weight: the largest change by which an untrained adapter may differ from zero, because other
+libraries round differently."""
 
 
 def dense_change(adapter: Adapter, path: str, base: ModuleShapes) -> Tensor | None:
-    """What the adapter adds to the weight of a module, of its shape, float32; None where it adds to the bias alone."""
-    found: list[Tensor] = []
+    """Return what the adapter adds to the weight of a module, in its shape, float32; None where it adds only to the bias."""
+    deltas: list[Tensor] = []
     if (layer := adapter.layers.get(path)) is not None:
-        added = layer.change()
-        found.append(added if layer.magnitude is None else decomposed(base.weight(path), added, layer.magnitude, along=0))
+        product = layer.change()
+        deltas.append(product if layer.magnitude is None else apply_dora(base.weight(path), product, layer.magnitude, axis=0))
     if (change := adapter.changes.get(path)) is not None:
-        made = change.weight(base.weight(path) if change.needs_base else None)
-        found += [] if made is None else [made]
-    return sum(found[1:], found[0]) if found else None
+        delta = change.delta_weight(base.weight(path) if change.needs_base else None)
+        deltas += [] if delta is None else [delta]
+    return sum(deltas[1:], deltas[0]) if deltas else None
 
 
 def check_effect(adapter: Adapter, base: ModuleShapes, file: Path) -> None:
-    """Refuse an adapter that changes nothing: zero factors, an alpha of zero, or one that was not trained."""
-    if any(_changes(adapter, path, base) for path in adapter.paths) or adapter.words:
+    """Raise ``BadInput`` for an adapter that changes nothing: its factors or its alpha are zero, or it was never trained."""
+    if any(_has_effect(adapter, path, base) for path in adapter.paths) or adapter.words:
         return
     raise BadInput(
-        f"{file}: changes nothing: its factors or its alpha are zero, or it was not trained a step. Take a later checkpoint, "
-        "or the adapter's own file."
+        f"{file}: changes nothing: its factors or its alpha are zero, or it was never trained. Use a later checkpoint, or the "
+        "final adapter file."
     )
 
 
-def _changes(adapter: Adapter, path: str, base: ModuleShapes) -> bool:
+def _has_effect(adapter: Adapter, path: str, base: ModuleShapes) -> bool:
     layer, change = adapter.layers.get(path), adapter.changes.get(path)
     bias = None if change is None else change.bias()
     if bias is not None and bool(bias.any()):
         return True
-    if layer is not None and layer.magnitude is None and change is None and not layer.is_less_base:
+    if layer is not None and layer.magnitude is None and change is None and not layer.has_base_subtracted:
         return layer.scale != 0 and bool(layer.up.any()) and bool(layer.down.any())
     if change is None and layer is not None and layer.magnitude is not None and base.weights is None:
-        return True  # whose norms there is nothing to compare with
-    made = dense_change(adapter, path, base)
-    if made is None:
+        return True  # There is no base weight to compare the DoRA's norms with.
+    delta = dense_change(adapter, path, base)
+    if delta is None:
         return False
-    least = _ROUNDING * float(base.weight(path).norm()) if base.weights is not None else 0.0
-    return float(made.norm()) > least
+    threshold = _ROUNDING * float(base.weight(path).norm()) if base.weights is not None else 0.0
+    return float(delta.norm()) > threshold

@@ -1,4 +1,4 @@
-"""A base with adapters worked into its weights: a model of its own, as fast as the base; they cannot be taken out again."""
+"""Merge adapters into the weights of a base: the result is a model of its own, as fast as the base; it cannot be unmerged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foundation.files import atomic_directory
 from zthumb import families
 from zthumb.adapters import apply
 from zthumb.adapters.adapter import Adapter
-from zthumb.naming.published import write_published_names
+from zthumb.checkpoints.published import write_published_names
 from zthumb.sources.local import family_of
 
 if TYPE_CHECKING:
@@ -19,35 +19,37 @@ if TYPE_CHECKING:
 
 
 def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) -> None:
-    """Write the base in ``base`` with the ``weighted`` adapters in its weights to ``target``, in the precision it has.
+    """Write the base in ``base`` with the ``weighted`` adapters in its weights to ``target``, in the base's precision.
 
-    Raises ``BadInput`` for a DoRA beside another adapter: what it changes depends on the weights below it.
+    Raises ``BadInput`` for a DoRA together with another adapter: its change depends on the weights that it is applied to.
     """
     if len(weighted) > 1 and any(adapter.has_magnitudes for adapter, _ in weighted):
-        raise BadInput("a DoRA cannot be merged with another adapter: what it changes depends on the weights below it.")
+        raise BadInput("a DoRA cannot be merged with another adapter: its change depends on the weights that it is applied to.")
     import torch
 
     family = families.get(family_of(base))
     pipeline = family.load(base, torch.float32, torch.device("cpu"))
-    parts = {part: getattr(pipeline, part) for part in family.adapted_components}
-    others = [part for part in family.parts if part not in parts and (base / part / "config.json").is_file()]
+    adapted = {component: getattr(pipeline, component) for component in family.adapted_components}
+    others = [
+        component for component in family.components if component not in adapted and (base / component / "config.json").is_file()
+    ]
     names = [f"adapter-{number}" for number in range(len(weighted))]
     for name, (adapter, _) in zip(names, weighted, strict=True):
-        apply.inject(parts, adapter, name)
-    apply.set_weights(apply.adapted_modules(parts), {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
-    apply.merge(parts)
-    for part in (*parts, *others):
-        getattr(pipeline, part).to(_precision(base / part))
+        apply.inject(adapted, adapter, name)
+    apply.set_weights(apply.adapted_modules(adapted), {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
+    apply.merge(adapted)
+    for component in (*adapted, *others):
+        getattr(pipeline, component).to(_precision(base / component))
     with atomic_directory(target) as folder:
         pipeline.save_pretrained(folder, safe_serialization=True)
         write_published_names(folder)
 
 
-def _precision(part: Path) -> torch.dtype:
-    """That of the weights in the folder of a ``part``: of the plain file, where there are variants of it."""
+def _precision(folder: Path) -> torch.dtype:
+    """Return the dtype of a component's weights in ``folder``: of the file without a variant suffix, where there are several."""
     from safetensors import safe_open
 
-    files = sorted(part.glob("*.safetensors"), key=lambda path: (path.name.count("."), path.name))
+    files = sorted(folder.glob("*.safetensors"), key=lambda path: (path.name.count("."), path.name))
     with safe_open(files[0], "pt") as file:
-        found: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
-    return found
+        dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
+    return dtype

@@ -1,7 +1,7 @@
-"""Changes on loaded modules: added to what a module gives, and taken off without a trace.
+"""Changes on loaded modules: forward hooks add them to a module's output, and removing the hooks restores the base exactly.
 
-A module is not wrapped and its weight not touched. What it gives is changed behind it, so that a base in few bits takes changes
-as any other, and one that nothing changes gives what it always gave.
+Modules are not wrapped and their weights not modified: only the output changes. So a quantized base supports the same changes as
+any other, and a module without an active change gives the output it always gave.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ATTRIBUTE = "_zthumb_changes"
 
 
 class ModuleChanges:
-    """The changes of one module by the adapters' names, and how much each counts."""
+    """The changes of one module by adapter name, and the weight of each active adapter."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -30,11 +30,11 @@ class ModuleChanges:
         vars(module)[_ATTRIBUTE] = self
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Let the named ones count, and no other."""
+        """Activate the named adapters with these weights, and no others."""
         self.weights = {name: weight for name, weight in weights.items() if name in self.by_name}
 
     def remove(self, name: str) -> None:
-        """Forget one; with the last one goes everything."""
+        """Remove the change of one adapter; remove the hook with the last one."""
         self.by_name.pop(name, None)
         self.weights.pop(name, None)
         if not self.by_name:
@@ -43,57 +43,59 @@ class ModuleChanges:
 
     @torch.no_grad()
     def total(self) -> tuple[Tensor | None, Tensor | None]:
-        """What is added to weight and bias by all that count, float32."""
+        """Return what all active adapters together add to the weight and to the bias, float32."""
         base = base_weight(self._module) if any(self.by_name[name].needs_base for name in self.weights) else None
-        added: list[Tensor | None] = [None, None]
-        for name, strength in self.weights.items():
+        totals: list[Tensor | None] = [None, None]
+        for name, adapter_weight in self.weights.items():
             change = self.by_name[name]
-            for place, part in enumerate((change.weight(base), change.bias())):
-                if part is not None:
-                    before = added[place]
-                    added[place] = strength * part if before is None else before + strength * part
-        return added[0], added[1]
+            for index, delta in enumerate((change.delta_weight(base), change.bias())):
+                if delta is not None:
+                    total = totals[index]
+                    totals[index] = adapter_weight * delta if total is None else total + adapter_weight * delta
+        return totals[0], totals[1]
 
-    def _add(self, module: Any, given: tuple[Any, ...], made: Tensor) -> Tensor | None:
+    def _add(self, module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if not self.weights:
             return None
-        weight, bias = (None if each is None else each.to(given[0].device, given[0].dtype) for each in self.total())
+        weight, bias = (None if delta is None else delta.to(args[0].device, args[0].dtype) for delta in self.total())
         if isinstance(module, (nn.GroupNorm, nn.LayerNorm)):
-            return _normalized(module, given[0], weight, bias)
+            return _normalize(module, args[0], weight, bias)
         if weight is not None:
-            inputs = given[0]
+            inputs = args[0]
             is_convolution = isinstance(module, nn.Conv2d)
-            made = made + (module._conv_forward(inputs, weight, None) if is_convolution else functional.linear(inputs, weight))
+            output = output + (
+                module._conv_forward(inputs, weight, None) if is_convolution else functional.linear(inputs, weight)
+            )
         if bias is not None:
-            made = made + (bias[:, None, None] if isinstance(module, nn.Conv2d) else bias)
-        return made
+            output = output + (bias[:, None, None] if isinstance(module, nn.Conv2d) else bias)
+        return output
 
 
 def inject(model: nn.Module, changes: Mapping[str, Change], name: str) -> None:
-    """Put ``changes``, by the path of their modules in ``model``, under ``name``; none of them counts yet."""
+    """Add ``changes``, by module path in ``model``, under the adapter ``name``, not yet active."""
     for path, change in changes.items():
-        module = _bare(model.get_submodule(path))
-        found = changes_of(module) or ModuleChanges(module)
-        found.by_name[name] = change.to(_device(module))
+        module = _unwrapped(model.get_submodule(path))
+        module_changes = changes_of(module) or ModuleChanges(module)
+        module_changes.by_name[name] = change.to(_device(module))
 
 
 def changed_modules(model: nn.Module) -> Iterator[ModuleChanges]:
-    """The changes of every module that has some."""
-    return (found for module in model.modules() if (found := changes_of(module)) is not None)
+    """Return the changes of every module that has any."""
+    return (changes for module in model.modules() if (changes := changes_of(module)) is not None)
 
 
 def changes_of(module: nn.Module) -> ModuleChanges | None:
-    """Those of one module."""
-    found = vars(module).get(_ATTRIBUTE)
-    return found if isinstance(found, ModuleChanges) else None
+    """Return the changes of one module; None if it has none."""
+    changes = vars(module).get(_ATTRIBUTE)
+    return changes if isinstance(changes, ModuleChanges) else None
 
 
 @torch.no_grad()
 def merge(model: nn.Module) -> None:
-    """Add what counts to the weights themselves, and take the changes off."""
-    for found in list(changed_modules(model)):
-        module: Any = found._module
-        weight, bias = found.total()
+    """Add the active changes to the weights themselves, and unload all changes."""
+    for changes in list(changed_modules(model)):
+        module: Any = changes._module
+        weight, bias = changes.total()
         if weight is not None:
             module.weight += weight.to(module.weight.dtype)
         if bias is not None:
@@ -104,15 +106,15 @@ def merge(model: nn.Module) -> None:
 
 
 def unload(model: nn.Module) -> None:
-    """Remove every change: each module is again as it was."""
-    for found in list(changed_modules(model)):
-        for name in list(found.by_name):
-            found.remove(name)
+    """Remove every change; each module is as it was before."""
+    for changes in list(changed_modules(model)):
+        for name in list(changes.by_name):
+            changes.remove(name)
 
 
 def base_weight(module: Any) -> Tensor:
-    """A module's own weight, float32, spelt out where it is in few bits."""
-    module = _bare(module)
+    """Return a module's own weight, float32, dequantized where it is quantized."""
+    module = _unwrapped(module)
     if isinstance(module, BlockLinear):
         return dequantize(module.weight, module.kind, torch.float32).reshape(module.out_features, module.in_features)
     weight = module.weight
@@ -120,8 +122,8 @@ def base_weight(module: Any) -> Tensor:
     return dequantized.detach().float()
 
 
-def _bare(module: Any) -> Any:
-    """The module below what PEFT has put around it."""
+def _unwrapped(module: Any) -> Any:
+    """Return the module inside PEFT's wrapper, or the module itself if it has none."""
     return module.get_base_layer() if hasattr(module, "get_base_layer") else module
 
 
@@ -130,9 +132,10 @@ def _device(module: Any) -> torch.device:
     return device
 
 
-def _normalized(module: nn.GroupNorm | nn.LayerNorm, inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+def _normalize(module: nn.GroupNorm | nn.LayerNorm, inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     scale, shift = (
-        own if added is None else own + added.to(own.dtype) for own, added in ((module.weight, weight), (module.bias, bias))
+        parameter if delta is None else parameter + delta.to(parameter.dtype)
+        for parameter, delta in ((module.weight, weight), (module.bias, bias))
     )
     if isinstance(module, nn.GroupNorm):
         return functional.group_norm(inputs, module.num_groups, scale, shift, module.eps)

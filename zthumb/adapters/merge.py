@@ -1,4 +1,4 @@
-"""Several adapters as one whose change of the model is the weighted sum of theirs, exactly."""
+"""Combine several adapters into one whose change of the model is exactly the weighted sum of theirs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from zthumb.adapters.adapter import Adapter, Layer
 
 
 def merge(weighted: Sequence[tuple[Adapter, float]]) -> Adapter:
-    """The sum of ``weighted`` adapters; its rank in a module is the sum of their ranks there.
+    """Return the sum of ``weighted`` adapters; its rank in a module is the sum of their ranks there.
 
-    Raises ``BadInput`` for a DoRA, whose change depends on the base's weights and adds up with nothing.
+    Raises ``BadInput`` for a DoRA: its change depends on the base's weights and cannot be added to another.
     """
     if any(adapter.has_magnitudes for adapter, _ in weighted):
-        raise BadInput("a DoRA cannot be merged with another adapter: what it changes depends on the weights below it.")
+        raise BadInput("a DoRA cannot be merged with another adapter: its change depends on the weights that it is applied to.")
     paths = sorted({path for adapter, _ in weighted for path in adapter.layers})
     layers = {path: _sum([(a.layers[path], weight) for a, weight in weighted if path in a.layers]) for path in paths}
-    return Adapter(layers, tuple(word for adapter, _ in weighted for word in adapter.words))
+    return Adapter(layers, tuple(embedding for adapter, _ in weighted for embedding in adapter.words))
 
 
 def _sum(weighted: Sequence[tuple[Layer, float]]) -> Layer:

@@ -1,4 +1,4 @@
-"""The names that programs give the modules of an adapter, and the module of the base that each means."""
+"""Map the names that programs give the modules of an adapter to the modules of the base."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from zthumb.adapters.module_shapes import ModuleShapes
 
-PEFT = "base_model.model."
-_PARTS = ("unet.", "text_encoder.", "text_encoder_2.")
+_PEFT_PREFIX = "base_model.model."
+_COMPONENTS = ("unet.", "text_encoder.", "text_encoder_2.")
 _UNET = ("model.diffusion_model.", "diffusion_model.")
-"""What stands before the original names of the denoiser: ComfyUI's, and those of whole checkpoints."""
+"""Prefixes of the denoiser's original names: in single-file checkpoints, and in ComfyUI's files."""
 
 _TEXT_ENCODERS = (
     ("text_encoder.", ("text_encoders.clip_l.transformer.", "clip_l.transformer.", "text_encoders.clip_l.", "clip_l.")),
@@ -23,43 +23,43 @@ _OLD_ATTENTION = re.compile(r"\.processor\.(to_(?:q|k|v|out))$")
 
 
 def path_of(stem: str, base: ModuleShapes) -> str | None:
-    """The path of the module that a name in a file stands for; None where the base has none."""
-    stem = stem.removeprefix(PEFT)
-    return next((found for each in _candidates(stem) if (found := _in_base(each, base)) is not None), None)
+    """Return the path of the module that ``stem``, a name in a file, stands for; None if the base has no such module."""
+    stem = stem.removeprefix(_PEFT_PREFIX)
+    return next((path for name in _candidates(stem) if (path := _path_in_base(name, base)) is not None), None)
 
 
 def _candidates(stem: str) -> Iterator[str]:
-    """What a name may mean, as diffusers' path or kohya's name, the likeliest first."""
+    """Yield the possible meanings of a name, as diffusers' path or kohya's name, the likeliest first."""
     for prefix in _UNET:
         if stem.startswith(prefix):
-            yield f"{_KOHYA}unet_{_flat(stem.removeprefix(prefix))}"
-    for part, prefixes in _TEXT_ENCODERS:
+            yield f"{_KOHYA}unet_{_flatten(stem.removeprefix(prefix))}"
+    for component, prefixes in _TEXT_ENCODERS:
         for prefix in prefixes:
             if stem.startswith(prefix):
-                yield part + stem.removeprefix(prefix)
+                yield component + stem.removeprefix(prefix)
     if stem.startswith(_LYCORIS):
         rest = stem.removeprefix(_LYCORIS)
-        # LyCORIS' wrapper puts one beginning before whatever module it was given.
-        yield from (f"{_KOHYA}{part}_{_flat(rest)}" for part in ("unet", "te1", "te2"))
-        yield f"{_KOHYA}{_flat(rest)}"
+        # LyCORIS' wrapper puts the same prefix before the modules of any component.
+        yield from (f"{_KOHYA}{component}_{_flatten(rest)}" for component in ("unet", "te1", "te2"))
+        yield f"{_KOHYA}{_flatten(rest)}"
     if stem.startswith(_KOHYA):
-        yield _flat(stem)
+        yield _flatten(stem)
         if stem.startswith(f"{_KOHYA}te_"):
-            yield _flat(stem).replace(f"{_KOHYA}te_", f"{_KOHYA}te1_", 1)
+            yield _flatten(stem).replace(f"{_KOHYA}te_", f"{_KOHYA}te1_", 1)
         return
-    old = _OLD_ATTENTION.sub(lambda found: "." + ("to_out.0" if found[1] == "to_out" else found[1]), stem)
-    yield old if old.startswith(_PARTS) else f"unet.{old}"
-    # Original names without anything before them.
-    yield f"{_KOHYA}unet_{_flat(old.removeprefix('unet.'))}"
+    path = _OLD_ATTENTION.sub(lambda match: "." + ("to_out.0" if match[1] == "to_out" else match[1]), stem)
+    yield path if path.startswith(_COMPONENTS) else f"unet.{path}"
+    # Original names without a prefix.
+    yield f"{_KOHYA}unet_{_flatten(path.removeprefix('unet.'))}"
 
 
-def _in_base(name: str, base: ModuleShapes) -> str | None:
+def _path_in_base(name: str, base: ModuleShapes) -> str | None:
     if name.startswith(_KOHYA):
         return base.kohya_names.get(name)
-    part, _, module = name.partition(".")
-    there = (name, f"{part}.text_model.{module}")
-    return next((path for path in there if path in base.shapes or path in base.norms), None)
+    component, _, module = name.partition(".")
+    paths = (name, f"{component}.text_model.{module}")
+    return next((path for path in paths if path in base.shapes or path in base.norms), None)
 
 
-def _flat(name: str) -> str:
+def _flatten(name: str) -> str:
     return name.replace(".", "_")

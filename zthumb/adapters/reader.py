@@ -1,8 +1,8 @@
-"""A file of any adapter → the adapter in it, checked against a base before anything is applied.
+"""Read an adapter file of any program, and check it against a base before anything is applied.
 
-Understood are kohya's names with the original block names or diffusers' (kohya, ai-toolkit, OneTrainer), LyCORIS', the diffusers
-layout of today and before PEFT, ComfyUI's names and those of whole checkpoints, and PEFT's own folders; and of what is changed,
-LoRA and DoRA, and every kind in ``zthumb.adapters.kinds``.
+Module names may be kohya's with original or diffusers' block names (kohya, ai-toolkit, OneTrainer), LyCORIS', those of the
+diffusers layouts of today and from before PEFT, ComfyUI's, those of single-file checkpoints, and those of PEFT's folders. The
+changes may be LoRA, DoRA, and every kind in ``zthumb.adapters.kinds``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
 from foundation.hashing import hash_file, hash_value
-from zthumb.adapters import header, kinds, scales, textual_inversion
+from zthumb.adapters import header as headers
+from zthumb.adapters import kinds, textual_inversion
+from zthumb.adapters import scales as peft_scales
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.change import Change
 from zthumb.adapters.header import Header
-from zthumb.adapters.kinds.base import Kind, NotWhole
+from zthumb.adapters.kinds.base import IncompleteTensors, Kind
 from zthumb.adapters.module_names import path_of
 from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.adapters.scales import Scales
@@ -39,12 +41,12 @@ _LORA = (
     (_MAGNITUDE, re.compile(r"(?:\.dora_scale|\.lora_magnitude_vector(?:\.\w+)?)$")),
 )
 _PEFT_IA3 = re.compile(r"\.ia3_l(?:\.\w+)?$")
-_OF_PEFT = re.compile(r"(\.(?:hada|lokr)_\w+)\.default$")
+_PEFT_ADAPTER_NAME = re.compile(r"(\.(?:hada|lokr)_\w+)\.default$")
 
 
 @dataclass
-class _Read:
-    """What of a file was read so far."""
+class _Contents:
+    """What has been read of a file so far."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
@@ -55,73 +57,77 @@ def load(path: Path, base: ModuleShapes) -> Adapter:
     """Read the adapter in ``path``, a file or a folder in the diffusers layout or PEFT's.
 
     Raises ``BadInput``, which names the first tensor at fault, unless every tensor belongs to a module of ``base``, fits it and
-    holds finite numbers only.
+    has only finite values.
     """
-    found = header.read(path)
-    told = scales.read(found)
-    modules = _modules(found, base)
-    tensors = _tensors(found)
-    read = _Read()
+    header = headers.read(path)
+    scales = peft_scales.read_scales(header)
+    modules = _modules(header, base)
+    tensors = _load_tensors(header)
+    contents = _Contents()
     for module, roles in sorted(modules.items()):
-        values = {role: _values(found, role, name, tensors[name]) for role, name in roles.items()}
-        _read_module(found, module, roles, values, told, base, read)
-    if not read.layers and not read.changes:
-        raise BadInput(f"{found.file}: nothing in it changes a weight.")
-    layers = {module: told.trained(module, layer, base) for module, layer in read.layers.items()}
-    adapter = Adapter(layers, textual_inversion.read(found, base), read.changes, tuple(read.notes))
-    return _with_one_kind_of_lora(adapter, base)
+        values = {role: _values(header, role, name, tensors[name]) for role, name in roles.items()}
+        _read_module(header, module, roles, values, scales, base, contents)
+    if not contents.layers and not contents.changes:
+        raise BadInput(f"{header.file}: nothing in it changes a weight.")
+    layers = {module: scales.subtract_initialization(module, layer, base) for module, layer in contents.layers.items()}
+    learned_embeddings = textual_inversion.read_learned_embeddings(header, base)
+    adapter = Adapter(layers, learned_embeddings, contents.changes, tuple(contents.notes))
+    return _without_mixed_dora(adapter, base)
 
 
 def hash_of(path: Path) -> str:
-    """SHA-256 of the file that ``load`` reads; where it reads others beside it, one over the hashes of all."""
-    read = files(path)
-    hashes = {each.name: hash_file(each) for each in read}
-    return hashes[read[0].name] if len(read) == 1 else hash_value(hashes)
+    """Return the SHA-256 of the file that ``load`` reads; if it reads several, one hash over the hashes of all."""
+    paths = files(path)
+    hashes = {file.name: hash_file(file) for file in paths}
+    return hashes[paths[0].name] if len(paths) == 1 else hash_value(hashes)
 
 
 def files(path: Path) -> list[Path]:
-    """What ``load`` reads: the adapter's file first, then those beside it that belong to it."""
-    # A file is not looked into for that: this is asked with every request.
-    file = path if path.is_file() else header.read(path).file
-    return [file, *(each for each in (scales.beside(file), textual_inversion.beside(file)) if each is not None)]
+    """Return the files that ``load`` reads: the adapter's file first, then those next to it that belong to it."""
+    # The header of a file is not read for this, because it is called in every request.
+    file = path if path.is_file() else headers.read(path).file
+    companions = (peft_scales.config_file_of(file), textual_inversion.embedding_file_of(file))
+    return [file, *(companion for companion in companions if companion is not None)]
 
 
-def _modules(found: Header, base: ModuleShapes) -> dict[str, dict[str, str]]:
-    """Module of the base → role → name of the tensor."""
+def _modules(header: Header, base: ModuleShapes) -> dict[str, dict[str, str]]:
+    """Return by module of the base: role → name of the tensor."""
     modules: dict[str, dict[str, str]] = {}
-    for stem, roles in _grouped(found).items():
+    for stem, roles in _roles_by_stem(header).items():
         module = path_of(stem, base)
         if module is None:
             name = next(iter(roles.values()))
-            raise BadInput(f"{found.file}: an adapter for another base: {base.name} has no module for {name}.")
+            raise BadInput(f"{header.file}: an adapter for another base: {base.name} has no module for {name}.")
         if module in modules:
-            raise BadInput(f"{found.file}: has {module} twice, under two names.")
+            raise BadInput(f"{header.file}: has {module} twice, under two names.")
         modules[module] = roles
     if not modules:
-        raise BadInput(f"{found.file}: no LoRA weights are in it.")
+        raise BadInput(f"{header.file}: no LoRA weights are in it.")
     return modules
 
 
-def _grouped(found: Header) -> dict[str, dict[str, str]]:
-    """Module's name in the file → role → name of the tensor."""
+def _roles_by_stem(header: Header) -> dict[str, dict[str, str]]:
+    """Return by the module's name in the file: role → name of the tensor."""
     grouped: dict[str, dict[str, str]] = defaultdict(dict)
     suffixes = sorted(
-        {each for kind in kinds.all_kinds().values() for each in (*kind.marks, *kind.others)}, key=len, reverse=True
+        {suffix for kind in kinds.all_kinds().values() for suffix in (*kind.identifying_suffixes, *kind.other_suffixes)},
+        key=len,
+        reverse=True,
     )
-    for name in sorted(found.shapes):
-        if name.startswith(textual_inversion.BUNDLED):
+    for name in sorted(header.shapes):
+        if name.startswith(textual_inversion.BUNDLED_PREFIX):
             continue
-        stem, role = _role(_OF_PEFT.sub(r"\1", name), suffixes)
+        stem, role = _split_role(_PEFT_ADAPTER_NAME.sub(r"\1", name), suffixes)
         if role is None:
-            raise BadInput(f"{found.file}: {name} is no part of an adapter that is known here.")
+            raise BadInput(f"{header.file}: {name} is not a tensor of any supported kind of adapter.")
         if role in grouped[stem]:
-            raise BadInput(f"{found.file}: {grouped[stem][role]} and {name} are the same weight twice.")
+            raise BadInput(f"{header.file}: {grouped[stem][role]} and {name} are the same weight twice.")
         grouped[stem][role] = name
     return grouped
 
 
-def _role(name: str, suffixes: list[str]) -> tuple[str, str | None]:
-    """A tensor's name without its end, and what that says it is; None where it says nothing."""
+def _split_role(name: str, suffixes: list[str]) -> tuple[str, str | None]:
+    """Return a tensor's name without its suffix, and the role that the suffix means; None for an unknown suffix."""
     for role, pattern in _LORA:
         if pattern.search(name):
             return pattern.sub("", name), role
@@ -134,55 +140,61 @@ def _role(name: str, suffixes: list[str]) -> tuple[str, str | None]:
 
 
 def _read_module(
-    found: Header, module: str, roles: Mapping[str, str], values: Tensors, told: Scales, base: ModuleShapes, read: _Read
+    header: Header,
+    module: str,
+    roles: Mapping[str, str],
+    values: Tensors,
+    scales: Scales,
+    base: ModuleShapes,
+    contents: _Contents,
 ) -> None:
-    """Read the tensors of one module into ``read``."""
-    values = _as_written_elsewhere(values, told, module)
+    """Read the tensors of one module into ``contents``."""
+    values = _to_lycoris(values, scales, module)
     name = next(iter(roles.values()))
     if set(values) == {_ALPHA}:
-        read.notes.append(f"{roles[_ALPHA]} stands alone, without weights: it was left out")
+        contents.notes.append(f"{roles[_ALPHA]} has no weights: it was skipped")
         return
     kind = _kind(values)
     if kind is None or (_DOWN in values and kind is kinds.get("full")):
-        layer = _layer(found, module, roles, values, told, base)
+        layer = _read_lora(header, module, roles, values, scales, base)
         if isinstance(layer, Layer):
-            read.layers[module] = layer
+            contents.layers[module] = layer
         else:
-            read.changes[module] = layer
+            contents.changes[module] = layer
         values = {role: value for role, value in values.items() if role not in (_DOWN, _UP, _ALPHA, _MAGNITUDE)}
         kind = _kind(values)
         if kind is None and values:
-            raise BadInput(f"{found.file}: {module}: a LoRA with {', '.join(sorted(values))}, which do not belong together.")
+            raise BadInput(f"{header.file}: {module}: a LoRA with {', '.join(sorted(values))}, which do not belong together.")
     if kind is not None and module in base.norms and kind is not kinds.get("full"):
-        raise BadInput(f"{found.file}: {name}: a {kind.title} for a norm, which has no inputs to multiply.")
-    if kind is not None and (wrong := _of_another_norm(module, values, base)):
-        # As ComfyUI does: norms change little, and the rest is of this base.
-        read.notes.append(f"{roles.get(wrong, name)} does not fit the norm {module}: it was left out")
-    elif kind is not None and kind.layer is not None:
-        read.layers[module] = _as_layer(found, module, name, values, kind, base)
+        raise BadInput(f"{header.file}: {name}: a {kind.title} for a norm, which has no inputs to multiply.")
+    if kind is not None and (misfit := _misfit_for_norm(module, values, base)):
+        # As in ComfyUI: norms matter little, and the rest of the file is for this base.
+        contents.notes.append(f"{roles.get(misfit, name)} does not fit the norm {module}: it was skipped")
+    elif kind is not None and kind.to_lora is not None:
+        contents.layers[module] = _read_as_lora(header, module, name, values, kind, base)
     elif kind is not None:
-        if module in read.changes:
-            raise BadInput(f"{found.file}: {module}: a {read.changes[module].kind.title} and a {kind.title} in one module.")
-        read.changes[module] = _change(found, module, roles, values, kind, told, base)
+        if module in contents.changes:
+            raise BadInput(f"{header.file}: {module}: a {contents.changes[module].kind.title} and a {kind.title} in one module.")
+        contents.changes[module] = _read_change(header, module, roles, values, kind, scales, base)
 
 
-def _of_another_norm(module: str, values: Tensors, base: ModuleShapes) -> str | None:
-    """The tensor that is for a norm of another size than the base's, if one is."""
+def _misfit_for_norm(module: str, values: Tensors, base: ModuleShapes) -> str | None:
+    """Return the role of a tensor for a norm of another size than the base's, if there is one."""
     if module not in base.norms:
         return None
     size = base.norms[module][0]
     return next((role for role, tensor in values.items() if tensor.numel() != size), None)
 
 
-def _as_written_elsewhere(values: Tensors, told: Scales, module: str) -> Tensors:
-    """PEFT's and others' forms of what is known here by LyCORIS' names."""
+def _to_lycoris(values: Tensors, scales: Scales, module: str) -> Tensors:
+    """Return the tensors with PEFT's forms of a bias and of (IA)³ converted to those of LyCORIS."""
     import torch
 
     values = dict(values)
     if _LORA_BIAS in values:
-        # It is added to the second product, and scaled with that.
+        # The bias is added to the output of the up projection, and scaled together with it.
         rank = values[_DOWN].shape[0] if _DOWN in values else 1
-        scale = float(values[_ALPHA].flatten()[0]) / rank if _ALPHA in values else told.of(module, rank)
+        scale = float(values[_ALPHA].flatten()[0]) / rank if _ALPHA in values else scales.scale_of(module, rank)
         values["diff_b"] = values.pop(_LORA_BIAS) * scale
     if "ia3_l" in values:
         factors = values.pop("ia3_l")
@@ -192,118 +204,126 @@ def _as_written_elsewhere(values: Tensors, told: Scales, module: str) -> Tensors
 
 
 def _kind(values: Mapping[str, object]) -> Kind | None:
-    """The kind of the tensors of a module, None for a plain LoRA; a bias may stand beside any, or alone."""
-    found = next((kind for kind in kinds.all_kinds().values() if any(mark in values for mark in kind.marks)), None)
+    """Return the kind of a module's tensors, None for a plain LoRA; a bias may accompany any kind, or be the only tensor."""
+    match = next(
+        (kind for kind in kinds.all_kinds().values() if any(suffix in values for suffix in kind.identifying_suffixes)), None
+    )
     full = kinds.get("full")
-    return full if found is None and any(bias in values for bias in full.others) else found
+    return full if match is None and any(bias in values for bias in full.other_suffixes) else match
 
 
-def _as_layer(found: Header, module: str, name: str, values: Tensors, kind: Kind, base: ModuleShapes) -> Layer:
-    """A kind that is a plain LoRA once the base is known, as one."""
-    _check_together(found, module, values, kind)
+def _read_as_lora(header: Header, module: str, name: str, values: Tensors, kind: Kind, base: ModuleShapes) -> Layer:
+    """Return the layer for a kind that is a plain LoRA once the base is known."""
+    _check_roles(header, module, values, kind)
     change = Change(kind, values, base.shape_of(module))
-    _check_change(found, name, change, module, base)
-    assert kind.layer is not None
-    up, down = kind.layer(values, change.shape, base.weight(module))
+    _check_change(header, name, change, module, base)
+    assert kind.to_lora is not None
+    up, down = kind.to_lora(values, change.shape, base.weight(module))
     ones = (1,) * (len(change.shape) - 2)
-    return Layer(down.reshape(-1, *change.shape[1:]), up.reshape(*up.shape, *ones), is_less_base=True)
+    return Layer(down.reshape(-1, *change.shape[1:]), up.reshape(*up.shape, *ones), has_base_subtracted=True)
 
 
-def _check_together(found: Header, module: str, values: Tensors, kind: Kind, *besides: str) -> None:
-    if others := sorted(set(values) - {*kind.marks, *kind.others, _ALPHA, *besides}):
-        raise BadInput(f"{found.file}: {module}: a {kind.title} with {', '.join(others)}, which do not belong together.")
+def _check_roles(header: Header, module: str, values: Tensors, kind: Kind, *allowed: str) -> None:
+    if unexpected := sorted(set(values) - {*kind.identifying_suffixes, *kind.other_suffixes, _ALPHA, *allowed}):
+        raise BadInput(f"{header.file}: {module}: a {kind.title} with {', '.join(unexpected)}, which do not belong together.")
 
 
-def _change(
-    found: Header, module: str, roles: Mapping[str, str], values: Tensors, kind: Kind, told: Scales, base: ModuleShapes
+def _read_change(
+    header: Header,
+    module: str,
+    roles: Mapping[str, str],
+    values: Tensors,
+    kind: Kind,
+    scales: Scales,
+    base: ModuleShapes,
 ) -> Change:
     shape, name = base.shape_of(module), next(iter(roles.values()))
-    _check_together(found, module, values, kind, _MAGNITUDE, "diff_b")
+    _check_roles(header, module, values, kind, _MAGNITUDE, "diff_b")
     magnitude = values.pop(_MAGNITUDE, None)
-    change = Change(kind, told.folded(module, values), shape)
+    change = Change(kind, scales.fold_scale(module, values), shape)
     if magnitude is not None:
-        over_inputs = _is_over_inputs(found, roles[_MAGNITUDE], shape)
-        change = Change(kind, change.tensors, shape, magnitude.flatten(), over_inputs)
-    _check_change(found, name, change, module, base)
+        is_per_input = _is_per_input(header, roles[_MAGNITUDE], shape)
+        change = Change(kind, change.tensors, shape, magnitude.flatten(), is_per_input)
+    _check_change(header, name, change, module, base)
     return change
 
 
-def _check_change(found: Header, name: str, change: Change, module: str, base: ModuleShapes) -> None:
-    """Make the change once: what does not fit the base is told before anything is applied."""
+def _check_change(header: Header, name: str, change: Change, module: str, base: ModuleShapes) -> None:
+    """Compute the change once, to raise ``BadInput`` for one that does not fit the base before anything is applied."""
     weight = base.weight(module) if change.needs_base else None
     try:
-        made = change.weight(weight)
-    except (NotWhole, KeyError) as error:
+        delta = change.delta_weight(weight)
+    except (IncompleteTensors, KeyError) as error:
         reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
-        raise BadInput(f"{found.file}: {name}: a {change.kind.title} that cannot be applied: {reason}.") from None
+        raise BadInput(f"{header.file}: {name}: a {change.kind.title} that cannot be applied: {reason}.") from None
     except (ValueError, RuntimeError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(
-            f"{found.file}: {change.kind.title} for another base: {name} does not fit {base.name} ({reason})."
+            f"{header.file}: {change.kind.title} for another base: {name} does not fit {base.name} ({reason})."
         ) from None
     bias = change.bias()
     if bias is not None and len(bias) != change.shape[0]:
-        raise BadInput(f"{found.file}: {name}: a bias of {len(bias)} numbers for {change.shape[0]} outputs of {base.name}.")
-    if made is not None and not made.isfinite().all():
-        raise BadInput(f"{found.file}: what {name} comes to is not finite.")
+        raise BadInput(f"{header.file}: {name}: a bias of {len(bias)} values for {change.shape[0]} outputs of {base.name}.")
+    if delta is not None and not delta.isfinite().all():
+        raise BadInput(f"{header.file}: the weight change computed from {name} is not finite.")
 
 
-def _layer(
-    found: Header, module: str, roles: Mapping[str, str], values: Tensors, told: Scales, base: ModuleShapes
+def _read_lora(
+    header: Header, module: str, roles: Mapping[str, str], values: Tensors, scales: Scales, base: ModuleShapes
 ) -> Layer | Change:
-    """A plain LoRA; a DoRA over inputs, which is no layer of PEFT's, as a change."""
+    """Return a plain LoRA as a layer; a DoRA with one norm per input, which PEFT does not support, as a change."""
     for role, title in ((_DOWN, "down"), (_UP, "up")):
         if role not in values:
-            raise BadInput(f"{found.file}: {module} has no {title} weight.")
+            raise BadInput(f"{header.file}: {module} has no {title} weight.")
     if module not in base.shapes:
-        raise BadInput(f"{found.file}: {roles[_DOWN]}: a LoRA for a norm, which has no inputs to multiply.")
-    _check_shapes(found, module, roles, base)
+        raise BadInput(f"{header.file}: {roles[_DOWN]}: a LoRA for a norm, which has no inputs to multiply.")
+    _check_shapes(header, module, roles, base)
     out, *rest = base.shapes[module]
     rank = values[_DOWN].shape[0]
-    scale = float(values[_ALPHA].flatten()[0]) / rank if _ALPHA in values else told.of(module, rank)
+    scale = float(values[_ALPHA].flatten()[0]) / rank if _ALPHA in values else scales.scale_of(module, rank)
     down, up = values[_DOWN].reshape(rank, *rest), values[_UP].reshape(out, rank, *(1 for _ in rest[1:]))
-    if _MAGNITUDE in values and _is_over_inputs(found, roles[_MAGNITUDE], base.shapes[module]):
-        return _as_change(Layer(down, up, scale, values[_MAGNITUDE].flatten()), base.shapes[module], over_inputs=True)
+    if _MAGNITUDE in values and _is_per_input(header, roles[_MAGNITUDE], base.shapes[module]):
+        return _to_change(Layer(down, up, scale, values[_MAGNITUDE].flatten()), base.shapes[module], is_per_input=True)
     return Layer(down, up, scale, values[_MAGNITUDE].flatten() if _MAGNITUDE in values else None)
 
 
-def _as_change(layer: Layer, shape: tuple[int, ...], over_inputs: bool = False) -> Change:
-    folded = layer.folded()
+def _to_change(layer: Layer, shape: tuple[int, ...], is_per_input: bool = False) -> Change:
+    folded = layer.fold_scale()
     tensors = {_DOWN: folded.down, _UP: folded.up}
-    return Change(kinds.get("lora"), tensors, shape, layer.magnitude, over_inputs)
+    return Change(kinds.get("lora"), tensors, shape, layer.magnitude, is_per_input)
 
 
-def _with_one_kind_of_lora(adapter: Adapter, base: ModuleShapes) -> Adapter:
-    """The adapter with the DoRA's layers as changes in parts where others have no norms: PEFT takes one or the other."""
+def _without_mixed_dora(adapter: Adapter, base: ModuleShapes) -> Adapter:
+    """Return the adapter with DoRA layers as changes in components that also have layers without: PEFT cannot mix the two."""
     layers, changes = dict(adapter.layers), dict(adapter.changes)
-    for part in adapter.parts:
-        own = {path for path in layers if path.split(".")[0] == part}
-        with_norms = {path for path in own if layers[path].magnitude is not None}
-        for path in with_norms if with_norms != own else ():
+    for component in adapter.parts:
+        component_paths = {path for path in layers if path.split(".")[0] == component}
+        dora_paths = {path for path in component_paths if layers[path].magnitude is not None}
+        for path in dora_paths if dora_paths != component_paths else ():
             if path in changes:
-                raise BadInput(f"{path}: a DoRA and another change in one module, beside modules without.")
-            changes[path] = _as_change(layers.pop(path), base.shapes[path])
+                raise BadInput(f"{path}: a DoRA and another change in one module, while other modules have no DoRA.")
+            changes[path] = _to_change(layers.pop(path), base.shapes[path])
     return Adapter(layers, adapter.words, changes, adapter.notes)
 
 
-def _values(found: Header, role: str, name: str, tensor: Tensor) -> Tensor:
-    """A tensor's numbers, float32: scales are folded in and compared without another rounding."""
-    # Some programs write a rank that is a whole number for an alpha, and a truth for on_input.
+def _values(header: Header, role: str, name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor in float32, so that folding in a scale and comparing add no further rounding."""
+    # Some programs write an integer rank as alpha, and a boolean for on_input.
     if not tensor.is_floating_point() and role not in (_ALPHA, "on_input"):
-        raise BadInput(f"{found.file}: {name} holds {tensor.dtype}, not floating-point numbers.")
+        raise BadInput(f"{header.file}: {name} has dtype {tensor.dtype}, not floating-point.")
     values = tensor.float()
     if not values.numel():
-        raise BadInput(f"{found.file}: {name} holds no numbers: its rank, or a size of it, is 0.")
+        raise BadInput(f"{header.file}: {name} is empty: its rank, or another size of it, is 0.")
     if not values.isfinite().all():
-        raise BadInput(f"{found.file}: {name} holds NaN or infinity: the training that made it had failed.")
+        raise BadInput(f"{header.file}: {name} contains NaN or infinity: the training that produced it failed.")
     if role == _ALPHA and values.numel() != 1:
-        raise BadInput(f"{found.file}: {name} is not one number.")
+        raise BadInput(f"{header.file}: {name} is not one number.")
     return values
 
 
-def _check_shapes(found: Header, module: str, roles: Mapping[str, str], base: ModuleShapes) -> None:
+def _check_shapes(header: Header, module: str, roles: Mapping[str, str], base: ModuleShapes) -> None:
     out, *rest = base.shapes[module]
-    down, up = found.shapes[roles[_DOWN]], found.shapes[roles[_UP]]
+    down, up = header.shapes[roles[_DOWN]], header.shapes[roles[_UP]]
     rank = down[0] if down else 0
     # Some programs write the factors of a convolution as matrices.
     flat = 1
@@ -312,38 +332,42 @@ def _check_shapes(found: Header, module: str, roles: Mapping[str, str], base: Mo
     fits_down = down[1:] in (tuple(rest), (flat,)) or (flat == rest[0] and down[1:2] == (flat,))
     if rank < 1 or not fits_down or up[:2] != (out, rank) or any(size != 1 for size in up[2:]):
         shapes = f"{roles[_DOWN]} {down} and {roles[_UP]} {up}"
-        raise BadInput(f"{found.file}: an adapter for another base: {shapes} do not fit {base.name}.")
+        raise BadInput(f"{header.file}: an adapter for another base: {shapes} do not fit {base.name}.")
 
 
-def _is_over_inputs(found: Header, name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a DoRA's norms are one for each input: (1, in, …) as LyCORIS and OneTrainer write them; else one for each output.
+def _is_per_input(header: Header, name: str, shape: tuple[int, ...]) -> bool:
+    """Return whether a DoRA has one norm per input, (1, in, …) as LyCORIS and OneTrainer write them, and not one per output.
 
-    PEFT's norms are of outputs, those of convolutions along the second axis.
+    PEFT's norms are always per output; those of convolutions are along the second axis.
     """
-    told = found.shapes[name]
+    norms_shape = header.shapes[name]
     if "lora_magnitude_vector" in name:
-        along = 1 if len(told) > 2 else 0
-        is_of_outputs = len(told) > along and told[along] == shape[0]
-        others = [size for axis, size in enumerate(told) if axis != along]
+        axis = 1 if len(norms_shape) > 2 else 0
+        is_of_outputs = len(norms_shape) > axis and norms_shape[axis] == shape[0]
+        other_sizes = [size for other, size in enumerate(norms_shape) if other != axis]
     else:
-        is_of_outputs = told[:1] == (shape[0],)
-        others = list(told[1:])
-    if is_of_outputs and all(size == 1 for size in others):
+        is_of_outputs = norms_shape[:1] == (shape[0],)
+        other_sizes = list(norms_shape[1:])
+    if is_of_outputs and all(size == 1 for size in other_sizes):
         return False
     is_of_inputs = (
-        len(told) > 1 and told[0] == 1 and len(shape) > 1 and told[1] == shape[1] and all(size == 1 for size in told[2:])
+        len(norms_shape) > 1
+        and norms_shape[0] == 1
+        and len(shape) > 1
+        and norms_shape[1] == shape[1]
+        and all(size == 1 for size in norms_shape[2:])
     )
     if is_of_inputs:
         return True
-    raise BadInput(f"{found.file}: {name} {told} has neither a norm for each of {shape[0]} outputs nor for each input.")
+    raise BadInput(f"{header.file}: {name} {norms_shape} has neither one norm per output ({shape[0]}) nor one per input.")
 
 
-def _tensors(found: Header) -> Tensors:
+def _load_tensors(header: Header) -> Tensors:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        tensors: Tensors = load_file(found.file)
+        tensors: Tensors = load_file(header.file)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise BadInput(f"{found.file}: not a safetensors file: {str(error).splitlines()[0]}") from None
+        raise BadInput(f"{header.file}: not a safetensors file: {str(error).splitlines()[0]}") from None
     return tensors

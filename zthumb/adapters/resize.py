@@ -1,4 +1,4 @@
-"""An adapter of a smaller rank that changes the model as nearly the same as that rank allows (Eckart-Young)."""
+"""Reduce the rank of an adapter so that its change stays as close as that rank allows (Eckart-Young)."""
 
 from __future__ import annotations
 
@@ -23,39 +23,42 @@ class Resized:
 
 
 def resize(adapter: Adapter, rank: int | None = None, keep: float = 1.0) -> Resized:
-    """At most ``rank``, and for each module no more than it takes to keep the share ``keep`` of its change."""
+    """Return the adapter with at most ``rank`` per module, and with no more than is needed to keep the share ``keep``."""
     layers, kept = {}, {}
     for path, layer in adapter.layers.items():
-        layers[path], kept[path] = _smaller(layer, rank or layer.rank, keep)
+        layers[path], kept[path] = _reduce(layer, rank or layer.rank, keep)
     return Resized(Adapter(layers, adapter.words, notes=adapter.notes), kept)
 
 
 def as_lora(adapter: Adapter, base: ModuleShapes, rank: int) -> Resized:
-    """The nearest plain LoRA of ``rank`` in every module, whatever the adapter is made of; a LoRA of no higher rank stays.
+    """Return the nearest plain LoRA of ``rank`` in every module for an adapter of any kind; a LoRA of no higher rank is copied.
 
-    Raises ``BadInput`` where that is nothing of it: a LoRA can change neither biases nor norms.
+    Raises ``BadInput`` if the LoRA would be empty: a LoRA can change neither biases nor norms.
     """
-    layers, kept, left = {}, {}, []
+    layers, kept, dropped = {}, {}, []
     for path in adapter.paths:
-        own = adapter.layers.get(path)
-        if path not in adapter.changes and own is not None and own.magnitude is None and own.rank <= rank:
-            layers[path], kept[path] = own, 1.0
+        layer = adapter.layers.get(path)
+        if path not in adapter.changes and layer is not None and layer.magnitude is None and layer.rank <= rank:
+            layers[path], kept[path] = layer, 1.0
             continue
         if path in adapter.changes and adapter.changes[path].bias() is not None:
-            left.append(f"the bias of {path}")
+            dropped.append(f"the bias of {path}")
         change = dense_change(adapter, path, base)
         if change is None or path not in base.shapes:
-            left += [f"the norm {path}"] if change is not None else []
+            dropped += [f"the norm {path}"] if change is not None else []
             continue
-        layers[path], kept[path] = _of_dense(change, rank)
+        layers[path], kept[path] = _factorize(change, rank)
     if not layers:
-        raise BadInput(f"a LoRA can hold nothing of it: it changes only {', '.join(left[:3])}.")
-    notes = (*adapter.notes, *([f"a LoRA cannot hold {len(left)} of its changes, as {left[0]}"] if left else []))
+        raise BadInput(f"a LoRA cannot hold any of its changes: it only changes {', '.join(dropped[:3])}.")
+    notes = (
+        *adapter.notes,
+        *([f"a LoRA cannot hold {len(dropped)} of its changes, for example {dropped[0]}"] if dropped else []),
+    )
     return Resized(Adapter(layers, adapter.words, notes=notes), kept)
 
 
-def _of_dense(change: Tensor, rank: int) -> tuple[Layer, float]:
-    """A layer of at most ``rank`` for a change (out, in, …), and the share of its squared norm that it keeps."""
+def _factorize(change: Tensor, rank: int) -> tuple[Layer, float]:
+    """Return a layer of at most ``rank`` for a change (out, in, …), and the share of its squared norm that it keeps."""
     import torch
 
     left, values, right = torch.linalg.svd(change.flatten(1), full_matrices=False)
@@ -67,7 +70,7 @@ def _of_dense(change: Tensor, rank: int) -> tuple[Layer, float]:
     return Layer(down.contiguous(), up.contiguous()), round(float(energy[:count].sum() / energy.sum().clamp(min=1e-30)), 6)
 
 
-def _smaller(layer: Layer, rank: int, keep: float) -> tuple[Layer, float]:
+def _reduce(layer: Layer, rank: int, keep: float) -> tuple[Layer, float]:
     import torch
 
     left, values, right = decompose(layer)
@@ -75,26 +78,26 @@ def _smaller(layer: Layer, rank: int, keep: float) -> tuple[Layer, float]:
     total = float(energy.sum())
     if total == 0:
         return layer.with_factors(torch.zeros(left.shape[0], 1), torch.zeros(1, right.shape[1])), 1.0
-    share = energy.cumsum(0) / energy.sum()
-    enough = int((share < keep).sum()) + 1
-    chosen = max(1, min(rank, enough, len(values)))
-    root = values[:chosen].sqrt()
-    smaller = layer.with_factors((left[:, :chosen] * root).contiguous(), (root[:, None] * right[:chosen]).contiguous())
-    return smaller, round(float(share[chosen - 1]), 6)
+    shares = energy.cumsum(0) / energy.sum()
+    sufficient = int((shares < keep).sum()) + 1
+    count = max(1, min(rank, sufficient, len(values)))
+    root = values[:count].sqrt()
+    reduced = layer.with_factors((left[:, :count] * root).contiguous(), (root[:, None] * right[:count]).contiguous())
+    return reduced, round(float(shares[count - 1]), 6)
 
 
 def decompose(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
-    """The singular value decomposition of a layer's change: (out, rank), (rank,) falling, (rank, in · kernel)."""
+    """Return the SVD of a layer's change: (out, rank), (rank,) in descending order, (rank, in · kernel)."""
     import torch
 
     up, down = layer.factors
-    # The whole change would be a large matrix; that of the factors' triangular parts is of the rank's size.
-    up_directions, up_part = torch.linalg.qr(up)
-    down_directions, down_part = torch.linalg.qr(down.T)
-    left, values, right = torch.linalg.svd(up_part @ down_part.T)
+    # The dense change would be a large matrix; the product of the triangular factors is only (rank, rank).
+    up_basis, up_triangle = torch.linalg.qr(up)
+    down_basis, down_triangle = torch.linalg.qr(down.T)
+    left, values, right = torch.linalg.svd(up_triangle @ down_triangle.T)
     rank = len(values)
-    # The signs of singular vectors are the library's whim: the largest entry of each is made positive.
-    left = up_directions @ left[:, :rank]
+    # The signs of singular vectors depend on the library: make the largest entry of each positive.
+    left = up_basis @ left[:, :rank]
     signs = left.gather(0, left.abs().argmax(dim=0, keepdim=True)).sign()
     signs = torch.where(signs == 0, torch.ones_like(signs), signs)
-    return left * signs, values, (right[:rank] @ down_directions.T) * signs.T
+    return left * signs, values, (right[:rank] @ down_basis.T) * signs.T

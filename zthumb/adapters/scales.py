@@ -1,6 +1,6 @@
-"""What the product of a module's factors is multiplied by, where the file has no alpha beside them.
+"""The factor that the product of a module's matrices is multiplied by, where the file has no alpha tensors.
 
-It then stands in the header (``lora_adapter_metadata``, diffusers) or in ``adapter_config.json`` beside the file (PEFT).
+It is then in the header (``lora_adapter_metadata``, diffusers) or in ``adapter_config.json`` next to the file (PEFT).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from zthumb.adapters.patterns import Patterns
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CONFIGURATION, _METADATA = "adapter_config.json", "lora_adapter_metadata"
-_PARTS = ("unet", "text_encoder", "text_encoder_2")
-_UNTOUCHED = (None, True, False, "gaussian", "default", "orthogonal", "eva")
-"""Ways to begin that leave the base as it is."""
+_CONFIG_FILE, _METADATA_KEY = "adapter_config.json", "lora_adapter_metadata"
+_COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
+_BASE_UNCHANGED = (None, True, False, "gaussian", "default", "orthogonal", "eva")
+"""Values of ``init_lora_weights`` that leave the base's weights as they are."""
 
 _KINDS = {"LORA": None, "LOHA": "loha", "LOKR": "lokr", "IA3": None}
 _FIRST_FACTORS = {"loha": ("hada_w1_a",), "lokr": ("lokr_w1", "lokr_w1_a")}
 
 
-class _Told(BaseModel):
-    """What is read of a configuration; the rest of it is for training."""
+class _PeftConfig(BaseModel):
+    """The keys of a PEFT configuration that matter here; the others are for training."""
 
     peft_type: str = "LORA"
     r: PositiveInt | None = None
@@ -47,117 +47,120 @@ class _Told(BaseModel):
 
 
 class Scales(BaseModel):
-    """The configurations of an adapter file by part of the pipeline."""
+    """The PEFT configurations of an adapter file by pipeline component."""
 
     file: Path
-    parts: Mapping[str, _Told] = Field(default_factory=dict)
+    components: Mapping[str, _PeftConfig] = Field(default_factory=dict)
 
     @cached_property
     def _alphas(self) -> Mapping[str, Patterns]:
-        return {part: Patterns(told.alpha_pattern or {}, str(self.file)) for part, told in self.parts.items()}
+        return {component: Patterns(config.alpha_pattern or {}, str(self.file)) for component, config in self.components.items()}
 
     @cached_property
     def _ranks(self) -> Mapping[str, Patterns]:
-        return {part: Patterns(told.rank_pattern or {}, str(self.file)) for part, told in self.parts.items()}
+        return {component: Patterns(config.rank_pattern or {}, str(self.file)) for component, config in self.components.items()}
 
-    def of(self, module: str, rank: int) -> float:
-        """The scale of one ``module`` of ``rank``; one where nothing is told."""
-        told, part, path = self._told(module)
-        alpha = None if told is None else self._alphas[part].of(path, told.lora_alpha)
-        if told is None or alpha is None:
+    def scale_of(self, module: str, rank: int) -> float:
+        """Return the scale of a LoRA of ``rank`` for ``module``; 1 if the configuration has no alpha for it."""
+        config, component, path = self._config_of(module)
+        alpha = None if config is None else self._alphas[component].value_for(path, config.lora_alpha)
+        if config is None or alpha is None:
             return 1.0
-        return float(alpha) / (rank**0.5 if told.use_rslora else rank)
+        return float(alpha) / (rank**0.5 if config.use_rslora else rank)
 
-    def folded(self, module: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The ``tensors`` of a module of PEFT's LoHa or LoKr with the scale that its configuration tells; others as they are."""
-        told, part, path = self._told(module)
-        name = None if told is None else _KINDS.get(told.peft_type)
-        if told is None or name is None or "alpha" in tensors:
+    def fold_scale(self, module: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the ``tensors`` of a module of PEFT's LoHa or LoKr with the configured scale folded in; others unchanged."""
+        config, component, path = self._config_of(module)
+        kind = None if config is None else _KINDS.get(config.peft_type)
+        if config is None or kind is None or "alpha" in tensors:
             return tensors
-        alpha, rank = self._alphas[part].of(path, told.alpha), self._ranks[part].of(path, told.r)
-        factor = 1.0 if alpha is None or rank is None else float(alpha) / float(rank)
-        first = next((each for each in _FIRST_FACTORS[name] if each in tensors), None)
-        return tensors if first is None else {**tensors, first: tensors[first] * factor}
+        alpha = self._alphas[component].value_for(path, config.alpha)
+        rank = self._ranks[component].value_for(path, config.r)
+        scale = 1.0 if alpha is None or rank is None else float(alpha) / float(rank)
+        first = next((name for name in _FIRST_FACTORS[kind] if name in tensors), None)
+        return tensors if first is None else {**tensors, first: tensors[first] * scale}
 
-    def trained(self, module: str, layer: Layer, base: ModuleShapes) -> Layer:
-        """What training has changed of ``layer``, where its configuration says that it began with the base's own components.
+    def subtract_initialization(self, module: str, layer: Layer, base: ModuleShapes) -> Layer:
+        """Return ``layer`` minus its initial factors, if its configuration says that those were taken out of the base's weight.
 
-        PiSSA (arXiv 2404.02948) and OLoRA (arXiv 2406.01775) take those out of the base. Raises ``BadInput`` for a beginning that
-        depends on what the file does not hold.
+        PiSSA (arXiv 2404.02948) and OLoRA (arXiv 2406.01775) subtract them from the base. Raises ``BadInput`` for an
+        initialization that cannot be computed from what the file contains.
         """
-        told, _, _ = self._told(module)
-        begun = None if told is None else told.init_lora_weights
-        if begun in _UNTOUCHED:
+        config, _, _ = self._config_of(module)
+        initialization = None if config is None else config.init_lora_weights
+        if initialization in _BASE_UNCHANGED:
             return layer
-        name = str(begun)
+        name = str(initialization)
         if not name.startswith(("pissa", "olora")):
             raise BadInput(
-                f"{self.file}: init_lora_weights: {name} changes the base as well, in a way that the file does not tell. Export "
-                "it with PEFT's save_pretrained(…, path_initial_model_for_weight_conversion=…), which makes a plain LoRA of it."
+                f"{self.file}: init_lora_weights: {name} also changes the base, in a way that the file does not record. Export "
+                "it as a plain LoRA with PEFT's save_pretrained(…, path_initial_model_for_weight_conversion=…)."
             )
         import torch
 
-        up, down = _beginning(base.weight(module), layer, name)
+        up, down = _initial_factors(base.weight(module), layer, name)
         trained_up, trained_down = layer.factors
-        both = layer.with_factors(torch.cat([trained_up, -up], dim=1), torch.cat([trained_down, down], dim=0))
-        return replace(both, is_less_base=True)
+        difference = layer.with_factors(torch.cat([trained_up, -up], dim=1), torch.cat([trained_down, down], dim=0))
+        return replace(difference, has_base_subtracted=True)
 
-    def _told(self, module: str) -> tuple[_Told | None, str, str]:
-        part, path = module.split(".", 1)
-        return self.parts.get(part), part, path
+    def _config_of(self, module: str) -> tuple[_PeftConfig | None, str, str]:
+        component, path = module.split(".", 1)
+        return self.components.get(component), component, path
 
 
-def _beginning(weight: Tensor, layer: Layer, name: str) -> tuple[Tensor, Tensor]:
-    """What PiSSA or OLoRA take out of the base before they begin, as factors (out, rank) and (rank, in)."""
+def _initial_factors(weight: Tensor, layer: Layer, initialization: str) -> tuple[Tensor, Tensor]:
+    """Return what PiSSA or OLoRA subtract from the base before training, as factors (out, rank) and (rank, in)."""
     import torch
 
     flat, rank = weight.flatten(1), layer.rank
-    if name.startswith("olora"):
+    if initialization.startswith("olora"):
         left, right = torch.linalg.qr(flat)
-        # PiSSA's factors are divided by the scale, so that it takes out its components whatever that is; OLoRA's are not.
+        # PiSSA divides its factors by the scale, so that it subtracts its components whatever the scale is; OLoRA does not.
         return left[:, :rank] * layer.scale, right[:rank]
     left, values, right = torch.linalg.svd(flat, full_matrices=False)
     return left[:, :rank] * values[:rank], right[:rank]
 
 
-def beside(file: Path) -> Path | None:
-    """The file that tells the scales of the adapter in ``file``, a PEFT folder's; None where there is none."""
-    configuration = file.with_name(_CONFIGURATION)
-    return configuration if file.name == PEFT_FILE and configuration.is_file() else None
+def config_file_of(file: Path) -> Path | None:
+    """Return the file with the scales of the adapter in ``file``, if that is in a PEFT folder; None if there is none."""
+    config_file = file.with_name(_CONFIG_FILE)
+    return config_file if file.name == PEFT_FILE and config_file.is_file() else None
 
 
-def read(found: Header) -> Scales:
-    """The scales that the file ``found`` tells of; ``BadInput`` where what it tells makes no sense."""
-    if configuration := beside(found.file):
-        return _parsed(configuration, {"unet": _object(configuration, configuration.read_bytes())})
-    parts: dict[str, dict[str, Any]] = defaultdict(dict)
-    for key, value in _object(found.file, found.metadata.get(_METADATA, "{}").encode()).items():
-        part, _, name = key.partition(".")
-        # diffusers leaves the part out in files of a UNet alone.
-        if part in _PARTS and name:
-            parts[part][name] = value
+def read_scales(header: Header) -> Scales:
+    """Return the scales recorded with the file of ``header``; raise ``BadInput`` if they are invalid."""
+    if config_file := config_file_of(header.file):
+        return _validate(config_file, {"unet": _parse_object(config_file, config_file.read_bytes())})
+    components: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, value in _parse_object(header.file, header.metadata.get(_METADATA_KEY, "{}").encode()).items():
+        component, _, name = key.partition(".")
+        # diffusers omits the component in files of only a UNet.
+        if component in _COMPONENTS and name:
+            components[component][name] = value
         else:
-            parts["unet"][key] = value
-    return _parsed(found.file, parts)
+            components["unet"][key] = value
+    return _validate(header.file, components)
 
 
-def _parsed(file: Path, parts: Mapping[str, Mapping[str, Any]]) -> Scales:
+def _validate(file: Path, components: Mapping[str, Mapping[str, Any]]) -> Scales:
     try:
-        scales = Scales.model_validate({"file": file, "parts": parts})
+        scales = Scales.model_validate({"file": file, "components": components})
     except ValidationError as error:
         fault = error.errors()[0]
-        raise BadInput(f"{file}: its {'.'.join(map(str, fault['loc'][2:3]))} makes no sense: {fault['msg']}.") from None
-    for told in scales.parts.values():
-        if told.peft_type not in _KINDS:
-            raise BadInput(f"{file}: peft_type {told.peft_type[:40]!r} is not read; {', '.join(_KINDS)} are.")
+        raise BadInput(f"{file}: invalid {'.'.join(map(str, fault['loc'][2:3]))}: {fault['msg']}.") from None
+    for config in scales.components.values():
+        if config.peft_type not in _KINDS:
+            raise BadInput(
+                f"{file}: peft_type {config.peft_type[:40]!r} is not supported; the supported types are {', '.join(_KINDS)}."
+            )
     return scales
 
 
-def _object(file: Path, text: bytes) -> dict[str, Any]:
+def _parse_object(file: Path, text: bytes) -> dict[str, Any]:
     try:
-        told = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise BadInput(f"{file}: what it tells of its scales is no JSON object.")
-    return told
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise BadInput(f"{file}: its adapter configuration is not a JSON object.")
+    return parsed

@@ -1,4 +1,4 @@
-"""What the server asks of a backend."""
+"""The interface of a backend: how a model family is run here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.adapters.adapter_cache import Applied, Lora
-    from zthumb.generation.image_generator import GenerationParams, StepCallback
+    from zthumb.diffusion.sampling import StepCallback
+    from zthumb.generation.image_generator import GenerationParams
 
 from zthumb.memory.quantize import Quantization
 
@@ -59,9 +60,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What is true of a loaded backend, and stays so after it was given back.
+    """Facts about a loaded backend, which stay true after it was unloaded.
 
-    ``resolution`` is the width and height in pixels that the base was trained at, ``scheduler`` the name of its own,
+    ``resolution`` is the width and height in pixels that the base was trained at, ``scheduler`` the name of the base's own,
     ``denoiser_bytes`` what the denoiser's weights take in memory without adapters, ``device`` cpu or cuda, ``precision`` fp32,
     bf16 or fp16.
     """
@@ -76,56 +77,61 @@ class BackendInfo:
 
 
 class BaseBackend(ABC):
-    """A loaded base model that generates images, with the adapters that a request names and no other."""
+    """A loaded base model that generates images with the adapters that a request names, and with no others."""
 
     name: str
     limits: Limits
     preference: int
-    """Variant ``auto`` takes the least of those that there is room for."""
+    """Variant ``auto`` takes the backend with the lowest number that fits into memory."""
     info: BackendInfo
 
     @classmethod
     @abstractmethod
-    def find(cls, model: Path, own: Path | None) -> WeightsLocation | None:
-        """Where its weights are, for a server of ``model``; None if they are not there.
+    def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:
+        """Return where the weights of this backend are, for a server of ``model``; None if they are not there.
 
-        ``own`` is where this server was told they are, else they lie beside ``model``.
+        ``configured`` is the path from the server's settings; without one they are expected next to ``model``.
         """
 
     @classmethod
     @abstractmethod
-    def weights(cls, place: WeightsLocation, element: int) -> int:
-        """Bytes that the weights in ``place`` take in memory with ``element`` bytes for each number of a precision."""
+    def weights_bytes(cls, location: WeightsLocation, element: int) -> int:
+        """Return the bytes that the weights in ``location`` take in memory, at ``element`` bytes for each number."""
 
     @abstractmethod
-    def __init__(self, place: WeightsLocation, options: Options) -> None:
-        """Load what lies in ``place``."""
+    def __init__(self, location: WeightsLocation, options: Options) -> None:
+        """Load the weights in ``location``."""
 
     @abstractmethod
     def generate(
-        self, batch: Sequence[GenerationParams], watch: StepCallback, words: Mapping[str, int], tile: int | None = None
+        self,
+        batch: Sequence[GenerationParams],
+        on_step: StepCallback,
+        learned_tokens: Mapping[str, int],
+        tile: int | None = None,
     ) -> list[Image.Image]:
-        """Generate images that differ in prompts and seeds alone, decoded in tiles of ``tile`` pixels if that is given.
+        """Return an image for each of ``batch``, which differ in prompts and seeds alone.
 
-        ``words`` are those that the adapters which count bring, as ``under`` tells them. The same ``Image`` alone under the
-        same adapters gives the same pixels, whatever was generated before.
+        They are decoded in tiles of ``tile`` pixels if that is given. ``learned_tokens`` are those of the active adapters, as
+        ``apply_lora`` yields them. The same parameters in a batch of one, with the same adapters, give the same pixels, whatever
+        was generated before.
         """
 
     @abstractmethod
     def preview(self, latents: Tensor) -> Image.Image:
-        """What one image's latents (1, channels, h, w) look like, small; any thread may ask."""
+        """Return a small image of what latents (1, channels, h, w) look like; any thread may call it."""
 
     @abstractmethod
-    def unread(self, params: GenerationParams, words: Mapping[str, int]) -> str:
-        """The end of the image's prompt that is not read; empty when all of it is."""
+    def truncated_text(self, params: GenerationParams, learned_tokens: Mapping[str, int]) -> str:
+        """Return the end of the image's prompt that the text encoders do not read; empty if they read it all."""
 
     @abstractmethod
     def free_cache(self) -> None:
-        """Give back the memory that can be done without: adapters that lie ready."""
+        """Free the memory of cached adapters."""
 
     @abstractmethod
-    def under(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:
-        """These adapters, and no others, count inside the block.
+    def apply_lora(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:
+        """Apply these adapters, and no others, inside the block; raise ``BadInput`` for one that does not fit.
 
-        ``BadInput`` when one does not fit. Outside, the base is bit-identical to one never touched.
+        Outside the block the base is bit-identical to one that never had an adapter.
         """

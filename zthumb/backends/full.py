@@ -12,9 +12,10 @@ from zthumb import families
 from zthumb.adapters import module_shapes
 from zthumb.adapters.adapter_cache import AdapterCache, Applied, Lora
 from zthumb.backends.base import BackendInfo, BaseBackend, Limits, Options, WeightsLocation
-from zthumb.families.base import Family
-from zthumb.generation import schedulers
-from zthumb.generation.image_generator import GenerationParams, ImageGenerator, StepCallback
+from zthumb.diffusion import schedulers
+from zthumb.diffusion.sampling import StepCallback
+from zthumb.families.base import ModelFamily
+from zthumb.generation.image_generator import GenerationParams, ImageGenerator
 from zthumb.memory import room
 from zthumb.memory.quantize import quantize
 from zthumb.sources.local import family_of, hash_base
@@ -34,64 +35,69 @@ class Backend(BaseBackend):
     spacing: str | None = None
 
     @classmethod
-    def find(cls, model: Path, own: Path | None) -> WeightsLocation | None:
-        folder = own or model
+    def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:
+        folder = configured or model
         return WeightsLocation(folder, folder) if (folder / "model_index.json").is_file() else None
 
     @classmethod
-    def weights(cls, place: WeightsLocation, element: int) -> int:
-        return room.weights(place.base, element)
+    def weights_bytes(cls, location: WeightsLocation, element: int) -> int:
+        return room.weights(location.base, element)
 
-    def __init__(self, place: WeightsLocation, options: Options) -> None:
+    def __init__(self, location: WeightsLocation, options: Options) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        family = families.get(family_of(place.base))
+        family = families.get(family_of(location.base))
         dtype = dtype_of(options, device)
-        pipeline = self._load(place, family, options, device)
-        denoiser, parts = family.denoiser(pipeline), {part: getattr(pipeline, part) for part in family.adapted_components}
+        pipeline = self._load(location, family, options, device)
+        denoiser = family.denoiser(pipeline)
+        components = {name: getattr(pipeline, name) for name in family.adapted_components}
         size = sum(room.bytes_of(parameter) for parameter in denoiser.parameters())
         if options.channels_last:
             denoiser.to(memory_format=torch.channels_last)
-        self._adapters = AdapterCache(parts, module_shapes.of_parts(place.base.name, parts), options.adapter_bytes)
+        self._adapters = AdapterCache(components, module_shapes.of_parts(location.base.name, components), options.adapter_bytes)
         if options.compile:
             check_compiler(device.type)
             denoiser.compile_repeated_blocks()
         self._generator = ImageGenerator(pipeline, family, options.tile, self.spacing)
         self.info = BackendInfo(
             family=family.name,
-            base_sha256=self._hash(place),
-            resolution=family.resolution(place.base),
+            base_sha256=self._hash(location),
+            resolution=family.resolution(location.base),
             scheduler=schedulers.name_of(pipeline.scheduler),
             denoiser_bytes=size,
             device=device.type,
-            precision=next(name for name, each in _DTYPES.items() if each == dtype),
+            precision=next(name for name, known in _DTYPES.items() if known == dtype),
         )
 
-    def _load(self, place: WeightsLocation, family: Family, options: Options, device: torch.device) -> Any:
+    def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
         """The pipeline."""
-        pipeline = family.load(place.base, dtype_of(options, device), device)
+        pipeline = family.load(location.base, dtype_of(options, device), device)
         quantize(family.denoiser(pipeline), options.quantization, device)
         return pipeline
 
-    def _hash(self, place: WeightsLocation) -> str:
+    def _hash(self, location: WeightsLocation) -> str:
         """One SHA-256 over all that is loaded."""
-        return hash_base(place.base)
+        return hash_base(location.base)
 
     def generate(
-        self, batch: Sequence[GenerationParams], watch: StepCallback, words: Mapping[str, int], tile: int | None = None
+        self,
+        batch: Sequence[GenerationParams],
+        on_step: StepCallback,
+        learned_tokens: Mapping[str, int],
+        tile: int | None = None,
     ) -> list["Image.Image"]:
-        return self._generator.generate(batch, watch, words, tile)
+        return self._generator.generate(batch, on_step, learned_tokens, tile)
 
     def preview(self, latents: torch.Tensor) -> "Image.Image":
         return self._generator.preview(latents)
 
-    def unread(self, params: GenerationParams, words: Mapping[str, int]) -> str:
-        return self._generator.unread(params, words)
+    def truncated_text(self, params: GenerationParams, learned_tokens: Mapping[str, int]) -> str:
+        return self._generator.truncated_text(params, learned_tokens)
 
     def free_cache(self) -> None:
         self._adapters.clear()
 
-    def under(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:
-        return self._adapters.counting(loras)
+    def apply_lora(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:
+        return self._adapters.apply_lora(loras)
 
 
 def dtype_of(options: Options, device: torch.device) -> torch.dtype:

@@ -15,5 +15,5 @@ class Backend(full.Backend):
     spacing = "trailing"
 
     @classmethod
-    def find(cls, model: Path, own: Path | None) -> WeightsLocation | None:
-        return super().find(model, own or model.with_name(f"{model.name}-turbo"))
+    def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:
+        return super().find(model, configured or model.with_name(f"{model.name}-turbo"))

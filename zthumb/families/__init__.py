@@ -1,7 +1,7 @@
 """What is true of a model family wherever it runs. One module each; a new family is a new module with a ``FAMILY`` in it."""
 
 from foundation import plugins
-from zthumb.families.base import Family
+from zthumb.families.base import ModelFamily
 
 
 def names() -> list[str]:
@@ -9,8 +9,8 @@ def names() -> list[str]:
     return plugins.names(__name__)
 
 
-def get(name: str) -> Family:
+def get(name: str) -> ModelFamily:
     """The family called ``name``; ``BadInput`` names the nearest one there is."""
     family = plugins.get(__name__, name, "FAMILY", "model family")
-    assert isinstance(family, Family)
+    assert isinstance(family, ModelFamily)
     return family

@@ -1,4 +1,4 @@
-"""What training and serving ask of a model family."""
+"""The seam between model families and everything else: what training, serving and file formats ask of a family."""
 
 from __future__ import annotations
 
@@ -7,194 +7,242 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from foundation.files import read_json
-from zthumb.naming.origin import CheckpointKey
+from zthumb.diffusion.conditioning import Conditioning
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-NO_WORDS: Mapping[str, int] = MappingProxyType({})
+    from zthumb.checkpoints.checkpoint_key import CheckpointKey
+    from zthumb.diffusion.process import DiffusionProcess
 
-Prediction = Literal["epsilon", "v_prediction"]
-"""What a denoiser predicts: the noise, or the velocity between noise and latents (arXiv 2202.00512)."""
+NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """What the denoiser is told of each image.
+class ImageSize:
+    """Sizes of one image in pixels, (height, width): before it was resized and cropped, and now. ``crop`` is (top, left)."""
 
-    ``states`` (B, tokens, width) are the text states it attends to, ``pooled`` (B, width) the embedding of the whole prompt,
-    ``time_ids`` (B, 6) SDXL's original size, crop and target size in pixels. Where the text encoders are trained, ``tokens``
-    (B, encoders, tokens) are what ``states`` and ``pooled`` were made from, and -1 throughout where nothing is told.
+    original: tuple[int, int]
+    crop: tuple[int, int]
+    target: tuple[int, int]
+
+    @classmethod
+    def whole(cls, height: int, width: int) -> ImageSize:
+        """Return the sizes of an image that was never resized or cropped."""
+        return cls((height, width), (0, 0), (height, width))
+
+
+@dataclass(frozen=True)
+class LoraMetadata:
+    """What names a base in an adapter's header and card.
+
+    ``version`` is kohya's ``ss_base_model_version``, ``is_v2`` its ``ss_v2``, ``architecture`` the model specification's, ``tag``
+    the hub's.
     """
 
-    states: Tensor
-    pooled: Tensor
-    time_ids: Tensor
-    tokens: Tensor | None = None
-
-    def __getitem__(self, chosen: Sequence[int] | Tensor) -> Conditioning:
-        """That of some of the images, by number or by a mask (B,)."""
-        tokens = None if self.tokens is None else self.tokens[chosen]
-        return Conditioning(self.states[chosen], self.pooled[chosen], self.time_ids[chosen], tokens)
-
-    def __add__(self, other: Conditioning) -> Conditioning:
-        """That of both, one after the other."""
-        import torch
-
-        tokens = None if self.tokens is None or other.tokens is None else torch.cat([self.tokens, other.tokens])
-        pairs = ((self.states, other.states), (self.pooled, other.pooled), (self.time_ids, other.time_ids))
-        states, pooled, time_ids = (torch.cat(pair) for pair in pairs)
-        return Conditioning(states, pooled, time_ids, tokens)
+    version: str
+    is_v2: bool
+    architecture: str
+    tag: str
 
 
-class Family(ABC):
-    """One model family: its components, conditioning, objective and LoRA targets.
+class ModelFamily(ABC):
+    """One model family: its components, conditioning, process, LoRA targets and file formats.
 
-    The pipeline is passed in and never kept, so a family has no state.
+    A family has no state: the pipeline is an argument and never kept.
     """
 
     name: str
     denoiser_component: str
-    """The part of the pipeline that removes the noise."""
+    """The component that predicts noise or velocity."""
     adapted_components: Sequence[str]
-    """The parts that an adapter can change, the denoiser first."""
+    """The components that an adapter can change, the denoiser first."""
     reference: Path
     """A folder with the configuration of the family's best known base and no weights: what is true of it before it is there."""
     image_components: Sequence[str]
-    """The parts of the pipeline that ``encode_images`` depends on."""
+    """The components that ``encode_images`` and ``decode_images`` depend on."""
     text_components: Sequence[str]
-    """The parts that ``encode_prompts`` depends on."""
+    """The components that ``encode_prompts`` depends on."""
 
     @abstractmethod
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
-        """The diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``.
+        """Return the diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``.
 
-        With a ``denoiser`` given that one, and the folder's own is not read.
+        A ``denoiser`` that is given takes the place of the folder's own, which is not read then.
         """
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """Every part of the pipeline that generating takes."""
+    def components(self) -> tuple[str, ...]:
+        """Every component that generating an image takes."""
         return (*self.text_components, self.denoiser_component, *self.image_components)
 
+    def dtype(self, pipeline: Any) -> torch.dtype:
+        """Return the dtype of conditioning and latents in ``pipeline``: that of its last text encoder."""
+        models = (getattr(pipeline, component) for component in reversed(self.text_components))
+        dtype: torch.dtype = next(model.dtype for model in models if hasattr(model, "dtype"))
+        return dtype
+
     def denoiser(self, pipeline: Any) -> Any:
-        """The network that is trained and carries the adapter."""
+        """Return the network that is trained and carries the adapter."""
         return getattr(pipeline, self.denoiser_component)
 
-    def configuration(self, folder: Path, part: str) -> Mapping[str, Any]:
-        """How the ``part`` of the base in ``folder`` is built."""
-        values: Mapping[str, Any] = read_json(folder / part / "config.json")
+    def configuration(self, folder: Path, component: str) -> Mapping[str, Any]:
+        """Return the configuration of a component of the base in ``folder``."""
+        values: Mapping[str, Any] = read_json(folder / component / "config.json")
         return values
 
     @abstractmethod
     def resolution(self, folder: Path) -> int:
-        """Width and height in pixels that the base in ``folder`` was trained at."""
+        """Return the width and height in pixels that the base in ``folder`` was trained at."""
 
     @abstractmethod
-    def build_component(self, part: str, configuration: Mapping[str, Any]) -> Any:
-        """An untrained ``part`` with weights, of that configuration, made on torch's default device."""
+    def build_component(self, component: str, configuration: Mapping[str, Any]) -> Any:
+        """Return an untrained component of that configuration on torch's default device, which may be meta."""
 
-    single_file: Mapping[str, str]
-    """Part with weights → how the names of its tensors begin in a checkpoint that is one file."""
-
-    @abstractmethod
-    def origins(self, part: str, model: Any) -> Mapping[str, CheckpointKey]:
-        """The name of each tensor of the ``part`` → where it lies in what was published, before diffusers renamed it."""
-
-    @abstractmethod
-    def empty_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
-        """Noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` images."""
-
-    @abstractmethod
-    def decode_empty(self, autoencoder: Any, count: int, size: int) -> None:
-        """Decode latents of ``count`` images of ``size`` × ``size`` pixels, for the memory it takes."""
+    # Images and latents
 
     @abstractmethod
     def encode_images(self, pipeline: Any, images: Tensor) -> Tensor:
-        """Images (B, 3, height, width) in -1 … 1 → scaled latents (B, channels, height / 8, width / 8), float32."""
+        """Return the scaled latents (B, channels, h, w), float32, of images (B, 3, height, width) in -1 … 1."""
 
     @abstractmethod
-    def decode_images(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
-        """The inverse of ``encode_images``: scaled latents → images in -1 … 1, float32.
+    def decode_latents(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
+        """Return the images in -1 … 1, float32, of scaled latents: the inverse of ``encode_images``.
 
-        Larger images than ``tile`` pixels are decoded in overlapping tiles of that edge, which takes less memory and shifts
-        colours a little.
+        Images larger than ``tile`` pixels are decoded in overlapping tiles of that edge: less memory, colours shifted a little.
         """
 
     @abstractmethod
-    def lora_targets(self, part: str) -> Mapping[str, Sequence[str]]:
-        """Name of a target set → endings of the modules of ``part`` that get an adapter."""
+    def latent_shape(self, pipeline: Any, height: int, width: int) -> tuple[int, int, int]:
+        """Return the shape (channels, h, w) of the latents of an image of that size in pixels."""
 
-    def unread(self, part: str, model: Any) -> Sequence[str]:  # noqa: ARG002
-        """Beginnings of the names of modules of ``part`` whose output nothing reads: an adapter there would learn nothing."""
-        return ()
-
-    def lora_modules(self, part: str, model: Any, targets: str) -> list[str]:
-        """The names of the modules of ``part`` that the target set called ``targets`` adapts."""
-        endings = tuple(f".{ending}" for ending in self.lora_targets(part)[targets])
-        unread = tuple(self.unread(part, model))
-        names = [name for name, _ in model.named_modules() if f".{name}".endswith(endings)]
-        return [name for name in names if not name.startswith(unread)] if unread else names
-
-    room: int
-    """How many tokens of a prompt the text encoders read at once, between the marks of its start and end."""
+    # Prompts and conditioning
 
     @abstractmethod
-    def readers(self, pipeline: Any) -> Mapping[str, tuple[Any, Any]]:
-        """By text encoder its tokenizer and itself."""
+    def encode_prompts(
+        self, pipeline: Any, prompts: Sequence[str], learned_tokens: Mapping[str, int] = NO_TOKENS
+    ) -> Conditioning:
+        """Return the conditioning of ``prompts``, float32, without sizes.
 
-    @abstractmethod
-    def read(self, pipeline: Any, text: str, words: Mapping[str, int] = NO_WORDS) -> list[list[int]]:
-        """The tokens of ``text`` for each text encoder, any number, without marks.
-
-        ``words`` are those that the encoders know besides their own and the number of tokens that stand for each; these are
-        numbered from the size of the encoder's own vocabulary on.
+        ``learned_tokens`` are words that the text encoders know besides their own vocabulary, with the number of tokens of each.
         """
 
-    @abstractmethod
-    def framed(self, pipeline: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
-        """Tokens of each encoder, as many as there is room for at most, between their marks and filled up (encoders, tokens)."""
+    def with_sizes(self, conditioning: Conditioning, sizes: Sequence[ImageSize]) -> Conditioning:  # noqa: ARG002
+        """Return ``conditioning`` with the images' sizes added, if the family conditions on them."""
+        return conditioning
 
-    def tokens(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> Tensor:
-        """Prompts → the tokens that each text encoder reads of them, int64 (B, encoders, tokens); ``words`` as for ``read``."""
-        import torch
-
-        read = [[tokens[: self.room] for tokens in self.read(pipeline, prompt, words)] for prompt in prompts]
-        return torch.stack([self.framed(pipeline, each) for each in read])
+    def equalize(self, pipeline: Any, prompts: Sequence[Conditioning]) -> list[Conditioning]:  # noqa: ARG002
+        """Return the conditioning of each prompt, padded to the length of the longest where the family needs equal lengths."""
+        return list(prompts)
 
     @abstractmethod
-    def vectors(self, pipeline: Any, text: str) -> dict[str, Tensor]:
-        """By text encoder, what it reads ``text`` as: a vector for each of its tokens (tokens, width), float32."""
-
-    @abstractmethod
-    def encode_tokens(self, parts: Mapping[str, Any], tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens → text states (B, tokens, width) and pooled embeddings (B, width), by the text encoders among ``parts``."""
-
-    def encode_prompts(self, pipeline: Any, prompts: Sequence[str], words: Mapping[str, int] = NO_WORDS) -> tuple[Tensor, Tensor]:
-        """Prompts → text states (B, tokens, width) and pooled embeddings (B, width), float32; ``words`` as for ``read``."""
-        import torch
-
-        parts = {part: getattr(pipeline, part) for part in self.text_components}
-        with torch.no_grad():
-            states, pooled = self.encode_tokens(parts, self.tokens(pipeline, prompts, words))
-        return states.float(), pooled.float()
+    def unconditional(self, pipeline: Any, like: Conditioning) -> Conditioning:
+        """Return the conditioning of one image without a prompt, without sizes, of the length and dtype of ``like``."""
 
     @abstractmethod
     def truncated_text(self, folder: Path, prompts: Sequence[str]) -> list[str]:
-        """Of each prompt the end that the text encoders of the base in ``folder`` do not read; empty when they read it all."""
+        """Return the end of each prompt that the text encoders of the base in ``folder`` do not read; empty if they read it."""
 
     @abstractmethod
-    def alphas_cumprod(self, pipeline: Any) -> Tensor:
-        """The cumulated alphas of the training noise schedule, (timesteps,), falling from one to nearly zero."""
+    def truncated_prompt(self, pipeline: Any, prompt: str, learned_tokens: Mapping[str, int] = NO_TOKENS) -> str:
+        """Return the words of ``prompt`` after the last that the pipeline's text encoders read; empty if they read it all."""
+
+    # Denoising
 
     @abstractmethod
-    def prediction(self, pipeline: Any) -> Prediction:
-        """What the denoiser was trained to predict."""
+    def process(self, pipeline: Any) -> DiffusionProcess:
+        """Return the diffusion process that the pipeline's denoiser was trained with."""
 
     @abstractmethod
-    def predict(self, denoiser: Any, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """What the denoiser predicts for ``noisy`` latents at ``timesteps``, of the latents' shape."""
+    def predict(self, denoiser: Any, noisy: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
+        """Return what the denoiser predicts for ``noisy`` latents at ``times`` (B,), of the latents' shape."""
+
+    def sample(
+        self,
+        pipeline: Any,
+        prompts: Sequence[str],
+        size: ImageSize,
+        steps: int,
+        guidance_scale: float,
+        generators: Sequence[torch.Generator],
+        learned_tokens: Mapping[str, int] = NO_TOKENS,
+    ) -> Tensor:
+        """Return the latents (B, channels, h, w) of images of ``prompts``, all of one size, with the base's own scheduler.
+
+        ``generators`` are one CPU generator for each image.
+        """
+        import torch
+
+        from zthumb.diffusion import sampling, schedulers
+
+        denoiser, dtype = self.denoiser(pipeline), self.dtype(pipeline)
+        with torch.no_grad():
+            encoded = self.encode_prompts(pipeline, prompts, learned_tokens).to(dtype=dtype)
+            conditioning = self.with_sizes(encoded, [size] * len(prompts))
+            negative = None
+            if guidance_scale > 1:
+                empty = self.unconditional(pipeline, encoded).select([0] * len(prompts))
+                negative = self.with_sizes(empty, [size] * len(prompts))
+        return sampling.sample(
+            predict=lambda noisy, times, given: self.predict(denoiser, noisy, times, given),
+            scheduler=schedulers.make(None, pipeline.scheduler),
+            noise=sampling.draw_noise(self.latent_shape(pipeline, *size.target), generators, dtype).to(pipeline.device),
+            conditioning=sampling.FixedConditioning(conditioning, negative),
+            steps=steps,
+            guidance_scale=guidance_scale,
+            generators=generators,
+        )
+
+    @abstractmethod
+    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+        """Return noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` images."""
+
+    @abstractmethod
+    def decode_dummy(self, autoencoder: Any, count: int, size: int) -> None:
+        """Decode latents of ``count`` images of ``size`` × ``size`` pixels, to measure the memory it takes."""
+
+    # Adapters
+
+    @abstractmethod
+    def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
+        """Return by name of a target set the suffixes of the modules of ``component`` that get an adapter."""
+
+    def unused_modules(self, component: str, model: Any) -> Sequence[str]:  # noqa: ARG002
+        """Return prefixes of modules of ``component`` that get no adapter because nothing reads their output."""
+        return ()
+
+    def lora_modules(self, component: str, model: Any, targets: str) -> list[str]:
+        """Return the names of the modules of ``component`` that the target set called ``targets`` adapts."""
+        suffixes = tuple(f".{suffix}" for suffix in self.lora_targets(component)[targets])
+        unused = tuple(self.unused_modules(component, model))
+        names = [name for name, _ in model.named_modules() if f".{name}".endswith(suffixes)]
+        return [name for name in names if not name.startswith(unused)] if unused else names
+
+    lora_prefixes: Mapping[str, str]
+    """Component → prefix of the names of its modules in a kohya file."""
+    embedding_keys: Mapping[str, str]
+    """Name of the tensor of learned tokens in an embedding file → the text encoder whose input it is."""
+
+    @abstractmethod
+    def lora_name(self, component: str, module: str, configuration: Mapping[str, Any]) -> str:
+        """Return the name of ``module`` of ``component`` in a kohya file, without its prefix and with dots.
+
+        ``configuration`` is the denoiser's. Raises ``ValueError`` for a module that has no such name.
+        """
+
+    @abstractmethod
+    def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:
+        """Return what the header and the card of an adapter say of its base, whose denoiser has ``configuration``."""
+
+    # Checkpoint files
+
+    single_file: Mapping[str, str]
+    """Component with weights → prefix of its tensors in a checkpoint that is one file."""
+
+    @abstractmethod
+    def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
+        """Return by name of each tensor of the component its place in published files, before diffusers renamed it."""

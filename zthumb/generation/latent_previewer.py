@@ -15,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from PIL import Image
 
-    from zthumb.families.base import Family
+    from zthumb.families.base import ModelFamily
 
 _EDGE, _STRENGTH = 8, 1.0
 
@@ -28,14 +28,14 @@ class LatentPreviewer:
     ground: Tensor
 
     @classmethod
-    def of(cls, pipeline: Any, family: Family) -> LatentPreviewer:
+    def of(cls, pipeline: Any, family: ModelFamily) -> LatentPreviewer:
         """That of a pipeline's autoencoder."""
         channels = family.denoiser(pipeline).config.in_channels
         plain = torch.zeros(1 + channels, channels, _EDGE, _EDGE, device=pipeline.device)
         for channel in range(channels):
             plain[1 + channel, channel] = _STRENGTH
         # Away from the edges, where the autoencoder sees that the image ends.
-        seen = family.decode_images(pipeline, plain)
+        seen = family.decode_latents(pipeline, plain)
         half = seen.shape[-1] // 4
         means = seen[..., half:-half, half:-half].mean(dim=(2, 3)).float().cpu()
         return cls((means[1:] - means[0]) / _STRENGTH, means[0])

@@ -1,1 +1,1 @@
-"""Denoisers in GGUF files: read as they are found in the wild, kept in few bits in memory, written in our own layout."""
+"""Denoisers in GGUF files: read in the layouts of common programs, kept quantized in memory, written in our own layout."""

@@ -21,8 +21,8 @@ _MAGIC = b"GGUF"
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One tensor as it is stored: ``data`` are its rows, in bytes if it is quantized; ``shape`` is that of its numbers."""
+class StoredTensor:
+    """One tensor as it is stored: ``data`` are its rows, as bytes if it is quantized; ``shape`` is that of its values."""
 
     data: NDArray[Any]
     shape: tuple[int, ...]
@@ -30,27 +30,27 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class File:
-    """The denoiser in a file: its ``tensors`` by name, without a prefix, and what the file ``tells`` of itself."""
+class GgufFile:
+    """The denoiser in a file: its ``tensors`` by name, without a prefix, and the ``metadata`` of the file."""
 
     path: Path
-    tensors: Mapping[str, Stored]
-    told: Mapping[str, str]
+    tensors: Mapping[str, StoredTensor]
+    metadata: Mapping[str, str]
 
     @cached_property
-    def types(self) -> dict[str, int]:
-        """How many bytes there are of each type."""
-        found: dict[str, int] = {}
+    def bytes_by_type(self) -> dict[str, int]:
+        """Return the number of bytes of each quantization type."""
+        sizes: dict[str, int] = {}
         for tensor in self.tensors.values():
-            found[tensor.type.name] = found.get(tensor.type.name, 0) + tensor.data.nbytes
-        return found
+            sizes[tensor.type.name] = sizes.get(tensor.type.name, 0) + tensor.data.nbytes
+        return sizes
 
 
-def read(path: Path) -> File:
-    """Open the file at ``path``; its tensors stay on the disk until they are asked for.
+def read_gguf(path: Path) -> GgufFile:
+    """Open the file at ``path``; its tensors stay on the disk until they are used.
 
-    Known are a denoiser alone and, as stable-diffusion.cpp writes it, a whole checkpoint, of which the denoiser is taken. Shapes
-    that ComfyUI-GGUF changed for the sake of its blocks are given back. ``BadInput`` when it is no such file.
+    Supports a file that is only a denoiser and, as stable-diffusion.cpp writes it, a whole checkpoint, of which the denoiser is
+    taken. Shapes that ComfyUI-GGUF changed to fill its blocks are restored. Raises ``BadInput`` for any other file.
     """
     if not path.is_file():
         raise BadInput(f"{path}: no such file. `zthumb convert gguf` makes one from a base.")
@@ -60,22 +60,22 @@ def read(path: Path) -> File:
     from gguf import GGUFReader
 
     try:
-        found = GGUFReader(path)
-        fields = {name: field.contents() for name, field in found.fields.items()}
-        tensors = {tensor.name: _stored(tensor, fields) for tensor in found.tensors}
+        reader = GGUFReader(path)
+        fields = {name: field.contents() for name, field in reader.fields.items()}
+        stored = {tensor.name: _stored_tensor(tensor, fields) for tensor in reader.tensors}
     except (ValueError, KeyError, IndexError, TypeError, OverflowError, OSError) as error:
         reason = (str(error).splitlines() or ["no more data"])[0]
-        raise BadInput(f"{path}: not a GGUF file, or cut off: {reason}.") from None
-    own = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)} or tensors
-    if not own:
-        raise BadInput(f"{path}: no tensors are in it.")
-    return File(path, own, {name: str(value) for name, value in fields.items() if not name.startswith(_TRUE_SHAPE)})
+        raise BadInput(f"{path}: not a GGUF file, or truncated: {reason}.") from None
+    tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in stored.items() if name.startswith(_PREFIX)} or stored
+    if not tensors:
+        raise BadInput(f"{path}: contains no tensors.")
+    return GgufFile(path, tensors, {name: str(value) for name, value in fields.items() if not name.startswith(_TRUE_SHAPE)})
 
 
-def _stored(tensor: Any, fields: Mapping[str, Any]) -> Stored:
-    # The format counts axes from the last.
+def _stored_tensor(tensor: Any, fields: Mapping[str, Any]) -> StoredTensor:
+    # The format lists axes from the last to the first.
     stored = tuple(int(size) for size in reversed(tensor.shape))
     true = tuple(int(size) for size in fields.get(_TRUE_SHAPE + tensor.name, stored))
     if prod(true) != prod(stored):
-        raise ValueError(f"{tensor.name} is told to be {true} and holds {stored}")
-    return Stored(tensor.data, true, tensor.tensor_type)
+        raise ValueError(f"{tensor.name} is declared as {true} and stored as {stored}")
+    return StoredTensor(tensor.data, true, tensor.tensor_type)

@@ -1,4 +1,4 @@
-"""A linear layer whose weight stays in a GGUF file's blocks, and is spelt out for each product."""
+"""A linear layer whose weight stays in the blocks of a GGUF file and is dequantized for each product."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.nn import functional
 
 
 class BlockLinear(nn.Linear):
-    """As ``nn.Linear``, with a ``weight`` of bytes, in whichever precision it is asked.
+    """``nn.Linear`` with a ``weight`` of bytes; it computes in the dtype of its inputs.
 
-    Blocks may run across rows: ComfyUI-GGUF stores weights whose rows are no whole number of blocks as if they had other rows.
+    Blocks may extend across rows: ComfyUI-GGUF stores weights whose rows are not a whole number of blocks in another shape.
     """
 
     def __init__(self, blocks: Tensor, kind: GGMLQuantizationType, bias: Tensor | None, shape: tuple[int, int]) -> None:
@@ -28,8 +28,8 @@ class BlockLinear(nn.Linear):
 
 
 def dequantize(blocks: Tensor, kind: GGMLQuantizationType, dtype: torch.dtype) -> Tensor:
-    """The numbers in ``blocks``, bytes of any shape, one after the other."""
+    """Return the values in ``blocks``, bytes of any shape, as a flat tensor."""
     block_size, type_size = GGML_QUANT_SIZES[kind]
-    # In sixteen bits a block's offset would swallow the last digits of its small numbers.
-    numbers: Tensor = dequantize_functions[kind](blocks.reshape(-1, type_size), block_size, type_size, torch.float32)
-    return numbers.flatten().to(dtype)
+    # In 16 bits the offset of a block would round away the last digits of its small values.
+    values: Tensor = dequantize_functions[kind](blocks.reshape(-1, type_size), block_size, type_size, torch.float32)
+    return values.flatten().to(dtype)

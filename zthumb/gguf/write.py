@@ -1,4 +1,4 @@
-"""A base's denoiser → a GGUF file: linear weights in blocks of few bits, the others in 16 bits, vectors in 32."""
+"""A base's denoiser → a GGUF file: linear weights in quantized blocks, other weights in 16 bits, vectors in 32."""
 
 from __future__ import annotations
 
@@ -16,85 +16,85 @@ from zthumb.gguf import types
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zthumb.families.base import Family
+    from zthumb.families.base import ModelFamily
 
 CONFIGURATION, SOURCE = "zthumb.configuration", "zthumb.source_sha256"
 
 
-def write(base: Path, family: Family, kind: str, target: Path, has_original_names: bool = False) -> None:
+def write(base: Path, family: ModelFamily, kind: str, target: Path, has_original_names: bool = False) -> None:
     """Write the denoiser of the base in ``base`` to ``target``, its linear weights as ``kind`` (``types.WRITTEN``).
 
-    Its tensors are called as diffusers calls them, or by their original names. One of them is in memory at a time. The same base
-    gives the same bytes.
+    Its tensors get their diffusers names, or their original names. Only one tensor at a time is in memory. The same base gives
+    the same bytes.
     """
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter
     from gguf.quants import quant_shape_to_byte_shape, quantize
     from tqdm import tqdm
 
-    wanted = GGMLQuantizationType[types.check(kind)]
-    part, configuration = base / family.denoiser_component, family.configuration(base, family.denoiser_component)
-    originals = _originals(family, configuration) if has_original_names else {}
-    shapes = _shapes(part)
-    chosen = {name: _type(shape, wanted) for name, shape in shapes.items()}
+    linear_type = GGMLQuantizationType[types.parse_type(kind)]
+    component, configuration = base / family.denoiser_component, family.configuration(base, family.denoiser_component)
+    original_names = _original_names(family, configuration) if has_original_names else {}
+    shapes = _read_shapes(component)
+    tensor_types = {name: _tensor_type(shape, linear_type) for name, shape in shapes.items()}
     with atomic_file(target) as path:
         writer = GGUFWriter(path, family.name)
         writer.add_string(CONFIGURATION, json.dumps(dict(configuration), sort_keys=True))
-        writer.add_string(SOURCE, hash_value(hash_files(part, "*.safetensors")))
+        writer.add_string(SOURCE, hash_value(hash_files(component, "*.safetensors")))
         for name, shape in shapes.items():
-            size = prod(quant_shape_to_byte_shape(shape, chosen[name]))
-            writer.add_tensor_info(originals.get(name, name), shape, np.dtype(np.float32), size, chosen[name])
+            size = prod(quant_shape_to_byte_shape(shape, tensor_types[name]))
+            writer.add_tensor_info(original_names.get(name, name), shape, np.dtype(np.float32), size, tensor_types[name])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for name, values in tqdm(_tensors(part, shapes), desc="convert", unit="tensor", total=len(shapes)):
-            writer.write_tensor_data(quantize(values, chosen[name]))
+        for name, values in tqdm(_tensors(component, shapes), desc="convert", unit="tensor", total=len(shapes)):
+            writer.write_tensor_data(quantize(values, tensor_types[name]))
         writer.close()
 
 
-def _originals(family: Family, configuration: Mapping[str, Any]) -> Mapping[str, str]:
+def _original_names(family: ModelFamily, configuration: Mapping[str, Any]) -> Mapping[str, str]:
     import torch
 
     with torch.device("meta"):
         denoiser = family.build_component(family.denoiser_component, configuration)
-    return {name: origin.name for name, origin in family.origins(family.denoiser_component, denoiser).items()}
+    return {name: key.name for name, key in family.checkpoint_keys(family.denoiser_component, denoiser).items()}
 
 
-def _type(shape: tuple[int, ...], wanted: Any) -> Any:
-    """Vectors are few and matter much; blocks are of whole rows of matrices."""
+def _tensor_type(shape: tuple[int, ...], linear_type: Any) -> Any:
+    """Return F32 for vectors, which are few and sensitive, ``linear_type`` for matrices with rows of whole blocks, else F16."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     if len(shape) == 1:
         return GGMLQuantizationType.F32
-    block, _ = GGML_QUANT_SIZES[wanted]
-    return wanted if len(shape) == 2 and shape[1] % block == 0 else GGMLQuantizationType.F16
+    block, _ = GGML_QUANT_SIZES[linear_type]
+    return linear_type if len(shape) == 2 and shape[1] % block == 0 else GGMLQuantizationType.F16
 
 
-def _shapes(part: Path) -> dict[str, tuple[int, ...]]:
-    """The part's tensors in the order of their names."""
+def _read_shapes(component: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the component's tensors, sorted by name."""
     from safetensors import safe_open
 
-    found = dict[str, tuple[int, ...]]()
-    for path in _files(part):
+    shapes = dict[str, tuple[int, ...]]()
+    for path in _weight_files(component):
         with safe_open(path, "pt") as file:
             names = file.keys()
-            found |= {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    return dict(sorted(found.items()))
+            shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    return dict(sorted(shapes.items()))
 
 
-def _tensors(part: Path, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The named tensors one after the other, float32."""
+def _tensors(component: Path, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the named tensors one by one, float32."""
     from safetensors import safe_open
 
     with contextlib.ExitStack() as stack:
-        holding = dict[str, Any]()
-        for path in _files(part):
+        file_of = dict[str, Any]()
+        for path in _weight_files(component):
             file = stack.enter_context(safe_open(path, "pt"))
-            holding |= dict.fromkeys(file.keys(), file)
+            file_of |= dict.fromkeys(file.keys(), file)
         for name in names:
-            yield name, holding[name].get_tensor(name).float().numpy()
+            yield name, file_of[name].get_tensor(name).float().numpy()
 
 
-def _files(part: Path) -> list[Path]:
-    """The weights, of several precisions the plain ones."""
-    return [path for path in sorted(part.glob("*.safetensors")) if ".fp16." not in path.name]
+def _weight_files(component: Path) -> list[Path]:
+    """Return the weight files, without the fp16 variants."""
+    return [path for path in sorted(component.glob("*.safetensors")) if ".fp16." not in path.name]

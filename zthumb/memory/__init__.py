@@ -1,1 +1,1 @@
-"""How much memory a base takes and how much there is."""
+"""How much memory a base needs and how much is free."""

@@ -1,6 +1,6 @@
-"""A denoiser's linear weights in eight bits, by the names that people know from TorchAO; an adapter goes on top.
+"""Quantize a denoiser's linear weights to eight bits, under TorchAO's names; adapters are applied on top.
 
-Weights in eight bits are never merged with an adapter: what is taken off again must leave the base as it was.
+Eight-bit weights are never merged with an adapter: unloading it must restore the base exactly.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import torch
 
 Quantization = Literal["none", "int8wo", "fp8wo", "int8dq", "fp8dq"]
-"""``wo`` keeps weights alone in eight bits, ``dq`` multiplies in them too; ``fp8dq`` takes a GPU that can."""
+"""``wo`` quantizes only the weights, ``dq`` also the activations, and multiplies in eight bits; ``fp8dq`` needs a newer GPU."""
 
-_FP8_PRODUCTS = (8, 9)
-"""The compute capability that fp8 products take."""
+_FP8_CAPABILITY = (8, 9)
+"""The compute capability that fp8 products need."""
 
 
 def quantize(denoiser: Any, kind: Quantization, device: torch.device) -> None:
-    """Put the linear weights of ``denoiser``, which is on ``device``, into the form called ``kind``; ``none`` leaves them.
+    """Quantize the linear weights of ``denoiser``, which is on ``device``, to ``kind``; ``none`` leaves them as they are.
 
-    ``BadInput`` where ``device`` cannot multiply in that form.
+    Raises ``BadInput`` where ``device`` cannot multiply in that format.
     """
     if kind == "none":
         return
@@ -30,8 +30,8 @@ def quantize(denoiser: Any, kind: Quantization, device: torch.device) -> None:
 
     if kind == "fp8dq" and not _multiplies_in_fp8(device):
         raise BadInput(
-            "quantization: fp8dq multiplies in fp8, which takes a GPU of compute capability 8.9 or later. Take int8dq, or fp8wo, "
-            "which keeps weights in fp8 and multiplies as the precision says."
+            "quantization: fp8dq multiplies in fp8, which needs a GPU of compute capability 8.9 or later. Use int8dq, or fp8wo, "
+            "which stores weights in fp8 and multiplies in the configured precision."
         )
     quantize_(denoiser, _configuration(kind))
 
@@ -39,7 +39,7 @@ def quantize(denoiser: Any, kind: Quantization, device: torch.device) -> None:
 def _multiplies_in_fp8(device: torch.device) -> bool:
     import torch
 
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _FP8_PRODUCTS
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _FP8_CAPABILITY
 
 
 def _configuration(kind: Quantization) -> Any:

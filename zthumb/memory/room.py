@@ -1,4 +1,4 @@
-"""How much memory a base's weights take, told by their headers, and how much this machine has free."""
+"""How much memory a base's weights need, from their headers, and how much this machine has free."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zthumb.sources.local import parts_of
+from zthumb.sources.local import components_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,17 +18,17 @@ _MEMORY_INFO = Path("/proc/meminfo")
 
 
 def weights(folder: Path, element: int) -> int:
-    """Bytes of the weights of the base in ``folder`` with ``element`` bytes for each number; nothing of them is read."""
-    return sum(weights_of(folder / part, element) for part in parts_of(folder))
+    """Return the bytes of the weights of the base in ``folder`` at ``element`` bytes per value; only headers are read."""
+    return sum(weights_of(folder / name, element) for name in components_of(folder))
 
 
-def weights_of(part: Path, element: int) -> int:
-    """Bytes of the weights in the folder of one ``part``."""
-    return element * sum(_numbers(path) for path in _files(part))
+def weights_of(component: Path, element: int) -> int:
+    """Return the bytes of the weights in the folder of one component, at ``element`` bytes per value."""
+    return element * sum(_count_values(path) for path in _weight_files(component))
 
 
 def bytes_of(tensor: torch.Tensor) -> int:
-    """What a tensor's numbers take, those of one that is kept in fewer bits too."""
+    """Return the bytes of a tensor's data, also of a quantized tensor subclass."""
     if not hasattr(tensor, "__tensor_flatten__"):
         return int(tensor.nbytes)
     names, _ = tensor.__tensor_flatten__()
@@ -36,7 +36,7 @@ def bytes_of(tensor: torch.Tensor) -> int:
 
 
 def free(device: torch.device) -> int:
-    """Bytes that nobody uses on ``device``; for a CPU, in this machine's memory."""
+    """Return the bytes that are free on ``device``; for a CPU, in this machine's memory."""
     import torch
 
     if device.type == "cuda":
@@ -46,7 +46,7 @@ def free(device: torch.device) -> int:
 
 
 def peak(device: torch.device) -> int:
-    """The most bytes that were in use on ``device``, or by this process where that is a CPU."""
+    """Return the peak of allocated bytes on ``device``; for a CPU, of this process's resident memory."""
     import resource
 
     import torch
@@ -57,19 +57,19 @@ def peak(device: torch.device) -> int:
 
 
 def is_short(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whichever device."""
+    """Return whether an exception says that memory ran out, on any device."""
     from accelerate.utils.memory import should_reduce_batch_size
 
     return isinstance(error, MemoryError) or (isinstance(error, Exception) and bool(should_reduce_batch_size(error)))
 
 
-def _files(part: Path) -> Iterator[Path]:
-    """The weights of one part, of its several precisions the plain one."""
-    return (path for path in sorted(part.glob("*.safetensors")) if ".fp16." not in path.name)
+def _weight_files(component: Path) -> Iterator[Path]:
+    """Return the weight files of a component, without the fp16 variants."""
+    return (path for path in sorted(component.glob("*.safetensors")) if ".fp16." not in path.name)
 
 
-def _numbers(path: Path) -> int:
+def _count_values(path: Path) -> int:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
-    return sum(prod(told["shape"]) for name, told in header.items() if name != "__metadata__")
+    return sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")

@@ -1,7 +1,7 @@
 """Prompts in compel's grammar: ``red++``, ``(a star)1.3``, ``("a star", "a circle").blend(0.7, 0.3)``, ``("one", "two").and()``.
 
-The library (https://github.com/damian0815/compel) parses and weighs; words that adapters bring are read in it as everywhere else.
-A prompt of any length is read in pieces that the text encoders have room for.
+The library (https://github.com/damian0815/compel) parses and weighs; learned tokens of adapters work in it as everywhere else.
+A prompt of any length is read in pieces that fit the text encoders.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zthumb.prompts.base import MOST, Malformed, Parser, check_pieces, check_weight
+from zthumb.prompts.base import MAX_TOKEN_WEIGHT, Malformed, Parser, check_pieces, check_weight, clip_text
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from zthumb.families.base import Family
+    from zthumb.diffusion.conditioning import Conditioning
+    from zthumb.families.base import ModelFamily
+    from zthumb.families.shared.clip_text import ClipTextFamily
 
 _LONGEST, _WORK, _DEEPER = 4000, 300, 4
 """Characters; and how often a bracket may be looked at, each one deeper so many times as often: about a second's reading."""
@@ -40,30 +40,34 @@ class Compel(Parser):
             raise ValueError(f"{text!r} has marks in it that prompt_parser compel has no other way to write")
         return text if weight == 1 else f"({text}){weight:.4f}"
 
-    def encode(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+    def encode(self, text: str, pipeline: Any, family: ModelFamily, learned_tokens: Mapping[str, int]) -> Conditioning:
         """See ``Parser``."""
         import torch
 
-        conjunction = _parsed(text)
-        read = sum(len(family.read(pipeline, each, words)[0]) for prompt in conjunction.prompts for each in _texts(prompt))
-        check_pieces(read, family.room)
+        conjunction, clip = _parsed(text), clip_text(family, "compel")
+        texts = [each for prompt in conjunction.prompts for each in _texts(prompt)]
+        check_pieces(sum(len(clip.tokenize(pipeline, each, learned_tokens)[0]) for each in texts), clip.max_prompt_tokens)
         with torch.no_grad():
-            states = [
-                _library(_Reader(tokenizer, number, pipeline, family, words), encoder).build_conditioning_tensor_for_conjunction(
-                    conjunction
-                )[0]
-                for number, (tokenizer, encoder) in enumerate(family.readers(pipeline).values())
+            embeds = [
+                _library(_Tokenizer(tokenizer, number, pipeline, clip, learned_tokens), encoder, clip)
+                .build_conditioning_tensor_for_conjunction(conjunction)[0]
+                .float()
+                for number, (tokenizer, encoder) in enumerate(clip.text_encoders(pipeline).values())
             ]
-        return torch.cat(states, dim=-1).float(), _pooled(conjunction.prompts[0], pipeline, family, words)
+        whole: Conditioning = _blended(conjunction.prompts[0], pipeline, clip, learned_tokens)
+        encoded: Conditioning = clip.with_prompt_embeds(embeds, whole)
+        return encoded
 
 
-class _Reader:
-    """A tokenizer that knows the adapters' words, with all that the library asks of one."""
+class _Tokenizer:
+    """A tokenizer that knows learned tokens, with all that the library asks of one."""
 
-    def __init__(self, tokenizer: Any, number: int, pipeline: Any, family: Family, words: Mapping[str, int]) -> None:
-        self._tokenizer, self._number, self._words = tokenizer, number, words
+    def __init__(
+        self, tokenizer: Any, number: int, pipeline: Any, family: ClipTextFamily, learned_tokens: Mapping[str, int]
+    ) -> None:
+        self._tokenizer, self._number, self._learned_tokens = tokenizer, number, learned_tokens
         self._pipeline, self._family = pipeline, family
-        self.model_max_length = family.room + 2
+        self.model_max_length = family.max_prompt_tokens + 2
         self.bos_token_id, self.eos_token_id, self.pad_token_id = (
             tokenizer.bos_token_id,
             tokenizer.eos_token_id,
@@ -71,23 +75,26 @@ class _Reader:
         )
 
     def __call__(self, texts: Sequence[str], truncation: bool = False, **_: Any) -> dict[str, list[list[int]]]:
-        found = [self._family.read(self._pipeline, text, self._words)[self._number] for text in texts]
-        kept = self._family.room if truncation else None
-        return {"input_ids": [[self.bos_token_id, *tokens[:kept], self.eos_token_id] for tokens in found]}
+        tokenized = [self._family.tokenize(self._pipeline, text, self._learned_tokens)[self._number] for text in texts]
+        most = self._family.max_prompt_tokens if truncation else None
+        return {"input_ids": [[self.bos_token_id, *ids[:most], self.eos_token_id] for ids in tokenized]}
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
-        """The library looks where words and sentences end; a learned word's tokens end none, so that it stays in one piece."""
-        return [self._tokenizer.convert_ids_to_tokens(each) or "" for each in ids]
+        """Return the tokens' texts, where the library looks for the ends of words; a learned token ends none and stays whole."""
+        return [self._tokenizer.convert_ids_to_tokens(token_id) or "" for token_id in ids]
 
 
-def _library(reader: _Reader, encoder: Any) -> Any:
+def _library(tokenizer: _Tokenizer, encoder: Any, family: ClipTextFamily) -> Any:
     from compel import Compel as Library
     from compel import ReturnedEmbeddingsType
 
+    kinds = ReturnedEmbeddingsType
     return Library(
-        tokenizer=reader,
+        tokenizer=tokenizer,
         text_encoder=encoder,
-        returned_embeddings_type=ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
+        returned_embeddings_type=kinds.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED
+        if family.reads_penultimate
+        else kinds.LAST_HIDDEN_STATES_NORMALIZED,
         truncate_long_prompts=False,
     )
 
@@ -124,8 +131,8 @@ def _check_weights(prompt: Any, place: int) -> None:
         for fragment in prompt.children:
             check_weight(fragment.weight, place)
         return
-    if not all(abs(weight) <= MOST for weight in prompt.weights) or abs(sum(prompt.weights)) < 0.01:
-        raise Malformed(place, f"the numbers of a blend are -{MOST:g} to {MOST:g}, and together not 0")
+    if not all(abs(weight) <= MAX_TOKEN_WEIGHT for weight in prompt.weights) or abs(sum(prompt.weights)) < 0.01:
+        raise Malformed(place, f"the numbers of a blend are -{MAX_TOKEN_WEIGHT:g} to {MAX_TOKEN_WEIGHT:g}, and together not 0")
     for each in prompt.prompts:
         _check_weights(each, place)
 
@@ -171,16 +178,22 @@ def _as_written(text: str, place: int) -> int:
     return min(place, len(text))
 
 
-def _pooled(prompt: Any, pipeline: Any, family: Family, words: Mapping[str, int]) -> Tensor:
-    """The whole prompt's embedding (1, width): that of its words without marks; a blend's is the blend of theirs."""
+def _blended(prompt: Any, pipeline: Any, family: ClipTextFamily, learned_tokens: Mapping[str, int]) -> Conditioning:
+    """The conditioning of a prompt's words without marks; that of a blend is the weighted sum of its prompts'.
+
+    The library encodes tokens alone; embeddings of whole prompts are taken from here.
+    """
     from compel.prompt_parser import Blend
 
-    if isinstance(prompt, Blend):
-        total = sum(prompt.weights) if prompt.normalize_weights else 1.0
-        pairs = zip(prompt.prompts, prompt.weights, strict=True)
-        blended: Tensor = sum(_pooled(each, pipeline, family, words) * (weight / total) for each, weight in pairs)
-        return blended
-    return family.encode_prompts(pipeline, _texts(prompt), words)[1]
+    if not isinstance(prompt, Blend):
+        return family.encode_prompts(pipeline, _texts(prompt), learned_tokens)
+    total = sum(prompt.weights) if prompt.normalize_weights else 1.0
+    encoded = [_blended(each, pipeline, family, learned_tokens) for each in prompt.prompts]
+    shares = [weight / total for weight in prompt.weights]
+    summed = {
+        name: sum(one.stack(name) * share for one, share in zip(encoded, shares, strict=True)) for name in encoded[0].tensors
+    }
+    return encoded[0].merge(**summed)
 
 
 PARSER = Compel()

@@ -1,4 +1,4 @@
-"""A prompt as it stands: no mark means anything, and what the text encoders have no room for is not read."""
+"""A prompt as it stands: no mark means anything, and what does not fit the text encoders is truncated."""
 
 from __future__ import annotations
 
@@ -8,45 +8,29 @@ from typing import TYPE_CHECKING, Any
 from zthumb.prompts.base import Parser
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from zthumb.families.base import Family
+    from zthumb.diffusion.conditioning import Conditioning
+    from zthumb.families.base import ModelFamily
 
 
 class Plain(Parser):
     """As diffusers reads prompts."""
 
     def check(self, text: str) -> None:
-        """Every text is one."""
+        """See ``Parser``; every text is valid."""
 
-    def encode(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+    def encode(self, text: str, pipeline: Any, family: ModelFamily, learned_tokens: Mapping[str, int]) -> Conditioning:
         """See ``Parser``."""
-        return family.encode_prompts(pipeline, [text], words)
+        return family.encode_prompts(pipeline, [text], learned_tokens)
 
     def weighted(self, text: str, weight: float) -> str:
-        """Nothing counts more than another thing."""
+        """See ``Parser``; there are no weights but 1."""
         if weight != 1:
             raise ValueError("prompt_parser plain knows no weights: take 1, or prompt_parser lpw or compel")
         return text
 
-    def unread(self, text: str, pipeline: Any, family: Family, words: Mapping[str, int]) -> str:
-        """The words after the last that is read."""
-        ends = [len(text)]
-        for tokens in family.read(pipeline, text, words):
-            if len(tokens) > family.room:
-                ends.append(_end_of(text, family, pipeline, words))
-        return text[min(ends) :].strip()
-
-
-def _end_of(text: str, family: Family, pipeline: Any, words: Mapping[str, int]) -> int:
-    """Where the longest beginning of whole words ends that is read wholly."""
-    places = [place for place, letter in enumerate(text) if letter.isspace()]
-    low, high = 0, len(places)
-    while low < high:
-        middle = (low + high + 1) // 2
-        is_read = all(len(tokens) <= family.room for tokens in family.read(pipeline, text[: places[middle - 1]], words))
-        low, high = (middle, high) if is_read else (low, middle - 1)
-    return places[low - 1] if low else 0
+    def truncated_text(self, text: str, pipeline: Any, family: ModelFamily, learned_tokens: Mapping[str, int]) -> str:
+        """See ``Parser``: the words after the last that is read."""
+        return family.truncated_prompt(pipeline, text, learned_tokens)
 
 
 PARSER = Plain()

@@ -1,4 +1,4 @@
-"""The adapters that this server has: what lies in its models folder, found by id, path or content, and nothing outside it."""
+"""The adapters in the server's models folder: found by id, path or content hash; nothing outside the folder is reachable."""
 
 import contextlib
 import math
@@ -20,181 +20,189 @@ from zthumb.sources.catalogue import entries
 from zthumb.sources.reference import Local, Named, parse
 from zthumb.sources.resolve import Resolver
 
-BY_CONTENT, _DIGITS = "sha256:", 8
-_HEXADECIMAL = frozenset("0123456789abcdef")
+HASH_PREFIX, _MIN_HASH_DIGITS = "sha256:", 8
+_HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
-class _Version:
+class _FileVersion:
+    """An adapter file and the size and modification time of each file that belongs to it."""
+
     path: Path
     states: tuple[tuple[int, int], ...]
 
 
 class AdapterRegistry:
-    """The adapters in the models folder of a server. It may be asked by several threads."""
+    """The adapters in the models folder of a server. Several threads may use it at once."""
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         self._settings, self._resolver = settings, resolver
         self._root = settings.models_folder.resolve()
         self._downloads = DownloadGuard()
-        self._hashes: dict[_Version, str] = {}
+        self._hashes: dict[_FileVersion, str] = {}
 
-    def named(self, path: Path) -> str:
-        """An adapter's path as ``lora_path`` takes it; of one that was fetched to elsewhere the name of its file."""
+    def public_path(self, path: Path) -> str:
+        """Return an adapter's path as ``lora_path`` takes it; only the file name if it was downloaded to another folder."""
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else path.name
 
-    def files(self) -> list[str]:
-        """Every adapter."""
-        return sorted(self.named(path) for path in self._paths())
+    def public_paths(self) -> list[str]:
+        """Return the path of every adapter, sorted."""
+        return sorted(self.public_path(path) for path in self._adapter_files())
 
     def ids(self) -> list[str]:
-        """The adapters' ids."""
-        return list(self.by_id())
+        """Return the adapters' ids."""
+        return list(self.paths_by_id())
 
     def verdicts(self) -> dict[str, Verdict]:
-        """What evaluations said of adapters, by their paths: of those that a verdict lies beside which is on this very file."""
-        found = {}
-        for path in self._paths():
-            beside = path.parent / VERDICT
+        """Return the evaluation verdicts by adapter path.
+
+        A verdict is read from the file next to the adapter, and used only if it was given for exactly this adapter's content.
+        """
+        verdicts = {}
+        for path in self._adapter_files():
+            verdict_file = path.parent / VERDICT
             try:
-                verdict = read_verdict(beside) if beside.is_file() else None
+                verdict = read_verdict(verdict_file) if verdict_file.is_file() else None
             except (BadInput, OSError, ValueError):
                 continue
-            if verdict and verdict.adapter_sha256 and verdict.adapter_sha256 == self._hash(path):
-                found[self.named(path)] = verdict
-        return found
+            if verdict and verdict.adapter_sha256 and verdict.adapter_sha256 == self._hash_or_none(path):
+                verdicts[self.public_path(path)] = verdict
+        return verdicts
 
-    def asked(self, request: GenerateRequest, may_fetch: bool, tags: Sequence[LoraTag] = ()) -> tuple[Lora, ...]:
-        """The adapters that a request means, and behind them those of the ``tags`` in its prompt.
+    def requested_loras(self, request: GenerateRequest, may_fetch: bool, tags: Sequence[LoraTag] = ()) -> tuple[Lora, ...]:
+        """Return the adapters that the fields of a request name, followed by those of the ``tags`` in its prompt.
 
-        ``BadInput`` for one that is not here and that it ``may_fetch`` not, for one that is named twice, and for too many.
+        Raises ``BadInput`` for an adapter that is not on this server and ``may_fetch`` forbids to download, for one that is named
+        twice, and for too many.
         """
         if len(tags) > MAX_LORAS:
-            raise BadInput(f"prompt: {len(tags)} adapters are named; {MAX_LORAS} are taken at most.")
-        ids = self.by_id() if tags else {}
-        named = tuple(Lora(self._tagged(tag, ids), tag.weight) for tag in tags)
-        # A prompt that names adapters itself takes no default one.
-        fields = () if tags and not request.names_adapters else self._of_fields(request, may_fetch)
-        found = (*fields, *named)
-        if len({lora.path for lora in found}) < len(found):
+            raise BadInput(f"prompt: {len(tags)} adapters are named; the maximum is {MAX_LORAS}.")
+        paths_by_id = self.paths_by_id() if tags else {}
+        from_prompt = tuple(Lora(self._path_of_tag(tag, paths_by_id), tag.weight) for tag in tags)
+        # If the prompt names adapters and the fields do not, the default adapter is not used.
+        from_fields = () if tags and not request.names_adapters else self._loras_from_fields(request, may_fetch)
+        loras = (*from_fields, *from_prompt)
+        if len({lora.path for lora in loras}) < len(loras):
             raise BadInput(f"{'prompt' if tags else 'loras'}: names one adapter twice.")
-        if len(found) > MAX_LORAS:
-            raise BadInput(f"prompt: {len(found)} adapters are named; {MAX_LORAS} are taken at most.")
-        return found
+        if len(loras) > MAX_LORAS:
+            raise BadInput(f"prompt: {len(loras)} adapters are named; the maximum is {MAX_LORAS}.")
+        return loras
 
-    def _of_fields(self, request: GenerateRequest, may_fetch: bool) -> tuple[Lora, ...]:
+    def _loras_from_fields(self, request: GenerateRequest, may_fetch: bool) -> tuple[Lora, ...]:
         if request.loras:
-            return tuple(self._lora(asked, may_fetch) for asked in request.loras)
+            return tuple(self._lora(lora_request, may_fetch) for lora_request in request.loras)
         if request.loras is not None and request.lora_path is None and request.lora_scale is None:
             return ()
         if request.lora_path is not None:
-            return (Lora(self._inside(request.lora_path, "lora_path"), self._weight(request.lora_scale)),)
+            return (Lora(self._path_in_models_folder(request.lora_path, "lora_path"), self._weight(request.lora_scale)),)
         if self._settings.lora_path is not None:
-            own = self._referred(self._settings.lora_path, "Z_LORA_PATH", may_fetch=True)
-            return (Lora(own, self._weight(request.lora_scale)),)
+            default_adapter = self._path_of_ref(self._settings.lora_path, "Z_LORA_PATH", may_fetch=True)
+            return (Lora(default_adapter, self._weight(request.lora_scale)),)
         if request.lora_scale is not None:
-            raise BadInput("lora_scale: given without lora_path, and this server has no adapter of its own.")
+            raise BadInput("lora_scale: given without lora_path, and this server has no default adapter.")
         return ()
 
-    def _paths(self) -> list[Path]:
+    def _adapter_files(self) -> list[Path]:
         return library.adapter_files(self._root)
 
-    def by_id(self) -> dict[str, Path]:
-        """Id → adapter."""
-        return library.ids_of(self._paths(), self._root)
+    def paths_by_id(self) -> dict[str, Path]:
+        """Return the path of each adapter by its id."""
+        return library.ids_of(self._adapter_files(), self._root)
 
-    def _tagged(self, tag: LoraTag, ids: Mapping[str, Path]) -> Path:
-        """The adapter that a prompt names: by its name, its file's or its hash."""
+    def _path_of_tag(self, tag: LoraTag, paths_by_id: Mapping[str, Path]) -> Path:
+        """Return the adapter that a tag in the prompt names by its id, its file's name or its hash."""
         if not math.isfinite(tag.weight) or abs(tag.weight) > MAX_WEIGHT:
-            raise BadInput(f"prompt: at character {tag.place + 1}: a weight is -{MAX_WEIGHT} to {MAX_WEIGHT}.")
+            raise BadInput(f"prompt: at character {tag.place + 1}: a weight must be -{MAX_WEIGHT} to {MAX_WEIGHT}.")
         try:
-            return self._inside(str(library.find(tag.name, ids)), "prompt")
+            return self._path_in_models_folder(str(library.find(tag.name, paths_by_id)), "prompt")
         except BadInput as error:
-            if len(tag.name) >= _DIGITS and set(tag.name.lower()) <= _HEXADECIMAL:
+            if len(tag.name) >= _MIN_HASH_DIGITS and set(tag.name.lower()) <= _HEX_DIGITS:
                 with contextlib.suppress(BadInput):
-                    return self._of_content(f"{BY_CONTENT}{tag.name}")
+                    return self._path_of_hash(f"{HASH_PREFIX}{tag.name}")
             raise BadInput(f"prompt: at character {tag.place + 1}: {error}") from None
 
-    def _lora(self, asked: LoraRequest, may_fetch: bool) -> Lora:
-        if asked.ref is not None and asked.ref.startswith(BY_CONTENT):
-            return Lora(self._of_content(asked.ref), self._weight(asked.weight))
-        if asked.ref is not None:
-            return Lora(self._referred(asked.ref, "loras.ref", may_fetch), self._weight(asked.weight))
-        if asked.path is not None:
-            return Lora(self._inside(asked.path, "loras.path"), self._weight(asked.weight))
-        assert asked.id is not None
+    def _lora(self, request: LoraRequest, may_fetch: bool) -> Lora:
+        if request.ref is not None and request.ref.startswith(HASH_PREFIX):
+            return Lora(self._path_of_hash(request.ref), self._weight(request.weight))
+        if request.ref is not None:
+            return Lora(self._path_of_ref(request.ref, "loras.ref", may_fetch), self._weight(request.weight))
+        if request.path is not None:
+            return Lora(self._path_in_models_folder(request.path, "loras.path"), self._weight(request.weight))
+        assert request.id is not None
         try:
-            chosen = library.find(asked.id, self.by_id())
+            path = library.find(request.id, self.paths_by_id())
         except BadInput as error:
-            inside = [path for path in self._paths() if path.parent == self._root / library.FOLDER / asked.id]
-            # A folder is a name of the only adapter in it.
-            if len(inside) != 1:
-                raise BadInput(f"loras.id: {error} GET /models lists those there are.") from None
-            chosen = inside[0]
-        return Lora(self._inside(str(chosen), "loras.id"), self._weight(asked.weight))
+            in_folder = [path for path in self._adapter_files() if path.parent == self._root / library.FOLDER / request.id]
+            # A folder's name also names the adapter in it if it is the only one.
+            if len(in_folder) != 1:
+                raise BadInput(f"loras.id: {error} GET /models lists the adapters.") from None
+            path = in_folder[0]
+        return Lora(self._path_in_models_folder(str(path), "loras.id"), self._weight(request.weight))
 
-    def _referred(self, ref: str, field: str, may_fetch: bool) -> Path:
-        """The file that a reference leads to: one inside the models folder, or one that was fetched."""
+    def _path_of_ref(self, ref: str, field: str, may_fetch: bool) -> Path:
+        """Return the file that a reference names: one inside the models folder, or a downloaded one."""
         try:
-            named = parse(ref, self._is_there)
+            reference = parse(ref, self._exists)
         except BadInput as error:
             raise BadInput(f"{field}: {error}") from None
-        if isinstance(named, Local):
-            return self._inside(str(named.path), field)
-        if isinstance(named, Named) and named.name not in entries():
-            raise BadInput(f"{field}: {ref!r} is no adapter; adapters have an id, a path or a ref to where they are from.")
-        if there := self._resolver.here(ref, kinds.ADAPTER):
-            return header.read(there).file
+        if isinstance(reference, Local):
+            return self._path_in_models_folder(str(reference.path), field)
+        if isinstance(reference, Named) and reference.name not in entries():
+            raise BadInput(f"{field}: {ref!r} is not an adapter; name an adapter by its id, its path or a ref to its source.")
+        if downloaded := self._resolver.here(ref, kinds.ADAPTER):
+            return header.read(downloaded).file
         if not may_fetch:
-            raise BadInput(f"{field}: {ref!r} must be fetched first, which requests may not make this server do.")
-        with self._downloads.alone(ref):
+            raise BadInput(
+                f"{field}: {ref!r} must be downloaded first, and requests may not download here (ZTHUMB_REQUESTS_FETCH)."
+            )
+        with self._downloads.single_flight(ref):
             return header.read(self._resolver.path(ref, kinds.ADAPTER)).file
 
-    def _is_there(self, path: Path) -> bool:
+    def _exists(self, path: Path) -> bool:
         return any((start / path).exists() for start in (Path.cwd(), self._root))
 
-    def _of_content(self, ref: str) -> Path:
-        digits = ref.removeprefix(BY_CONTENT).lower()
-        if len(digits) < _DIGITS or not set(digits) <= _HEXADECIMAL:
-            raise BadInput(f"loras.ref: {ref!r} is not sha256: and at least {_DIGITS} digits of a file's hash.")
-        found = [path for path in self._paths() if (self._hash(path) or "").startswith(digits)]
-        if not found:
+    def _path_of_hash(self, ref: str) -> Path:
+        digits = ref.removeprefix(HASH_PREFIX).lower()
+        if len(digits) < _MIN_HASH_DIGITS or not set(digits) <= _HEX_DIGITS:
+            raise BadInput(f"loras.ref: {ref!r} is not sha256: followed by at least {_MIN_HASH_DIGITS} digits of a file's hash.")
+        matches = [path for path in self._adapter_files() if (self._hash_or_none(path) or "").startswith(digits)]
+        if not matches:
             raise BadInput(f"loras.ref: no adapter here has a hash that begins with {digits}.")
-        if len({self._hash(path) for path in found}) > 1:
+        if len({self._hash_or_none(path) for path in matches}) > 1:
             raise BadInput(f"loras.ref: several adapters have a hash that begins with {digits}; give more digits.")
-        return self._inside(str(sorted(found)[0]), "loras.ref")
+        return self._path_in_models_folder(str(sorted(matches)[0]), "loras.ref")
 
-    def _hash(self, path: Path) -> str | None:
-        """What answers tell of an adapter; None of a file that is none."""
+    def _hash_or_none(self, path: Path) -> str | None:
+        """Return the hash that responses give for an adapter; None for a file that is not an adapter."""
         try:
-            return self._known_hash(path)
+            return self._hash(path)
         except BadInput:
             return None
 
-    def _known_hash(self, path: Path) -> str:
-        states = [each.stat() for each in reader.files(path)]
-        version = _Version(path, tuple((state.st_size, state.st_mtime_ns) for state in states))
+    def _hash(self, path: Path) -> str:
+        states = [file.stat() for file in reader.files(path)]
+        version = _FileVersion(path, tuple((state.st_size, state.st_mtime_ns) for state in states))
         if version not in self._hashes:
             self._hashes[version] = reader.hash_of(path)
         return self._hashes[version]
 
-    def _weight(self, asked: float | None) -> float:
-        return self._settings.lora_scale if asked is None else asked
+    def _weight(self, weight: float | None) -> float:
+        return self._settings.lora_scale if weight is None else weight
 
-    def _inside(self, path: str, field: str) -> Path:
-        """The file or folder a request means: inside the models folder even after every link on the way is followed."""
+    def _path_in_models_folder(self, path: str, field: str) -> Path:
+        """Return the adapter file at ``path``, a file or folder that is inside the models folder even after following links."""
         try:
             candidates = [(start / path).resolve() for start in (Path.cwd(), self._root)]
             inside = [candidate for candidate in candidates if candidate.is_relative_to(self._root)]
-            there = [candidate for candidate in inside if candidate.exists()]
-        except (OSError, ValueError, RuntimeError):  # a link that leads to itself is the last of these
-            raise BadInput(f"{field}: {path!r} is no path.") from None
+            existing = [candidate for candidate in inside if candidate.exists()]
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: a link that points to itself
+            raise BadInput(f"{field}: {path!r} is not a valid path.") from None
         if not inside:
-            raise BadInput(f"{field}: {path!r} lies outside the models folder; give a path inside it.")
-        if not there:
-            raise BadInput(f"{field}: nothing is at {path!r}; GET /models lists the adapters there are.")
-        # Of a folder the file in it, which may be a link of its own, and so may those that belong to it.
-        file = header.read(there[0]).file.resolve()
-        if not all(each.resolve().is_relative_to(self._root) for each in reader.files(file)):
-            raise BadInput(f"{field}: {path!r} leads out of the models folder; give a path inside it.")
+            raise BadInput(f"{field}: {path!r} is outside the models folder; give a path inside it.")
+        if not existing:
+            raise BadInput(f"{field}: {path!r} does not exist; GET /models lists the adapters.")
+        # For a folder, the file in it, which may itself be a link, as may the files that belong to it.
+        file = header.read(existing[0]).file.resolve()
+        if not all(part.resolve().is_relative_to(self._root) for part in reader.files(file)):
+            raise BadInput(f"{field}: {path!r} is a link out of the models folder; give a path inside it.")
         return file

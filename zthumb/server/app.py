@@ -1,4 +1,4 @@
-"""The application: routes around a service. It keeps no state outside the app object."""
+"""The FastAPI application: routes around a service. All state is kept in the app object."""
 
 import asyncio
 import logging
@@ -29,11 +29,12 @@ _LOG = logging.getLogger("zthumb")
 
 
 def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
-    """An app that loads its base when it is started; ``BadInput`` when there is none, or its data folder is another's.
+    """Create an app that loads its base model at startup.
 
-    What models are named is found and fetched by ``resolver``.
+    ``resolver`` finds and downloads models. Raises ``BadInput`` if there is no base model, or if another server uses the data
+    folder.
     """
-    service, store = Service(settings, resolver or resolver_of(settings)), Store(settings.data_folder)
+    service, store = Service(settings, resolver or make_resolver(settings)), Store(settings.data_folder)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -50,65 +51,66 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         title="zthumb",
         summary="SDXL images with adapters that never leak",
         lifespan=lifespan,
-        responses=errors.everywhere(),
+        responses=errors.common_responses(),
     )
     app.state.service, app.state.store = service, store
     app.add_middleware(SecurityMiddleware, settings=settings)
     if settings.allowed_origins:
-        # Around the door: a page asks without a key whether it may ask with one, and must be told why it was turned away.
+        # Outside the security middleware: a preflight request carries no key, and a page must be able to read why it was refused.
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
     app.add_middleware(BehindProxy, settings=settings)
     for module in (generate, jobs, images, openai, a1111, system):
         app.include_router(module.router)
-    for kind, status in errors.STATUS.items():
-        app.add_exception_handler(kind, _told(status, service))
-    app.add_exception_handler(QueueFull, _full)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused)
+    for error_type, status in errors.STATUS.items():
+        app.add_exception_handler(error_type, _error_handler(status, service))
+    app.add_exception_handler(QueueFull, _queue_full)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
     return app
 
 
-def resolver_of(settings: Settings, watch: Callable[[str], ProgressCallback] = lambda _: lambda _, __: None) -> Resolver:
-    """What finds and fetches the models that a server is asked for; ``watch`` is told of the progress of each file."""
-    fetched = settings.fetched_folder or settings.models_folder
-    return Resolver(fetched, beside=() if fetched == settings.models_folder else (settings.models_folder,), watch=watch)
+def make_resolver(settings: Settings, progress: Callable[[str], ProgressCallback] = lambda _: lambda _, __: None) -> Resolver:
+    """Create the resolver that finds and downloads a server's models; ``progress`` makes a progress callback for each file."""
+    downloads = settings.fetched_folder or settings.models_folder
+    beside = () if downloads == settings.models_folder else (settings.models_folder,)
+    return Resolver(downloads, beside=beside, watch=progress)
 
 
-async def _start(service: Service, waiting: Jobs) -> None:
+async def _start(service: Service, unfinished_jobs: Jobs) -> None:
     await service.start()
     if service.ready().ready:
-        await asyncio.to_thread(waiting.resume)
+        await asyncio.to_thread(unfinished_jobs.resume)
 
 
-def _told(status: int, service: Service) -> Callable[[Request, Exception], JSONResponse]:
-    def tell(request: Request, error: Exception) -> JSONResponse:
-        return _answer(request, service.public(str(error)) or type(error).__name__, status)
+def _error_handler(status: int, service: Service) -> Callable[[Request, Exception], JSONResponse]:
+    def handle(request: Request, error: Exception) -> JSONResponse:
+        return _error_response(request, service.without_local_paths(str(error)) or type(error).__name__, status)
 
-    return tell
+    return handle
 
 
-def _full(request: Request, error: Exception) -> JSONResponse:
+def _queue_full(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, QueueFull)
-    return _answer(request, str(error), 429, {"Retry-After": str(math.ceil(error.retry_after))})
+    return _error_response(request, str(error), 429, {"Retry-After": str(math.ceil(error.retry_after))})
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """What of a request is not as the schema has it: where, and why."""
+def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    """Answer a request that does not match the schema with each field that is wrong and the reason."""
     assert isinstance(error, RequestValidationError)
-    places = [(".".join(str(part) for part in each["loc"][1:]), each["msg"]) for each in error.errors()]
-    return _answer(request, "; ".join(f"{place}: {why}" if place else why for place, why in places), 422)
+    faults = [(".".join(str(part) for part in fault["loc"][1:]), fault["msg"]) for fault in error.errors()]
+    return _error_response(request, "; ".join(f"{field}: {reason}" if field else reason for field, reason in faults), 422)
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
-    """What the framework refuses by itself: no such route, no such method, no JSON."""
+def _http_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of the framework itself: no such route, no such method, not JSON."""
     assert isinstance(error, HTTPException)
-    return _answer(request, str(error.detail), error.status_code, dict(error.headers or {}))
+    return _error_response(request, str(error.detail), error.status_code, dict(error.headers or {}))
 
 
-def _answer(request: Request, told: str, status: int, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error, in the form that OpenAI's clients read where they asked."""
+def _error_response(request: Request, message: str, status: int, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return an error in the form that the route's clients read, and count it in the metrics."""
     request.app.state.service.metrics.refused(status)
-    content = error_content(get_route_path(request.scope), status, told)
+    content = error_content(get_route_path(request.scope), status, message)
     return JSONResponse(content, status_code=status, headers=headers)

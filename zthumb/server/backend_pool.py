@@ -1,4 +1,4 @@
-"""The loaded backends: which one a request goes to, and how a batch of requests is generated."""
+"""The loaded backends: chooses the backend of a request, loads it, and generates batches of requests with it."""
 
 import gc
 import time
@@ -32,200 +32,214 @@ if TYPE_CHECKING:
 
 _SMALL_TILE = 512
 _HEADROOM = 1.3
-"""What generating takes, as a multiple of the weights, for the choice of a variant."""
+"""Memory that generation takes, as a multiple of the size of the weights; used to choose a variant."""
 
 
-_Spot = tuple[str, Path, Path]
+_LocationKey = tuple[str, Path, Path]
 
 
 class OutOfMemory(Exception):
-    """There was not enough memory, with the least that can be done either."""
+    """Memory ran out, even in the mode that takes the least of it."""
 
 
 class BackendPool:
-    """Backends, loaded when they are first asked for. All but ``choose`` and what tells of them is for the generator's thread."""
+    """Backends, each loaded when it is first needed.
+
+    ``backend`` and ``generate`` must be called in the generator thread; ``choose`` and the queries may be called in any thread.
+    """
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
-        """``BadInput`` when there is no base."""
+        """Check the server's own model; ``BadInput`` if there is no base."""
         self.settings, self._resolver = settings, resolver
-        self.own = Model(settings.model, settings.vae)
-        self._places: dict[Model, Mapping[str, WeightsLocation]] = {}
+        self.default_model = Model(settings.model, settings.vae)
+        self._locations: dict[Model, Mapping[str, WeightsLocation]] = {}
         self._downloads = DownloadGuard()
-        # By variant and where it lies: two names of one base are one in memory.
-        self._loaded: dict[_Spot, BaseBackend] = {}
-        self._info: dict[_Spot, BackendInfo] = {}
+        # Keyed by variant and resolved paths, so that two names of one base share one backend in memory.
+        self._loaded: dict[_LocationKey, BaseBackend] = {}
+        self._info: dict[_LocationKey, BackendInfo] = {}
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._check()
+        self._check_default_model()
 
-    def _check(self) -> None:
-        """Tell at once what can be told without fetching anything or reading a file to its end."""
-        is_here = self._is_folder(self.own.base)
-        if not is_here and not self.settings.turbo_model:
-            check_base(self.own.base)
-        if (is_here or self.settings.turbo_model) and self.own.vae is None:
-            self.places(self.own)
+    def _check_default_model(self) -> None:
+        """Report at once what can be found wrong without downloading anything or reading a file to its end."""
+        is_local = self._is_local_folder(self.default_model.base)
+        if not is_local and not self.settings.turbo_model:
+            check_base(self.default_model.base)
+        if (is_local or self.settings.turbo_model) and self.default_model.vae is None:
+            self.locations(self.default_model)
 
-    def _is_folder(self, reference: str) -> bool:
-        found = self._resolver.here(reference)
-        return found is not None and found.is_dir()
+    def _is_local_folder(self, reference: str) -> bool:
+        path = self._resolver.here(reference)
+        return path is not None and path.is_dir()
 
-    def places(self, model: Model) -> Mapping[str, WeightsLocation]:
-        """The variants there are of ``model``, the preferred first, each with what it runs; it is fetched now if need be.
+    def locations(self, model: Model) -> Mapping[str, WeightsLocation]:
+        """Return the weights of each available variant of ``model``, the preferred variant first.
 
-        ``BeingFetched`` if another request waits for that already.
+        The model is downloaded now if need be; ``DownloadInProgress`` if another request is downloading it already.
         """
-        if model not in self._places:
-            with self._downloads.alone(model.base):
-                self._places[model] = self._found(model)
-        return self._places[model]
+        if model not in self._locations:
+            with self._downloads.single_flight(model.base):
+                self._locations[model] = self._find_locations(model)
+        return self._locations[model]
 
-    def known_places(self) -> list[WeightsLocation]:
-        """What was looked up so far, of all models."""
-        return [place for places in list(self._places.values()) for place in places.values()]
+    def known_locations(self) -> list[WeightsLocation]:
+        """Return the weights that were located so far, of all models."""
+        return [location for locations in list(self._locations.values()) for location in locations.values()]
 
-    def is_here(self, model: Model) -> bool:
-        """Whether ``model`` can be generated with and nothing fetched."""
-        named = [(model.base, kinds.MODEL), *([(model.vae, kinds.AUTOENCODER)] if model.vae else [])]
-        return model in self._places or all(self._resolver.here(*each) is not None for each in named)
+    def is_local(self, model: Model) -> bool:
+        """Return whether ``model`` can be used without downloading anything."""
+        references = [(model.base, kinds.MODEL), *([(model.vae, kinds.AUTOENCODER)] if model.vae else [])]
+        return model in self._locations or all(self._resolver.here(reference, kind) is not None for reference, kind in references)
 
-    def choose(self, asked: str, model: Model) -> tuple[BackendKey, str]:
-        """The variant of ``model`` for a request that ``asked`` for one, and why; ``BadInput`` when it is not here."""
-        places = self.places(model)
-        if asked != "auto":
-            if asked not in backends.names():
-                raise BadInput(f"variant: none is called {asked!r}. {suggestion(asked, ['auto', *places])}")
-            if asked not in places:
-                raise BadInput(f"variant: no base for {asked} is here; there are {', '.join(places)}.")
-            return BackendKey(model, asked), "it was asked for"
-        free, told, needs = room.free(self._device), list[str](), dict[str, float]()
-        for name, place in places.items():
+    def choose(self, variant: str, model: Model) -> tuple[BackendKey, str]:
+        """Return the backend of ``model`` for a request that asks for ``variant``, which may be ``auto``, and the reason.
+
+        ``auto`` takes the first variant that fits into the free memory, or else the smallest. Raises ``BadInput`` for a variant
+        that is unknown or not available.
+        """
+        locations = self.locations(model)
+        if variant != "auto":
+            if variant not in backends.names():
+                raise BadInput(f"variant: there is no variant {variant!r}. {suggestion(variant, ['auto', *locations])}")
+            if variant not in locations:
+                raise BadInput(f"variant: no weights for {variant} are available, only for {', '.join(locations)}.")
+            return BackendKey(model, variant), "the request names it"
+        free_bytes, reasons, needed_bytes = room.free(self._device), list[str](), dict[str, float]()
+        for name, location in locations.items():
             is_loaded = self.is_loaded(BackendKey(model, name))
-            needs[name] = 0 if is_loaded else backends.get(name).weights(place, self._element) * _HEADROOM
-            if needs[name] <= free:
-                how = "is loaded" if is_loaded else f"needs {_gib(needs[name])} of {_gib(free)} that are free"
-                return BackendKey(model, name), "; ".join([*told, f"{name} {how}"])
-            told.append(f"{name} would need {_gib(needs[name])} of {_gib(free)} that are free")
-        least = min(needs, key=lambda name: needs[name])
-        return BackendKey(model, least), "; ".join([*told, f"{least} is tried all the same"])
+            needed_bytes[name] = (
+                0 if is_loaded else backends.get(name).weights_bytes(location, self._bytes_per_number) * _HEADROOM
+            )
+            if needed_bytes[name] <= free_bytes:
+                reason = "is loaded" if is_loaded else f"needs {_gib(needed_bytes[name])} of {_gib(free_bytes)} free"
+                return BackendKey(model, name), "; ".join([*reasons, f"{name} {reason}"])
+            reasons.append(f"{name} would need {_gib(needed_bytes[name])} of {_gib(free_bytes)} free")
+        smallest = min(needed_bytes, key=lambda name: needed_bytes[name])
+        return BackendKey(model, smallest), "; ".join([*reasons, f"{smallest} is tried anyway"])
 
     def limits(self, variant: str) -> Limits:
-        """What the variant can be asked for."""
+        """Return the limits of requests for ``variant``."""
         return backends.get(variant).limits
 
     def size(self, model: Model) -> tuple[int, int]:
-        """Width and height in pixels that ``model`` was trained at; what the settings say is of the server's own."""
-        if model == self.own and self.settings.training_resolution is not None:
+        """Return the width and height in pixels that ``model`` was trained at.
+
+        For the server's own model the setting takes precedence.
+        """
+        if model == self.default_model and self.settings.training_resolution is not None:
             return self.settings.training_resolution
-        base = next(iter(self.places(model).values())).base
+        base = next(iter(self.locations(model).values())).base
         edge = families.get(family_of(base)).resolution(base)
         return edge, edge
 
     def is_loaded(self, backend_key: BackendKey) -> bool:
-        """Whether that backend is in memory now."""
-        return self._spot(backend_key) in self._loaded
+        """Return whether the backend is in memory now."""
+        return self._location_key(backend_key) in self._loaded
 
     def info(self, backend_key: BackendKey) -> BackendInfo:
-        """What is true of a backend that was loaded before."""
-        return self._info[self._spot(backend_key)]
+        """Return the description of a backend that was loaded before, even if it was unloaded since."""
+        return self._info[self._location_key(backend_key)]
 
     def backend(self, backend_key: BackendKey) -> BaseBackend:
-        """That backend, loaded now if need be."""
-        spot = self._spot(backend_key)
-        if spot not in self._loaded:
-            self._make_room(backend_key)
-            self._loaded[spot] = backends.get(backend_key.variant)(
-                self.places(backend_key.model)[backend_key.variant], self.settings.options
+        """Return the backend; load it if need be."""
+        key = self._location_key(backend_key)
+        if key not in self._loaded:
+            self._free_memory_for(backend_key)
+            self._loaded[key] = backends.get(backend_key.variant)(
+                self.locations(backend_key.model)[backend_key.variant], self.settings.options
             )
-            self._info[spot] = self._loaded[spot].info
-        return self._loaded[spot]
+            self._info[key] = self._loaded[key].info
+        return self._loaded[key]
 
-    def _spot(self, backend_key: BackendKey) -> _Spot:
-        place = self.places(backend_key.model)[backend_key.variant]
-        return backend_key.variant, place.denoiser.resolve(), place.base.resolve()
+    def _location_key(self, backend_key: BackendKey) -> _LocationKey:
+        location = self.locations(backend_key.model)[backend_key.variant]
+        return backend_key.variant, location.denoiser.resolve(), location.base.resolve()
 
-    def _make_room(self, backend_key: BackendKey) -> None:
-        """Give other backends back where ``backend``'s would not fit beside them."""
-        place = self.places(backend_key.model)[backend_key.variant]
-        if self._loaded and backends.get(backend_key.variant).weights(place, self._element) * _HEADROOM > room.free(self._device):
-            self._give_back(keep=backend_key)
+    def _free_memory_for(self, backend_key: BackendKey) -> None:
+        """Unload other backends if this one does not fit into memory next to them."""
+        location = self.locations(backend_key.model)[backend_key.variant]
+        if self._loaded and backends.get(backend_key.variant).weights_bytes(
+            location, self._bytes_per_number
+        ) * _HEADROOM > room.free(self._device):
+            self._free_memory(keep=backend_key)
 
     def generate(self, batch: Sequence[QueuedRequest]) -> None:
-        """GenerateBatch requests that go together, and set what each is done with."""
-        began = time.monotonic()
+        """Generate requests that can be batched, and set the result of each."""
+        started = time.monotonic()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        # Once more when other backends are given back, then with less: one image at a time, decoded in tiles.
-        done, backend_key = self._attempt(batch, self.settings.together), batch[0].resolved.backend_key
-        if done is None and self._give_back(keep=backend_key):
-            done = self._attempt(batch, self.settings.together)
-        if done is None:
-            self._give_back(keep=backend_key)
-            done = self._attempt(batch, together=1, tile=_SMALL_TILE)
-        if done is None:
+        # Out of memory: try again without other backends, then with the least memory: one image at a time, decoded in tiles.
+        result, backend_key = self._attempt(batch, self.settings.together), batch[0].resolved.backend_key
+        if result is None and self._free_memory(keep=backend_key):
+            result = self._attempt(batch, self.settings.together)
+        if result is None:
+            self._free_memory(keep=backend_key)
+            result = self._attempt(batch, batch_size=1, tile=_SMALL_TILE)
+        if result is None:
             raise OutOfMemory(
-                "there is not enough memory for this request, one image at a time and decoded in tiles too. Ask for smaller "
+                "there is not enough memory for this request, even with one image at a time decoded in tiles. Ask for smaller "
                 "images or fewer adapters."
             )
-        images = iter(done.images)
-        for queued, unread in zip(batch, done.unread, strict=True):
-            queued.done.set_result(
+        images = iter(result.images)
+        for queued, truncated_text in zip(batch, result.truncated_texts, strict=True):
+            queued.future.set_result(
                 GenerationResult(
                     images=tuple(next(images) for _ in queued.resolved.params),
-                    applied=done.applied,
-                    unread=unread,
-                    queue_s=began - queued.came,
-                    lora_s=done.lora_s,
-                    generate_s=done.generate_s,
-                    together=done.together,
-                    tile=done.tile,
+                    applied=result.applied,
+                    truncated_text=truncated_text,
+                    queue_s=started - queued.submitted_at,
+                    lora_s=result.lora_s,
+                    generate_s=result.generate_s,
+                    batch_size=result.batch_size,
+                    tile=result.tile,
                     peak_bytes=room.peak(self._device),
                 )
             )
 
-    def _attempt(self, batch: Sequence[QueuedRequest], together: int, tile: int | None = None) -> "_Done | None":
-        """The images of all requests; None where memory ran out."""
+    def _attempt(self, batch: Sequence[QueuedRequest], batch_size: int, tile: int | None = None) -> "_BatchResult | None":
+        """Generate all requests; return None if memory ran out."""
         try:
-            return _under_adapters(self.backend(batch[0].resolved.backend_key), batch, together, tile)
+            return _generate_with_adapters(self.backend(batch[0].resolved.backend_key), batch, batch_size, tile)
         except Exception as error:
             if not room.is_short(error):
                 raise
-        # The exception is gone now: it holds on to every tensor of what it came out of.
+        # Return only here, after the exception is released: its frames hold every tensor of the failed call.
         return None
 
-    def _give_back(self, keep: BackendKey) -> bool:
-        """All that can be done without: the other backends, which are loaded again when they are asked for, and adapters.
+    def _free_memory(self, keep: BackendKey) -> bool:
+        """Free all memory that is not needed: unload the other backends, which load again on demand, and the cached adapters.
 
-        Whether there was another backend.
+        Return whether another backend was unloaded.
         """
-        before = len(self._loaded)
-        kept = self._spot(keep)
-        self._loaded = {spot: backend for spot, backend in self._loaded.items() if spot == kept}
+        loaded_before = len(self._loaded)
+        key_to_keep = self._location_key(keep)
+        self._loaded = {key: backend for key, backend in self._loaded.items() if key == key_to_keep}
         for backend in self._loaded.values():
             backend.free_cache()
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        return len(self._loaded) < before
+        return len(self._loaded) < loaded_before
 
-    def _found(self, model: Model) -> dict[str, WeightsLocation]:
+    def _find_locations(self, model: Model) -> dict[str, WeightsLocation]:
         try:
             base = find_base(model.base, model.vae, self._resolver)
         except BadInput:
             # A server may have the few-step base alone.
-            if model != self.own or not self.settings.turbo_model:
+            if model != self.default_model or not self.settings.turbo_model:
                 raise
             base = Path(model.base)
-        found = {}
+        locations = {}
         for name in sorted(backends.names(), key=lambda name: backends.get(name).preference):
-            told = getattr(self.settings, f"{name}_model", None) if model == self.own else None
-            place = backends.get(name).find(base, self._named(name, told) if told else None)
-            if place is not None:
-                found[name] = place
-            elif told:
-                raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: nothing that variant {name} can run is at {told}.")
-        return found
+            reference = getattr(self.settings, f"{name}_model", None) if model == self.default_model else None
+            location = backends.get(name).find(base, self._variant_path(name, reference) if reference else None)
+            if location is not None:
+                locations[name] = location
+            elif reference:
+                raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: {reference} has no weights that variant {name} can run.")
+        return locations
 
-    def _named(self, variant: str, reference: str) -> Path:
+    def _variant_path(self, variant: str, reference: str) -> Path:
         try:
             path = self._resolver.path(reference)
             return path if path.suffix == ".gguf" else find_base(reference, None, self._resolver)
@@ -233,68 +247,78 @@ class BackendPool:
             raise BadInput(f"ZTHUMB_{variant.upper()}_MODEL: {error}") from None
 
     @property
-    def _element(self) -> int:
-        asked = self.settings.precision
-        return 4 if asked == "fp32" or (asked == "auto" and self._device.type == "cpu") else 2
+    def _bytes_per_number(self) -> int:
+        precision = self.settings.precision
+        return 4 if precision == "fp32" or (precision == "auto" and self._device.type == "cpu") else 2
 
 
 @dataclass(frozen=True)
-class _Done:
+class _BatchResult:
     images: list["Image.Image"]
     applied: Applied
-    unread: tuple[Mapping[str, str], ...]
+    truncated_texts: tuple[Mapping[str, str], ...]
     lora_s: float
     generate_s: float
-    together: int
+    batch_size: int
     tile: int | None
 
 
-def _under_adapters(backend: BaseBackend, batch: Sequence[QueuedRequest], together: int, tile: int | None = None) -> _Done:
-    """The images of all requests under the adapters that they share."""
-    together = 1 if batch[0].resolved.deterministic else together
+def _generate_with_adapters(
+    backend: BaseBackend, batch: Sequence[QueuedRequest], batch_size: int, tile: int | None = None
+) -> _BatchResult:
+    """Generate the images of all requests with the adapters that they share."""
+    batch_size = 1 if batch[0].resolved.deterministic else batch_size
     started = time.monotonic()
-    with backend.under(batch[0].resolved.loras) as applied:
-        ready = time.monotonic()
-        images = _generated(backend, batch, applied.words, together, tile)
-        unread = tuple(_unread(backend, queued.resolved.params[0], applied.words) for queued in batch)
-    return _Done(images, applied, unread, ready - started, time.monotonic() - ready, min(len(images), together), tile)
+    with backend.apply_lora(batch[0].resolved.loras) as applied:
+        adapters_applied = time.monotonic()
+        images = _generate_images(backend, batch, applied.words, batch_size, tile)
+        truncated_texts = tuple(_truncated_text(backend, queued.resolved.params[0], applied.words) for queued in batch)
+    return _BatchResult(
+        images,
+        applied,
+        truncated_texts,
+        lora_s=adapters_applied - started,
+        generate_s=time.monotonic() - adapters_applied,
+        batch_size=min(len(images), batch_size),
+        tile=tile,
+    )
 
 
-def _unread(backend: BaseBackend, params: GenerationParams, words: Mapping[str, int]) -> dict[str, str]:
-    """The ends of both prompts that are not read, by the field of the request."""
-    told = {"prompt": params, "negative_prompt": replace(params, prompt=params.negative_prompt or "")}
-    found = {field: backend.unread(each, words) for field, each in told.items()}
-    return {field: end for field, end in found.items() if end}
+def _truncated_text(backend: BaseBackend, params: GenerationParams, learned_tokens: Mapping[str, int]) -> dict[str, str]:
+    """Return the ends of both prompts that are not encoded, by the field of the request."""
+    fields = {"prompt": params, "negative_prompt": replace(params, prompt=params.negative_prompt or "")}
+    truncated = {field: backend.truncated_text(field_params, learned_tokens) for field, field_params in fields.items()}
+    return {field: end for field, end in truncated.items() if end}
 
 
-def _generated(
-    backend: BaseBackend, batch: Sequence[QueuedRequest], words: Mapping[str, int], together: int, tile: int | None
+def _generate_images(
+    backend: BaseBackend, batch: Sequence[QueuedRequest], learned_tokens: Mapping[str, int], batch_size: int, tile: int | None
 ) -> list["Image.Image"]:
-    """The images of all requests, so many at once."""
+    """Generate the images of all requests, ``batch_size`` at a time."""
     params = [params for queued in batch for params in queued.resolved.params]
-    groups = list(_groups(params, together))
-    done, made = 0, list["Image.Image"]()
-    # The number of each request's first image → the request.
+    groups = list(_groups(params, batch_size))
+    steps_done, images = 0, list["Image.Image"]()
+    # Index of each request's first image → the request.
     starts = accumulate((len(queued.resolved.params) for queued in batch), initial=0)
-    firsts = dict(zip(starts, batch, strict=False))
+    requests_by_start = dict(zip(starts, batch, strict=False))
 
-    def watch(step: int, latents: torch.Tensor) -> None:
+    def on_step(step: int, latents: torch.Tensor) -> None:
         if all(queued.is_cancelled for queued in batch):
             raise Cancelled
         for queued in batch:
-            queued.progress = (done + step) / (len(groups) * params[0].steps)
-        for place in range(len(latents)):
-            if shown := firsts.get(len(made) + place):
-                shown.preview = partial(backend.preview, latents[place : place + 1])
+            queued.progress = (steps_done + step) / (len(groups) * params[0].steps)
+        for index in range(len(latents)):
+            if request := requests_by_start.get(len(images) + index):
+                request.preview = partial(backend.preview, latents[index : index + 1])
 
     for group in groups:
-        made += backend.generate(group, watch, words, tile)
-        done += params[0].steps
-    return made
+        images += backend.generate(group, on_step, learned_tokens, tile)
+        steps_done += params[0].steps
+    return images
 
 
-def _groups(params: Sequence[GenerationParams], together: int) -> Iterator[Sequence[GenerationParams]]:
-    return (params[start : start + together] for start in range(0, len(params), together))
+def _groups(params: Sequence[GenerationParams], batch_size: int) -> Iterator[Sequence[GenerationParams]]:
+    return (params[start : start + batch_size] for start in range(0, len(params), batch_size))
 
 
 def _gib(size: float) -> str:

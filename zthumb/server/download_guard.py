@@ -1,4 +1,4 @@
-"""What is fetched while somebody waits: one request does it, others are told to come again, and no thread waits in vain."""
+"""Downloads during a request: one request does each download, others are told to retry, and no thread waits in vain."""
 
 import asyncio
 import contextlib
@@ -10,37 +10,37 @@ from typing import TypeVar
 _Result = TypeVar("_Result")
 
 
-async def run_in_thread(call: Callable[[], _Result]) -> _Result:
-    """What ``call`` gives, called in a thread of its own, which nobody waits for when the server ends."""
-    done: Future[_Result] = Future()
+async def run_in_thread(function: Callable[[], _Result]) -> _Result:
+    """Return what ``function`` returns, called in its own daemon thread, which does not block the server's exit."""
+    future: Future[_Result] = Future()
 
     def run() -> None:
         try:
-            done.set_result(call())
+            future.set_result(function())
         except BaseException as error:
-            done.set_exception(error)
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return await asyncio.wrap_future(done)
+    return await asyncio.wrap_future(future)
 
 
-class BeingFetched(Exception):
-    """A model is on its way; the message says which."""
+class DownloadInProgress(Exception):
+    """Another request is downloading the model; the message says which."""
 
 
 class DownloadGuard:
-    """The names of what is being fetched."""
+    """The names of running downloads."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def alone(self, name: str) -> Iterator[None]:
-        """Fetch ``name`` inside the block; ``BeingFetched`` if another does already."""
+    def single_flight(self, name: str) -> Iterator[None]:
+        """Allow the block to download ``name``; ``DownloadInProgress`` if another block is doing so already."""
         with self._lock:
             if name in self._names:
-                raise BeingFetched(f"{name} is being fetched; ask again in a while")
+                raise DownloadInProgress(f"{name} is being downloaded; try again in a while")
             self._names.add(name)
         try:
             yield

@@ -1,11 +1,11 @@
-"""The body of an error: one form for this server's own clients, and OpenAI's below ``/v1``."""
+"""The body of an error response: one form for this server's own clients, and OpenAI's form below ``/v1``."""
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-OPENAI = "/v1/"
+OPENAI_PREFIX = "/v1/"
 _FIELD = re.compile(r"([a-z_]+(?:\.[a-z_0-9]+)*): ")
 _CODES: Mapping[int, str] = MappingProxyType(
     {
@@ -27,14 +27,17 @@ _CODES: Mapping[int, str] = MappingProxyType(
 )
 
 
-def error_content(path: str, status: int, told: str) -> dict[str, Any]:
-    """What an error with ``status`` answers at ``path`` below the root; ``told`` begins with the field that is at fault."""
-    if not path.startswith(OPENAI):
-        return {"detail": told}
-    field = _FIELD.match(told) if status == 422 else None
+def error_content(path: str, status: int, message: str) -> dict[str, Any]:
+    """Return the body of an error response.
+
+    ``path`` is the route's path, without the root path. The ``message`` of a 422 may begin with the field at fault.
+    """
+    if not path.startswith(OPENAI_PREFIX):
+        return {"detail": message}
+    field = _FIELD.match(message) if status == 422 else None
     return {
         "error": {
-            "message": told,
+            "message": message,
             "type": "invalid_request_error" if status < 500 else "server_error",
             "param": field[1] if field else None,
             "code": _CODES.get(status, "server_error"),

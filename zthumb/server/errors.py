@@ -1,4 +1,4 @@
-"""Which error is which status, and how the API's description tells of them."""
+"""The HTTP status of each exception, and the error responses in the OpenAPI description."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 from foundation.errors import BadInput, SourceFailed, StageFailed
 from zthumb.server.backend_pool import OutOfMemory
-from zthumb.server.download_guard import BeingFetched
-from zthumb.server.examples import shown
+from zthumb.server.download_guard import DownloadInProgress
+from zthumb.server.examples import schema_examples
 from zthumb.server.generation_queue import Cancelled, QueueFull, ShuttingDown
 from zthumb.server.jobs import NotFound
 from zthumb.server.service import GenerationTimeout, NotReady
@@ -20,7 +20,7 @@ STATUS: dict[type[Exception], int] = {
     StageFailed: 500,
     SourceFailed: 502,
     NotReady: 503,
-    BeingFetched: 503,
+    DownloadInProgress: 503,
     ShuttingDown: 503,
     GenerationTimeout: 504,
     OutOfMemory: 507,
@@ -30,13 +30,15 @@ STATUS: dict[type[Exception], int] = {
 class ErrorResponse(BaseModel):
     """What went wrong, and what to do about it."""
 
-    model_config = ConfigDict(json_schema_extra=shown({"detail": "loras.id: no adapter is called 'gone'; GET /models lists …"}))
+    model_config = ConfigDict(
+        json_schema_extra=schema_examples({"detail": "loras.id: no adapter is called 'gone'; GET /models lists …"})
+    )
 
     detail: str
 
 
 class OpenAIError(BaseModel):
-    """The same for OpenAI's clients."""
+    """The error object that OpenAI's clients read."""
 
     message: str
     type: str
@@ -45,10 +47,10 @@ class OpenAIError(BaseModel):
 
 
 class OpenAIErrorResponse(BaseModel):
-    """An error as OpenAI's clients read it."""
+    """An error in the form that OpenAI's clients read."""
 
     model_config = ConfigDict(
-        json_schema_extra=shown(
+        json_schema_extra=schema_examples(
             {
                 "error": {
                     "message": "size: '1x1': each edge must be 64 to 2048 pixels.",
@@ -61,43 +63,43 @@ class OpenAIErrorResponse(BaseModel):
     error: OpenAIError
 
 
-_EVERYWHERE = {
-    400: "the body is no JSON",
+_COMMON = {
+    400: "the body is not JSON",
     401: "an API key is needed",
-    403: "a page of another origin asked",
+    403: "the request comes from a page of a forbidden origin",
     413: "the body is too large",
-    421: "this server is not called by that name",
-    422: "what cannot be done, and why",
-    429: "too much is asked for; Retry-After says when to come again",
-    500: "a fault of the server, which its log has",
-    503: "the base is not loaded yet, a model is being fetched, or the server ends",
+    421: "the Host header is not a name of this server",
+    422: "the request cannot be fulfilled; the message says why",
+    429: "too many requests; Retry-After says when to try again",
+    500: "internal server error; see the server's log",
+    503: "the base model is not loaded yet, a model is being downloaded, or the server is shutting down",
 }
-_GENERATING = {
-    499: "the client is gone",
-    502: "what was to be fetched first could not be",
-    504: "given up after the time that is allowed",
+_GENERATION = {
+    499: "the client disconnected",
+    502: "a download that the request needs has failed",
+    504: "the request took longer than the time limit",
     507: "there is not enough memory",
 }
 
 Responses = dict[int | str, dict[str, Any]]
 
 
-def everywhere() -> Responses:
-    """What any route may answer."""
-    return {status: {"model": ErrorResponse, "description": told} for status, told in _EVERYWHERE.items()}
+def common_responses() -> Responses:
+    """Return the errors that any route may answer with."""
+    return {status: {"model": ErrorResponse, "description": text} for status, text in _COMMON.items()}
 
 
-def generating(model: type[BaseModel] = ErrorResponse) -> Responses:
-    """What routes that generate may answer besides."""
-    return {status: {"model": model, "description": told} for status, told in _GENERATING.items()}
+def generation_responses(model: type[BaseModel] = ErrorResponse) -> Responses:
+    """Return the additional errors of routes that generate images."""
+    return {status: {"model": model, "description": text} for status, text in _GENERATION.items()}
 
 
-def missing() -> Responses:
-    """What routes with an id may answer besides."""
-    return {404: {"model": ErrorResponse, "description": "there is none of that id"}}
+def not_found_response() -> Responses:
+    """Return the additional error of routes with an id."""
+    return {404: {"model": ErrorResponse, "description": "there is nothing with that id"}}
 
 
-def for_openai() -> Responses:
-    """What the routes of OpenAI's clients answer."""
-    told = {**_EVERYWHERE, **_GENERATING}
-    return {status: {"model": OpenAIErrorResponse, "description": text} for status, text in told.items()}
+def openai_responses() -> Responses:
+    """Return the errors of the routes for OpenAI's clients."""
+    descriptions = {**_COMMON, **_GENERATION}
+    return {status: {"model": OpenAIErrorResponse, "description": text} for status, text in descriptions.items()}

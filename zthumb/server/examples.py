@@ -1,4 +1,4 @@
-"""What requests and answers look like: the examples of the API's description."""
+"""Example requests and responses for the OpenAPI description."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,25 +7,26 @@ from typing import Any
 Examples = Mapping[str, Any]
 
 
-def shown(*examples: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``examples`` as a schema takes them."""
-    return {"examples": [_plain(example) for example in examples]}
+def schema_examples(*examples: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``examples`` in the form of a model's ``json_schema_extra``."""
+    return {"examples": [_to_plain(example) for example in examples]}
 
 
-def answered(*examples: Any) -> dict[int | str, Any]:
-    """The ``examples`` as a route takes them whose answer is no model of its own."""
-    told = {str(number): {"value": _plain(example)} for number, example in enumerate(examples, start=1)}
-    return {200: {"content": {"application/json": {"examples": told}}}}
+def response_examples(*examples: Any) -> dict[int | str, Any]:
+    """Return ``examples`` in the form of a route's ``responses``, for a route whose response has no model of its own."""
+    numbered = {str(number): {"value": _to_plain(example)} for number, example in enumerate(examples, start=1)}
+    return {200: {"content": {"application/json": {"examples": numbered}}}}
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
+    """Turn the mappings in ``value`` into dicts, which JSON can hold."""
     if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+        return {name: _to_plain(item) for name, item in value.items()}
+    return [_to_plain(item) for item in value] if isinstance(value, list) else value
 
 
-JOB = "3f0c2b9e6d5a4c7f8b1e2d3c4a5b6978"
-IMAGE = "9a8b7c6d5e4f40312233445566778899"
+JOB_ID = "3f0c2b9e6d5a4c7f8b1e2d3c4a5b6978"
+IMAGE_ID = "9a8b7c6d5e4f40312233445566778899"
 _SHA256 = "a07df13fa443f2b4fc61aaa0e1e0a4a9d559c0d1ad623a8fe4ce61b8fd236b09"
 
 META: Examples = MappingProxyType(
@@ -49,9 +50,9 @@ META: Examples = MappingProxyType(
 GENERATED: Examples = MappingProxyType(
     {"images": [{"seed": 7, "b64_json": "iVBORw0KGgo…", "url": None, "path": None}], "meta": META, "warnings": []}
 )
-JOB_ANSWER: Examples = MappingProxyType(
+JOB_RUNNING: Examples = MappingProxyType(
     {
-        "id": JOB,
+        "id": JOB_ID,
         "state": "running",
         "position": 0,
         "progress": 0.4,
@@ -65,13 +66,13 @@ JOB_ANSWER: Examples = MappingProxyType(
 )
 JOB_DONE: Examples = MappingProxyType(
     {
-        **JOB_ANSWER,
+        **JOB_RUNNING,
         "state": "done",
         "position": None,
         "progress": 1.0,
         "preview": None,
         "eta_s": None,
-        "images": [{"id": IMAGE, "seed": 7, "url": f"/images/{IMAGE}"}],
+        "images": [{"id": IMAGE_ID, "seed": 7, "url": f"/images/{IMAGE_ID}"}],
         "meta": META,
     }
 )

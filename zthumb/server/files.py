@@ -1,4 +1,4 @@
-"""Images as files, with what they were made from inside: as JSON of this server's own, and as A1111 writes it."""
+"""Encodes images as files with their generation parameters inside: as this server's own JSON, and as A1111 writes them."""
 
 import io
 import json
@@ -13,37 +13,37 @@ from zthumb.server.settings import OutputFormat
 if TYPE_CHECKING:
     from PIL import Image
 
-PARAMETERS = "zthumb"
-"""The PNG text chunk that holds them, as JSON."""
+PARAMETERS_CHUNK = "zthumb"
+"""The PNG text chunk that holds the parameters as JSON."""
 
-_LONGEST_COMMENT = 65_000
+_MAX_COMMENT_BYTES = 65_000
 
 
-def encoded(image: "Image.Image", output_format: OutputFormat, parameters: Mapping[str, Any]) -> bytes:
-    """An image as a file that carries its ``parameters``: a PNG in text chunks, others in the EXIF block's user comment."""
+def encode_image(image: "Image.Image", output_format: OutputFormat, parameters: Mapping[str, Any]) -> bytes:
+    """Return an image file that carries its ``parameters``: a PNG in text chunks, JPEG and WebP in the EXIF user comment."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     buffer = io.BytesIO()
-    told = _infotext(parameters) if parameters else ""
+    text = _infotext(parameters) if parameters else ""
     if output_format == "png":
         chunks = PngInfo()
-        chunks.add_text(PARAMETERS, json.dumps(parameters, sort_keys=True))
-        if told:
-            # Latin-1 goes into a plain chunk, all else into an international one, as Pillow chooses by itself.
-            chunks.add_text(infotext.CHUNK, told)
+        chunks.add_text(PARAMETERS_CHUNK, json.dumps(parameters, sort_keys=True))
+        if text:
+            # Pillow writes Latin-1 text as a plain chunk and all other text as an international one.
+            chunks.add_text(infotext.CHUNK, text)
         image.save(buffer, format="png", pnginfo=chunks)
     else:
         exif = Image.Exif()
-        # What no segment of a JPEG holds stays out of it: prompts of many thousand characters.
-        told = told if len(told.encode("utf-16-be")) <= _LONGEST_COMMENT else ""
-        exif.get_ifd(infotext.EXIF_BLOCK)[infotext.USER_COMMENT] = b"UNICODE\0" + told.encode("utf-16-be")
-        image.save(buffer, format=output_format, quality=95, **({"exif": exif} if told else {}))
+        # A prompt of many thousand characters does not fit into a segment of a JPEG: it is left out.
+        text = text if len(text.encode("utf-16-be")) <= _MAX_COMMENT_BYTES else ""
+        exif.get_ifd(infotext.EXIF_BLOCK)[infotext.USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
+        image.save(buffer, format=output_format, quality=95, **({"exif": exif} if text else {}))
     return buffer.getvalue()
 
 
-def _called(path: PurePosixPath) -> str:
-    """What a prompt calls an adapter: its file's name, or its folder where every file is called alike."""
+def _prompt_name(path: PurePosixPath) -> str:
+    """Return an adapter's name in prompts: its file's name, or its folder's where every trainer writes the same file name."""
     return path.parent.relative_to(library.FOLDER).as_posix() if path.name in library.OF_THEIR_FOLDER else path.stem
 
 
@@ -59,5 +59,5 @@ def _infotext(parameters: Mapping[str, Any]) -> str:
         "Model hash": parameters["base_sha256"][:10],
         "Version": "zthumb",
     }
-    loras = [(_called(PurePosixPath(lora["path"])), lora["weight"], lora["sha256"]) for lora in parameters["loras"]]
+    loras = [(_prompt_name(PurePosixPath(lora["path"])), lora["weight"], lora["sha256"]) for lora in parameters["loras"]]
     return infotext.write(infotext.Parameters(parameters["prompt"], parameters["negative_prompt"] or "", values, loras))

@@ -1,4 +1,4 @@
-"""The queue in front of the generator: bounded by cost, first come first served, like requests generated together."""
+"""The queue in front of the generator thread: bounded by cost, first in first out, compatible requests batched together."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ class Cancelled(Exception):
 
 
 class QueueFull(Exception):
-    """There is more to do than the server takes on; ``retry_after`` is in seconds."""
+    """The queue has no capacity left; ``retry_after`` is in seconds."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(f"the queue is full; try again in about {retry_after:.0f} s")
@@ -29,15 +29,16 @@ class QueueFull(Exception):
 
 
 class ShuttingDown(Exception):
-    """The server ends and takes no more requests."""
+    """The server is shutting down and accepts no more requests."""
 
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """The images of a request and how they came about: the adapters, seconds, images at once, peak bytes.
+    """The images of a request and how they were made: the applied adapters, durations in seconds, batch size and peak memory.
 
-    ``unread`` are the ends of prompts that were not read, by field. ``tile`` is the edge of the tiles they were decoded in
-    because memory had run out, None where it had not.
+    ``batch_size`` is the number of images that were generated at once. ``truncated_text`` maps a prompt field to the end of the
+    prompt that was not encoded. ``tile`` is the edge in pixels of the tiles the images were decoded in because memory had run
+    out, None if it had not.
     """
 
     images: tuple["Image.Image", ...]
@@ -45,177 +46,183 @@ class GenerationResult:
     queue_s: float
     lora_s: float
     generate_s: float
-    together: int
+    batch_size: int
     peak_bytes: int
     tile: int | None = None
-    unread: Mapping[str, str] = field(default_factory=dict)
+    truncated_text: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class QueuedRequest:
-    """A request in the queue or at the generator, its ``progress`` from 0 to 1, and what its first image looks like so far.
+    """A request that waits or is being generated, its ``progress`` from 0 to 1, and a ``preview`` of its first image.
 
-    ``done`` holds its images in the end, or why there are none.
+    ``future`` ends with the images or with the exception that says why there are none.
     """
 
     resolved: ResolvedRequest
-    done: "Future[GenerationResult]" = field(default_factory=Future)
+    future: "Future[GenerationResult]" = field(default_factory=Future)
     progress: float = 0.0
     preview: "Callable[[], Image.Image] | None" = None
     is_cancelled: bool = False
-    came: float = field(default_factory=time.monotonic)
-    began: float | None = None
+    submitted_at: float = field(default_factory=time.monotonic)
+    started_at: float | None = None
 
     def cancel(self) -> None:
-        """Give it up: before it begins, or at its next step."""
+        """Cancel the request: before it starts, or at its next step."""
         self.is_cancelled = True
 
 
 Result = TypeVar("Result")
 
 GenerateBatch = Callable[[Sequence[QueuedRequest]], None]
-"""Generates requests that go together and sets what each is done with; what it raises is what all of them are done with."""
+"""Generates requests that can be batched and sets the result of each future; an exception it raises applies to all of them."""
 
 
 class GenerationQueue:
-    """Takes requests from any thread and has them generated in one, the only one that ever touches a model.
+    """Accepts requests from any thread and generates them in one thread, the only one that ever touches a model.
 
-    Two threads that multiply matrices have twice as many workers as there are processors, even while one is idle: those then
-    sleep where they would wait, and a small image takes twice as long.
+    Two threads that multiply matrices start twice as many workers as there are processors, even while one is idle: those then
+    sleep where they would spin, and a small image takes twice as long.
     """
 
     def __init__(
         self,
         generate: GenerateBatch,
-        room: float,
-        together: int,
-        tell: Callable[[ResolvedRequest, GenerationResult], None] = lambda _, __: None,
+        capacity: float,
+        batch_size: int,
+        on_result: Callable[[ResolvedRequest, GenerationResult], None] = lambda _, __: None,
     ) -> None:
-        """``tell`` hears of every request that was generated."""
-        self._generate, self._room, self._together, self._tell = generate, room, together, tell
+        """Start the generator thread.
+
+        ``capacity`` is the largest total cost of waiting requests, ``batch_size`` the most images that are generated at once.
+        ``on_result`` is called for every request that was generated.
+        """
+        self._generate, self._capacity, self._batch_size, self._on_result = generate, capacity, batch_size, on_result
         self._waiting: deque[QueuedRequest] = deque()
-        self._at_work: list[QueuedRequest] = []
+        self._running: list[QueuedRequest] = []
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
         self._seconds_per_cost = 0.1
-        self._thread = threading.Thread(target=self._work, name="generator", daemon=True)
+        self._thread = threading.Thread(target=self._run_worker, name="generator", daemon=True)
         self._thread.start()
 
     def submit(self, resolved: ResolvedRequest, is_accepted: bool = False) -> QueuedRequest:
-        """Put a request at the end of the queue; ``QueueFull`` when there is no room, ``Draining`` when the server ends.
+        """Append a request to the queue.
 
-        One that ``is_accepted`` already finds room in any case.
+        A request that ``is_accepted`` already is queued whatever the capacity. Raises ``QueueFull`` when there is no capacity
+        left, ``ShuttingDown`` when the server is shutting down.
         """
         with self._changed:
             if self._is_closed:
                 raise ShuttingDown
-            self._forget_cancelled()
-            is_full = bool(self._waiting) and self._cost(self._waiting) + resolved.cost > self._room
+            self._drop_cancelled()
+            is_full = bool(self._waiting) and self._total_cost(self._waiting) + resolved.cost > self._capacity
             if is_full and not is_accepted:
                 raise QueueFull(max(1.0, self.seconds_for(resolved.cost)))
             queued = QueuedRequest(resolved)
-            # Whoever waits for it may go away; the images are then made for nobody, and the generator goes on.
-            queued.done.set_running_or_notify_cancel()
+            # Whoever awaits the future may cancel it; the images are then discarded, and the generator goes on.
+            queued.future.set_running_or_notify_cancel()
             self._waiting.append(queued)
             self._changed.notify_all()
             return queued
 
-    def call(self, work: Callable[[], Result]) -> "Future[Result]":
-        """Have something else done in the generator's thread, before all requests."""
-        called: Future[Result] = Future()
+    def call(self, function: Callable[[], Result]) -> "Future[Result]":
+        """Run ``function`` in the generator thread, before all waiting requests."""
+        future: Future[Result] = Future()
 
-        def do() -> None:
+        def run() -> None:
             try:
-                called.set_result(work())
+                future.set_result(function())
             except BaseException as error:
-                called.set_exception(error)
+                future.set_exception(error)
 
         with self._changed:
-            self._calls.append(do)
+            self._calls.append(run)
             self._changed.notify_all()
-        return called
+        return future
 
     def position(self, queued: QueuedRequest) -> int:
-        """How many requests are before it; 0 for the next one and for one that is being generated."""
+        """Return how many requests are ahead of it; 0 for the next one and for one that is being generated."""
         with self._changed:
             return self._waiting.index(queued) if queued in self._waiting else 0
 
     def seconds_for(self, cost: float) -> float:
-        """About how long work of ``cost`` takes here."""
+        """Return about how long work of ``cost`` takes on this machine."""
         return cost * self._seconds_per_cost
 
     def seconds_left(self, queued: QueuedRequest) -> float:
-        """About how long until it is done, from what the last ones took."""
+        """Estimate the seconds until the request is done, from how long the last ones took."""
         with self._changed:
-            before = list(self._waiting)[: self._waiting.index(queued)] if queued in self._waiting else []
-            busy = [each for each in self._at_work if each is not queued]
-            return self.seconds_for(self._cost(before) + sum(_left(each) for each in busy) + _left(queued))
+            ahead = list(self._waiting)[: self._waiting.index(queued)] if queued in self._waiting else []
+            running = [request for request in self._running if request is not queued]
+            running_cost = sum(_remaining_cost(request) for request in running)
+            return self.seconds_for(self._total_cost(ahead) + running_cost + _remaining_cost(queued))
 
     @property
     def depth(self) -> int:
-        """How many requests wait."""
+        """The number of waiting requests."""
         return len(self._waiting)
 
     @property
     def current(self) -> QueuedRequest | None:
-        """The first of those that are generated now."""
+        """The first of the requests that are being generated."""
         with self._changed:
-            return self._at_work[0] if self._at_work else None
+            return self._running[0] if self._running else None
 
     def close(self, timeout: float) -> None:
-        """Take no more requests, finish those there are within ``timeout`` seconds, give up the rest."""
+        """Accept no more requests, finish the queued ones within ``timeout`` seconds, cancel the rest."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
         self._thread.join(timeout)
         with self._changed:
-            for queued in [*self._waiting, *self._at_work]:
+            for queued in [*self._waiting, *self._running]:
                 queued.cancel()
             self._changed.notify_all()
         self._thread.join(timeout=10)
 
-    def _work(self) -> None:
-        while (batch := self._next()) is not None:
+    def _run_worker(self) -> None:
+        while (batch := self._next_batch()) is not None:
             while self._calls:
                 self._calls.popleft()()
             if not batch:
                 continue
             started = time.monotonic()
             for queued in batch:
-                queued.began = started
-            if self._run(batch):
-                took = (time.monotonic() - started) / self._cost(batch)
-                self._seconds_per_cost = 0.7 * self._seconds_per_cost + 0.3 * took
+                queued.started_at = started
+            if self._run_batch(batch):
+                seconds_per_cost = (time.monotonic() - started) / self._total_cost(batch)
+                self._seconds_per_cost = 0.7 * self._seconds_per_cost + 0.3 * seconds_per_cost
             elif len(batch) > 1:
-                # One of them is at fault, and the others are not to suffer for it.
+                # One of them is at fault, and the others must not fail because of it.
                 for queued in batch:
-                    if not queued.done.done():
-                        self._run([queued])
+                    if not queued.future.done():
+                        self._run_batch([queued])
             with self._changed:
-                self._at_work = []
+                self._running = []
 
-    def _run(self, batch: Sequence[QueuedRequest]) -> bool:
-        """Generate ``batch``; return whether it succeeded. Of several, none is finished where one of them failed."""
+    def _run_batch(self, batch: Sequence[QueuedRequest]) -> bool:
+        """Generate ``batch``; return whether it succeeded. If one of several requests failed, none of them is finished."""
         try:
             self._generate(batch)
             for queued in batch:
-                self._tell(queued.resolved, queued.done.result())
+                self._on_result(queued.resolved, queued.future.result())
         except BaseException as error:
-            # Kept with the requests, it would keep every tensor of what it came out of.
+            # The exception is stored with the requests; its frames would keep every tensor of the failed call alive.
             traceback.clear_frames(error.__traceback__)
             if len(batch) == 1 or isinstance(error, Cancelled):
                 for queued in batch:
-                    if not queued.done.done():
-                        queued.done.set_exception(error)
+                    if not queued.future.done():
+                        queued.future.set_exception(error)
             return False
         return True
 
-    def _next(self) -> list[QueuedRequest] | None:
-        """The first request and those that go with it, or none where there is something else to do; None at the end."""
+    def _next_batch(self) -> list[QueuedRequest] | None:
+        """Wait for the first request and those it can be batched with; empty if there is a call to run; None at the end."""
         with self._changed:
             while True:
-                self._forget_cancelled()
+                self._drop_cancelled()
                 if self._calls or self._waiting:
                     break
                 if self._is_closed:
@@ -224,26 +231,26 @@ class GenerationQueue:
             if self._calls:
                 return []
             first = self._waiting.popleft()
-            chosen, count = [first], len(first.resolved.params)
+            batch, image_count = [first], len(first.resolved.params)
             for other in list(self._waiting):
-                more = len(other.resolved.params)
-                if first.resolved.can_batch_with(other.resolved) and count + more <= self._together:
+                other_count = len(other.resolved.params)
+                if first.resolved.can_batch_with(other.resolved) and image_count + other_count <= self._batch_size:
                     self._waiting.remove(other)
-                    chosen.append(other)
-                    count += more
-            self._at_work = chosen
-            return chosen
+                    batch.append(other)
+                    image_count += other_count
+            self._running = batch
+            return batch
 
-    def _forget_cancelled(self) -> None:
-        """Take those out of the queue that nobody waits for any more. The lock is held."""
-        for queued in [each for each in self._waiting if each.is_cancelled]:
+    def _drop_cancelled(self) -> None:
+        """Remove cancelled requests from the queue. The caller holds the lock."""
+        for queued in [request for request in self._waiting if request.is_cancelled]:
             self._waiting.remove(queued)
-            queued.done.set_exception(Cancelled())
+            queued.future.set_exception(Cancelled())
 
     @staticmethod
-    def _cost(batch: Sequence[QueuedRequest] | deque[QueuedRequest]) -> float:
+    def _total_cost(batch: Sequence[QueuedRequest] | deque[QueuedRequest]) -> float:
         return sum(queued.resolved.cost for queued in batch)
 
 
-def _left(queued: QueuedRequest) -> float:
+def _remaining_cost(queued: QueuedRequest) -> float:
     return queued.resolved.cost * (1 - queued.progress)

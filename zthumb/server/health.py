@@ -1,23 +1,23 @@
-"""Ask the server on this machine whether it is ready: exit code 0 when it is, for an image's health check."""
+"""Check whether the server on this machine is ready, as the health check of a container image: exit code 0 if it is."""
 
 import sys
 import urllib.request
 
 from zthumb.server.settings import Settings
 
-_PATIENCE_S = 5
+_TIMEOUT_S = 5
 
 
 def main() -> int:
-    """0 ready, 1 not."""
+    """Return 0 if the server is ready, else 1."""
     settings = Settings()
-    # By a name that it goes by, if it was told any.
+    # The server refuses host names other than its own, if it was given any.
     headers = {"Host": settings.own_names[0]} if settings.own_names else {}
     request = urllib.request.Request(f"http://127.0.0.1:{settings.port}/health/ready", headers=headers)
     try:
-        # This machine is not asked by way of a proxy.
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=_PATIENCE_S) as answer:
-            return 0 if answer.status == 200 else 1
+        # Without a proxy: the server is on this machine.
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=_TIMEOUT_S) as response:
+            return 0 if response.status == 200 else 1
     except OSError:
         return 1
 

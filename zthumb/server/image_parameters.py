@@ -1,4 +1,4 @@
-"""What an image says it was made from, whichever program wrote it."""
+"""Reads the generation parameters inside an image, whichever program wrote them."""
 
 from __future__ import annotations
 
@@ -17,179 +17,186 @@ from zthumb.a1111 import infotext, samplers
 from zthumb.a1111.lora_tags import extract
 from zthumb.prompts.base import Malformed
 from zthumb.server.comfyui_graph import parameters_of_graph
-from zthumb.server.files import PARAMETERS
+from zthumb.server.files import PARAMETERS_CHUNK
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_CODINGS = {b"UNICODE\0": "utf-16", b"ASCII\0\0\0": "utf-8", b"\0\0\0\0\0\0\0\0": "utf-8"}
+_USER_COMMENT_ENCODINGS = {
+    b"UNICODE\0": "utf-16",
+    b"ASCII\0\0\0": "utf-8",
+    b"\0\0\0\0\0\0\0\0": "utf-8",
+}
 _SIZE = re.compile(r"\(?\s*(\d{1,6})\s*[x×,]\s*(\d{1,6})\s*\)?")
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """``program`` wrote the image; ``parameters`` are called as those of a request, others as the program calls them."""
+class ImageParameters:
+    """The ``program`` that wrote an image, and its ``parameters``.
+
+    A parameter that has a field in a request has the name of that field, others keep the program's name.
+    """
 
     program: str
     parameters: dict[str, Any]
 
 
-def parameters_of(data: bytes) -> Inspected:
-    """What an image (PNG, JPEG, WebP) was made from; ``BadInput`` where it is none, or does not say."""
-    texts = texts_of(data)
-    for program, chunk, read in _READERS:
-        if (text := texts.get(chunk)) and (found := read(text)):
-            return Inspected(program, found)
-    raise BadInput("this image carries no parameters of a program that is known here.")
+def read_parameters(data: bytes) -> ImageParameters:
+    """Return the parameters in an image file (PNG, JPEG, WebP); ``BadInput`` if it is not an image or has none."""
+    texts = read_texts(data)
+    for program, chunk, parse in _PARSERS:
+        if (text := texts.get(chunk)) and (parameters := parse(text)):
+            return ImageParameters(program, parameters)
+    raise BadInput("this image carries no parameters of a known program.")
 
 
-def image_of_base64(image: object) -> bytes:
-    """The file in base64 or in a data URL; ``BadInput`` where it is neither."""
+def decode_base64_image(image: object) -> bytes:
+    """Return the file in a base64 string or data URL; ``BadInput`` if it is neither."""
     if not isinstance(image, str):
         raise BadInput("image: give the file as base64, or as a data URL.")
     try:
         return base64.b64decode(image.rpartition("base64,")[2], validate=True)
     except ValueError:
-        raise BadInput("image: is no base64.") from None
+        raise BadInput("image: is not base64.") from None
 
 
-def texts_of(data: bytes) -> dict[str, str]:
-    """The texts in an image by the names of their chunks; what a JPEG or a WebP says stands under A1111's."""
+def read_texts(data: bytes) -> dict[str, str]:
+    """Return the texts in an image file by chunk name; the user comment of a JPEG or WebP has the name of A1111's chunk."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        # Texts may stand behind the pixels, which nobody needs here.
-        bare = without_pixels(data) if is_png(data) else data
-        with Image.open(io.BytesIO(bare), formats=_FORMATS) as image:
+        # Texts may come after the pixel data, which is not needed here.
+        file = without_pixels(data) if is_png(data) else data
+        with Image.open(io.BytesIO(file), formats=_FORMATS) as image:
             texts = {str(name): value for name, value in image.info.items() if isinstance(value, str)}
             if isinstance(xmp := image.info.get("xmp"), bytes):
                 texts.setdefault(_XMP, xmp.decode("utf-8", "replace"))
-            # Pillow's own way to the block would decode the pixels of a PNG.
+            # image.getexif() would decode the pixels of a PNG.
             exif = Image.Exif()
             exif.load(image.info.get("exif") or b"")
             comment = exif.get_ifd(infotext.EXIF_BLOCK).get(infotext.USER_COMMENT)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise BadInput("the body is no image that can be read (PNG, JPEG or WebP).") from None
+        raise BadInput("the body is not a readable image (PNG, JPEG or WebP).") from None
     if isinstance(comment, (bytes, str)) and comment and infotext.CHUNK not in texts:
-        texts[infotext.CHUNK] = _decoded(comment)
+        texts[infotext.CHUNK] = _decode_user_comment(comment)
     return texts
 
 
-def _decoded(comment: bytes | str) -> str:
-    """EXIF's user comment: eight bytes say how the rest is written (CIPA DC-008, 4.6.5)."""
+def _decode_user_comment(comment: bytes | str) -> str:
+    """Decode EXIF's user comment, whose first eight bytes name the character code (CIPA DC-008, 4.6.5)."""
     if isinstance(comment, str):
         return comment
-    coding = _CODINGS.get(comment[:8])
-    if coding == "utf-16":
-        # A1111 writes the bytes in big request without a mark.
-        coding = "utf-16" if comment[8:10] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-be"
-    return (comment[8:] if coding else comment).decode(coding or "utf-8", "replace")
+    encoding = _USER_COMMENT_ENCODINGS.get(comment[:8])
+    if encoding == "utf-16":
+        # A1111 writes big-endian bytes without a byte order mark.
+        encoding = "utf-16" if comment[8:10] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-be"
+    return (comment[8:] if encoding else comment).decode(encoding or "utf-8", "replace")
 
 
-def _own(text: str) -> dict[str, Any] | None:
-    return _object(text)
+def _parse_zthumb(text: str) -> dict[str, Any] | None:
+    return _parse_object(text)
 
 
-def _a1111(text: str) -> dict[str, Any] | None:
-    read = infotext.read(text)
-    if read is None:
+def _parse_a1111(text: str) -> dict[str, Any] | None:
+    fields = infotext.read(text)
+    if fields is None:
         return None
-    found = _renamed(read, {"Steps": "steps", "CFG scale": "cfg", "Seed": "seed", "Model": "model"})
-    found.update(_size(found.pop("Size", "")))
-    found.update(_sampler(found.pop("Sampler", None), found.pop("Schedule type", None)))
+    parameters = _renamed(fields, {"Steps": "steps", "CFG scale": "cfg", "Seed": "seed", "Model": "model"})
+    parameters.update(_parse_size(parameters.pop("Size", "")))
+    parameters.update(_scheduler(parameters.pop("Sampler", None), parameters.pop("Schedule type", None)))
     try:
-        found["prompt"], tags = extract(found["prompt"])
+        parameters["prompt"], tags = extract(parameters["prompt"])
     except Malformed:
-        return found
-    return {**found, "loras": [{"id": tag.name, "weight": tag.weight} for tag in tags]} if tags else found
+        return parameters
+    return {**parameters, "loras": [{"id": tag.name, "weight": tag.weight} for tag in tags]} if tags else parameters
 
 
-def _fooocus(text: str) -> dict[str, Any] | None:
-    read = _object(text)
-    if read is None or "prompt" not in read or "base_model" not in read:
+def _parse_fooocus(text: str) -> dict[str, Any] | None:
+    fields = _parse_object(text)
+    if fields is None or "prompt" not in fields or "base_model" not in fields:
         return None
-    found = _renamed(read, {"guidance_scale": "cfg", "base_model": "model"})
-    return {**found, **_size(str(found.pop("resolution", "")))}
+    parameters = _renamed(fields, {"guidance_scale": "cfg", "base_model": "model"})
+    return {**parameters, **_parse_size(str(parameters.pop("resolution", "")))}
 
 
-def _swarmui(text: str) -> dict[str, Any] | None:
-    read = (_object(text) or {}).get("sui_image_params")
+def _parse_swarmui(text: str) -> dict[str, Any] | None:
+    fields = (_parse_object(text) or {}).get("sui_image_params")
     names = {"negativeprompt": "negative_prompt", "cfgscale": "cfg"}
-    return _renamed(read, names) if isinstance(read, dict) else None
+    return _renamed(fields, names) if isinstance(fields, dict) else None
 
 
-def _invokeai(text: str) -> dict[str, Any] | None:
-    read = _object(text)
-    if read is None:
+def _parse_invokeai(text: str) -> dict[str, Any] | None:
+    fields = _parse_object(text)
+    if fields is None:
         return None
-    found = _renamed(read, {"positive_prompt": "prompt", "cfg_scale": "cfg"})
-    if isinstance(model := found.get("model"), dict):
-        found["model"] = model.get("name") or model.get("model_name")
-    return found
+    parameters = _renamed(fields, {"positive_prompt": "prompt", "cfg_scale": "cfg"})
+    if isinstance(model := parameters.get("model"), dict):
+        parameters["model"] = model.get("name") or model.get("model_name")
+    return parameters
 
 
-def _invokeai_2(text: str) -> dict[str, Any] | None:
-    """InvokeAI before 3: an object with the image's values in ``image``, whose prompt is a list."""
-    image = (_object(text) or {}).get("image")
-    if not isinstance(image, dict):
+def _parse_invokeai_2(text: str) -> dict[str, Any] | None:
+    """Parse the metadata of InvokeAI before 3: an object with the image's values in ``image``, whose prompt is a list."""
+    fields = (_parse_object(text) or {}).get("image")
+    if not isinstance(fields, dict):
         return None
-    found = _renamed(image, {"cfg_scale": "cfg"})
-    prompt = found.get("prompt")
+    parameters = _renamed(fields, {"cfg_scale": "cfg"})
+    prompt = parameters.get("prompt")
     if isinstance(prompt, list):
-        found["prompt"] = ", ".join(str(part.get("prompt", "")) for part in prompt if isinstance(part, dict))
-    return found
+        parameters["prompt"] = ", ".join(str(part.get("prompt", "")) for part in prompt if isinstance(part, dict))
+    return parameters
 
 
-def _draw_things(text: str) -> dict[str, Any] | None:
-    """Draw Things keeps an object in the user comment of its XMP block."""
-    *_, behind = text.partition("<exif:UserComment>")
-    *_, behind = behind.partition("<rdf:li")
-    comment, end, _ = behind.partition(">")[2].partition("</rdf:li>")
-    read = _object(html.unescape(comment)) if end else None
-    if read is None or "c" not in read:
+def _parse_draw_things(text: str) -> dict[str, Any] | None:
+    """Parse Draw Things' metadata: a JSON object in the user comment of the XMP block."""
+    *_, after_tag = text.partition("<exif:UserComment>")
+    *_, after_tag = after_tag.partition("<rdf:li")
+    comment, end_tag, _ = after_tag.partition(">")[2].partition("</rdf:li>")
+    fields = _parse_object(html.unescape(comment)) if end_tag else None
+    if fields is None or "c" not in fields:
         return None
-    found = _renamed(read, {"c": "prompt", "uc": "negative_prompt", "scale": "cfg"})
-    return {**found, **_size(str(found.pop("size", "")))}
+    parameters = _renamed(fields, {"c": "prompt", "uc": "negative_prompt", "scale": "cfg"})
+    return {**parameters, **_parse_size(str(parameters.pop("size", "")))}
 
 
-def _comfyui(text: str) -> dict[str, Any] | None:
-    read = _object(text)
-    return parameters_of_graph(read) if read else None
+def _parse_comfyui(text: str) -> dict[str, Any] | None:
+    graph = _parse_object(text)
+    return parameters_of_graph(graph) if graph else None
 
 
 _XMP = "XML:com.adobe.xmp"
-_READERS: tuple[tuple[str, str, Callable[[str], dict[str, Any] | None]], ...] = (
-    ("zthumb", PARAMETERS, _own),
-    ("swarmui", infotext.CHUNK, _swarmui),
-    ("fooocus", infotext.CHUNK, _fooocus),
-    ("a1111", infotext.CHUNK, _a1111),
-    ("invokeai", "invokeai_metadata", _invokeai),
-    ("invokeai", "sd-metadata", _invokeai_2),
-    ("draw things", _XMP, _draw_things),
-    ("comfyui", "prompt", _comfyui),
+_PARSERS: tuple[tuple[str, str, Callable[[str], dict[str, Any] | None]], ...] = (
+    ("zthumb", PARAMETERS_CHUNK, _parse_zthumb),
+    ("swarmui", infotext.CHUNK, _parse_swarmui),
+    ("fooocus", infotext.CHUNK, _parse_fooocus),
+    ("a1111", infotext.CHUNK, _parse_a1111),
+    ("invokeai", "invokeai_metadata", _parse_invokeai),
+    ("invokeai", "sd-metadata", _parse_invokeai_2),
+    ("draw things", _XMP, _parse_draw_things),
+    ("comfyui", "prompt", _parse_comfyui),
 )
-"""Program, chunk and reader, the surest first."""
+"""Program, chunk name and parser, the most specific first."""
 
 _NUMBERS: Mapping[str, Callable[[Any], Any]] = {"steps": int, "seed": int, "width": int, "height": int, "cfg": float}
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """``values`` under the names of a request's fields, numbers as such where they are some."""
-    found: dict[str, Any] = {}
+    """Return ``values`` under the names of a request's fields; numbers are converted where that is possible."""
+    parameters: dict[str, Any] = {}
     for name, value in values.items():
         key = names.get(name, name)
         try:
-            found[key] = _NUMBERS[key](value) if key in _NUMBERS and value is not None else value
+            parameters[key] = _NUMBERS[key](value) if key in _NUMBERS and value is not None else value
         except (TypeError, ValueError, OverflowError):
-            found[key] = value
-    return found
+            parameters[key] = value
+    return parameters
 
 
-def _size(text: str) -> dict[str, int]:
-    found = _SIZE.fullmatch(text.strip())
-    return {"width": int(found[1]), "height": int(found[2])} if found else {}
+def _parse_size(text: str) -> dict[str, int]:
+    match = _SIZE.fullmatch(text.strip())
+    return {"width": int(match[1]), "height": int(match[2])} if match else {}
 
 
-def _sampler(sampler: str | None, schedule: str | None) -> dict[str, str]:
-    """The scheduler here that is meant, or the names as they stand where there is none."""
+def _scheduler(sampler: str | None, schedule: str | None) -> dict[str, str]:
+    """Return this server's scheduler for A1111's names, or the names as they are if it has no such scheduler."""
     try:
         name = samplers.scheduler_of(sampler, schedule)
     except BadInput:
@@ -197,10 +204,11 @@ def _sampler(sampler: str | None, schedule: str | None) -> dict[str, str]:
     return {"scheduler": name} if name else {}
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def _parse_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object in ``text``, or None."""
     try:
-        # NaN and infinity, which ComfyUI writes, are no JSON that could be answered.
-        found = json.loads(text, parse_constant=lambda _: None)
+        # ComfyUI writes NaN and infinity, which are not valid in a JSON response.
+        value = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None

@@ -15,7 +15,7 @@ from foundation.config import explain
 from foundation.errors import DONE, BadInput, command
 from foundation.offline import keep_quiet
 from foundation.plugins import suggestion
-from zthumb.server.settings import Settings, described, variables
+from zthumb.server.settings import Settings, describe_settings, variables
 from zthumb.sources.download import ProgressCallback
 from zthumb.sources.progress import bars
 from zthumb.sources.reference import shown
@@ -23,11 +23,11 @@ from zthumb.sources.reference import shown
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_OURS = "ZTHUMB_"
-_LOGIN = re.compile(r"(https?://)[^\s/'\"]*@")
+_VARIABLE_PREFIX = "ZTHUMB_"
+_URL_CREDENTIALS = re.compile(r"(https?://)[^\s/'\"]*@")
 
-_PATIENCE_S = 60
-"""How long open connections may take to end when the server is told to."""
+_SHUTDOWN_TIMEOUT_S = 60
+"""How long open connections may take to finish at shutdown."""
 
 DESCRIPTION = (
     "Serve a base model and its adapters: POST /generate, GET /models, GET /health/ready; the API is described at /docs."
@@ -35,9 +35,9 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the server; what is not given comes from the environment, which the help describes."""
+    """Add the options of the server; what is not given comes from the environment, which the help describes."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = f"settings, all of them environment variables:\n{described()}"
+    parser.epilog = f"all settings are environment variables:\n{describe_settings()}"
     parser.add_argument("--host", help="address to listen on (ZTHUMB_HOST, default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (ZTHUMB_PORT, default 8000)")
     parser.add_argument("--model", help="base model (MODEL, default models/mini-sdxl)")
@@ -52,59 +52,59 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Check the settings, take the port, load the base, serve."""
-    settings = _settings(arguments)  # 1. what to serve, where
-    with contextlib.ExitStack() as stack, _taken_port(settings) as listener:  # 2. before anything slow is loaded
+    """Check the settings, bind the port, load the base, serve."""
+    settings = _settings(arguments)  # 1. read and check the settings
+    with contextlib.ExitStack() as stack, _listen(settings) as listener:  # 2. bind the port before anything slow is loaded
         keep_quiet()
-        watch = stack.enter_context(bars())
-        app = _app(settings, watch)  # 3. what makes images: its base is fetched and loaded while it listens
+        progress = stack.enter_context(bars())
+        app = _app(settings, progress)  # 3. create the app: it downloads and loads its base while it already listens
 
         import uvicorn
 
-        # The application itself hears what proxies say.
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE_S, proxy_headers=False)
+        # Proxy headers are left to the app's own middleware.
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S, proxy_headers=False)
         server = uvicorn.Server(config)
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
-        print(f"zthumb serves {shown(settings.model)} at {address}, once it is loaded: {address}/health/ready tells", flush=True)
+        print(f"zthumb serves {shown(settings.model)} at {address}; {address}/health/ready says when it is loaded", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])  # 4. until told to stop
+            server.run(sockets=[listener])  # 4. serve until interrupted
     return DONE
 
 
-def _app(settings: Settings, watch: Callable[[str], ProgressCallback]) -> "FastAPI":
-    from zthumb.server.app import create_app, resolver_of
+def _app(settings: Settings, progress: Callable[[str], ProgressCallback]) -> "FastAPI":
+    from zthumb.server.app import create_app, make_resolver
 
-    return create_app(settings, resolver_of(settings, watch))
+    return create_app(settings, make_resolver(settings, progress))
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    _check_names(os.environ)
-    given = {name: getattr(arguments, name) for name in ("host", "port", "model") if getattr(arguments, name) is not None}
+    _check_variable_names(os.environ)
+    options = {name: getattr(arguments, name) for name in ("host", "port", "model") if getattr(arguments, name) is not None}
     try:
-        return Settings(**given)
+        return Settings(**options)
     except ValidationError as error:
-        told = "\n".join(f"settings: {line}" for line in explain(Settings, error))
-        raise BadInput(_without_secrets(told, os.environ)) from None
+        message = "\n".join(f"settings: {line}" for line in explain(Settings, error))
+        raise BadInput(_without_secrets(message, os.environ)) from None
 
 
-def _without_secrets(told: str, environment: Mapping[str, str]) -> str:
-    secret = [name for name, field in Settings.model_fields.items() if SecretStr.__name__ in str(field.annotation)]
-    known = {variable.upper() for name in secret for variable in variables(name)}
-    # Variables are read whether or not they are in capitals.
-    for value in (value for name, value in environment.items() if name.upper() in known):
-        told = told.replace(repr(value), "what is not shown")
-    return _LOGIN.sub(r"\1…@", told)
+def _without_secrets(message: str, environment: Mapping[str, str]) -> str:
+    secret_settings = [name for name, field in Settings.model_fields.items() if SecretStr.__name__ in str(field.annotation)]
+    secret_variables = {variable.upper() for name in secret_settings for variable in variables(name)}
+    # Settings are read from variables in upper or lower case.
+    for value in (value for name, value in environment.items() if name.upper() in secret_variables):
+        message = message.replace(repr(value), "(hidden)")
+    return _URL_CREDENTIALS.sub(r"\1…@", message)
 
 
-def _check_names(environment: Mapping[str, str]) -> None:
-    """Refuse a variable that is meant for this server and that it does not know."""
+def _check_variable_names(environment: Mapping[str, str]) -> None:
+    """Refuse an environment variable with the server's prefix that is not a setting."""
     known = {variable for name in Settings.model_fields for variable in variables(name)}
     for name in sorted(environment):
-        if name.startswith(_OURS) and name not in known:
-            raise BadInput(f"settings: the environment has {name}, which is no setting. {suggestion(name, sorted(known))}")
+        if name.startswith(_VARIABLE_PREFIX) and name not in known:
+            raise BadInput(f"settings: environment variable {name} is not a setting. {suggestion(name, sorted(known))}")
 
 
-def _taken_port(settings: Settings) -> socket.socket:
+def _listen(settings: Settings) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -113,7 +113,7 @@ def _taken_port(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise BadInput(
-            f"port {settings.port} at {settings.host} cannot be taken: {error.strerror}. Choose another with --port."
+            f"cannot listen on port {settings.port} of {settings.host}: {error.strerror}. Choose another port with --port."
         ) from None
     return listener
 

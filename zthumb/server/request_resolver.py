@@ -1,4 +1,4 @@
-"""A request as what is to be generated: every default filled in, every path looked at, everything impossible refused."""
+"""Turns an API request into what is generated: fills in defaults, checks paths and limits, refuses what is impossible."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from zthumb.server.adapter_registry import AdapterRegistry
 from zthumb.server.schemas import MAX_SEED, GenerateRequest
 from zthumb.server.settings import OutputFormat, Settings
 
-_SEEDS = 2**32
+_SEED_COUNT = 2**32
 _USUAL_WEIGHT = 2
-_QUOTED = 60
+_MAX_QUOTED_CHARS = 60
 
 
 @dataclass(frozen=True)
 class Model:
-    """A base by what names it, and an autoencoder in place of its own if one is named."""
+    """References to a base model and, if given, to an autoencoder that replaces the base's own."""
 
     base: str
     vae: str | None = None
@@ -32,7 +32,7 @@ class Model:
 
 @dataclass(frozen=True)
 class BackendKey:
-    """Where a request is generated: a variant of a model."""
+    """The backend that generates a request: a variant of a model."""
 
     model: Model
     variant: str
@@ -40,14 +40,14 @@ class BackendKey:
 
 @dataclass(frozen=True)
 class ResolvedRequest:
-    """Images to generate with the backend of ``backend_key``, ``why`` that one, the ``loras`` to apply, and the files' format.
+    """The images to generate: one entry of ``params`` per image, the backend, the ``loras`` to apply and the output format.
 
-    ``triggers`` are the words that were put before the prompt, one for each adapter or None. ``cost`` is in steps of one image
-    of the base's own size.
+    ``variant_reason`` says why that variant was chosen. ``triggers`` holds, for each adapter, the trigger word that was
+    prepended to the prompt, or None. ``cost`` is in steps of one image of the base's own size.
     """
 
     backend_key: BackendKey
-    why: str
+    variant_reason: str
     params: tuple[GenerationParams, ...]
     loras: tuple[Lora, ...]
     triggers: tuple[str | None, ...]
@@ -58,16 +58,16 @@ class ResolvedRequest:
     warnings: tuple[str, ...] = ()
 
     def can_batch_with(self, other: "ResolvedRequest") -> bool:
-        """Whether both can be generated at once: they differ in prompts and seeds alone."""
-        are_social = not any((self.deterministic, self.isolated, other.deterministic, other.isolated))
-        return are_social and self._kind == other._kind
+        """Return whether both can be generated in one batch: they differ in prompts and seeds alone."""
+        may_share_batch = not any((self.deterministic, self.isolated, other.deterministic, other.isolated))
+        return may_share_batch and self._batch_key == other._batch_key
 
     @property
-    def _kind(self) -> tuple[object, ...]:
+    def _batch_key(self) -> tuple[object, ...]:
         first = self.params[0]
-        # Without a negative prompt the denoiser is told zeros, with an empty one what the text encoders make of it.
-        is_told = first.negative_prompt is not None
-        how = (
+        # Without a negative prompt the denoiser is conditioned on zeros, with an empty one on its text encoding.
+        has_negative_prompt = first.negative_prompt is not None
+        sampling = (
             first.width,
             first.height,
             first.original_size,
@@ -76,51 +76,52 @@ class ResolvedRequest:
             first.scheduler,
             first.prompt_parser,
         )
-        return (self.backend_key, self.loras, is_told, how, self._length)
+        return (self.backend_key, self.loras, has_negative_prompt, sampling, self._length_key)
 
     @property
-    def _length(self) -> tuple[str, ...]:
-        """Alike for prompts that are told in as many tokens; filling one up would change its image."""
+    def _length_key(self) -> tuple[str, ...]:
+        """A key that is equal for prompts encoded in equally many tokens; padding a shorter one would change its image."""
         first = self.params[0]
         texts = [text for text in (first.prompt, first.negative_prompt) if text is not None]
-        # Adapters may bring words of many tokens.
-        is_usual = first.prompt_parser == "plain" or (not self.loras and all(is_plain(text) for text in texts))
-        return () if is_usual else tuple(texts)
+        # A word that an adapter learned may stand for many tokens.
+        has_fixed_length = first.prompt_parser == "plain" or (not self.loras and all(is_plain(text) for text in texts))
+        return () if has_fixed_length else tuple(texts)
 
 
 @dataclass(frozen=True)
 class RequestResolver:
-    """Makes requests out of requests for adapters on ``registry``."""
+    """Resolves requests with the server's ``settings`` and the adapters in ``registry``."""
 
     settings: Settings
     registry: AdapterRegistry
 
-    def of(
+    def resolve(
         self,
         request: GenerateRequest,
         backend_key: BackendKey,
-        why: str,
+        variant_reason: str,
         limits: Limits,
         size: tuple[int, int],
-        is_preset: bool = False,
+        has_preset_loras: bool = False,
     ) -> ResolvedRequest:
-        """The request that ``request`` means; ``size`` is the base's own in pixels. ``BadInput`` says what of it cannot be.
+        """Resolve ``request``.
 
-        With ``is_preset`` its adapters are those of a preset, which may always be fetched: who keeps this server wrote it.
+        ``size`` is the base's own width and height in pixels. With ``has_preset_loras`` the adapters come from a preset and may
+        always be downloaded, because the operator of the server wrote it. Raises ``BadInput`` that says what is impossible.
         """
-        steps = _within(limits.steps, request.steps, limits.default_steps, "steps", backend_key.variant)
-        guidance = _within(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", backend_key.variant)
-        seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
+        steps = _check_limit(limits.steps, request.steps, limits.default_steps, "steps", backend_key.variant)
+        guidance = _check_limit(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", backend_key.variant)
+        seed = secrets.randbelow(_SEED_COUNT) if request.seed is None else request.seed
         width, height = request.width or size[0], request.height or size[1]
         parser = request.prompt_parser or self.settings.prompt_parser
-        text, tags = _without_tags(request)
-        loras = self.registry.asked(request, may_fetch=is_preset or self.settings.may_fetch, tags=tags)
-        prompt, triggers, told = _with_triggers(request, text, parser, loras)
-        checked = {"prompt": text, "negative_prompt": request.negative_prompt or ""}
-        # With trigger words before it, it may be another thing.
-        for field, each in {**checked, "prompt with its trigger words": prompt}.items():
-            _check_prompt(parser, field, each, int(steps), guidance)
-        one = GenerationParams(
+        text, tags = _extract_lora_tags(request)
+        loras = self.registry.requested_loras(request, may_fetch=has_preset_loras or self.settings.may_fetch, tags=tags)
+        prompt, triggers, trigger_warnings = _prepend_triggers(request, text, parser, loras)
+        texts = {"prompt": text, "negative_prompt": request.negative_prompt or ""}
+        # A prompt that is valid by itself may be invalid with trigger words before it.
+        for field, prompt_text in {**texts, "prompt with its trigger words": prompt}.items():
+            _check_prompt(parser, field, prompt_text, int(steps), guidance)
+        first = GenerationParams(
             prompt=prompt,
             negative_prompt=request.negative_prompt,
             width=width,
@@ -130,20 +131,20 @@ class RequestResolver:
             guidance_scale=guidance,
             scheduler=request.scheduler,
             prompt_parser=parser,
-            original_size=self.settings.training_resolution if self._is_own(backend_key) else None,
+            original_size=self.settings.training_resolution if self._is_default_model(backend_key) else None,
         )
-        # Every seed that is answered can be asked for: they begin again after the last.
-        params = tuple(replace(one, seed=(seed + turn) % (MAX_SEED + 1)) for turn in range(request.batch))
+        # Seeds wrap around after the last one, so that every seed in a response is valid in a request.
+        params = tuple(replace(first, seed=(seed + index) % (MAX_SEED + 1)) for index in range(request.batch))
         cost = steps * request.batch * width * height / (size[0] * size[1])
         if cost > self.settings.queue_room:
             raise BadInput(
-                f"steps × images × pixels: {cost:.0f} is more than this server takes at once ({self.settings.queue_room}). Ask "
-                "for less, or in several requests."
+                f"steps × images × pixels: {cost:.0f} is more than this server accepts at once ({self.settings.queue_room}). "
+                "Request less, or split it into several requests."
             )
-        warnings = (*told, *_warnings(request, guidance, loras), *_of_other_grammars(parser, checked))
+        warnings = (*trigger_warnings, *_warnings(request, guidance, loras), *_foreign_mark_warnings(parser, texts))
         return ResolvedRequest(
             backend_key=backend_key,
-            why=why,
+            variant_reason=variant_reason,
             params=params,
             loras=loras,
             triggers=triggers,
@@ -154,25 +155,23 @@ class RequestResolver:
             warnings=warnings,
         )
 
-    def _is_own(self, backend_key: BackendKey) -> bool:
+    def _is_default_model(self, backend_key: BackendKey) -> bool:
         return backend_key.model == Model(self.settings.model, self.settings.vae)
 
 
-def _without_tags(request: GenerateRequest) -> tuple[str, tuple[LoraTag, ...]]:
-    """The prompt without the adapters that it names, and those; ``BadInput`` for one that cannot be read or is out of place."""
+def _extract_lora_tags(request: GenerateRequest) -> tuple[str, tuple[LoraTag, ...]]:
+    """Split the prompt into its text and the adapter tags in it; ``BadInput`` for a malformed or misplaced tag."""
     try:
         text, tags = extract(request.prompt)
     except Malformed as error:
         raise BadInput(f"prompt: {error}.") from None
     if request.negative_prompt is not None and "<" in request.negative_prompt:
         try:
-            wrong = extract(request.negative_prompt)[1]
+            misplaced = extract(request.negative_prompt)[1]
         except Malformed as error:
             raise BadInput(f"negative_prompt: {error}.") from None
-        if wrong:
-            raise BadInput(
-                f"negative_prompt: at character {wrong[0].place + 1}: an adapter is named in the prompt, and not here."
-            )
+        if misplaced:
+            raise BadInput(f"negative_prompt: at character {misplaced[0].place + 1}: name adapters in the prompt, not here.")
     return text, tags
 
 
@@ -181,72 +180,73 @@ def _check_prompt(parser: str, field: str, text: str, steps: int, guidance: floa
         parts = prompts.get(parser).parts_of(text, steps)
     except Malformed as error:
         raise BadInput(f"{field}: {error} (prompt_parser {parser}).") from None
-    for each in dict.fromkeys(text for part in parts for text in part.texts):
+    for part_text in dict.fromkeys(part_text for part in parts for part_text in part.texts):
         try:
-            prompts.get(parser).check(each)
+            prompts.get(parser).check(part_text)
         except Malformed as error:
-            # Characters are counted in what the parser reads, which is not the prompt where that changes or has parts.
-            place = "" if each == text else f"in {each[:_QUOTED]!r} "
-            raise BadInput(f"{field}: {place}{error} (prompt_parser {parser}).") from None
+            # Character positions refer to the text that the parser reads, which differs from a prompt that has parts.
+            context = "" if part_text == text else f"in {part_text[:_MAX_QUOTED_CHARS]!r} "
+            raise BadInput(f"{field}: {context}{error} (prompt_parser {parser}).") from None
     if len(parts) > 1 and (guidance <= 1 or field == "negative_prompt"):
-        why = "is for the prompt alone" if field == "negative_prompt" else f"takes guidance, and cfg is {guidance:g}"
-        raise BadInput(f"{field}: AND {why} (prompt_parser {parser}).")
+        reason = "works in the prompt alone" if field == "negative_prompt" else f"needs guidance, and cfg is {guidance:g}"
+        raise BadInput(f"{field}: AND {reason} (prompt_parser {parser}).")
 
 
-def _of_other_grammars(parser: str, texts: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(f"{field}: {told}" for field, text in texts.items() for told in prompts.foreign_marks(parser, text))
+def _foreign_mark_warnings(parser: str, texts: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{field}: {message}" for field, text in texts.items() for message in prompts.foreign_marks(parser, text))
 
 
-def _with_triggers(
+def _prepend_triggers(
     request: GenerateRequest, prompt: str, parser: str, loras: Sequence[Lora]
 ) -> tuple[str, tuple[str | None, ...], tuple[str, ...]]:
-    """The prompt behind the trigger words that were asked for; those words; what should be known of them."""
+    """Return the prompt with the requested trigger words before it, the trigger word of each adapter or None, and warnings."""
     triggers, warnings = list[str | None](), list[str]()
-    # One that is named by lora_path or in the prompt has no trigger weight.
-    named = request.loras or []
-    for asked, lora in zip(named, loras, strict=False):
+    # An adapter named by lora_path or in the prompt has no trigger weight.
+    lora_requests = request.loras or []
+    for lora_request, lora in zip(lora_requests, loras, strict=False):
         trigger = None
-        if asked.trigger_weight:
-            trigger = asked.trigger or trigger_of(lora.path)
+        if lora_request.trigger_weight:
+            trigger = lora_request.trigger or trigger_of(lora.path)
             if trigger is None:
-                raise BadInput(f"loras.trigger_weight: {lora.path.name} tells no trigger word; give one as trigger.")
+                raise BadInput(f"loras.trigger_weight: {lora.path.name} has no trigger word in its file; give one as trigger.")
             if trigger in triggers or contains_trigger(prompt, trigger):
-                warnings.append(f"the prompt has the trigger word {trigger!r} already; it was not put before it again.")
+                warnings.append(f"the prompt already has the trigger word {trigger!r}; it was not added again.")
                 trigger = None
         triggers.append(trigger)
-    told = [
-        _weighted(parser, trigger, asked.trigger_weight)
-        for trigger, asked in zip(triggers, named, strict=True)
+    weighted_triggers = [
+        _weighted_trigger(parser, trigger, lora_request.trigger_weight)
+        for trigger, lora_request in zip(triggers, lora_requests, strict=True)
         if trigger is not None
     ]
-    without = (None,) * (len(loras) - len(triggers))
-    return ", ".join([*told, prompt]), (*triggers, *without), tuple(warnings)
+    without_trigger = (None,) * (len(loras) - len(triggers))
+    return ", ".join([*weighted_triggers, prompt]), (*triggers, *without_trigger), tuple(warnings)
 
 
-def _weighted(parser: str, trigger: str, weight: float) -> str:
+def _weighted_trigger(parser: str, trigger: str, weight: float) -> str:
     try:
         return prompts.get(parser).weighted(trigger, weight)
     except ValueError as error:
         raise BadInput(f"loras.trigger_weight: {error}.") from None
 
 
-def _within(limits: tuple[float, float], asked: float | None, default: float, field: str, backend: str) -> float:
-    if asked is None:
+def _check_limit(limits: tuple[float, float], value: float | None, default: float, field: str, variant: str) -> float:
+    """Return ``value``, or ``default`` if it is None; ``BadInput`` if it is outside the variant's ``limits``."""
+    if value is None:
         return default
     low, high = limits
-    if not low <= asked <= high:
+    if not low <= value <= high:
         allowed = f"{low:g} to {high:g}" if low < high else f"only {low:g}"
-        raise BadInput(f"{field}: {asked:g} is not what the {backend} variant can do, which is {allowed}.")
-    return asked
+        raise BadInput(f"{field}: {value:g} is not supported by variant {variant}, which takes {allowed}.")
+    return value
 
 
 def _warnings(request: GenerateRequest, guidance: float, loras: Sequence[Lora]) -> tuple[str, ...]:
-    told = []
+    warnings = []
     if request.negative_prompt is not None and guidance <= 1:
-        told.append(f"negative_prompt has no effect without guidance, and cfg is {guidance:g}.")
+        warnings.append(f"negative_prompt has no effect without guidance, and cfg is {guidance:g}.")
     for lora in loras:
         if abs(lora.weight) > _USUAL_WEIGHT:
-            told.append(
-                f"{lora.path.name} counts {lora.weight:g} times: beyond ±{_USUAL_WEIGHT} most adapters but sliders break."
+            warnings.append(
+                f"{lora.path.name} has weight {lora.weight:g}: beyond ±{_USUAL_WEIGHT} most adapters except sliders break."
             )
-    return tuple(told)
+    return tuple(warnings)

@@ -1,4 +1,4 @@
-"""What the API takes and answers. Unknown fields are refused."""
+"""Requests and responses of the API. Unknown fields are refused."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from foundation.verdict import Verdict
 from zthumb import backends, prompts
-from zthumb.generation.schedulers import SchedulerName
+from zthumb.diffusion.schedulers import SchedulerName
 from zthumb.server import examples
 from zthumb.server.settings import MAX_WEIGHT, OutputFormat
 
@@ -16,46 +16,46 @@ MAX_LORAS = 8
 
 Seed = Annotated[
     int | None,
-    Field(ge=-1, le=MAX_SEED, description="of the first image; drawn and reported if missing or -1"),
+    Field(ge=-1, le=MAX_SEED, description="seed of the first image; drawn at random and reported if missing or -1"),
     AfterValidator(lambda seed: None if seed == -1 else seed),
 ]
 
 
 class LoraRequest(BaseModel):
-    """An adapter, and how strongly it counts.
+    """An adapter and its weight.
 
     It is named by its id, by its path in the models folder, or by a ref: the hash of its file, or
-    any reference to a model, which is fetched if this server does that for requests.
+    any reference to a model, which is downloaded if this server allows that to requests.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     id: str | None = Field(
-        default=None, max_length=400, description="as GET /models lists it: the path in models/lora, without its ending"
+        default=None, max_length=400, description="as GET /models lists it: the path in models/lora, without the file extension"
     )
     path: str | None = Field(default=None, max_length=1000, description="a file or folder inside the models folder")
     ref: str | None = Field(
         default=None,
         max_length=1000,
-        description="sha256: and at least 8 digits of the file's hash, as answers tell it; or an AIR, owner/name[:file] of the "
-        "hub, an https address, a path",
+        description="sha256: followed by at least 8 digits of the file's hash, as in responses; or an AIR, owner/name[:file] on "
+        "the hub, an https address, a path",
     )
     weight: float | None = Field(
         default=None, ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="0 is the base, 1 the adapter as trained"
     )
     trigger: str | None = Field(
-        default=None, min_length=1, max_length=200, description="its trigger word; default: the one that its file tells"
+        default=None, min_length=1, max_length=200, description="its trigger word; default: the one in its file"
     )
     trigger_weight: float = Field(
-        default=0, ge=0, le=2, description="how much of the trigger word is put before the prompt; 0: it is not"
+        default=0, ge=0, le=2, description="weight of the trigger word, which is prepended to the prompt; 0: it is not prepended"
     )
 
     @model_validator(mode="after")
     def _is_named_once(self) -> Self:
         if sum(name is not None for name in (self.id, self.path, self.ref)) != 1:
-            raise ValueError("name an adapter by one of its id, its path and a ref")
+            raise ValueError("name an adapter by exactly one of id, path and ref")
         if self.trigger is not None and not self.trigger_weight:
-            raise ValueError("a trigger is given and counts nothing: give trigger_weight as well, as 1")
+            raise ValueError("trigger has no effect without a weight: give trigger_weight as well, e.g. 1")
         return self
 
 
@@ -77,41 +77,41 @@ class GenerateRequest(BaseModel):
 
     prompt: str = Field(max_length=10_000)
     negative_prompt: str | None = Field(default=None, max_length=10_000)
-    width: int | None = Field(default=None, ge=64, le=2048, multiple_of=8, description="pixels; default: the base's own")
-    height: int | None = Field(default=None, ge=64, le=2048, multiple_of=8, description="pixels; default: the base's own")
+    width: int | None = Field(default=None, ge=64, le=2048, multiple_of=8, description="pixels; default: the base's own size")
+    height: int | None = Field(default=None, ge=64, le=2048, multiple_of=8, description="pixels; default: the base's own size")
     seed: Seed = None
-    steps: int | None = Field(default=None, ge=1, le=150, description="default: the variant's own")
-    cfg: float | None = Field(default=None, ge=0, le=30, description="guidance scale; default: the variant's own")
+    steps: int | None = Field(default=None, ge=1, le=150, description="default: the variant's default")
+    cfg: float | None = Field(default=None, ge=0, le=30, description="guidance scale; default: the variant's default")
     scheduler: SchedulerName | None = Field(default=None, description="default: the base's own")
-    batch: int = Field(default=1, ge=1, le=MAX_BATCH, description="number of images; their seeds count up from the first")
+    batch: int = Field(default=1, ge=1, le=MAX_BATCH, description="number of images; their seeds count up from the first one's")
     deterministic: bool = Field(
-        default=False, description="generate each image alone, so that it is the same to the last bit whatever else is asked for"
+        default=False, description="generate each image by itself, so that it is bit-identical whatever other requests there are"
     )
     isolated: bool = Field(
         default=False,
-        description="generate this request's images at once, but with no other's: the same request is the same to the last bit",
+        description="generate this request's images in a batch of their own: the same request gives bit-identical images",
     )
     variant: str = Field(
         default="auto",
         max_length=40,
-        description="how to generate; GET /capabilities lists what is here. auto takes the best that there is memory for",
+        description="how to generate; GET /capabilities lists the variants. auto takes the best one that fits into memory",
         json_schema_extra={"enum": ["auto", *backends.names()]},
     )
     prompt_parser: str | None = Field(
         default=None,
         max_length=40,
-        description="what marks in prompts mean: plain nothing, compel and lpw weights and more; default: this server's",
+        description="syntax of the prompts: plain has none, compel and lpw have weights and more; default: this server's setting",
         json_schema_extra={"enum": [*prompts.names()]},
     )
-    output_format: OutputFormat | None = Field(default=None, description="default: this server's")
+    output_format: OutputFormat | None = Field(default=None, description="default: this server's setting")
     preset: str | None = Field(
         default=None,
         max_length=100,
-        description="a way to generate by its name; GET /presets lists them. What the request gives itself counts before it",
+        description="the name of a preset; GET /presets lists them. Fields of the request override it",
     )
     response_format: Literal["b64_json", "url", "path"] = Field(
         default="b64_json",
-        description="the image itself, or where it is kept: an address or a path of this server; a job tells addresses alone",
+        description="the image itself, or where it is stored: a URL or a path on this server; a job returns URLs only",
     )
     lora_path: str | None = Field(default=None, max_length=1000, description="an adapter inside the models folder")
     lora_scale: float | None = Field(
@@ -120,12 +120,12 @@ class GenerateRequest(BaseModel):
     loras: list[LoraRequest] | None = Field(
         default=None,
         max_length=MAX_LORAS,
-        description="several adapters at once; an empty list is none, not this server's own either",
+        description="one or more adapters; an empty list means none, not even this server's default adapter",
     )
 
     @property
     def names_adapters(self) -> bool:
-        """Whether its fields say under which adapters to generate."""
+        """Whether its fields, apart from the prompt, say which adapters to use."""
         return any(value is not None for value in (self.loras, self.lora_path, self.lora_scale))
 
     @model_validator(mode="after")
@@ -136,25 +136,27 @@ class GenerateRequest(BaseModel):
 
 
 class GeneratedImage(BaseModel):
-    """One image, in the form that was asked for, and the seed that makes it again."""
+    """One image in the requested form, and the seed that reproduces it."""
 
     seed: int
     b64_json: str | None = None
-    url: str | None = Field(default=None, description="of this server")
+    url: str | None = Field(default=None, description="on this server")
     path: str | None = Field(default=None, description="on this server's disk")
 
 
 class AppliedLora(BaseModel):
-    """An adapter the images were made with."""
+    """An adapter that the images were generated with."""
 
     path: str
     weight: float
-    sha256: str = Field(description="of its file; where others beside it are read, as its words, one over the hashes of all")
-    trigger: str | None = Field(default=None, description="the trigger word that was put before the prompt")
+    sha256: str = Field(
+        description="of its file; if other files belong to it, as its learned words, a hash over the hashes of all"
+    )
+    trigger: str | None = Field(default=None, description="the trigger word that was prepended to the prompt")
 
 
 class Timings(BaseModel):
-    """Seconds: waiting for others, putting adapters on, generating (with those of other requests it was generated with)."""
+    """Seconds spent in the queue, applying adapters, and generating the batch, which may include other requests' images."""
 
     queue: float
     lora: float
@@ -162,12 +164,12 @@ class Timings(BaseModel):
 
 
 class Meta(BaseModel):
-    """How the images were made. ``together`` is the number of images that were generated at once."""
+    """How the images were generated. ``together`` is the number of images that were generated at once."""
 
     backend: str
     variant: str
-    base: str = Field(description="what names the base")
-    why: str = Field(description="why this backend")
+    base: str = Field(description="the reference to the base model")
+    why: str = Field(description="why this variant was chosen")
     scheduler: str
     steps: int
     cfg: float
@@ -177,13 +179,13 @@ class Meta(BaseModel):
     timings: Timings
     peak_memory_mb: float
     loras: list[AppliedLora]
-    words: list[str] = Field(description="words that the adapters brought, which are read as they learned them")
+    words: list[str] = Field(description="words in the adapters' files that have learned embeddings")
 
 
 class GenerateResponse(BaseModel):
-    """The images, how they were made, and what the user should know."""
+    """The images, how they were generated, and warnings for the user."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.GENERATED))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.GENERATED))
 
     images: list[GeneratedImage]
     meta: Meta
@@ -191,9 +193,9 @@ class GenerateResponse(BaseModel):
 
 
 class ModelsResponse(BaseModel):
-    """What this server serves. ``lora_loaded`` and ``lora_path`` tell the adapter of requests that name none."""
+    """What this server serves. ``lora_loaded`` and ``lora_path`` describe the default adapter, for requests that name none."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODELS))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.MODELS))
 
     base: str
     base_sha256: str
@@ -201,15 +203,15 @@ class ModelsResponse(BaseModel):
     backends: list[str]
     resolution: int
     loras: list[str] = Field(description="adapters in the models folder, as lora_path takes them")
-    lora_ids: list[str] = Field(description="the same by their ids: their paths in models/lora without the ending")
+    lora_ids: list[str] = Field(description="their ids: the paths in models/lora without the file extension")
     verdicts: dict[str, Verdict] = Field(
-        description="by path, what an evaluation said of an adapter: whether it beats the base, and at which scale to use it"
+        description="evaluation results by adapter path: whether the adapter beats the base, and at which scale to use it"
     )
     lora_loaded: bool
     lora_path: str | None = None
     lora_scale: float
-    device: str = Field(description="what generates, as torch calls it: cpu or cuda")
-    precision: str = Field(description="of the denoiser's numbers: fp32, bf16 or fp16")
+    device: str = Field(description="the torch device that generates: cpu or cuda")
+    precision: str = Field(description="of the denoiser: fp32, bf16 or fp16")
 
 
 class PresetLoraResponse(BaseModel):
@@ -217,11 +219,11 @@ class PresetLoraResponse(BaseModel):
 
     ref: str
     weight: float
-    triggers: list[str] = Field(description="words that are put before the prompt")
+    triggers: list[str] = Field(description="trigger words that are prepended to the prompt")
 
 
 class PresetResponse(BaseModel):
-    """A way to generate. What is null is as the server has it."""
+    """A preset: named generation settings. Null means the server's default."""
 
     purpose: str
     base: str | None = None
@@ -232,23 +234,23 @@ class PresetResponse(BaseModel):
     cfg: float | None = None
     width: int | None = None
     height: int | None = None
-    prompt: str = Field(description="a template: {prompt} is the request's")
+    prompt: str = Field(description="a template: {prompt} stands for the request's prompt")
     negative_prompt: str | None = None
     prompt_parser: str | None = None
     loras: list[PresetLoraResponse]
-    is_here: bool = Field(description="whether its base is on this machine; if not, the first request waits for it to be fetched")
+    is_here: bool = Field(description="whether its base is on this machine; if not, the first request waits for the download")
 
 
 class PresetsResponse(BaseModel):
-    """The presets by their names."""
+    """The presets by name."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.PRESETS))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.PRESETS))
 
     presets: dict[str, PresetResponse]
 
 
 class BackendCapabilities(BaseModel):
-    """What one variant can be asked for."""
+    """The limits and defaults of one variant."""
 
     base: str
     is_loaded: bool
@@ -259,9 +261,9 @@ class BackendCapabilities(BaseModel):
 
 
 class CapabilitiesResponse(BaseModel):
-    """What this server can do, and the limits of a request."""
+    """The variants and options of this server, and the limits of a request."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.CAPABILITIES))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.CAPABILITIES))
 
     variants: dict[str, BackendCapabilities]
     schedulers: list[str]
@@ -281,16 +283,18 @@ class JobImage(BaseModel):
 
 
 class JobResponse(BaseModel):
-    """How a job is. ``position`` counts those before it in the queue; ``progress`` runs from 0 to 1."""
+    """The status of a job. ``position`` is the number of requests ahead of it in the queue; ``progress`` runs from 0 to 1."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.JOB_ANSWER, examples.JOB_DONE))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.JOB_RUNNING, examples.JOB_DONE))
 
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     position: int | None = None
     progress: float
-    preview: str | None = Field(default=None, description="what the first image looks like so far, small, as a data URL")
-    eta_s: float | None = Field(default=None, description="about how many seconds are left, from what the last ones took")
+    preview: str | None = Field(default=None, description="a small preview of the first image, as a data URL")
+    eta_s: float | None = Field(
+        default=None, description="estimated seconds until it is done, from how long recent requests took"
+    )
     images: list[JobImage]
     meta: Meta | None = None
     warnings: list[str]
@@ -298,28 +302,30 @@ class JobResponse(BaseModel):
 
 
 class InspectResponse(BaseModel):
-    """What an image was made from, as it says itself."""
+    """The generation parameters found inside an image."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.INSPECTED))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.INSPECTED))
 
-    program: str = Field(description="what wrote the image: zthumb, a1111, comfyui, draw things, fooocus, invokeai or swarmui")
+    program: str = Field(
+        description="the program that wrote the image: zthumb, a1111, comfyui, draw things, fooocus, invokeai or swarmui"
+    )
     parameters: dict[str, Any] = Field(
-        description="called as a request's fields are, what has no such name as the program calls it"
+        description="named as the fields of a request; a parameter without such a field keeps the program's name"
     )
 
 
 class LiveResponse(BaseModel):
-    """The process answers."""
+    """The process is running."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown({"status": "ok"}))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples({"status": "ok"}))
 
     status: Literal["ok"]
 
 
 class ReadyResponse(BaseModel):
-    """``ready`` is true once a real image was made; if it never can be, ``failed`` is true and ``reason`` says why."""
+    """``ready`` is true once an image was generated; if that failed, ``failed`` is true and ``reason`` says why."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown({"ready": True, "failed": False, "reason": None}))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples({"ready": True, "failed": False, "reason": None}))
 
     ready: bool
     failed: bool

@@ -1,4 +1,4 @@
-"""The door of the server: who may ask, from where, how much and how often. It stands before every route."""
+"""Middleware before every route: checks host, origin, API key, body size and request rate."""
 
 import base64
 import contextlib
@@ -28,129 +28,138 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_OPEN_TO_ALL = ("/health/",)
-_CHANGING = ("POST", "DELETE", "PUT", "PATCH")
-_CLIENTS = 10_000
-_PROXIES = ("127.0.0.1", "::1")
-"""Those on this machine. What anyone else says of where a request came from is not believed."""
+_PUBLIC_PATHS = ("/health/",)
+_UNSAFE_METHODS = ("POST", "DELETE", "PUT", "PATCH")
+_MAX_CLIENTS = 10_000
+_TRUSTED_PROXIES = ("127.0.0.1", "::1")
+"""Proxies on this machine. Forwarding headers from any other address are ignored."""
 
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_PATH_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class BehindProxy:
-    """An ASGI application around another that believes a proxy on this machine: who asked, by which scheme, below which path."""
+    """ASGI middleware that accepts from a proxy on this machine the client's address, the scheme and the path prefix."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        # uvicorn has types of its own for what starlette hands on.
-        behind: Any = ProxyHeadersMiddleware(app, trusted_hosts=list(_PROXIES))  # type: ignore[arg-type]
-        self._app: ASGIApp = behind
+        # uvicorn and starlette define different types for the same ASGI interface.
+        wrapped: Any = ProxyHeadersMiddleware(app, trusted_hosts=list(_TRUSTED_PROXIES))  # type: ignore[arg-type]
+        self._app: ASGIApp = wrapped
         self._root_path = settings.root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on as it was before the proxy."""
+        """Pass the request on as it was before the proxy."""
         if scope["type"] == "http":
-            # Before the proxy's address gives way to that of who asked it.
-            scope["root_path"] = _prefix(scope, Headers(scope=scope)) or self._root_path
+            # Before uvicorn's middleware replaces the proxy's address with the client's.
+            scope["root_path"] = _forwarded_prefix(scope, Headers(scope=scope)) or self._root_path
         await self._app(scope, receive, send)
 
 
 class _TooLarge(Exception):
-    """A body that goes on beyond its limit."""
+    """A request body exceeds its limit."""
 
 
 class SecurityMiddleware:
-    """An ASGI application around another."""
+    """ASGI middleware that refuses requests by host, origin, API key, body size and rate, and adds security headers."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
         self._keys = [key.encode() for key in settings.keys]
-        self._limit = settings.body_limit_mb * 2**20
-        self._hosts = _own_names(settings)
-        self._asked: dict[str, tuple[float, float]] = {}
+        self._body_limit = settings.body_limit_mb * 2**20
+        self._hosts = _allowed_hosts(settings)
+        # Token buckets: client → requests left and the time of the last request.
+        self._buckets: dict[str, tuple[float, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or turn it away."""
+        """Pass a request on or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         request_id = uuid.uuid4().hex
-        named = _with_headers(send, request_id)
+        send = _with_headers(send, request_id)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await refusal(scope, receive, named)
+            await refusal(scope, receive, send)
             return
-        body = _Body(receive, named, self._limit)
+        body = _LimitedBody(receive, send, self._body_limit)
         with contextlib.suppress(_TooLarge):
             try:
                 await self._app(scope, body.receive, body.send)
             except _TooLarge:
                 raise
             except Exception:
-                await self._failed(scope, request_id, body, named)
+                await self._handle_failure(scope, request_id, body, send)
         if body.is_too_large and not body.is_answered:
-            await self._too_large(scope)(scope, receive, named)
+            await self._too_large(scope)(scope, receive, send)
 
-    async def _failed(self, scope: Scope, request_id: str, body: "_Body", send: Send) -> None:
-        """Whatever was not foreseen is told in the log alone, under the number that the answer has."""
+    async def _handle_failure(self, scope: Scope, request_id: str, body: "_LimitedBody", send: Send) -> None:
+        """Log an unexpected exception under the request's id; the response has the id but no details."""
         _LOG.exception("request %s failed", request_id)
         scope["app"].state.service.metrics.refused(500)
         if not body.is_answered:
-            await _told(scope, 500, "an error of the server; its log says which")(scope, body.receive, send)
+            await _error_response(scope, 500, "internal server error; see the server's log")(scope, body.receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
-        """Why a request does not come in; None for one that does."""
+        """Return the response to a request that is refused, or None."""
         host = _host(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
-            return _told(scope, 421, f"this server is not called {host!r}")
-        if scope["method"] in _CHANGING and not self._is_at_home(headers):
-            return _told(scope, 403, "pages of other origins may not ask this server (ZTHUMB_ORIGINS)")
-        if int(headers.get("content-length") or 0) > self._limit:
+            return _error_response(scope, 421, f"{host!r} is not a name of this server (ZTHUMB_NAMES)")
+        if scope["method"] in _UNSAFE_METHODS and not self._is_origin_allowed(headers):
+            return _error_response(scope, 403, "pages of other origins may not call this server (ZTHUMB_ORIGINS)")
+        if int(headers.get("content-length") or 0) > self._body_limit:
             return self._too_large(scope)
-        if get_route_path(scope).startswith(_OPEN_TO_ALL):
+        if get_route_path(scope).startswith(_PUBLIC_PATHS):
             return None
-        who = _key(headers)
-        if self._keys and not any(hmac.compare_digest(who, key) for key in self._keys):
-            return _told(scope, 401, "an API key is needed: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
-        # A key that nobody has looked at says nothing of who asks.
-        wait = self._wait(who.decode("latin-1") if self._keys else str((scope.get("client") or ("",))[0]))
+        api_key = _api_key(headers)
+        if self._keys and not any(hmac.compare_digest(api_key, key) for key in self._keys):
+            return _error_response(scope, 401, "an API key is needed: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        # Without configured keys the key is not checked and must not identify the client.
+        wait = self._seconds_to_wait(api_key.decode("latin-1") if self._keys else str((scope.get("client") or ("",))[0]))
         if wait > 0:
-            return _told(scope, 429, f"too many requests; try again in {wait:.0f} s", {"Retry-After": str(math.ceil(wait))})
+            return _error_response(
+                scope, 429, f"too many requests; try again in {wait:.0f} s", {"Retry-After": str(math.ceil(wait))}
+            )
         return None
 
-    def _is_at_home(self, headers: Headers) -> bool:
-        """Whether a request comes from no page, from a page of this server, or from one of an origin that is allowed."""
+    def _is_origin_allowed(self, headers: Headers) -> bool:
+        """Return whether a request comes from no page, from a page of this server, or from an allowed origin."""
         origin = headers.get("origin")
-        return origin is None or origin in self._settings.allowed_origins or _named(origin).netloc == headers.get("host")
+        return origin is None or origin in self._settings.allowed_origins or _split_url(origin).netloc == headers.get("host")
 
-    def _wait(self, who: str) -> float:
-        """Seconds until ``who`` may ask again: a bucket that holds a minute's requests and fills evenly."""
+    def _seconds_to_wait(self, client: str) -> float:
+        """Return the seconds until ``client`` may send a request; 0 takes one from its token bucket.
+
+        The bucket holds a minute's requests and refills evenly.
+        """
         rate = self._settings.requests_per_minute
         if rate is None:
             return 0.0
         now = time.monotonic()
-        there, at = self._asked.pop(who, (float(rate), now))
-        there = min(float(rate), there + (now - at) * rate / 60)
-        if len(self._asked) >= _CLIENTS:  # the one that has not asked for longest
-            self._asked.pop(next(iter(self._asked)))
-        self._asked[who] = (there - 1 if there >= 1 else there, now)
-        return 0.0 if there >= 1 else (1 - there) * 60 / rate
+        tokens, last_request = self._buckets.pop(client, (float(rate), now))
+        tokens = min(float(rate), tokens + (now - last_request) * rate / 60)
+        if len(self._buckets) >= _MAX_CLIENTS:  # forget the client whose last request is the oldest
+            self._buckets.pop(next(iter(self._buckets)))
+        self._buckets[client] = (tokens - 1 if tokens >= 1 else tokens, now)
+        return 0.0 if tokens >= 1 else (1 - tokens) * 60 / rate
 
     def _too_large(self, scope: Scope) -> JSONResponse:
-        return _told(scope, 413, f"the body is larger than {self._settings.body_limit_mb} MiB")
+        return _error_response(scope, 413, f"the body is larger than {self._settings.body_limit_mb} MiB")
 
 
-class _Body:
-    """A body whose length was not told, which ends where its limit is; what the application makes of that is not sent."""
+class _LimitedBody:
+    """A request body whose length was not announced.
+
+    Reading beyond ``limit`` bytes raises ``_TooLarge``, and the application's response to that is not sent.
+    """
 
     def __init__(self, receive: Receive, send: Send, limit: int) -> None:
-        self._receive, self._send, self._left = receive, send, limit
+        self._receive, self._send, self._remaining_bytes = receive, send, limit
         self.is_too_large = self.is_answered = False
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
+        self._remaining_bytes -= len(message.get("body", b""))
+        if self._remaining_bytes < 0:
             self.is_too_large = True
             raise _TooLarge
         return message
@@ -163,58 +172,59 @@ class _Body:
 
 
 def _with_headers(send: Send, request_id: str) -> Send:
-    async def sending(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in {**_HEADERS, "X-Request-Id": request_id}.items():
                 headers.setdefault(name, value)
         await send(message)
 
-    return sending
+    return send_with_headers
 
 
-def _told(scope: Scope, status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _error_response(scope: Scope, status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse(error_content(get_route_path(scope), status, detail), status_code=status, headers=headers)
 
 
-def _prefix(scope: Scope, headers: Headers) -> str:
-    """The path that a proxy on this machine says it serves this server below; nobody else is believed."""
-    told = headers.get("x-forwarded-prefix", "").rstrip("/")
+def _forwarded_prefix(scope: Scope, headers: Headers) -> str:
+    """Return the path under which a proxy on this machine serves this server; empty if there is none or it is not local."""
+    prefix = headers.get("x-forwarded-prefix", "").rstrip("/")
     client = (scope.get("client") or ("",))[0]
-    return told if client in _PROXIES and _PREFIX.fullmatch(told) else ""
+    return prefix if client in _TRUSTED_PROXIES and _PATH_PREFIX.fullmatch(prefix) else ""
 
 
-def _key(headers: Headers) -> bytes:
-    kind, _, key = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "basic":
-        # Clients of A1111 know names and passwords alone: the password is the key.
+def _api_key(headers: Headers) -> bytes:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        # Clients of A1111 send only user name and password: the password is the key.
         with contextlib.suppress(ValueError):
             return base64.b64decode(key.strip(), validate=True).partition(b":")[2]
-    return (key if kind.lower() == "bearer" else headers.get("x-api-key", "")).strip().encode("latin-1")
+    return (key if scheme.lower() == "bearer" else headers.get("x-api-key", "")).strip().encode("latin-1")
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, without its port."""
-    return (_named(f"//{header}").hostname or "").lower()
+    """Return the name in a Host header, without its port."""
+    return (_split_url(f"//{header}").hostname or "").lower()
 
 
-def _named(address: str) -> SplitResult:
-    """The parts of an address; of one that is none, nothing."""
+def _split_url(url: str) -> SplitResult:
+    """Return the parts of a URL, all empty if it is malformed."""
     try:
-        return urlsplit(address)
+        return urlsplit(url)
     except ValueError:
         return urlsplit("")
 
 
-def _own_names(settings: Settings) -> set[str] | None:
-    """What a server may be called: as it was told, or as its own machine is if it listens to that alone; None for anything.
+def _allowed_hosts(settings: Settings) -> set[str] | None:
+    """Return the accepted host names; None accepts any.
 
-    A page that has its own name point to this machine would otherwise be of the server's own origin (DNS rebinding).
+    They are those of the settings, or this machine's own names if the server listens on it alone. Otherwise a page whose own
+    name resolves to this machine would be of the server's own origin (DNS rebinding).
     """
     if settings.own_names:
         return set(settings.own_names)
     try:
-        is_own = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
+        is_loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
     except ValueError:
         return None
-    return {"localhost", "127.0.0.1", "::1", settings.host} if is_own else None
+    return {"localhost", "127.0.0.1", "::1", settings.host} if is_loopback else None

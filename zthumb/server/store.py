@@ -1,4 +1,4 @@
-"""What outlives the process: jobs and images, in SQLite, with the images' files beside it."""
+"""Persistent state: jobs and images in SQLite, with the images' files in the same folder."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from foundation.errors import BadInput
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-OPEN: tuple[State, ...] = ("queued", "running")
+OPEN_STATES: tuple[State, ...] = ("queued", "running")
 _FILE = "zthumb.sqlite3"
 
 
@@ -22,7 +22,7 @@ class _Base(DeclarativeBase):
 
 
 class JobRow(_Base):
-    """A job: the request with its seed, and what came of it."""
+    """A job: the request with its seed, and its outcome."""
 
     __tablename__ = "jobs"
 
@@ -37,19 +37,20 @@ class JobRow(_Base):
 
 
 class ImageRow(_Base):
-    """An image of a job; its file is called by its ``id``."""
+    """An image of a job; its file is named after its ``id``."""
 
     __tablename__ = "images"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
-    place: Mapped[int]
-    seed: Mapped[str]  # as text: SQLite's numbers end where seeds do not
+    # The index of the image in its job. The column keeps the name that it has in existing databases.
+    position: Mapped[int] = mapped_column("place")
+    seed: Mapped[str]  # as text, so that SQLite's 64-bit integers do not limit seeds
     file: Mapped[str]
 
 
 class Store:
-    """Jobs and images in ``folder``, one server's alone. Every change is whole or not there, whatever kills the process."""
+    """Jobs and images in ``folder``, which only one server may use. Every change is atomic, even if the process is killed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,54 +62,55 @@ class Store:
             self._lock.close()
             raise BadInput(f"{folder}: another server keeps its jobs here. Choose another folder (ZTHUMB_DATA_FOLDER).") from None
         self._engine = create_engine(f"sqlite:///{folder / _FILE}")
-        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "connect", _set_pragmas)
         _Base.metadata.create_all(self._engine)
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         self._engine.dispose()
         self._lock.close()
 
-    def add(self, job: str, request: dict[str, Any]) -> None:
-        """A job that waits."""
+    def add_job(self, job_id: str, request: dict[str, Any]) -> None:
+        """Store a queued job."""
         with self._session() as session:
-            session.add(JobRow(id=job, state="queued", request=request, created=_now()))
+            session.add(JobRow(id=job_id, state="queued", request=request, created=_now()))
 
-    def end(self, job: str, state: State, error: str | None = None) -> None:
-        """What has become of a job without images; one that has ended stays as it is."""
+    def end_job(self, job_id: str, state: State, error: str | None = None) -> None:
+        """Store the outcome of a job that has no images; a job that has ended stays as it is."""
         with self._session() as session:
-            self._end(session, job, {"state": state, "error": error})
+            self._end_job(session, job_id, {"state": state, "error": error})
 
-    def finish(self, job: str, meta: dict[str, Any], warnings: Sequence[str], images: Sequence[ImageRow]) -> None:
-        """A job that is done, with its images, whose files are there already; one that has ended stays as it is."""
+    def finish_job(self, job_id: str, meta: dict[str, Any], warnings: Sequence[str], images: Sequence[ImageRow]) -> None:
+        """Store a job as done, with its images, whose files are written already; a job that has ended stays as it is."""
         with self._session() as session:
-            if self._end(session, job, {"state": "done", "meta": meta, "warnings": list(warnings)}):
+            if self._end_job(session, job_id, {"state": "done", "meta": meta, "warnings": list(warnings)}):
                 session.add_all(images)
 
-    def _end(self, session: Session, job: str, values: dict[str, Any]) -> bool:
-        is_open = (JobRow.id == job, JobRow.state.in_(OPEN))
+    def _end_job(self, session: Session, job_id: str, values: dict[str, Any]) -> bool:
+        """Update a job if it is still open; return whether it was."""
+        is_open = (JobRow.id == job_id, JobRow.state.in_(OPEN_STATES))
         changed = session.execute(update(JobRow).where(*is_open).values(**values, finished=_now()))
         return bool(changed.rowcount)  # type: ignore[attr-defined]
 
-    def job(self, job: str) -> JobRow | None:
-        """The job of that id."""
+    def get_job(self, job_id: str) -> JobRow | None:
+        """Return the job with that id, or None."""
         with self._session() as session:
-            return session.get(JobRow, job)
+            return session.get(JobRow, job_id)
 
-    def images(self, job: str) -> list[ImageRow]:
-        """A job's images in their request."""
+    def get_images(self, job_id: str) -> list[ImageRow]:
+        """Return a job's images in their order."""
         with self._session() as session:
-            return list(session.scalars(select(ImageRow).where(ImageRow.job == job).order_by(ImageRow.place)))
+            return list(session.scalars(select(ImageRow).where(ImageRow.job == job_id).order_by(ImageRow.position)))
 
-    def image(self, image: str) -> ImageRow | None:
-        """The image of that id."""
+    def get_image(self, image_id: str) -> ImageRow | None:
+        """Return the image with that id, or None."""
         with self._session() as session:
-            return session.get(ImageRow, image)
+            return session.get(ImageRow, image_id)
 
     def open_jobs(self) -> list[JobRow]:
-        """Those that are neither done nor given up, in the request they came."""
+        """Return the jobs that have not ended, in the order they were submitted."""
         with self._session() as session:
-            return list(session.scalars(select(JobRow).where(JobRow.state.in_(OPEN)).order_by(JobRow.created)))
+            return list(session.scalars(select(JobRow).where(JobRow.state.in_(OPEN_STATES)).order_by(JobRow.created)))
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Session]:
@@ -116,8 +118,8 @@ class Store:
             yield session
 
 
-def _prepare(connection: Any, _: Any) -> None:
-    # Readers do not wait for the writer, and what is committed survives a kill.
+def _set_pragmas(connection: Any, _: Any) -> None:
+    # Readers do not wait for the writer, and committed data survives a kill.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
         connection.execute(f"PRAGMA {pragma}")
 

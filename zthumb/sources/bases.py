@@ -1,4 +1,4 @@
-"""Bases by whatever names them: always a folder in the diffusers layout, made of what was named if it is none."""
+"""Base models by any kind of reference: always a folder in the diffusers layout, converted from a single file if need be."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,10 +8,10 @@ from foundation.errors import BadInput
 from foundation.files import atomic_directory, read_json
 from foundation.hashing import hash_value
 from zthumb import families
-from zthumb.families.base import Family
+from zthumb.families.base import ModelFamily
 from zthumb.sources import catalogue, kinds, single_file
-from zthumb.sources.download import alone
-from zthumb.sources.local import INDEX, family_of, parts_of
+from zthumb.sources.download import file_lock
+from zthumb.sources.local import INDEX, components_of, family_of
 from zthumb.sources.progress import bars
 from zthumb.sources.reference import Hub, Local, Named, Reference, parse
 from zthumb.sources.resolve import Resolver
@@ -20,124 +20,135 @@ _CONFIGURATION = "config.json"
 
 
 def find_base(reference: str, vae: str | None = None, resolver: Resolver | None = None) -> Path:
-    """The folder of the base that ``reference`` names, with the autoencoder that ``vae`` names in place of its own if given.
+    """Return the folder of the base that ``reference`` names, with the autoencoder that ``vae`` names, if any.
 
-    It is fetched if need be, and laid out if it is one file. ``BadInput`` says how to get one that is not there, or why what is
-    there is none; ``SourceFailed`` that it could not be fetched.
+    Without ``vae`` it has its own. The base is downloaded if need be, and converted if it is a single file. Raises ``BadInput``
+    that says how to get a missing base or why the file or folder is not a base, ``SourceFailed`` if it could not be downloaded.
     """
     if resolver is None:
-        with bars() as watch:
-            return find_base(reference, vae, Resolver(watch=watch))
+        with bars() as on_progress:
+            return find_base(reference, vae, Resolver(watch=on_progress))
     check_base(reference)
-    base = _whole(resolver.path(reference), resolver)
+    base = _diffusers_folder(resolver.path(reference), resolver)
     return base if vae is None else _with_autoencoder(base, resolver.path(vae, kinds.AUTOENCODER), resolver.models)
 
 
 def check_base(reference: str) -> None:
-    """Refuse what names no base that is here or could be fetched, as far as that is known without asking anybody."""
-    named = parse(reference)
-    if isinstance(named, Local) and not named.path.expanduser().exists():
-        raise BadInput(_advice(named.path))
-    check(named)
+    """Raise ``BadInput`` if ``reference`` names no base here or at a source, as far as that is known without network access."""
+    parsed = parse(reference)
+    if isinstance(parsed, Local) and not parsed.path.expanduser().exists():
+        raise BadInput(_advice(parsed.path))
+    check(parsed)
 
 
-def check(named: Reference) -> None:
-    """The same of any model."""
-    if isinstance(named, Local) and not named.path.expanduser().exists():
-        raise BadInput(f"{named}: nothing is there.")
-    if isinstance(named, Named):
-        catalogue.entry(named.name)
+def check(reference: Reference) -> None:
+    """Do the same as ``check_base`` for a parsed reference to any model."""
+    if isinstance(reference, Local) and not reference.path.expanduser().exists():
+        raise BadInput(f"{reference}: does not exist.")
+    if isinstance(reference, Named):
+        catalogue.entry(reference.name)
 
 
-def _whole(path: Path, resolver: Resolver) -> Path:
+def _diffusers_folder(path: Path, resolver: Resolver) -> Path:
     if (path / INDEX).is_file():
         return path
     if path.is_dir():
-        raise BadInput(f"{path}: no base model is there: a folder in the diffusers layout has a {INDEX}.")
+        raise BadInput(f"{path}: is not a base model: a folder in the diffusers layout has a {INDEX}.")
     return single_file.convert_single_file(
-        path, resolver.models, list(_known(resolver.folders)), lambda base: _rest(base, resolver)
+        path, resolver.models, list(_candidates(resolver.folders)), lambda base: _other_components(base, resolver)
     )
 
 
-def _known(folders: Sequence[Path]) -> Iterator[Path]:
-    """The best known base of every family, of which the configuration alone is here, then the bases that are here.
+def _candidates(folders: Sequence[Path]) -> Iterator[Path]:
+    """Yield the reference base of every family, of which only the configuration is here, then the bases on this disk.
 
-    In that order: a neighbour of the same shapes may be of another resolution or schedule.
+    In that order, because a base on this disk with the same shapes may have another resolution or noise schedule.
     """
-    yield from _references()
-    yield from (folder for folder in _neighbours(folders) if _is_supported(folder))
+    yield from _reference_bases()
+    yield from (folder for folder in _local_bases(folders) if _is_supported(folder))
 
 
-def _references() -> list[Path]:
+def _reference_bases() -> list[Path]:
     return [families.get(name).reference for name in families.names()]
 
 
-def _neighbours(folders: Sequence[Path]) -> list[Path]:
+def _local_bases(folders: Sequence[Path]) -> list[Path]:
     return [index.parent for models in folders for index in sorted(models.glob(f"*/{INDEX}"))]
 
 
 def _is_supported(folder: Path) -> bool:
     try:
         family = families.get(family_of(folder))
-        return all((folder / part / _CONFIGURATION).is_file() for part in family.single_file)
+        return all((folder / component / _CONFIGURATION).is_file() for component in family.single_file)
     except (BadInput, ValueError, OSError):
         return False
 
 
-def _rest(base: Path, resolver: Resolver) -> dict[str, Path]:
-    """The parts of a known base that no single file has, by name; of a reference the tokenizers are looked for, or fetched."""
+def _other_components(base: Path, resolver: Resolver) -> dict[str, Path]:
+    """Return the folders of the base's components that a single file lacks, by name.
+
+    The tokenizers of a reference base are searched for on this disk, or downloaded.
+    """
     family = families.get(family_of(base))
-    rest = {part: base / part for part in read_json(base / INDEX) if part not in family.single_file and (base / part).is_dir()}
-    tokenizers = [part for part in family.text_components if part not in family.single_file and part not in rest]
+    others = {
+        component: base / component
+        for component in read_json(base / INDEX)
+        if component not in family.single_file and (base / component).is_dir()
+    }
+    tokenizers = [name for name in family.text_components if name not in family.single_file and name not in others]
     if tokenizers:
-        # A neighbour whose encoders read as many words has them too.
-        near = (folder for folder in _neighbours(resolver.folders) if _reads_alike(folder, base, family, tokenizers))
-        source = next(near, None) or resolver.path(_published(base), kinds.WITHOUT_WEIGHTS)
-        rest |= {part: source / part for part in tokenizers}
-    return rest
+        # A local base whose text encoders have the same vocabulary sizes has the same tokenizers.
+        matches = (folder for folder in _local_bases(resolver.folders) if _has_same_tokenizers(folder, base, family, tokenizers))
+        source = next(matches, None) or resolver.path(_hub_repository(base), kinds.WITHOUT_WEIGHTS)
+        others |= {name: source / name for name in tokenizers}
+    return others
 
 
-def _reads_alike(folder: Path, base: Path, family: Family, tokenizers: Sequence[str]) -> bool:
-    def words(each: Path) -> list[int]:
-        return [family.configuration(each, part)["vocab_size"] for part in family.text_components if part in family.single_file]
+def _has_same_tokenizers(folder: Path, base: Path, family: ModelFamily, tokenizers: Sequence[str]) -> bool:
+    def vocabulary_sizes(model: Path) -> list[int]:
+        return [family.configuration(model, name)["vocab_size"] for name in family.text_components if name in family.single_file]
 
-    return _is_supported(folder) and all((folder / part).is_dir() for part in tokenizers) and words(folder) == words(base)
+    return (
+        _is_supported(folder)
+        and all((folder / name).is_dir() for name in tokenizers)
+        and vocabulary_sizes(folder) == vocabulary_sizes(base)
+    )
 
 
-def _published(base: Path) -> str:
-    """The repository of a known base that the catalogue has."""
-    named = parse(catalogue.entry(catalogue.named_as(base.name)).reference)
-    assert isinstance(named, Hub), "a family's reference is on the hub"
-    return str(Hub(named.repository, named.revision))
+def _hub_repository(base: Path) -> str:
+    """Return the repository of a reference base, from the catalogue."""
+    reference = parse(catalogue.entry(catalogue.entry_name(base.name)).reference)
+    assert isinstance(reference, Hub), "a family's reference is on the hub"
+    return str(Hub(reference.repository, reference.revision))
 
 
 def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
-    """A folder of links to the parts of ``base``, and another autoencoder."""
-    if not (vae.is_file() or kinds.AUTOENCODER.is_whole(vae)):
+    """Return a folder of links to the components of ``base``, with another autoencoder."""
+    if not (vae.is_file() or kinds.AUTOENCODER.is_complete(vae)):
         raise BadInput(
-            f"{vae}: no autoencoder is there: a {single_file.ENDING} file, or a folder with {_CONFIGURATION} and weights."
+            f"{vae}: is not an autoencoder: expected a {single_file.ENDING} file, or a folder with {_CONFIGURATION} and weights."
         )
     family = families.get(family_of(base))
-    (part,) = family.image_components
-    mark = hash_value([str(base.resolve()), str(vae.resolve()), vae.stat().st_mtime_ns])
-    target = models / "unpacked" / f"{base.name}-with-{vae.stem}-{mark[:12]}"
+    (autoencoder,) = family.image_components
+    digest = hash_value([str(base.resolve()), str(vae.resolve()), vae.stat().st_mtime_ns])
+    target = models / "unpacked" / f"{base.name}-with-{vae.stem}-{digest[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with alone(target):
+    with file_lock(target):
         if not (target / INDEX).is_file():
-            with atomic_directory(target) as made:
-                for other in (base / INDEX, *(base / name for name in parts_of(base) if name != part)):
-                    (made / other.name).symlink_to(os.path.relpath(other.resolve(), target.resolve()))
+            with atomic_directory(target) as temporary:
+                for path in (base / INDEX, *(base / name for name in components_of(base) if name != autoencoder)):
+                    (temporary / path.name).symlink_to(os.path.relpath(path.resolve(), target.resolve()))
                 if vae.is_file():
-                    single_file.convert_single_file_autoencoder(vae, base, made / part)
+                    single_file.convert_single_file_autoencoder(vae, base, temporary / autoencoder)
                 else:
-                    (made / part).symlink_to(os.path.relpath(vae.resolve(), target.resolve()))
+                    (temporary / autoencoder).symlink_to(os.path.relpath(vae.resolve(), target.resolve()))
     return target
 
 
 def _advice(path: Path) -> str:
     if path.name == "mini-sdxl":
-        return f"{path}: the embedded base is not there. Run `make mini_base`, or `git checkout -- {path}` if it was deleted."
+        return f"{path}: the embedded base is missing. Run `make mini_base`, or `git checkout -- {path}` if it was deleted."
     return (
-        f"{path}: no base model is there. Put one there, as a folder in the diffusers layout or a {single_file.ENDING}, or name "
-        "another: SDXL base 1.0 is `sdxl-base-1.0`, which `python -m zthumb.scripts.download_models sdxl-base-1.0` fetches."
+        f"{path}: there is no base model. Put one there, as a folder in the diffusers layout or a {single_file.ENDING} file, or "
+        "name another: SDXL base 1.0 is `sdxl-base-1.0`; `python -m zthumb.scripts.download_models sdxl-base-1.0` downloads it."
     )

@@ -1,4 +1,4 @@
-"""What is known of models by name: ``catalogue.yaml``."""
+"""The models known by name: ``catalogue.yaml``."""
 
 from pathlib import Path
 
@@ -14,18 +14,18 @@ MODELS = Path("models")
 _FILE = Path(__file__).with_name("catalogue.yaml")
 
 
-class Known(Strict):
+class KnownFile(Strict):
     """What was computed or published of a file: its SHA-256, and its size in bytes."""
 
     sha256: str = Field(pattern=r"[0-9a-f]{64}")
     size: int | None = Field(default=None, gt=0)
 
 
-class Entry(Strict):
-    """A model: what it is for, where it is from, and what is known of its files.
+class CatalogueEntry(Strict):
+    """A model: its purpose, its source, and the known hashes and sizes of its files.
 
-    A ``gated`` one takes a login and an accepted licence. ``family`` is that of a base, None of what is none. It is fetched to
-    ``folder`` in the models folder.
+    A ``gated`` model needs a login and an accepted licence. ``family`` is that of a base, None for other models. ``folder`` is
+    where it is downloaded to, relative to the models folder.
     """
 
     purpose: str
@@ -34,72 +34,72 @@ class Entry(Strict):
     family: str | None = None
     gated: bool = False
     folder: Path = Path()
-    files: dict[str, Known] = Field(default={})
+    files: dict[str, KnownFile] = Field(default={})
 
     @property
     def size(self) -> int | None:
-        """Bytes of all files; None where one's is not known, or which they are is not."""
+        """Return the total bytes of all files; None where the list of files or one of their sizes is not known."""
         sizes = [known.size for known in self.files.values()]
         return sum(size for size in sizes if size) if sizes and all(sizes) else None
 
 
-def entries() -> dict[str, Entry]:
-    """Every entry by its name."""
-    return {name: parse(Entry, values, f"{_FILE.name}: {name}") for name, values in read_yaml(_FILE).items()}
+def entries() -> dict[str, CatalogueEntry]:
+    """Return every entry by its name."""
+    return {name: parse(CatalogueEntry, values, f"{_FILE.name}: {name}") for name, values in read_yaml(_FILE).items()}
 
 
-def entry(name: str) -> Entry:
-    """The entry called ``name``; ``BadInput`` tells those there are."""
+def entry(name: str) -> CatalogueEntry:
+    """Return the entry called ``name``; ``BadInput`` lists the names there are."""
     known = entries()
     if name not in known:
-        raise BadInput(f"{name}: nothing is there, and it is not in the catalogue, which has {', '.join(sorted(known))}.")
+        raise BadInput(f"{name}: does not exist, and is not in the catalogue, which has {', '.join(sorted(known))}.")
     return known[name]
 
 
 def licence_of(reference: str) -> str:
-    """The licence of the base that ``reference`` names, by its path or its repository's name; "unknown" for others."""
-    found = _entry(reference)
-    return found.licence if found else "unknown"
+    """Return the licence of the base that ``reference`` names, by its path or repository name; "unknown" for others."""
+    match = _entry_of(reference)
+    return match.licence if match else "unknown"
 
 
 def published_as(reference: str) -> str:
-    """Where anybody finds the base that ``reference`` names, as a repository of the hub; ``reference`` itself for others."""
-    found = _entry(reference)
-    named = parse_reference(found.reference) if found else None
-    return named.repository if isinstance(named, Hub) else str(named) if named else reference
+    """Return the hub repository of the base that ``reference`` names, where anybody finds it; ``reference`` itself for others."""
+    match = _entry_of(reference)
+    published = parse_reference(match.reference) if match else None
+    return published.repository if isinstance(published, Hub) else str(published) if published else reference
 
 
-def place(entry: Entry, models: Path = MODELS) -> Path | None:
-    """Where a model of the catalogue lies once it was fetched by its name; None where only its page tells what it is called."""
-    named = parse_reference(entry.reference)
-    if isinstance(named, Local):
-        return models / named.path.relative_to(MODELS) if named.path.is_relative_to(MODELS) else named.path
-    return models / entry.folder / Path(named.file or named.repository).name if isinstance(named, Hub) else None
+def local_path(entry: CatalogueEntry, models: Path = MODELS) -> Path | None:
+    """Return the path of a model once it was downloaded by name; None where only its source knows its file name."""
+    reference = parse_reference(entry.reference)
+    if isinstance(reference, Local):
+        return models / reference.path.relative_to(MODELS) if reference.path.is_relative_to(MODELS) else reference.path
+    return models / entry.folder / Path(reference.file or reference.repository).name if isinstance(reference, Hub) else None
 
 
-def faults(entry: Entry, where: Path) -> list[str]:
-    """Which files of a model in ``where``, a folder or its only file, are missing or not what is known of them."""
-    found = []
+def find_mismatches(entry: CatalogueEntry, model: Path) -> list[str]:
+    """Return one message for each known file of ``model``, a folder or its only file, that is missing or has another hash."""
+    mismatches = []
     for name, known in entry.files.items():
-        path = where if where.is_file() else where / name
+        path = model if model.is_file() else model / name
         if not path.is_file():
-            found.append(f"{path}: is missing")
+            mismatches.append(f"{path}: is missing")
         elif (digest := hash_file(path)) != known.sha256:
-            found.append(f"{path}: has SHA-256 {digest}, {known.sha256} was wanted")
-    return found
+            mismatches.append(f"{path}: has SHA-256 {digest}, expected {known.sha256}")
+    return mismatches
 
 
-def named_as(folder: str) -> str:
-    """The name of the entry whose folder or file is called ``folder``; that itself if there is none."""
-    return next((key for key, entry in entries().items() if folder in {key, *_last(entry)}), folder)
+def entry_name(folder: str) -> str:
+    """Return the name of the entry whose folder or file is called ``folder``; ``folder`` itself if there is none."""
+    return next((name for name, entry in entries().items() if folder in {name, *_file_names(entry)}), folder)
 
 
-def _entry(reference: str) -> Entry | None:
-    return entries().get(named_as(Path(reference).name))
+def _entry_of(reference: str) -> CatalogueEntry | None:
+    return entries().get(entry_name(Path(reference).name))
 
 
-def _last(entry: Entry) -> set[str]:
-    """What a model's folder or file is called."""
-    named = parse_reference(entry.reference)
-    names = [named.repository, named.file or ""] if isinstance(named, Hub) else [entry.reference]
+def _file_names(entry: CatalogueEntry) -> set[str]:
+    """Return the names that a model's folder or file may have."""
+    reference = parse_reference(entry.reference)
+    names = [reference.repository, reference.file or ""] if isinstance(reference, Hub) else [entry.reference]
     return {Path(name).name for name in names if name}

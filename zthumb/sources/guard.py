@@ -1,4 +1,4 @@
-"""Which addresses may be fetched from: https, known hosts, and no machine of an inner network, whatever a name resolves to."""
+"""Which URLs may be downloaded: https, known hosts, and no machine of a private network, whatever a host name resolves to."""
 
 import ipaddress
 import socket
@@ -16,102 +16,103 @@ from urllib3.connection import HTTPSConnection
 from foundation.errors import BadInput
 
 HOSTS = frozenset({"huggingface.co", "hf.co", "civitai.com", "github.com", "githubusercontent.com", "cloudflarestorage.com"})
-"""Hosts that models are fetched from, and those below them."""
+"""Hosts that models may be downloaded from, with their subdomains."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What may be fetched. ``certificate`` is a file of authorities to trust instead of the usual ones."""
+    """What may be downloaded. ``ca_bundle`` is a file of certificate authorities to trust instead of the default ones."""
 
     hosts: frozenset[str] = HOSTS
-    may_be_private: bool = False
-    most_bytes: int = 64 * 2**30
-    certificate: str | None = None
+    allow_private: bool = False
+    max_bytes: int = 64 * 2**30
+    ca_bundle: str | None = None
     user_agent: str = field(default="zthumb/0.1")
 
     def check(self, url: str) -> None:
-        """Refuse an address that may not be asked: ``BadInput`` says why. To be called for every redirect as well."""
+        """Raise ``BadInput`` that says why for a URL that may not be requested. Call it for every redirect as well."""
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
         if parts.scheme != "https":
-            raise BadInput(f"{_shown(url)}: only https addresses are fetched.")
+            raise BadInput(f"{_without_query(url)}: only https URLs are downloaded.")
         if not any(host == allowed or host.endswith(f".{allowed}") for allowed in self.hosts):
             raise BadInput(
-                f"{_shown(url)}: host {host!r} is not one that models are fetched from: {', '.join(sorted(self.hosts))}."
+                f"{_without_query(url)}: host {host!r} is not one that models are downloaded from: "
+                f"{', '.join(sorted(self.hosts))}."
             )
 
-    def check_machine(self, address: str) -> None:
-        """Refuse the machine that a name led to, if it is one of an inner network."""
-        machine = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(machine, ipaddress.IPv6Address) and machine.ipv4_mapped:
-            machine = machine.ipv4_mapped
-        if not self.may_be_private and not machine.is_global:
-            raise BadInput(f"the name leads to {machine}, a machine of an inner network, from which nothing is fetched.")
+    def check_ip(self, address: str) -> None:
+        """Raise ``BadInput`` if the IP address that a host name resolved to is in a private network."""
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        if not self.allow_private and not ip.is_global:
+            raise BadInput(f"the host name resolves to {ip}, which is in a private network; nothing is downloaded from there.")
 
-    def check_name(self, host: str) -> None:
-        """Refuse, behind a proxy, which connects in our place, a host whose name is known here to lead to an inner network.
+    def check_host(self, host: str) -> None:
+        """Raise ``BadInput`` for a host that resolves here to a private network; needed behind a proxy, which connects for us.
 
-        Where names are for the proxy to look up, the list of hosts is what there is to go by.
+        Where only the proxy can resolve names, the list of allowed hosts is the only protection.
         """
         try:
-            found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+            results = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
         except OSError:
             return
-        for *_, address in found:
-            self.check_machine(str(address[0]))
+        for *_, address in results:
+            self.check_ip(str(address[0]))
 
     def session(self) -> requests.Session:
-        """A session that asks only machines that may be asked; redirects are for the caller to follow and to check.
+        """Return a session that connects only to allowed machines; the caller follows and checks redirects.
 
-        It goes by way of HTTPS_PROXY, but for the hosts in NO_PROXY.
+        It uses HTTPS_PROXY, except for the hosts in NO_PROXY.
         """
         session = requests.Session()
         session.mount("https://", _Adapter(self))
-        # Nothing else of the environment: a login in .netrc would be told to hosts that have no use for it.
+        # Nothing else from the environment: a login in .netrc would be sent to hosts that have no use for it.
         session.trust_env = False
-        session.verify = self.certificate or True
+        session.verify = self.ca_bundle or True
         session.headers["user-agent"] = self.user_agent
         return session
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for ``url``, None where it is asked for directly."""
+    """Return the proxy that the environment sets for ``url``; None where it is requested directly."""
     if should_bypass_proxies(url, no_proxy=None):
         return None
-    found: str | None = select_proxy(url, getproxies())
-    return found
+    proxy: str | None = select_proxy(url, getproxies())
+    return proxy
 
 
-def unreached(url: str, error: Exception) -> str:
-    """Why ``url`` was not reached, without what may be secret in it: the kind of error, and the proxy if there is one."""
+def describe_failure(url: str, error: Exception) -> str:
+    """Return why ``url`` was not reached, without possible secrets: the kind of error, and the proxy if there is one."""
     kind = type(error).__name__
     if isinstance(error, requests.exceptions.InvalidSchema):
-        return f"{error}; HTTPS_PROXY must be an http or https address here"
+        return f"{error}; HTTPS_PROXY must be an http or https URL here"
     if (proxy := proxy_of(url)) is None:
         return kind
-    # requests takes one without a scheme as well.
+    # requests also accepts a proxy without a scheme.
     parts = urlsplit(proxy if "://" in proxy else f"//{proxy}")
-    where = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    return f"{kind}, through the proxy {where} that HTTPS_PROXY names; NO_PROXY leaves hosts out of it"
+    location = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    return f"{kind}, through the proxy {location} that HTTPS_PROXY sets; NO_PROXY exempts hosts from it"
 
 
-def _shown(url: str) -> str:
-    """An address without what may be secret in it."""
+def _without_query(url: str) -> str:
+    """Return a URL without its query, which may hold secrets."""
     return url.partition("?")[0]
 
 
 def _pool(policy: Policy) -> type[HTTPSConnectionPool]:
     class Connection(HTTPSConnection):
-        """One that looks at the machine it is connected to before anything is said to it."""
+        """A connection that checks the IP address of its peer before it sends anything."""
 
         def _new_conn(self) -> socket.socket:
-            made = super()._new_conn()
+            connected = super()._new_conn()
             try:
-                policy.check_machine(made.getpeername()[0])
+                policy.check_ip(connected.getpeername()[0])
             except BadInput:
-                made.close()
+                connected.close()
                 raise
-            return made
+            return connected
 
     class Pool(HTTPSConnectionPool):
         ConnectionCls = Connection
@@ -127,7 +128,7 @@ class _Adapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
         url = str(request.url)
         if (proxy := proxy_of(url)) is not None:
-            self._policy.check_name(str(urlsplit(url).hostname))
+            self._policy.check_host(str(urlsplit(url).hostname))
             options["proxies"] = {"https": proxy}
         return super().send(request, *arguments, **options)
 

@@ -1,4 +1,4 @@
-"""What is looked for: which files of a repository of the hub make it up, and how a folder is known to have all of them."""
+"""Kinds of models: which files of a hub repository each one needs, and how to tell that a folder has all of them."""
 
 import fnmatch
 from collections.abc import Callable, Sequence
@@ -9,22 +9,22 @@ from foundation.files import read_json
 from zthumb.sources.local import INDEX
 
 _CONFIGURATION = "config.json"
-_OTHER_FORMS = ("*.fp16.safetensors", "*.non_ema.safetensors", "*openvino*", "*onnx*", "*flax*")
+_OTHER_FORMATS = ("*.fp16.safetensors", "*.non_ema.safetensors", "*openvino*", "*onnx*", "*flax*")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of model: the files that are ``wanted`` of a repository but not those ``unwanted``, of at most so many bytes."""
+    """A kind of model: the file name patterns to download from a repository and those to skip, and a limit in bytes."""
 
-    wanted: Sequence[str]
-    unwanted: Sequence[str]
-    is_whole: Callable[[Path], bool]
-    most_bytes: int = 64 * 2**30
+    allow_patterns: Sequence[str]
+    ignore_patterns: Sequence[str]
+    is_complete: Callable[[Path], bool]
+    max_bytes: int = 64 * 2**30
 
-    def takes(self, name: str) -> bool:
-        """Whether the file called ``name`` in a repository is of it."""
-        return any(fnmatch.fnmatch(name, each) for each in self.wanted) and not any(
-            fnmatch.fnmatch(name, each) for each in self.unwanted
+    def includes(self, name: str) -> bool:
+        """Return whether a model of this kind needs the file ``name`` of a repository."""
+        return any(fnmatch.fnmatch(name, pattern) for pattern in self.allow_patterns) and not any(
+            fnmatch.fnmatch(name, pattern) for pattern in self.ignore_patterns
         )
 
 
@@ -32,26 +32,26 @@ def _has_weights(folder: Path) -> bool:
     return any(folder.glob("*.safetensors"))
 
 
-def _has_all_parts(folder: Path) -> bool:
-    """Every part that the index names is there, with weights if it is built from any; or it is one model with weights."""
+def _has_all_components(folder: Path) -> bool:
+    """Return whether every component of the index is there, with weights if it has a configuration; or one model with weights."""
     if not (folder / INDEX).is_file():
         return (folder / _CONFIGURATION).is_file() and _has_weights(folder)
-    named = {part: value for part, value in read_json(folder / INDEX).items() if isinstance(value, list) and value[:1] != [None]}
-    parts = [folder / part for part in named]
-    return all(part.is_dir() and (_has_weights(part) or not (part / _CONFIGURATION).is_file()) for part in parts)
+    named = {name: value for name, value in read_json(folder / INDEX).items() if isinstance(value, list) and value[:1] != [None]}
+    components = [folder / name for name in named]
+    return all(path.is_dir() and (_has_weights(path) or not (path / _CONFIGURATION).is_file()) for path in components)
 
 
-def _has_rest(folder: Path) -> bool:
-    return (folder / INDEX).is_file() and all(any((folder / part).glob("*.json")) for part in ("tokenizer", "scheduler"))
+def _has_configuration(folder: Path) -> bool:
+    return (folder / INDEX).is_file() and all(any((folder / name).glob("*.json")) for name in ("tokenizer", "scheduler"))
 
 
-MODEL = Kind(("*.json", "*.txt", "*.model", "model.safetensors", "*/*.safetensors"), _OTHER_FORMS, _has_all_parts)
-"""A base, or another model with a configuration: not the same once more in one file beside its parts, and no programs."""
-WITHOUT_WEIGHTS = Kind(("*.json", "*.txt"), _OTHER_FORMS, _has_rest)
-"""A base but for its weights."""
+MODEL = Kind(("*.json", "*.txt", "*.model", "model.safetensors", "*/*.safetensors"), _OTHER_FORMATS, _has_all_components)
+"""A base, or another model with a configuration: without single-file duplicates of its components, and without code."""
+WITHOUT_WEIGHTS = Kind(("*.json", "*.txt"), _OTHER_FORMATS, _has_configuration)
+"""A base without its weights."""
 AUTOENCODER = Kind(
     (_CONFIGURATION, "diffusion_pytorch_model.safetensors"),
     ("*/*",),
     lambda folder: (folder / _CONFIGURATION).is_file() and _has_weights(folder),
 )
-ADAPTER = Kind(("*.json", "*.safetensors"), ("*/*",), _has_weights, most_bytes=8 * 2**30)
+ADAPTER = Kind(("*.json", "*.safetensors"), ("*/*",), _has_weights, max_bytes=8 * 2**30)

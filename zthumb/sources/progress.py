@@ -1,4 +1,4 @@
-"""Progress of downloads, told on the terminal."""
+"""Progress bars of downloads on the terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,19 +11,19 @@ from zthumb.sources.download import ProgressCallback
 
 @contextmanager
 def bars() -> Iterator[Callable[[str], ProgressCallback]]:
-    """A progress bar for every file, by its name."""
-    shown: dict[str, tqdm[Any]] = {}
+    """Yield a function that returns the progress callback of a file, by name; each file gets a bar."""
+    open_bars: dict[str, tqdm[Any]] = {}
 
-    def watch(name: str) -> ProgressCallback:
-        def tell(have: int, total: int | None) -> None:
-            if name not in shown:
-                shown[name] = tqdm(desc=name, total=total, initial=have, unit="B", unit_scale=True)
-            shown[name].update(have - shown[name].n)
+    def on_progress(name: str) -> ProgressCallback:
+        def update(received: int, total: int | None) -> None:
+            if name not in open_bars:
+                open_bars[name] = tqdm(desc=name, total=total, initial=received, unit="B", unit_scale=True)
+            open_bars[name].update(received - open_bars[name].n)
 
-        return tell
+        return update
 
     try:
-        yield watch
+        yield on_progress
     finally:
-        for bar in shown.values():
+        for bar in open_bars.values():
             bar.close()

@@ -2,9 +2,9 @@
 
 urn:air:sdxl:lora:civitai:1377820@1963644      an AIR, with or without urn:air:, ecosystem and type
 stabilityai/stable-diffusion-xl-base-1.0       a repository of the hub: owner/name[@revision][:file]
-owner/name/file.safetensors, hf://owner/name   the same, as others write it
-https://civitai.com/models/1?modelVersionId=2  a page or a download of Civitai, a page of the hub
-https://example.org/models/a.safetensors       an address
+owner/name/file.safetensors, hf://owner/name   the same, as other tools write it
+https://civitai.com/models/1?modelVersionId=2  a page or download link of Civitai, a page of the hub
+https://example.org/models/a.safetensors       a URL
 models/mini-sdxl                               a path on this disk
 sdxl-base-1.0                                  a name of the catalogue
 """
@@ -24,19 +24,19 @@ TYPES = (
     *("text_encoders", "unet", "clipvision", "clip", "visionlanguage", "diffusionmodel"),
     *("model", "locon", "textualinversion", "hypernetwork", "motionmodule", "aestheticgradient"),
 )
-"""Types as AIRs and Civitai's pages call them. What a file is, its content decides."""
+"""Types as AIRs and Civitai's pages call them. What a file really is, its content decides."""
 
 FORMATS = ("safetensors", "gguf", "diffusers", "ckpt", "pt", "bin", "onnx")
 
 _SOURCE = "|".join(sorted(SOURCES, key=len, reverse=True))
-# Ids and versions may hold dots, and take as little as they can: what an AIR ends with is its format if it is one.
+# Ids and versions may contain dots and match lazily, so that a known format at the end of an AIR is taken as its format.
 _AIR = re.compile(
     rf"(?:(?P<first>[a-z0-9_-]+):)?(?:(?P<second>[a-z0-9_-]+):)?(?P<source>{_SOURCE}):(?P<id>[^\s@:+]*?)"
     rf"(?:@(?P<version>[^\s@:+]+?))?(?::(?P<layer>[^\s@:+.]+))?(?:\+(?P<file>[0-9A-Za-z_-]+))?(?:\.(?P<format>{'|'.join(FORMATS)}))?"
 )
-_OPENED = (".safetensors", ".gguf")
+_ALLOWED_EXTENSIONS = (".safetensors", ".gguf")
 _CIVITAI_HOSTS = ("civitai.com", "www.civitai.com", "civitai.red", "civitai.green")
-_ASKED_OF_CIVITAI = ("type", "size", "fp")
+_CIVITAI_FILTERS = ("type", "size", "fp")
 _CIVITAI_MODEL = re.compile(r"/models/(?P<model>\d+)(?:/[^/]*)?/?")
 _CIVITAI_DOWNLOAD = re.compile(r"/api/download/models/(?P<version>\d+)/?")
 _CIVITAI_VERSION = re.compile(r"/model-versions/(?P<version>\d+)/?")
@@ -44,18 +44,18 @@ _HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 _HUB_PAGE = re.compile(r"/(?P<repository>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[^/]+)(?:/(?P<file>.+?))?)?/?")
 _WITHOUT_SCHEME = re.compile(rf"(?:{'|'.join(map(re.escape, (*_CIVITAI_HOSTS, *_HUB_HOSTS)))})/", re.IGNORECASE)
 _HUB = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[\w./ ()+-]+))?")
-_UP = re.compile(r"(^|/)\.\.(/|$)")
+_PARENT_FOLDER = re.compile(r"(^|/)\.\.(/|$)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_HERE = ("models/", "outputs/", "datasets/", "./", "../", "~/", "/")
-_WANTED = "an AIR, owner/name[@revision][:file] of the hub, an https address, a path, or a name of the catalogue"
+_PATH_PREFIXES = ("models/", "outputs/", "datasets/", "./", "../", "~/", "/")
+_EXPECTED = "an AIR, owner/name[@revision][:file] of the hub, an https URL, a path, or a name of the catalogue"
 
 
 @dataclass(frozen=True)
 class Air:
-    """What an AIR names. ``id`` may hold ``/``, ``version`` may hold dots; ``file`` is one of several of a version.
+    """What an AIR names. ``id`` may contain ``/``, ``version`` may contain dots; ``file`` is one of several files of a version.
 
-    Without an ``id`` the version names the model by itself, as Civitai's download addresses do. ``asked`` is what those say
-    besides of the file they mean: its type, its size (full or pruned) and its precision (fp).
+    Without an ``id`` the version alone names the model, as in Civitai's download links. ``filters`` are the other properties by
+    which such a link selects a file: its type, its size (full or pruned) and its precision (fp).
     """
 
     source: str
@@ -66,22 +66,22 @@ class Air:
     layer: str | None = None
     file: str | None = None
     format: str | None = None
-    asked: tuple[tuple[str, str], ...] = ()
+    filters: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        if self.asked:
-            return f"https://{_CIVITAI_HOSTS[0]}/{self._page()}"
-        kind = "".join(f"{part}:" for part in (self.ecosystem, self.type) if part)
+        if self.filters:
+            return f"https://{_CIVITAI_HOSTS[0]}/{self._civitai_link()}"
+        prefix = "".join(f"{part}:" for part in (self.ecosystem, self.type) if part)
         optional = (("@", self.version), (":", self.layer), ("+", self.file), (".", self.format))
-        return f"urn:air:{kind}{self.source}:{self.id}" + "".join(f"{mark}{part}" for mark, part in optional if part)
+        return f"urn:air:{prefix}{self.source}:{self.id}" + "".join(f"{mark}{part}" for mark, part in optional if part)
 
-    def _page(self) -> str:
-        """The page or download of Civitai that means the same: an AIR has no place for what was ``asked``."""
+    def _civitai_link(self) -> str:
+        """Return path and query of the equivalent Civitai link: an AIR has no syntax for ``filters``."""
         path = f"models/{self.id}" if self.id else f"api/download/models/{self.version}"
         version = {"modelVersionId": self.version} if self.id and self.version else {}
         optional = {"fileId": self.file, "format": self.format}
         return (
-            f"{path}?{urlencode({**version, **{name: value for name, value in optional.items() if value}, **dict(self.asked)})}"
+            f"{path}?{urlencode({**version, **{name: value for name, value in optional.items() if value}, **dict(self.filters)})}"
         )
 
 
@@ -98,8 +98,8 @@ class Hub:
 
 
 @dataclass(frozen=True)
-class Address:
-    """A file at an https address."""
+class Url:
+    """A file at an https URL."""
 
     url: str
 
@@ -127,11 +127,11 @@ class Named:
         return self.name
 
 
-Reference = Air | Hub | Address | Local | Named
+Reference = Air | Hub | Url | Local | Named
 
 
 def shown(text: str) -> str:
-    """What names a model, for anybody to read: an address without what may be secret in it."""
+    """Return a reference for display: a URL without user, password and query, which may be secret."""
     parts = urlsplit(text) if "://" in text else None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts else text
 
@@ -139,123 +139,128 @@ def shown(text: str) -> str:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is too long, a folder that may not be looked into
+    except OSError:  # a name that is too long, a folder without read permission
         return False
 
 
 def parse(text: str, exists: Callable[[Path], bool] = _exists) -> Reference:
-    """What ``text`` names; ``BadInput`` says what is wrong with it.
+    """Return the reference that ``text`` means; ``BadInput`` says what is wrong with it.
 
-    What ``exists`` as a path is that path, whatever else it could be.
+    Text that ``exists`` as a path is that path, whatever else it could mean.
     """
     text = text.strip()
     if not text or "\0" in text:
-        raise BadInput(f"{text!r}: names nothing; give {_WANTED}.")
-    if (found := _by_its_beginning(text)) is not None:
-        return found
+        raise BadInput(f"{text!r}: names nothing; give {_EXPECTED}.")
+    if (reference := _parse_by_prefix(text)) is not None:
+        return reference
     if exists(Path(text)):
         return Local(Path(text))
-    named = _by_its_form(text)
-    if named is None:
-        raise BadInput(f"{text!r}: names nothing; give {_WANTED}.")
-    return named
+    parsed = _parse_by_form(text)
+    if parsed is None:
+        raise BadInput(f"{text!r}: names nothing; give {_EXPECTED}.")
+    return parsed
 
 
-def _by_its_beginning(text: str) -> Reference | None:
-    """What a text names whose beginning says what it is; None for any other."""
+def _parse_by_prefix(text: str) -> Reference | None:
+    """Return the reference of a text whose prefix says what it is; None for any other."""
     if text.lower().startswith("hf://"):
-        return _path_on_the_hub(text[len("hf://") :])
+        return _hub_path(text[len("hf://") :])
     if "://" in text:
-        return _address(text)
+        return _url(text)
     return _air(text) if text.lower().startswith(("urn:", "air:")) else None
 
 
-def _by_its_form(text: str) -> Reference | None:
-    """What a text names that is no path here; None where it is of no form that names anything."""
+def _parse_by_form(text: str) -> Reference | None:
+    """Return the reference of a text that is not an existing path; None where its form is that of no reference."""
     if _WITHOUT_SCHEME.match(text):
-        return _address(f"https://{text}")
-    if (air := _AIR.fullmatch(_lowered(text))) and (air["id"] or air["version"]):
+        return _url(f"https://{text}")
+    if (air := _AIR.fullmatch(_lower_air(text))) and (air["id"] or air["version"]):
         return _air(text)
-    if text.startswith(_HERE) or text.endswith("/"):
+    if text.startswith(_PATH_PREFIXES) or text.endswith("/"):
         return Local(Path(text))
-    if (found := _HUB.fullmatch(text)) and not _UP.search(found["file"] or ""):
-        return Hub(found["repository"], found["revision"], found["file"])
-    if text.count("/") > 1 and text.lower().endswith(_OPENED):
-        return _path_on_the_hub(text)
+    if (match := _HUB.fullmatch(text)) and not _PARENT_FOLDER.search(match["file"] or ""):
+        return Hub(match["repository"], match["revision"], match["file"])
+    if text.count("/") > 1 and text.lower().endswith(_ALLOWED_EXTENSIONS):
+        return _hub_path(text)
     return Named(text.lower()) if _NAME.fullmatch(text.lower()) else None
 
 
-def _path_on_the_hub(text: str) -> Hub:
-    """owner/name[@revision][/file], as fsspec and others write it."""
+def _hub_path(text: str) -> Hub:
+    """Parse owner/name[@revision][/file], as fsspec and other tools write it."""
     owner, _, rest = text.partition("/")
     name, _, file = rest.partition("/")
-    found = _HUB.fullmatch(f"{owner}/{name}" + (f":{file}" if file.strip("/") else ""))
-    if found is None or _UP.search(file):
-        raise BadInput(f"{text!r}: is no path on the hub, which is owner/name[@revision][/file].")
-    return Hub(found["repository"], found["revision"], found["file"])
+    match = _HUB.fullmatch(f"{owner}/{name}" + (f":{file}" if file.strip("/") else ""))
+    if match is None or _PARENT_FOLDER.search(file):
+        raise BadInput(f"{text!r}: is not a path on the hub; write owner/name[@revision][/file].")
+    return Hub(match["repository"], match["revision"], match["file"])
 
 
-def _lowered(text: str) -> str:
-    """An AIR with all but its id, version, layer and file in small letters, as its parts are told apart by."""
+def _lower_air(text: str) -> str:
+    """Return an AIR with its prefix, ecosystem, type and source in lower case, to match them by; the rest stays."""
     start = re.search(rf"(?:^|:)(?:{_SOURCE}):", text, re.IGNORECASE)
     return text[: start.end()].lower() + text[start.end() :] if start else text
 
 
-def _page(text: str) -> Reference | None:
-    """What a page or an address of Civitai or the hub names; None for any other."""
+def _parse_page(text: str) -> Reference | None:
+    """Return the reference of a page or download link of Civitai or the hub; None for any other URL."""
     parts = urlsplit(text)
     host, query = (parts.hostname or "").lower(), parse_qs(parts.query)
-    asked = {name: values[0] for name, values in query.items()}
+    parameters = {name: values[0] for name, values in query.items()}
     if host in _CIVITAI_HOSTS:
-        optional: dict[str, Any] = {"file": asked.get("fileId"), "format": _format_of_civitai(text, asked.get("format", ""))}
-        optional["asked"] = tuple(
-            (name, asked[name].lower()) for name in _ASKED_OF_CIVITAI if name in asked and not optional["file"]
+        optional: dict[str, Any] = {
+            "file": parameters.get("fileId"),
+            "format": _civitai_format(text, parameters.get("format", "")),
+        }
+        optional["filters"] = tuple(
+            (name, parameters[name].lower()) for name in _CIVITAI_FILTERS if name in parameters and not optional["file"]
         )
-        if found := _CIVITAI_DOWNLOAD.fullmatch(parts.path) or _CIVITAI_VERSION.fullmatch(parts.path):
-            return Air("civitai", "", version=found["version"], **optional)
-        if found := _CIVITAI_MODEL.fullmatch(parts.path):
-            return Air("civitai", found["model"], version=asked.get("modelVersionId"), **optional)
-    # A revision may have slashes of its own, which are escaped: parts are told apart first.
-    if host in _HUB_HOSTS and (found := _HUB_PAGE.fullmatch(parts.path)):
+        if match := _CIVITAI_DOWNLOAD.fullmatch(parts.path) or _CIVITAI_VERSION.fullmatch(parts.path):
+            return Air("civitai", "", version=match["version"], **optional)
+        if match := _CIVITAI_MODEL.fullmatch(parts.path):
+            return Air("civitai", match["model"], version=parameters.get("modelVersionId"), **optional)
+    # A revision may contain escaped slashes, so the path is split before it is unescaped.
+    if host in _HUB_HOSTS and (match := _HUB_PAGE.fullmatch(parts.path)):
         repository, revision, file = (
-            None if part is None else unquote(part) for part in found.group("repository", "revision", "file")
+            None if part is None else unquote(part) for part in match.group("repository", "revision", "file")
         )
-        if repository is not None and not any(_UP.search(part or "") for part in (revision, file)):
+        if repository is not None and not any(_PARENT_FOLDER.search(part or "") for part in (revision, file)):
             return Hub(repository, None if revision == "main" else revision, file)
     return None
 
 
-def _format_of_civitai(text: str, named: str) -> str | None:
-    """A file format as Civitai's addresses call it."""
-    lowered = named.lower()
-    found = {"safetensor": "safetensors"}.get(lowered, lowered)
-    if found and f".{found}" not in _OPENED and found != "diffusers":
-        raise BadInput(f"{shown(text)!r}: format={named} is of a kind that is never opened; only {' and '.join(_OPENED)} are.")
-    return found or None
+def _civitai_format(text: str, name: str) -> str | None:
+    """Return the file format that Civitai's links call ``name``."""
+    lowered = name.lower()
+    file_format = {"safetensor": "safetensors"}.get(lowered, lowered)
+    if file_format and f".{file_format}" not in _ALLOWED_EXTENSIONS and file_format != "diffusers":
+        raise BadInput(
+            f"{shown(text)!r}: format={name} is of a kind that is never opened; only {' and '.join(_ALLOWED_EXTENSIONS)} are."
+        )
+    return file_format or None
 
 
-def _address(text: str) -> Reference:
+def _url(text: str) -> Reference:
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise BadInput(f"what begins with {text.partition('://')[0]!r}: is no address ({error}).") from None
+        raise BadInput(f"the text that begins with {text.partition('://')[0]!r}: is not a URL ({error}).") from None
     if parts.scheme != "https":
-        raise BadInput(f"{shown(text)!r}: only https addresses are taken.")
+        raise BadInput(f"{shown(text)!r}: only https URLs are accepted.")
     if not host or parts.username or parts.password:
-        raise BadInput(f"{shown(text)!r}: an address has a host, and neither a user nor a password in it.")
-    return _page(text) or Address(text)
+        raise BadInput(f"{shown(text)!r}: a URL needs a host, and may contain neither a user nor a password.")
+    return _parse_page(text) or Url(text)
 
 
 def _air(text: str) -> Air:
-    found = _AIR.fullmatch(re.sub(r"^(urn:)?(air:)?", "", _lowered(text), count=1))
-    if found is None or not (found["id"] or found["version"]):
+    match = _AIR.fullmatch(re.sub(r"^(urn:)?(air:)?", "", _lower_air(text), count=1))
+    if match is None or not (match["id"] or match["version"]):
         form = "[urn:air:][ecosystem:][type:]source:id[@version][+file][.format]"
-        raise BadInput(f"{text!r}: is no AIR, which is {form} with one of the sources {', '.join(SOURCES)}.")
-    ecosystem, kind = found["first"], found["second"]
+        raise BadInput(f"{text!r}: is not an AIR; write {form} with one of the sources {', '.join(SOURCES)}.")
+    ecosystem, kind = match["first"], match["second"]
     if kind is None and ecosystem in TYPES:
         ecosystem, kind = None, ecosystem
     if kind is not None and kind not in TYPES:
-        raise BadInput(f"{text!r}: {kind!r} is no type of an AIR; types are {', '.join(TYPES)}.")
-    version, layer, file, ending = found.group("version", "layer", "file", "format")
-    return Air(found["source"], found["id"], ecosystem, kind, version, layer, file, ending)
+        raise BadInput(f"{text!r}: {kind!r} is not a type of an AIR; types are {', '.join(TYPES)}.")
+    version, layer, file, file_format = match.group("version", "layer", "file", "format")
+    return Air(match["source"], match["id"], ecosystem, kind, version, layer, file, file_format)

@@ -1,4 +1,4 @@
-"""From what names a model to where it is on this disk, fetched first if need be."""
+"""From a reference to a model to its path on this disk, downloading it first if need be."""
 
 import shutil
 from collections.abc import Callable
@@ -11,20 +11,21 @@ from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
 from zthumb.adapters.textual_inversion import note_triggers
 from zthumb.sources import catalogue, civitai, hub
-from zthumb.sources.catalogue import MODELS, Entry, faults, place
-from zthumb.sources.download import File, ProgressCallback, alone, download
+from zthumb.sources.catalogue import MODELS, CatalogueEntry, find_mismatches, local_path
+from zthumb.sources.download import File, ProgressCallback, download, file_lock
 from zthumb.sources.guard import Policy
 from zthumb.sources.kinds import MODEL, Kind
-from zthumb.sources.reference import Address, Air, Hub, Local, Named, Reference, parse
+from zthumb.sources.reference import Air, Hub, Local, Named, Reference, Url, parse
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """Finds and fetches. What comes from addresses and Civitai or is of the catalogue lies in ``models``, other repositories of
-    the hub in the hub's cache. Models of the catalogue are looked for in the folders ``beside`` too, which are only read.
+    """Finds models on this disk and downloads missing ones.
 
-    What is here is used as it is: nobody is asked whether there is another by now. The words that call an adapter up, as Civitai
-    tells them, are noted beside it. ``watch`` makes what is told of the progress of a file, by its name.
+    Downloads from URLs and Civitai and models of the catalogue are stored in ``models``, other hub repositories in the hub's
+    cache. Models of the catalogue are also searched for in the read-only folders ``beside``. A model on this disk is used
+    without asking its source for a newer version. The trigger words of an adapter that Civitai states are stored next to it.
+    ``watch`` returns the progress callback of a file, by name.
     """
 
     models: Path = MODELS
@@ -37,111 +38,111 @@ class Resolver:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where models may lie already."""
+        """Return the folders that may already hold models."""
         return (self.models, *self.beside)
 
     def path(self, text: str, kind: Kind = MODEL) -> Path:
-        """The file or folder that ``text`` names; ``BadInput`` or ``SourceFailed`` says why there is none."""
-        named = parse(text)
-        return self._here(named, kind) or self._fetched(named, kind)
+        """Return the file or folder that ``text`` names; ``BadInput`` or ``SourceFailed`` says why there is none."""
+        reference = parse(text)
+        return self._find(reference, kind) or self._fetch(reference, kind)
 
     def here(self, text: str, kind: Kind = MODEL) -> Path | None:
-        """The same if it is on this disk, else None; nobody is asked and nothing is fetched."""
-        return self._here(parse(text), kind)
+        """Return the same if it is on this disk, else None; without any network access."""
+        return self._find(parse(text), kind)
 
-    def _here(self, named: Reference, kind: Kind) -> Path | None:
-        match named:
+    def _find(self, reference: Reference, kind: Kind) -> Path | None:
+        match reference:
             case Local(path):
                 return path.expanduser() if path.expanduser().exists() else None
             case Named(name):
-                return self._catalogued_here(catalogue.entry(name))
-            case Address(url):
-                return self._place_of(url) if self._place_of(url).exists() else None
+                return self._find_in_catalogue(catalogue.entry(name))
+            case Url(url):
+                return self._url_target(url) if self._url_target(url).exists() else None
             case Hub():
-                return hub.here(named, self.hub_cache, kind)
+                return hub.cached(reference, self.hub_cache, kind)
             case Air(source="huggingface"):
-                return self._here(_hub_of(named), kind)
+                return self._find(_to_hub(reference), kind)
             case Air(source="civitai"):
-                return self._noted(named)
+                return self._find_from_civitai(reference)
         return None
 
-    def _fetched(self, named: Reference, kind: Kind) -> Path:
-        match named:
+    def _fetch(self, reference: Reference, kind: Kind) -> Path:
+        match reference:
             case Local(path):
-                raise BadInput(f"{path}: nothing is there.")
+                raise BadInput(f"{path}: does not exist.")
             case Named(name):
-                return self._catalogued(catalogue.entry(name), kind)
+                return self._fetch_from_catalogue(catalogue.entry(name), kind)
             case Hub():
-                return hub.fetch(named, self.hub_endpoint, self.hub_cache, kind=kind)
-            case Address(url):
-                return self._downloaded(File(url), self._place_of(url))
+                return hub.fetch(reference, self.hub_endpoint, self.hub_cache, kind=kind)
+            case Url(url):
+                return self._download(File(url), self._url_target(url))
             case Air(source="huggingface"):
-                return self._fetched(_hub_of(named), kind)
+                return self._fetch(_to_hub(reference), kind)
             case Air(source="civitai"):
-                return self._of_civitai(named)
-        raise BadInput(f"{named}: nothing is fetched from there.")
+                return self._fetch_from_civitai(reference)
+        raise BadInput(f"{reference}: downloads from this source are not supported.")
 
-    def _place_of(self, url: str) -> Path:
-        """Two files may have one name on one host, and are not one file."""
+    def _url_target(self, url: str) -> Path:
+        """Return where the file of ``url`` is stored: below the URL's hash, as two files of a host may have the same name."""
         name = civitai.safe_name(unquote(urlsplit(url).path))
         return self.models / "downloads" / str(urlsplit(url).hostname) / hash_value(url)[:12] / name
 
-    def _downloaded(self, file: File, target: Path) -> Path:
-        if not target.name.lower().endswith(civitai.OPENED):
-            raise BadInput(f"{target.name}: of a kind that is never opened; only {' and '.join(civitai.OPENED)} are.")
+    def _download(self, file: File, target: Path) -> Path:
+        if not target.name.lower().endswith(civitai.ALLOWED_EXTENSIONS):
+            raise BadInput(f"{target.name}: of a kind that is never opened; only {' and '.join(civitai.ALLOWED_EXTENSIONS)} are.")
         download(file, target, self.policy, self.watch(target.name))
         return target
 
-    def _of_civitai(self, named: Air) -> Path:
-        found = civitai.find(named, self.policy, self.civitai_host)
-        target = self.models / "civitai" / found.model / found.version / found.name
-        self._downloaded(found.file, target)
-        note_triggers(target, found.triggers)
-        write_json(self._note(named), {"path": target.relative_to(self.models).as_posix(), **_state(target)})
+    def _fetch_from_civitai(self, air: Air) -> Path:
+        match = civitai.look_up(air, self.policy, self.civitai_host)
+        target = self.models / "civitai" / match.model / match.version / match.name
+        self._download(match.file, target)
+        note_triggers(target, match.triggers)
+        write_json(self._record_path(air), {"path": target.relative_to(self.models).as_posix(), **_state(target)})
         return target
 
-    def _note(self, named: Air) -> Path:
-        return self.models / "civitai" / "found" / f"{hash_value(str(named))[:16]}.json"
+    def _record_path(self, air: Air) -> Path:
+        return self.models / "civitai" / "found" / f"{hash_value(str(air))[:16]}.json"
 
-    def _noted(self, named: Air) -> Path | None:
-        """What was fetched for that name before, if it is still that very file."""
+    def _find_from_civitai(self, air: Air) -> Path | None:
+        """Return the file that was downloaded for this AIR before, if it is unchanged since."""
         try:
-            told = read_json(self._note(named))
-            path = self.models / told.pop("path")
-            return path if told == _state(path) else None
+            record = read_json(self._record_path(air))
+            path = self.models / record.pop("path")
+            return path if record == _state(path) else None
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             return None
 
-    def _catalogued_here(self, entry: Entry) -> Path | None:
-        """Where a model of the catalogue lies, if it was fetched before."""
-        places = [place(entry, models) for models in self.folders]
-        return next((where for where in places if where is not None and where.exists()), None)
+    def _find_in_catalogue(self, entry: CatalogueEntry) -> Path | None:
+        """Return the path of a model of the catalogue, if it was downloaded before."""
+        paths = [local_path(entry, models) for models in self.folders]
+        return next((path for path in paths if path is not None and path.exists()), None)
 
-    def _catalogued(self, entry: Entry, kind: Kind) -> Path:
-        """Fetch a model of the catalogue to its place, which it only gets to when it is what is known of it."""
-        named, where = parse(entry.reference), place(entry, self.models)
-        if not isinstance(named, Hub) or where is None:
-            return self._fetched(named, kind)
-        where.parent.mkdir(parents=True, exist_ok=True)
-        with alone(where):
-            if where.exists():
-                return where
-            # What came of a fetch that was interrupted stays there, and is gone on with.
-            beside = where.with_name(f".{where.name}.fetching")
-            found = hub.fetch(named, self.hub_endpoint, folder=beside, kind=kind)
-            if wrong := faults(entry, found):
-                shutil.rmtree(beside)
-                raise SourceFailed(f"{'; '.join(wrong)}. Nothing was kept.")
-            shutil.rmtree(beside / ".cache", ignore_errors=True)
-            found.replace(where)
-            shutil.rmtree(beside, ignore_errors=True)
-        return where
+    def _fetch_from_catalogue(self, entry: CatalogueEntry, kind: Kind) -> Path:
+        """Download a model of the catalogue; it gets its final path only after its known hashes were verified."""
+        reference, target = parse(entry.reference), local_path(entry, self.models)
+        if not isinstance(reference, Hub) or target is None:
+            return self._fetch(reference, kind)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(target):
+            if target.exists():
+                return target
+            # What an interrupted download received stays in this folder, and is resumed.
+            partial = target.with_name(f".{target.name}.fetching")
+            downloaded = hub.fetch(reference, self.hub_endpoint, folder=partial, kind=kind)
+            if mismatches := find_mismatches(entry, downloaded):
+                shutil.rmtree(partial)
+                raise SourceFailed(f"{'; '.join(mismatches)}. Nothing was kept.")
+            shutil.rmtree(partial / ".cache", ignore_errors=True)
+            downloaded.replace(target)
+            shutil.rmtree(partial, ignore_errors=True)
+        return target
 
 
-def _hub_of(named: Air) -> Hub:
-    return Hub(named.id, named.version, named.file)
+def _to_hub(air: Air) -> Hub:
+    return Hub(air.id, air.version, air.file)
 
 
 def _state(path: Path) -> dict[str, int]:
-    state = path.stat()
-    return {"size": state.st_size, "changed": state.st_mtime_ns}
+    stat = path.stat()
+    return {"size": stat.st_size, "changed": stat.st_mtime_ns}

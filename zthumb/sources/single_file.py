@@ -1,7 +1,7 @@
-"""Checkpoints that are one file: laid out once as a folder in the diffusers layout, which everything here reads.
+"""Checkpoints in a single file: converted once to a folder in the diffusers layout, the only layout that is loaded.
 
-A file names neither its tokenizers nor how its parts are built. Both are those of a base that is known, in ``models`` or of a
-family's reference, whose every tensor the file has by the name it was published under and in the same shape.
+A file contains neither its tokenizers nor the configuration of its components. Both are taken from a known base, in ``models`` or
+a family's reference, if the file has each of its tensors under the published name and in the same shape.
 """
 
 from __future__ import annotations
@@ -16,119 +16,122 @@ from foundation.errors import BadInput
 from foundation.files import atomic_directory, read_json, write_json
 from foundation.hashing import hash_file
 from zthumb import families
-from zthumb.naming.clip import inside_text_model
-from zthumb.naming.origin import CheckpointKey
-from zthumb.sources.download import ROOM, alone
+from zthumb.checkpoints.checkpoint_key import CheckpointKey
+from zthumb.checkpoints.clip_keys import inside_text_model
+from zthumb.sources.download import DISK_RESERVE, file_lock
 from zthumb.sources.local import INDEX, family_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zthumb.families.base import Family
+    from zthumb.families.base import ModelFamily
 
 ENDING = ".safetensors"
 RECORD = "single_file.json"
-"""Beside what was laid out: the file it is of."""
+"""The file in a converted folder that says which single file it was converted from."""
 _DIGITS = 12
 _WEIGHTS = {"unet": "diffusion_pytorch_model.safetensors", "vae": "diffusion_pytorch_model.safetensors"}
 _OTHER_WEIGHTS = "model.safetensors"
 _VELOCITY, _ZERO_SNR = "v_pred", "ztsnr"
-"""Empty tensors by which a file says that it was trained to predict velocities, with noise at the end of the schedule alone."""
+"""Empty tensors that mark a file as trained with v-prediction, and with zero terminal SNR."""
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A part of a base, in ``folder``: each tensor's shape, and its place in a published file."""
+class _Component:
+    """A component of a base, in ``folder``: each tensor's shape, and its key in a published checkpoint."""
 
     folder: Path
     shapes: Mapping[str, tuple[int, ...]]
-    origins: Mapping[str, CheckpointKey]
+    checkpoint_keys: Mapping[str, CheckpointKey]
 
-    def misfit(self, stored: Mapping[str, tuple[int, ...]], prefix: str) -> str | None:
-        """What of a file with tensors of those shapes is not as this part wants it; None when all is."""
-        for name, wanted in self.shapes.items():
-            origin = self.origins[name]
-            found = stored.get(prefix + origin.name)
-            if found is None:
-                return f"it lacks {prefix}{origin.name}"
-            if not origin.fits(found, wanted):
-                return f"{prefix}{origin.name} is {found}, {wanted} was expected"
+    def mismatch(self, stored: Mapping[str, tuple[int, ...]], prefix: str) -> str | None:
+        """Return the first tensor of a file, by its ``stored`` shapes, that does not fit this component; None if all fit."""
+        for name, expected in self.shapes.items():
+            key = self.checkpoint_keys[name]
+            shape = stored.get(prefix + key.name)
+            if shape is None:
+                return f"it lacks {prefix}{key.name}"
+            if not key.fits(shape, expected):
+                return f"{prefix}{key.name} is {shape}, expected {expected}"
         return None
 
 
-def convert_single_file(file: Path, models: Path, known: Sequence[Path], rest: Callable[[Path], Mapping[str, Path]]) -> Path:
-    """The folder with the base in ``file``, made below ``models`` unless it is there.
+def convert_single_file(
+    file: Path, models: Path, known: Sequence[Path], other_components: Callable[[Path], Mapping[str, Path]]
+) -> Path:
+    """Return the folder of the base in ``file``, converted below ``models`` unless that was done before.
 
-    ``known`` are folders of bases, the likeliest first, and ``rest`` gives the parts of one of them that no single file has.
-    ``BadInput`` when none fits or the disk is full.
+    ``known`` are folders of bases, the likeliest first, and ``other_components`` returns the folders of the components of one of
+    them that a single file lacks. Raises ``BadInput`` when none fits or the disk is full.
     """
     folder = models / "unpacked"
-    if done := _laid_out(file, folder):
-        return done
-    stored = _shapes(file)
-    base, parts = _fitting(file, stored, known)
+    if converted := _find_converted(file, folder):
+        return converted
+    stored = _read_shapes(file)
+    base, components = _find_fitting_base(file, stored, known)
     family = families.get(family_of(base))
-    others, digest = rest(base), hash_file(file)
+    others, digest = other_components(base), hash_file(file)
     target = folder / f"{file.stem}-{digest[:_DIGITS]}"
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(target):
-        # Made by another process meanwhile, or of the same file by another path.
+    with file_lock(target):
+        # It may exist by now: converted by another process, or from the same file under another path.
         if not (target / INDEX).is_file():
-            _check_room(file, folder)
-            with atomic_directory(target) as made:
-                for part, facts in parts.items():
-                    _write_part(file, family.single_file[part], facts, made / part, _WEIGHTS.get(part, _OTHER_WEIGHTS))
-                _write_rest(base, others, made, stored)
-                write_json(made / RECORD, {"sha256": digest, "files": []})
-        _note(file, target / RECORD)
+            _check_disk_space(file, folder)
+            with atomic_directory(target) as temporary:
+                for name, component in components.items():
+                    prefix, weights = family.single_file[name], _WEIGHTS.get(name, _OTHER_WEIGHTS)
+                    _write_component(file, prefix, component, temporary / name, weights)
+                _write_others(base, others, temporary, stored)
+                write_json(temporary / RECORD, {"sha256": digest, "files": []})
+        _record_file(file, target / RECORD)
     return target
 
 
 def convert_single_file_autoencoder(file: Path, base: Path, target: Path) -> None:
-    """Write the autoencoder in ``file`` to ``target``, a folder, built as that of ``base``; ``BadInput`` when it is another's."""
+    """Write the autoencoder in ``file`` to the folder ``target``, built as that of ``base``; ``BadInput`` if it does not fit."""
     family = families.get(family_of(base))
-    (part,) = family.image_components
-    stored, facts = _shapes(file), _part(family, base, part)
-    # Alone in a file its tensors are called as in a whole checkpoint, as they were published, or as diffusers calls them.
-    own = _Part(facts.folder, facts.shapes, {name: CheckpointKey(name) for name in facts.shapes})
-    misfits = []
-    for candidate, prefix in ((facts, family.single_file[part]), (facts, ""), (own, "")):
-        misfit = candidate.misfit(stored, prefix)
-        if misfit is None:
-            with atomic_directory(target) as made:
-                _write_part(file, prefix, candidate, made, _WEIGHTS[part])
+    (name,) = family.image_components
+    stored, published = _read_shapes(file), _component(family, base, name)
+    # The tensors of an autoencoder's file have the names of a whole checkpoint, of a published autoencoder, or of diffusers.
+    diffusers = _Component(published.folder, published.shapes, {tensor: CheckpointKey(tensor) for tensor in published.shapes})
+    mismatches = []
+    for component, prefix in ((published, family.single_file[name]), (published, ""), (diffusers, "")):
+        mismatch = component.mismatch(stored, prefix)
+        if mismatch is None:
+            with atomic_directory(target) as temporary:
+                _write_component(file, prefix, component, temporary, _WEIGHTS[name])
             return
-        misfits.append(misfit)
-    raise BadInput(f"{file}: is no autoencoder for {base}: {misfits[1]}.")
+        mismatches.append(mismatch)
+    raise BadInput(f"{file}: is not an autoencoder for {base}: {mismatches[1]}.")
 
 
-def _laid_out(file: Path, folder: Path) -> Path | None:
-    """What was laid out of this very file before."""
-    for record in sorted(folder.glob(f"*/{RECORD}")):
-        told = read_json(record)
-        if _state(file) in told["files"]:
-            return record.parent
+def _find_converted(file: Path, folder: Path) -> Path | None:
+    """Return the folder that this file, unchanged since, was converted to before."""
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        record = read_json(path)
+        if _state(file) in record["files"]:
+            return path.parent
     return None
 
 
-def _note(file: Path, record: Path) -> None:
-    """Remember that what was laid out is of this file, so that it need not be read to the end again."""
-    told = read_json(record)
-    others = [each for each in told["files"] if each["path"] != str(file.resolve())]
-    write_json(record, {**told, "files": [*others, _state(file)]})
+def _record_file(file: Path, path: Path) -> None:
+    """Record that the folder was converted from this file, so that the file need not be hashed again."""
+    record = read_json(path)
+    others = [state for state in record["files"] if state["path"] != str(file.resolve())]
+    write_json(path, {**record, "files": [*others, _state(file)]})
 
 
 def _state(file: Path) -> dict[str, Any]:
-    state = file.stat()
-    return {"path": str(file.resolve()), "size": state.st_size, "changed": state.st_mtime_ns}
+    stat = file.stat()
+    return {"path": str(file.resolve()), "size": stat.st_size, "changed": stat.st_mtime_ns}
 
 
-def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of all tensors in ``file``; of its header alone."""
+def _read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors in ``file``, reading only its header."""
     from safetensors import SafetensorError, safe_open
 
     if file.suffix != ENDING:
-        raise BadInput(f"{file}: a base is a folder in the diffusers layout or a {ENDING} file; others may hold programs.")
+        raise BadInput(f"{file}: a base is a folder in the diffusers layout or a {ENDING} file; other files may contain code.")
     try:
         with safe_open(file, "pt") as opened:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
@@ -136,69 +139,79 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
         raise BadInput(f"{file}: not a safetensors file: {str(error).splitlines()[0]}") from None
 
 
-def _fitting(file: Path, stored: Mapping[str, tuple[int, ...]], known: Sequence[Path]) -> tuple[Path, dict[str, _Part]]:
-    """The first base whose every part ``stored`` has, and its parts; ``BadInput`` says what is amiss with the nearest."""
-    misfits = []
+def _find_fitting_base(
+    file: Path, stored: Mapping[str, tuple[int, ...]], known: Sequence[Path]
+) -> tuple[Path, dict[str, _Component]]:
+    """Return the first base whose components all fit ``stored``, and these; ``BadInput`` says why the nearest does not fit."""
+    mismatches = []
     for base in known:
         family = families.get(family_of(base))
-        parts = {part: _part(family, base, part) for part in family.single_file}
-        found = [facts.misfit(stored, family.single_file[part]) for part, facts in parts.items()]
-        if not any(found):
-            return base, parts
-        misfits.append((sum(misfit is not None for misfit in found), f"compared with {base.name}, {next(filter(None, found))}"))
-    nearest = min(misfits, default=(0, "no base is known"))[1]
+        components = {name: _component(family, base, name) for name in family.single_file}
+        reasons = [component.mismatch(stored, family.single_file[name]) for name, component in components.items()]
+        if not any(reasons):
+            return base, components
+        mismatches.append(
+            (sum(reason is not None for reason in reasons), f"compared with {base.name}, {next(filter(None, reasons))}")
+        )
+    nearest = min(mismatches, default=(0, "no base is known"))[1]
     raise BadInput(
-        f"{file}: not the checkpoint of a base that is known here: {nearest}. An adapter goes where adapters are named."
+        f"{file}: is not the checkpoint of a supported base: {nearest}. If it is an adapter, name it where adapters are named."
     )
 
 
-def _part(family: Family, base: Path, part: str) -> _Part:
+def _component(family: ModelFamily, base: Path, name: str) -> _Component:
     import torch
 
     with torch.device("meta"):
-        model = family.build_component(part, family.configuration(base, part))
-    # Written by the names that every version of transformers finds.
-    named = {
-        name: name if part == family.denoiser_component or part not in family.adapted_components else inside_text_model(name)
-        for name in model.state_dict()
+        model = family.build_component(name, family.configuration(base, name))
+    # Written under the tensor names that every version of transformers accepts.
+    renamed = {
+        tensor: tensor
+        if name == family.denoiser_component or name not in family.adapted_components
+        else inside_text_model(tensor)
+        for tensor in model.state_dict()
     }
-    shapes = {named[name]: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    return _Part(base / part, shapes, {named[name]: origin for name, origin in family.origins(part, model).items()})
+    shapes = {renamed[tensor]: tuple(values.shape) for tensor, values in model.state_dict().items()}
+    checkpoint_keys = {renamed[tensor]: key for tensor, key in family.checkpoint_keys(name, model).items()}
+    return _Component(base / name, shapes, checkpoint_keys)
 
 
-def _check_room(file: Path, folder: Path) -> None:
-    needed, free = file.stat().st_size + ROOM, shutil.disk_usage(folder).free
+def _check_disk_space(file: Path, folder: Path) -> None:
+    needed, free = file.stat().st_size + DISK_RESERVE, shutil.disk_usage(folder).free
     if needed > free:
-        raise BadInput(f"{folder}: {file.name} takes {needed} bytes once more to lay out, and {free} are free. Make room first.")
+        raise BadInput(
+            f"{folder}: converting {file.name} takes another {needed} bytes, and {free} are free. Free disk space first."
+        )
 
 
-def _write_part(file: Path, prefix: str, facts: _Part, target: Path, name: str) -> None:
+def _write_component(file: Path, prefix: str, component: _Component, target: Path, weights: str) -> None:
     from safetensors import safe_open
 
-    from zthumb.adapters import safetensors_file
+    from zthumb.checkpoints import safetensors_file
 
     target.mkdir(exist_ok=True)
-    shutil.copyfile(facts.folder / "config.json", target / "config.json")
+    shutil.copyfile(component.folder / "config.json", target / "config.json")
     with safe_open(file, "pt") as opened:
 
-        def read(tensor: str) -> Tensor:
-            return facts.origins[tensor].taken(opened.get_tensor(prefix + facts.origins[tensor].name), facts.shapes[tensor])
+        def read_tensor(name: str) -> Tensor:
+            key = component.checkpoint_keys[name]
+            return key.extract(opened.get_tensor(prefix + key.name), component.shapes[name])
 
-        kinds = {tensor: opened.get_slice(prefix + origin.name).get_dtype() for tensor, origin in facts.origins.items()}
-        shapes = {tensor: (kinds[tensor], shape) for tensor, shape in facts.shapes.items()}
-        safetensors_file.write_each(shapes, read, target / name)
+        dtypes = {name: opened.get_slice(prefix + key.name).get_dtype() for name, key in component.checkpoint_keys.items()}
+        shapes = {name: (dtypes[name], shape) for name, shape in component.shapes.items()}
+        safetensors_file.write_each(shapes, read_tensor, target / weights)
 
 
-def _write_rest(base: Path, others: Mapping[str, Path], made: Path, stored: Mapping[str, Any]) -> None:
-    """What the file lacks: the index, the tokenizers and the scheduler, which is told what the file says of itself."""
-    shutil.copyfile(base / INDEX, made / INDEX)
-    for part, folder in others.items():
-        shutil.copytree(folder, made / part)
-    scheduler = made / "scheduler" / "scheduler_config.json"
-    before = read_json(scheduler)
-    told = {
+def _write_others(base: Path, others: Mapping[str, Path], target: Path, stored: Mapping[str, Any]) -> None:
+    """Write what the file lacks: the index, the tokenizers, and the scheduler with the prediction type that the file states."""
+    shutil.copyfile(base / INDEX, target / INDEX)
+    for name, folder in others.items():
+        shutil.copytree(folder, target / name)
+    scheduler = target / "scheduler" / "scheduler_config.json"
+    configuration = read_json(scheduler)
+    stated = {
         "prediction_type": "v_prediction" if _VELOCITY in stored else "epsilon",
         "rescale_betas_zero_snr": _ZERO_SNR in stored,
     }
-    if any(before.get(name, False) != value for name, value in told.items()):
-        write_json(scheduler, {**before, **told})
+    if any(configuration.get(name, False) != value for name, value in stated.items()):
+        write_json(scheduler, {**configuration, **stated})

@@ -1,4 +1,4 @@
-"""The GPU's benchmark, on the miniature's shape and the CPU: what it measures is the trainer's own step."""
+"""The GPU benchmark of training, with the miniature's configuration and on the CPU: it measures the trainer's own step."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_setting_is_measured(miniature: Path, checkpointing: bool) -> None:
-    values = {"base": "x", "resolution": 128, "batch": 2, "precision": "bf16", "prior": {"weight": 0}}
+    values = {"base": "x", "resolution": 128, "batch_size": 2, "precision": "bf16", "prior": {"weight": 0}}
     recipe = Recipe.model_validate({**values, "gradient_checkpointing": checkpointing})
     device = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def test_a_setting_is_measured(miniature: Path, checkpointing: bool) -> None:
     assert row.estimated_peak_bytes < row.peak_bytes
 
 
-def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_the_error_names_the_cpu_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     if not torch.cuda.is_available():
         assert gpu.main([]) == 2
         assert "`make bench_train` measures on the CPU" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every extractor, with real models: the miniature's, and tiny ones of the classes that the large ones are of."""
+"""Every extractor, with real models: the miniature's, and tiny ones of the same classes as the large ones."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ IMAGES: list[Pixels] = [np.full((40, 30, 3), value, np.uint8) for value in (0, 9
 
 @pytest.fixture
 def tiny_clip(tmp_path: Path) -> Path:
-    """A CLIP of random weights, in the files that the large ones come in."""
+    """A CLIP with random weights, in the same files as the large ones."""
     torch.manual_seed(0)
     text = CLIPTextConfig(vocab_size=1214, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
     vision = CLIPVisionConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32)
@@ -51,103 +51,105 @@ def tiny_dino(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _is_sound(extractor: Extractor) -> None:
-    features = extractor.images(IMAGES)
+def _check_features(extractor: Extractor) -> None:
+    features = extractor.embed_images(IMAGES)
     assert features.shape[0] == len(IMAGES)
     assert features.dtype == np.float64
     assert np.linalg.norm(features, axis=1) == pytest.approx(1)
-    assert np.array_equal(features, extractor.images(IMAGES))
-    if extractor.reads_text:
-        assert extractor.texts(["a red star", "a cat"]).shape == (2, features.shape[1])
+    assert np.array_equal(features, extractor.embed_images(IMAGES))
+    if extractor.has_text_encoder:
+        assert extractor.embed_texts(["a red star", "a cat"]).shape == (2, features.shape[1])
 
 
-def test_all_extractors_are_found_by_their_names() -> None:
-    assert extractors.names() == ["clip", "dinov2", "hog", "mini-clip", "pickscore", "pixel"]
+def test_every_extractor_module_is_found_by_its_name() -> None:
+    assert extractors.extractor_names() == ["clip", "dinov2", "hog", "mini-clip", "pickscore", "pixel"]
 
 
-def test_pixels_are_small_copies_and_only_a_smoke_check() -> None:
+def test_pixel_compares_small_copies_and_is_marked_as_a_smoke_check() -> None:
     extractor = open_extractor("pixel")
-    _is_sound(extractor)
+    _check_features(extractor)
     assert extractor.identity.is_smoke_check
-    black, _, white = extractor.images(IMAGES)
+    black, _, white = extractor.embed_images(IMAGES)
     assert black @ white == pytest.approx(-1)
 
 
-def test_histograms_of_gradients_know_an_outline_in_other_colours_and_at_another_place() -> None:
+def test_hog_recognizes_an_outline_in_other_colours_and_at_another_position() -> None:
     extractor = open_extractor("hog")
-    words = ("star", "kamrol", "bistu")
-    one = [draw(Scene(word, "red", "blue", accidents=Accidents(radius=30, rotation=4))) for word in words]
-    other = [draw(Scene(word, "white", "green", accidents=Accidents(radius=22, offset=(20, -12)))) for word in words]
-    features, others = extractor.images(one), extractor.images(other)
-    assert np.linalg.norm(features, axis=1) == pytest.approx(1)
-    likeness = features @ others.T
-    assert likeness.diagonal().min() > 0.8
-    assert likeness[~np.eye(len(words), dtype=bool)].max() < 0.6
+    shapes = ("star", "kamrol", "bistu")
+    first = [draw(Scene(shape, "red", "blue", accidents=Accidents(radius=30, rotation=4))) for shape in shapes]
+    second = [draw(Scene(shape, "white", "green", accidents=Accidents(radius=22, offset=(20, -12)))) for shape in shapes]
+    first_features, second_features = extractor.embed_images(first), extractor.embed_images(second)
+    assert np.linalg.norm(first_features, axis=1) == pytest.approx(1)
+    similarity = first_features @ second_features.T
+    assert similarity.diagonal().min() > 0.8
+    assert similarity[~np.eye(len(shapes), dtype=bool)].max() < 0.6
 
 
-def test_histograms_of_gradients_know_a_surface_within_one_outline() -> None:
+def test_hog_distinguishes_surfaces_within_the_same_outline() -> None:
     extractor = open_extractor("hog")
     accidents = Accidents(radius=35, fill_angle=30)
     plain, striped, recoloured = (
         draw(Scene("square", colour, "white", fill=fill, second=second, accidents=accidents))
         for colour, fill, second in (("red", "plain", "blue"), ("red", "striped", "blue"), ("green", "striped", "purple"))
     )
-    features = extractor.images([plain, striped, recoloured])
+    features = extractor.embed_images([plain, striped, recoloured])
     assert features[1] @ features[2] > 0.95 > features[0] @ features[1]
 
 
 @pytest.mark.parametrize("name", ["hog", "pixel"])
-def test_weights_for_what_has_none_are_refused(name: str) -> None:
-    for ask in (identify, open_extractor):
+def test_weights_for_an_extractor_without_weights_are_refused(name: str) -> None:
+    for function in (identify, open_extractor):
         with pytest.raises(BadInput, match=f"the extractor {name} has no weights"):
-            ask(f"{name}=models/x")
+            function(f"{name}=models/x")
 
 
-def test_histograms_of_gradients_of_nothing_are_like_nothing() -> None:
-    features = open_extractor("hog").images([np.full((40, 30, 3), 90, np.uint8), draw(Scene("star", "red", "blue"))])
+def test_hog_of_an_empty_image_is_similar_to_nothing() -> None:
+    features = open_extractor("hog").embed_images([np.full((40, 30, 3), 90, np.uint8), draw(Scene("star", "red", "blue"))])
     assert np.isfinite(features).all()
     assert features[0] @ features[1] == 0
 
 
-def test_the_miniatures_clip_puts_images_near_their_words() -> None:
+def test_mini_clip_puts_images_near_their_captions() -> None:
     extractor = open_extractor(f"mini-clip={MINI_CLIP}")
-    _is_sound(extractor)
-    images = extractor.images([draw(Scene("star", "red", "blue")), draw(Scene("ring", "white", "black"))])
-    texts = extractor.texts(["a photo of a red star on a blue background", "a photo of a white ring on a black background"])
+    _check_features(extractor)
+    images = extractor.embed_images([draw(Scene("star", "red", "blue")), draw(Scene("ring", "white", "black"))])
+    texts = extractor.embed_texts(["a photo of a red star on a blue background", "a photo of a white ring on a black background"])
     cosines = images @ texts.T
     assert cosines[0, 0] > cosines[0, 1] + 0.3
     assert cosines[1, 1] > cosines[1, 0] + 0.3
 
 
 @pytest.mark.parametrize("name", ["clip", "pickscore"])
-def test_any_clip_in_a_folder_is_named_by_its_hash(tiny_clip: Path, name: str) -> None:
+def test_a_clip_in_a_folder_is_identified_by_its_hash(tiny_clip: Path, name: str) -> None:
     extractor = open_extractor(f"{name}={tiny_clip}")
-    _is_sound(extractor)
+    _check_features(extractor)
     assert extractor.identity.weights == str(tiny_clip)
     assert extractor.identity.revision.startswith("sha256:")
-    assert extractor.is_critic is (name == "pickscore")
+    assert extractor.is_preference_model is (name == "pickscore")
 
 
-def test_dinov2_in_a_folder(tiny_dino: Path) -> None:
+def test_dinov2_in_a_folder_is_opened(tiny_dino: Path) -> None:
     extractor = open_extractor(f"dinov2={tiny_dino}")
-    _is_sound(extractor)
-    assert not extractor.reads_text
+    _check_features(extractor)
+    assert not extractor.has_text_encoder
     assert extractor.identity.name == "dinov2"
 
 
-def test_the_features_of_a_image_do_not_depend_on_those_beside_it(tiny_dino: Path) -> None:
+def test_the_features_of_an_image_do_not_depend_on_the_rest_of_its_batch(tiny_dino: Path) -> None:
     extractor = open_extractor(f"dinov2={tiny_dino}")
-    assert extractor.images(IMAGES)[1] == pytest.approx(extractor.images(IMAGES[1:2])[0], abs=1e-5)
+    assert extractor.embed_images(IMAGES)[1] == pytest.approx(extractor.embed_images(IMAGES[1:2])[0], abs=1e-5)
 
 
-@pytest.mark.parametrize("asked", ["clip", "dinov2", "pickscore", "clip=nobody/nothing@main"])
-def test_weights_that_are_not_here_are_told_how_to_get(asked: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spec", ["clip", "dinov2", "pickscore", "clip=nobody/nothing@main"])
+def test_missing_weights_are_an_error_that_says_where_they_were_looked_for(
+    spec: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match="neither a folder nor in the hub's cache"):
-        open_extractor(asked)
+        open_extractor(spec)
 
 
-def test_one_in_the_hubs_cache_is_named_by_its_commit(
+def test_a_model_in_the_hubs_cache_is_identified_by_its_commit(
     tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache, commit = tmp_path_factory.mktemp("cache"), "0123456789abcdef0123456789abcdef01234567"
@@ -161,17 +163,17 @@ def test_one_in_the_hubs_cache_is_named_by_its_commit(
     assert (extractor.identity.weights, extractor.identity.revision) == ("someone/tiny", commit)
 
 
-def test_a_repository_may_lie_in_the_models_folder(
+def test_a_repository_may_be_in_the_models_folder(
     tiny_dino: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path_factory.mktemp("place")
-    (place / "models").mkdir()
-    (place / "models" / "dinov2-base").symlink_to(tiny_dino)
-    monkeypatch.chdir(place)
+    folder = tmp_path_factory.mktemp("folder")
+    (folder / "models").mkdir()
+    (folder / "models" / "dinov2-base").symlink_to(tiny_dino)
+    monkeypatch.chdir(folder)
     assert open_extractor("dinov2").identity.weights == "facebook/dinov2-base"
     assert identify("dinov2").revision.startswith("sha256:")
 
 
-def test_an_extractor_that_is_not_is_told_the_nearest() -> None:
+def test_an_unknown_extractor_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(BadInput, match="Did you mean 'dinov2'"):
         open_extractor("dinov3")

@@ -1,4 +1,4 @@
-"""Results made by hand, with images, as an evaluation leaves them."""
+"""Results made by hand, with images, as an evaluation writes them."""
 
 from pathlib import Path
 
@@ -6,26 +6,26 @@ import numpy as np
 from PIL import Image
 
 from evaluation.extractors.base import Identity
-from evaluation.measure import Measured
+from evaluation.measure import Measurements
 from evaluation.protocol import VERSION, Protocol
-from evaluation.results import GateFinding, Results, SampleResult, Subject, write_results, write_samples
-from evaluation.selection import candidates, split_prompts
+from evaluation.results import EvaluatedAdapter, GateFinding, Results, SampleResult, write_results, write_samples
+from evaluation.selection import build_candidates, split_prompts
 from foundation.verdict import Effect, Verdict
-from tests.evaluation.image_features import known, seen
+from tests.evaluation.image_features import features, reference_stats
 
 PROTOCOL = Protocol(trained=("a red {trigger}", "a <b> & | {trigger}"), control=("a star",), seeds=(1, 2), scales=(0, 0.8))
 GATES = (
-    GateFinding(name="zero is the base", title="Scale 0 is the base", state="passed", told="4 of 4 are the same."),
-    GateFinding(name="it repeats", title="The same request is the same image", state="passed", told="All are the same."),
+    GateFinding(name="zero is the base", title="Scale 0 equals the base", state="passed", told="4 of 4 are identical."),
+    GateFinding(name="it repeats", title="The same request gives the same image", state="passed", told="All are identical."),
 )
 
 
 def write_example(folder: Path, *, failed: bool = False, gate_fails: bool = False, several: bool = False) -> Results:
-    """Write an example's files into ``folder``: images of one colour each."""
+    """Write the files of an example into ``folder``; every image has one colour."""
     names = ["first", "second"] if several else ["first"]
     samples = list[SampleResult]()
     for stratum in ("trained", "control"):
-        for prompt in PROTOCOL.of(stratum, "zbadge"):  # type: ignore[arg-type]
+        for prompt in PROTOCOL.prompts(stratum, "zbadge"):  # type: ignore[arg-type]
             for seed in PROTOCOL.seeds:
                 for adapter, scale in [(None, 0.0), *((name, 0.8) for name in names)]:
                     samples.append(_sample(folder, stratum, prompt, seed, adapter, scale, len(samples)))
@@ -62,16 +62,18 @@ def _sample(folder: Path, stratum: str, prompt: str, seed: int, adapter: str | N
     )
 
 
-def _results(names: list[str], asked: int, failed: bool, gate_fails: bool) -> Results:
-    measured = Measured([], known(held_out=seen([1, 0, 0])), 0.6)
-    prompts = PROTOCOL.of("trained", "zbadge")
+def _results(names: list[str], requested: int, failed: bool, gate_fails: bool) -> Results:
+    measurements = Measurements([], reference_stats(held_out=features([1, 0, 0])), 0.6)
+    prompts = PROTOCOL.prompts("trained", "zbadge")
     for number, name in enumerate([None, *names]):
-        under = (name, 0.0 if name is None else 0.8)
-        values = {prompt: 0.2 + number / 10 + place / 50 for place, prompt in enumerate(prompts)}
-        measured.by_prompt[under] = {"similarity": values, "drift": {"a star": number / 100}}
-        measured.at_base[under] = {"similarity": dict.fromkeys(prompts, 0.2), "drift": {"a star": 0.0}}
-        measured.distances[under] = dict.fromkeys(prompts, number / 10)
-    found = candidates(measured, dict.fromkeys(measured.by_prompt, (6, 6)), split_prompts(PROTOCOL, "zbadge"))
+        adapter_scale = (name, 0.0 if name is None else 0.8)
+        values = {prompt: 0.2 + number / 10 + index / 50 for index, prompt in enumerate(prompts)}
+        base = {"similarity": dict.fromkeys(prompts, 0.2), "drift": {"a star": 0.0}}
+        measurements.by_prompt[adapter_scale] = {"similarity": values, "drift": {"a star": number / 100}}
+        measurements.base_by_prompt[adapter_scale] = base
+        measurements.distances[adapter_scale] = dict.fromkeys(prompts, number / 10)
+    halves = split_prompts(PROTOCOL, "zbadge")
+    candidates = build_candidates(measurements, dict.fromkeys(measurements.by_prompt, (6, 6)), halves)
     gates = (GATES[0].model_copy(update={"state": "failed"}), *GATES[1:]) if gate_fails else GATES
     effect = Effect(mean=0.1, low=0.05, high=0.15, prompts=8)
     verdict = Verdict(
@@ -92,18 +94,18 @@ def _results(names: list[str], asked: int, failed: bool, gate_fails: bool) -> Re
         run="demo",
         trigger="zbadge",
         base={"name": "models/mini-sdxl", "sha256": "b" * 64, "device": "cpu", "precision": "fp32"},
-        adapters=tuple(Subject(name=name, path=f"models/{name}.safetensors", sha256="a" * 64) for name in names),
+        adapters=tuple(EvaluatedAdapter(name=name, path=f"models/{name}.safetensors", sha256="a" * 64) for name in names),
         extractors=(Identity(name="pixel", weights=None, revision="16x16", is_smoke_check=True),),
         dataset={"held_out": 1, "training": 1, "held_out_sha256": "c" * 64, "training_sha256": "e" * 64},
         prompts_sha256="d" * 64,
         settings={"seeds": [1, 2], "scales": [0.0, 0.8], "steps": 3, "cfg": 5.0},
         environment={"packages": {"torch": "2"}, "platform": {"system": "Linux"}, "git": None},
-        asked=asked,
-        answered=asked - failed,
+        asked=requested,
+        answered=requested - failed,
         gates=gates,
         primary="similarity",
         ceiling=0.6,
-        halves=split_prompts(PROTOCOL, "zbadge"),
-        candidates=found,
+        halves=halves,
+        candidates=candidates,
         verdict=verdict,
     )

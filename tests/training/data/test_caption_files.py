@@ -1,4 +1,4 @@
-"""Captions are found however the program that wrote them lays them out."""
+"""Captions are found in the files of every common program."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.errors import BadInput
-from training.data.caption_files import CaptionFiles, read_captions
+from training.data.caption_files import CaptionFiles, ImageCaptions, read_captions
+
+
+def _find_captions(dataset: Path, image: str) -> ImageCaptions:
+    captions = CaptionFiles(dataset, [dataset / image]).find(dataset / image)
+    assert captions is not None
+    return captions
 
 
 @pytest.mark.parametrize("raw", [b"a red zbadge", b"\xef\xbb\xbfa red zbadge\r\n", b"  a\tred  zbadge \n\n"])
-def test_marks_line_ends_and_blanks_do_not_matter(tmp_path: Path, raw: bytes) -> None:
+def test_byte_order_marks_line_endings_and_spaces_do_not_matter(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(raw)
 
     assert read_captions(tmp_path / "a.txt") == ("a red zbadge",)
 
 
-def test_each_line_is_a_caption_and_an_empty_file_an_empty_one(tmp_path: Path) -> None:
+def test_each_line_is_a_caption_and_an_empty_file_is_an_empty_caption(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"a red\r\n\r\nzbadge\r\n")
     (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbf \r\n")
 
@@ -26,7 +32,7 @@ def test_each_line_is_a_caption_and_an_empty_file_an_empty_one(tmp_path: Path) -
     assert read_captions(tmp_path / "b.txt") == ("",)
 
 
-def test_what_is_not_utf8_is_named_with_its_place(tmp_path: Path) -> None:
+def test_the_error_for_text_that_is_not_utf8_names_the_file_and_the_byte(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"caf\xe9")
 
     with pytest.raises(BadInput, match=r"a\.txt: not UTF-8 text \(byte 4\)"):
@@ -34,13 +40,12 @@ def test_what_is_not_utf8_is_named_with_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.TXT", "a.caption", "a.png.txt", "a.PNG.Caption", "caption.txt"])
-def test_a_caption_beside_its_image_or_one_for_the_folder_is_found_under_every_usual_name(tmp_path: Path, name: str) -> None:
+def test_a_caption_next_to_its_image_or_one_for_the_folder_is_found_by_every_common_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("a zbadge")
 
-    found = CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
+    result = _find_captions(tmp_path, "a.png")
 
-    assert found is not None
-    assert found.captions == ("a zbadge",)
+    assert result.captions == ("a zbadge",)
 
 
 _TABLES = {
@@ -53,37 +58,34 @@ _TABLES = {
 
 
 @pytest.mark.parametrize("name", _TABLES)
-@pytest.mark.parametrize("where", [".", "in"])
-def test_a_table_in_the_images_folder_or_around_it_is_read(tmp_path: Path, name: str, where: str) -> None:
+@pytest.mark.parametrize("folder", [".", "in"])
+def test_a_table_in_the_images_folder_or_a_folder_above_it_is_read(tmp_path: Path, name: str, folder: str) -> None:
     (tmp_path / "in").mkdir()
-    text = _TABLES[name] if where == "." else _TABLES[name].replace("in/", "")
-    (tmp_path / where / name).write_text(text)
+    text = _TABLES[name] if folder == "." else _TABLES[name].replace("in/", "")
+    (tmp_path / folder / name).write_text(text)
 
-    found = CaptionFiles(tmp_path, [tmp_path / "in" / "a.png"]).of(tmp_path / "in" / "a.png")
+    result = _find_captions(tmp_path, "in/a.png")
 
-    assert found is not None
-    assert (found.captions, found.file) == (("a zbadge",), tmp_path / where / name)
+    assert (result.captions, result.file) == (("a zbadge",), tmp_path / folder / name)
 
 
 def test_captions_and_tags_of_kohya_are_joined_as_kohya_does(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(json.dumps({"a": {"caption": "a zbadge", "tags": "red, shiny"}}))
 
-    found = CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
+    result = _find_captions(tmp_path, "a.png")
 
-    assert found is not None
-    assert found.captions == ("a zbadge, red, shiny",)
+    assert result.captions == ("a zbadge, red, shiny",)
 
 
 def test_tags_in_a_list_are_joined_too(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(json.dumps({"a": {"caption": ["a zbadge", "one"], "tags": ["red", "shiny"]}}))
 
-    found = CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
+    result = _find_captions(tmp_path, "a.png")
 
-    assert found is not None
-    assert found.captions == ("a zbadge, red, shiny", "one, red, shiny")
+    assert result.captions == ("a zbadge, red, shiny", "one, red, shiny")
 
 
-def test_a_row_is_of_the_image_of_its_folder_and_what_is_of_none_is_named(tmp_path: Path) -> None:
+def test_a_row_belongs_to_the_image_in_its_folder_and_rows_without_an_image_are_reported(tmp_path: Path) -> None:
     images = [tmp_path / name for name in ("1.png", "sub/1.png", "sub/2.png", "more/2.png", "more/3.png")]
     (tmp_path / "sub").mkdir()
     (tmp_path / "more").mkdir()
@@ -93,39 +95,37 @@ def test_a_row_is_of_the_image_of_its_folder_and_what_is_of_none_is_named(tmp_pa
     )
     files = CaptionFiles(tmp_path, images)
 
-    captions = {image.relative_to(tmp_path).as_posix(): found.captions for image in images if (found := files.of(image))}
+    captions = {image.relative_to(tmp_path).as_posix(): result.captions for image in images if (result := files.find(image))}
 
     assert captions == {"1.png": ("beside",), "more/3.png": ("of windows",)}
-    assert files.unknown_rows() == [(tmp_path / "metadata.jsonl", "3 of its names are of no image here, or of several, as 2.png")]
+    assert files.unknown_rows() == [(tmp_path / "metadata.jsonl", "3 of its names match no image here, or several, as 2.png")]
 
 
-def test_of_two_that_say_different_things_the_one_beside_is_used_and_the_other_named(tmp_path: Path) -> None:
+def test_of_two_different_captions_the_one_next_to_the_image_is_used_and_the_other_reported(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a zbadge")
     (tmp_path / "a.caption").write_text("something else")
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a zbadge"}')
 
-    found = CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
+    result = _find_captions(tmp_path, "a.png")
 
-    assert found is not None
-    assert found.captions == ("a zbadge",)
-    assert found.others == (tmp_path / "a.caption",)
+    assert result.captions == ("a zbadge",)
+    assert result.conflicting == (tmp_path / "a.caption",)
 
 
-def test_a_table_that_is_broken_is_named_with_its_line(tmp_path: Path) -> None:
+def test_the_error_for_a_broken_table_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}\n{oops\n')
 
     with pytest.raises(BadInput, match=r"metadata\.jsonl, line 2: not valid JSON"):
-        CaptionFiles(tmp_path, [tmp_path / "a.png"]).of(tmp_path / "a.png")
+        CaptionFiles(tmp_path, [tmp_path / "a.png"]).find(tmp_path / "a.png")
 
 
 @given(st.text())
-def test_any_json_is_a_table_of_captions_or_none_and_never_a_traceback(
+def test_any_json_is_a_caption_table_or_ignored_and_never_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
     folder = tmp_path_factory.mktemp("tables")
     (folder / "x.json").write_text(json.dumps({"a": text, "b": [text], "c": {"caption": text}}), encoding="utf-8")
 
-    found = CaptionFiles(folder, [folder / "c.png"]).of(folder / "c.png")
+    result = _find_captions(folder, "c.png")
 
-    assert found is not None
-    assert found.captions == (" ".join(text.split()),)
+    assert result.captions == (" ".join(text.split()),)

@@ -1,4 +1,4 @@
-"""Two versions of one image are found; two images of one thing are not taken for versions of one."""
+"""Duplicates of an image are found; different images of one object are not taken for duplicates."""
 
 import io
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance
 
 from foundation.fingerprint import fingerprint
 from tests.conftest import ROOT
-from training.data.duplicates import groups
+from training.data.duplicates import group_duplicates
 
 
 def _images() -> list[Image.Image]:
@@ -29,20 +29,20 @@ def _brightened(image: Image.Image) -> Image.Image:
     return ImageEnhance.Brightness(image).enhance(1.06)
 
 
-@pytest.mark.parametrize("version", [_compressed, _reduced, _brightened])
-def test_a_version_of_a_image_is_found(version: Callable[[Image.Image], Image.Image]) -> None:
+@pytest.mark.parametrize("modify", [_compressed, _reduced, _brightened])
+def test_a_modified_image_is_a_duplicate(modify: Callable[[Image.Image], Image.Image]) -> None:
     for image in _images():
-        assert groups([fingerprint(image), fingerprint(version(image))]) == [(0, 1)]
+        assert group_duplicates([fingerprint(image), fingerprint(modify(image))]) == [(0, 1)]
 
 
-def test_different_images_of_one_thing_are_kept_apart() -> None:
+def test_different_images_of_one_object_are_not_duplicates() -> None:
     images = _images()
 
-    assert groups([fingerprint(image) for image in images]) == [(place,) for place in range(len(images))]
+    assert group_duplicates([fingerprint(image) for image in images]) == [(index,) for index in range(len(images))]
 
 
-def test_groups_hold_versions_together_in_whatever_order_they_come() -> None:
+def test_duplicates_are_grouped_whatever_their_order() -> None:
     first, second, third = _images()[:3]
     mixed = [first, second, _compressed(first), third, _reduced(second), _brightened(first)]
 
-    assert groups([fingerprint(image) for image in mixed]) == [(0, 2, 5), (1, 4), (3,)]
+    assert group_duplicates([fingerprint(image) for image in mixed]) == [(0, 2, 5), (1, 4), (3,)]

@@ -55,9 +55,9 @@ def test_over_its_limit_it_forgets_what_was_used_longest_ago(tmp_path: Path) -> 
 
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) <= 1000
     cache.get("latents", {"image": "a"}, _never)
-    made = cache.made
+    made = cache.misses
     cache.get("latents", {"image": "b"}, lambda: _number(1))
-    assert cache.made == made + 1
+    assert cache.misses == made + 1
 
 
 def _use(folder: Path, limit: int = 10**6) -> None:

@@ -17,6 +17,7 @@ from training.steps.train_step import TrainStep
 from zthumb import families
 from zthumb.adapters import bases, module_shapes
 from zthumb.adapters.adapter import Adapter
+from zthumb.families.shared.clip_text import ClipTextFamily
 from zthumb.sources.bases import find_base
 
 pytestmark = pytest.mark.slow
@@ -37,10 +38,10 @@ def test_the_adapted_model_starts_as_the_base(prepared: Path, settings: tuple[st
     _, base, trained, _ = prepared_base(prepared, *settings)
     noisy, timesteps = torch.stack(trained.latents[:2]), torch.tensor([100, 900])
     with torch.no_grad():
-        adapted = base.predict(noisy, timesteps, trained.conditioning[[0, 1]])
-        with base.alone():
-            alone = base.predict(noisy, timesteps, trained.conditioning[[0, 1]])
-        again = base.predict(noisy, timesteps, trained.conditioning[[0, 1]])
+        adapted = base.predict(noisy, timesteps, trained.conditioning.select([0, 1]))
+        with base.adapter_disabled():
+            alone = base.predict(noisy, timesteps, trained.conditioning.select([0, 1]))
+        again = base.predict(noisy, timesteps, trained.conditioning.select([0, 1]))
     assert torch.allclose(adapted, alone, atol=1e-4)
     assert torch.equal(adapted, again)
 
@@ -51,14 +52,14 @@ def test_the_base_alone_is_untouched_by_what_was_learned(prepared: Path, setting
     noisy, timesteps = torch.stack(trained.latents[:1]), torch.tensor([500])
 
     def alone() -> torch.Tensor:
-        with torch.no_grad(), base.alone():
-            return base.predict(noisy, timesteps, trained.conditioning[[0]])
+        with torch.no_grad(), base.adapter_disabled():
+            return base.predict(noisy, timesteps, trained.conditioning.select([0]))
 
     before = alone()
     with torch.no_grad():
-        for parameter in adapter.trained(base.adapted):
+        for parameter in adapter.trained_parameters(base.adapted):
             parameter.add_(0.1)
-        assert not torch.allclose(base.predict(noisy, timesteps, trained.conditioning[[0]]), before, atol=1e-3)
+        assert not torch.allclose(base.predict(noisy, timesteps, trained.conditioning.select([0])), before, atol=1e-3)
     assert torch.equal(alone(), before)
 
 
@@ -85,9 +86,9 @@ def test_text_encoders_at_a_rate_of_their_own(prepared: Path) -> None:
     for rate in (3e-3, 3e-5):
         sets = ("optimizer.lr=3e-3", f"optimizer.text_encoder_lr={rate}", "optimizer.warmup_steps=0", "prior.weight=0")
         recipe, base, trained, _ = prepared_base(prepared, *TEXT, *sets)
-        loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
-        loop.step(0)
-        layers = Adapter.of_peft(loop.adapter(), 1.0)
+        train_step = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
+        train_step.step(0)
+        layers = Adapter.of_peft(train_step.adapter(), 1.0)
         moved[rate] = {part: max(float(each.up.abs().max()) for each in layers.of(part).values()) for part in layers.parts}
     assert moved[3e-5]["text_encoder"] == pytest.approx(moved[3e-3]["text_encoder"] / 100, rel=0.1)
     assert moved[3e-5]["unet"] == pytest.approx(moved[3e-3]["unet"], rel=0.01)
@@ -95,13 +96,13 @@ def test_text_encoders_at_a_rate_of_their_own(prepared: Path) -> None:
 
 def test_pissa_is_exported_as_what_was_learned_at_twice_the_rank(prepared: Path) -> None:
     recipe, base, _, _ = prepared_base(prepared, *PISSA)
-    start = Adapter.of_peft(adapter.weights(base.parts), recipe.adapter.scale)
+    start = Adapter.of_peft(adapter.exported_weights(base.components), recipe.adapter.scale)
     # At the start the two halves take each other away.
     assert max(float(each.change().abs().max()) for each in start.layers.values()) < 1e-5
     path, layer = next(iter(start.layers.items()))
     assert layer.rank == 2 * recipe.adapter.rank
     # The first half is the weight's own largest components.
-    rest = base.parts["unet"].get_submodule(path.removeprefix("unet.")).get_base_layer().weight
+    rest = base.components["unet"].get_submodule(path.removeprefix("unet.")).get_base_layer().weight
     rank = recipe.adapter.rank
     half = recipe.adapter.scale * layer.up[:, :rank] @ layer.down[:rank]
     left, values, right = torch.linalg.svd(rest.detach() + half, full_matrices=False)
@@ -119,7 +120,7 @@ def test_pissa_is_exported_and_resumed_with_the_same_bytes(prepared: Path) -> No
 
 def test_what_cannot_be_had_together_is_refused() -> None:
     for sets, reason in (
-        ([*PISSA, "adapter.use_dora=true"], "cannot be had together"),
+        ([*PISSA, "adapter.use_dora=true"], "cannot be combined"),
         (["optimizer.name=prodigy", "optimizer.text_encoder_lr=1e-5"], "leave text_encoder_lr out"),
     ):
         with pytest.raises(BadInput, match=reason) as refusal:
@@ -127,33 +128,36 @@ def test_what_cannot_be_had_together_is_refused() -> None:
         assert "\n" not in str(refusal.value)
 
 
-def test_nothing_told_is_zeros_with_trained_encoders_too(prepared: Path) -> None:
+def test_a_dropped_caption_is_zeros_with_trained_encoders_too(prepared: Path) -> None:
     _, base, trained, _ = prepared_base(prepared, *TEXT)
-    told = trained.conditioning[[0, 1]]
-    assert told.tokens is not None
-    told.tokens[1] = -1
+    captions = trained.conditioning.select([0, 1])
+    conditioning = captions.override([False, True], trained.unconditional)
+    assert isinstance(base.family, ClipTextFamily)
+
     with torch.no_grad():
-        anew = base.adapted._told_anew(told)
-    assert float(anew.states[1].abs().max()) == float(anew.pooled[1].abs().max()) == 0
-    assert torch.allclose(anew.states[0], told.states[0], atol=1e-5)
+        again = base.family.reencode(base.adapted.text_components, conditioning)
+
+    for name in ("prompt_embeds", "pooled_prompt_embeds"):
+        assert float(again.stack(name)[1].abs().max()) == 0
+        assert torch.allclose(again.stack(name)[0], captions.stack(name)[0], atol=1e-5)
 
 
 def test_modules_are_named_as_adapter_files_name_them(prepared: Path) -> None:
     _, base, _, _ = prepared_base(prepared, *TEXT)
     known = module_shapes.of_folder("mini", find_base("models/mini-sdxl"), families.get("sdxl"))
-    assert set(Adapter.of_peft(adapter.weights(base.parts), 1.0).layers) < set(known.shapes)
+    assert set(Adapter.of_peft(adapter.exported_weights(base.components), 1.0).layers) < set(known.shapes)
 
 
 def test_the_average_is_exported_and_training_goes_on_with_the_weights_themselves(prepared: Path) -> None:
     sets = ("adapter.ema_decay=0.9", "optimizer.warmup_steps=0", "optimizer.lr=1e-2", "prior.weight=0")
     recipe, base, trained, _ = prepared_base(prepared, *sets)
-    loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
+    train_step = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     for step in range(3):
-        loop.step(step)
+        train_step.step(step)
 
-    averaged, own = loop.adapter(), adapter.weights(base.parts)
+    averaged, own = train_step.adapter(), adapter.exported_weights(base.components)
 
     ups = [name for name in own if name.endswith("lora_B.weight")]
     # Those of the first modules have moved one way from zero; their average lies behind.
     assert sum(float(averaged[name].norm()) for name in ups) < 0.99 * sum(float(own[name].norm()) for name in ups)
-    assert all(torch.equal(own[name], value) for name, value in adapter.weights(base.parts).items())
+    assert all(torch.equal(own[name], value) for name, value in adapter.exported_weights(base.components).items())

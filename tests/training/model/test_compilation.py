@@ -20,8 +20,8 @@ def test_compiled_blocks_learn_what_they_learn_otherwise(prepared: Path) -> None
         recipe, base, trained, _ = prepared_base(
             prepared, f"compile={compiled}", "steps=3", "batch_size=1", "prior.weight=0", "adapter.targets=attention"
         )
-        loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
-        losses.append([report.loss for report in loop.steps_after(0)])
+        train_step = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
+        losses.append([report.loss for report in train_step.steps_after(0)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert counters["stats"]["unique_graphs"] > 0
 

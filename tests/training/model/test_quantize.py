@@ -26,13 +26,13 @@ def test_the_quantized_base_predicts_nearly_the_same_with_a_part_of_the_memory(p
         torch.tensor([50, 300, 600, 950]),
         trained.conditioning[[0, 1, 2, 3]],
     )
-    with torch.no_grad(), whole.alone(), fewer.alone():
+    with torch.no_grad(), whole.adapter_disabled(), fewer.adapter_disabled():
         expected, found = whole.predict(noisy, timesteps, told), fewer.predict(noisy, timesteps, told)
     assert 0 < float((found - expected).norm() / expected.norm()) < apart
     bytes_whole, bytes_fewer = (
         sum(weight.nbytes for weight in base.adapted.parameters() if not weight.requires_grad) for base in (whole, fewer)
     )
-    spared = linear_weights(families.get("sdxl").build_component("unet", whole.parts["unet"].config)) * (
+    spared = linear_weights(families.get("sdxl").build_component("unet", whole.components["unet"].config)) * (
         3.0 if kind == "int8" else 3.5
     )
     assert bytes_whole - bytes_fewer == pytest.approx(spared, rel=0.02)
@@ -50,16 +50,16 @@ def test_it_trains_exports_and_resumes_as_any_other(prepared: Path, kind: str) -
 
 def test_sixteen_bit_floats_are_scaled_and_a_step_that_overflows_is_left_out(prepared: Path) -> None:
     recipe, base, trained, _ = prepared_base(prepared, "precision=fp16", "batch_size=1", "prior.weight=0")
-    loop = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
-    before = loop.adapter()
+    train_step = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
+    before = train_step.adapter()
     # Far beyond what fp16 holds, so that the first gradients overflow.
-    loop._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    train_step._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
 
-    report = loop.step(0)
+    report = train_step.step(0)
 
     assert report.is_left_out
-    assert all(torch.equal(weight, before[name]) for name, weight in loop.adapter().items())
-    assert loop.state()["scaler"]["scale"] == 2.0**39
-    loop._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
-    assert not loop.step(1).is_left_out
-    assert any(not torch.equal(weight, before[name]) for name, weight in loop.adapter().items())
+    assert all(torch.equal(weight, before[name]) for name, weight in train_step.adapter().items())
+    assert train_step.state()["scaler"]["scale"] == 2.0**39
+    train_step._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    assert not train_step.step(1).is_left_out
+    assert any(not torch.equal(weight, before[name]) for name, weight in train_step.adapter().items())

@@ -8,32 +8,39 @@ import torch
 from training.encoding.examples import Examples
 from training.recipe import Recipe
 from training.steps.batches import Batch, BatchSampler
-from zthumb.families.base import Conditioning
+from zthumb.diffusion.conditioning import Conditioning
+from zthumb.diffusion.ddpm import DDPM
+
+PROCESS = DDPM(torch.linspace(0.999, 0.005, 1000), "epsilon")
 
 
 def _examples(count: int, sizes: tuple[tuple[int, int], ...] = ((16, 16),)) -> Examples:
-    latents = tuple(torch.full((4, *sizes[place % len(sizes)]), float(place)) for place in range(count))
-    states = torch.arange(count)[:, None, None].expand(count, 3, 2).float() + 1
-    conditioning = Conditioning(states, states[:, 0], torch.zeros(count, 6))
-    return Examples(latents, conditioning, (None,) * count, tuple(f"raw/{place}.png" for place in range(count)))
+    embeds = torch.arange(count)[:, None, None].expand(count, 3, 2).float() + 1
+    return Examples(
+        latents=tuple(torch.full((4, *sizes[index % len(sizes)]), float(index)) for index in range(count)),
+        conditioning=Conditioning.stacked(embeds=embeds, sizes=torch.zeros(count, 6)),
+        unconditional=Conditioning.stacked(embeds=torch.zeros(1, 3, 2)),
+        masks=(None,) * count,
+        names=tuple(f"raw/{index}.png" for index in range(count)),
+    )
 
 
-def _recipe(batch: int, accumulate: int = 1, dropout: float = 0.3) -> Recipe:
-    values = {"base": "models/mini-sdxl", "resolution": 128, "batch_size": batch, "gradient_accumulation_steps": accumulate}
-    return Recipe.model_validate({**values, "objective": {"caption_dropout": dropout}, "prior": {"batch_size": batch}})
+def _recipe(batch_size: int, accumulation: int = 1, dropout: float = 0.3) -> Recipe:
+    values = {"base": "x", "resolution": 128, "batch_size": batch_size, "gradient_accumulation_steps": accumulation}
+    return Recipe.model_validate({**values, "objective": {"caption_dropout": dropout}, "prior": {"batch_size": batch_size}})
 
 
-def _seen(batches: list[Batch]) -> list[tuple[str, int, float, float]]:
-    """Image, timestep, sum of noise and of states of every place, in any order."""
+def _contents(batches: list[Batch]) -> list[tuple[str, int, float, float]]:
+    """Image, time, sum of noise and of embeddings of every example, sorted."""
     return sorted(
         (
-            batch.names[place],
-            int(batch.timesteps[place]),
-            float(batch.noise[place].sum()),
-            float(batch.conditioning.states[place].sum()),
+            batch.names[index],
+            int(batch.times[index]),
+            float(batch.noise[index].sum()),
+            float(batch.conditioning.stack("embeds")[index].sum()),
         )
         for batch in batches
-        for place in range(len(batch.names))
+        for index in range(len(batch.names))
     )
 
 
@@ -45,18 +52,18 @@ def _step(batch_sampler: BatchSampler, step: int) -> list[Batch]:
 def test_two_processes_or_two_passes_see_what_one_of_twice_the_batch_sees(with_prior: bool) -> None:
     examples = _examples(13, ((16, 16), (12, 20)))
     prior = _examples(5) if with_prior else None
-    whole = BatchSampler(_recipe(8), examples, prior, 1000)
-    halves = [BatchSampler(_recipe(4), examples, prior, 1000, process, 2) for process in range(2)]
-    passes = BatchSampler(_recipe(4, gradient_accumulation_steps=2), examples, prior, 1000)
+    whole = BatchSampler(_recipe(8), examples, prior, PROCESS)
+    halves = [BatchSampler(_recipe(4), examples, prior, PROCESS, rank, 2) for rank in range(2)]
+    passes = BatchSampler(_recipe(4, accumulation=2), examples, prior, PROCESS)
 
     for step in range(6):
-        once = _seen(_step(whole, step))
-        assert _seen([batch for half in halves for batch in _step(half, step)]) == once
-        assert _seen(_step(passes, step)) == once
+        once = _contents(_step(whole, step))
+        assert _contents([batch for half in halves for batch in _step(half, step)]) == once
+        assert _contents(_step(passes, step)) == once
 
 
 def test_each_batch_is_of_one_size_and_knows_its_prior() -> None:
-    batches = _step(BatchSampler(_recipe(4), _examples(7, ((16, 16), (12, 20))), _examples(3, ((12, 20),)), 1000), 1)
+    batches = _step(BatchSampler(_recipe(4), _examples(7, ((16, 16), (12, 20))), _examples(3, ((12, 20),)), PROCESS), 1)
 
     assert all(len({latents.shape for latents in batch.latents}) == 1 for batch in batches)
     assert sum(int(batch.prior.sum()) for batch in batches) == 4
@@ -64,10 +71,10 @@ def test_each_batch_is_of_one_size_and_knows_its_prior() -> None:
 
 
 def test_captions_are_dropped_as_often_as_asked_and_never_the_priors() -> None:
-    batch_sampler = BatchSampler(_recipe(8, dropout=0.25), _examples(8), _examples(3), 1000)
+    batch_sampler = BatchSampler(_recipe(8, dropout=0.25), _examples(8), _examples(3), PROCESS)
     batches = [batch for step in range(60) for batch in _step(batch_sampler, step)]
 
-    dropped = torch.cat([batch.conditioning.pooled.sum(dim=1) == 0 for batch in batches])
+    dropped = torch.cat([batch.conditioning.stack("embeds").sum(dim=(1, 2)) == 0 for batch in batches])
     prior = torch.cat([batch.prior for batch in batches])
     assert float(dropped[~prior].float().mean()) == pytest.approx(0.25, abs=0.06)
     assert not dropped[prior].any()
@@ -78,47 +85,51 @@ def test_a_mask_gives_its_image_the_weight_of_any_other() -> None:
     half[:, :8] = 1
     examples = replace(_examples(2), masks=(half, None))
 
-    (batch,) = _step(BatchSampler(_recipe(2), examples, None, 1000), 0)
+    (batch,) = _step(BatchSampler(_recipe(2), examples, None, PROCESS), 0)
 
-    assert batch.where is not None
+    assert batch.loss_mask is not None
     masked = batch.names.index("raw/0.png")
-    assert batch.where[masked].unique().tolist() == [0.0, 2.0]
-    assert batch.where[1 - masked].unique().tolist() == [1.0]
-    assert batch.where.mean(dim=(1, 2, 3)).tolist() == [1.0, 1.0]
+    assert batch.loss_mask[masked].unique().tolist() == [0.0, 2.0]
+    assert batch.loss_mask[1 - masked].unique().tolist() == [1.0]
+    assert batch.loss_mask.mean(dim=(1, 2, 3)).tolist() == [1.0, 1.0]
 
 
 def test_of_several_captions_one_is_drawn_each_epoch_and_always_the_same_one() -> None:
     two = _examples(4)
     examples = replace(_examples(2), conditioning=two.conditioning, captions=((0,), (1, 2, 3)), repeats=(1, 1))
-    batch_sampler, again = (BatchSampler(_recipe(2, dropout=0), examples, None, 1000) for _ in range(2))
+    batch_sampler, again = (BatchSampler(_recipe(2, dropout=0), examples, None, PROCESS) for _ in range(2))
 
-    told = []
+    captions = []
     for step in range(20):
         (batch,), (same,) = _step(batch_sampler, step), _step(again, step)
-        assert torch.equal(batch.conditioning.states, same.conditioning.states)
-        told.append({name: int(batch.conditioning.states[place, 0, 0]) - 1 for place, name in enumerate(batch.names)})
+        assert torch.equal(batch.conditioning.stack("embeds"), same.conditioning.stack("embeds"))
+        embeds = batch.conditioning.stack("embeds")
+        captions.append({name: int(embeds[index, 0, 0]) - 1 for index, name in enumerate(batch.names)})
 
-    assert {each["raw/0.png"] for each in told} == {0}
-    assert {each["raw/1.png"] for each in told} == {1, 2, 3}
+    assert {drawn["raw/0.png"] for drawn in captions} == {0}
+    assert {drawn["raw/1.png"] for drawn in captions} == {1, 2, 3}
 
 
-def test_a_image_with_repeats_is_seen_that_much_more_often() -> None:
+def test_an_image_with_repeats_is_seen_that_much_more_often() -> None:
     examples = replace(_examples(3), captions=((0,), (1,), (2,)), repeats=(1, 1, 2))
-    batch_sampler = BatchSampler(_recipe(4), examples, None, 1000)
+    batch_sampler = BatchSampler(_recipe(4), examples, None, PROCESS)
 
     names = [name for step in range(5) for batch in _step(batch_sampler, step) for name in batch.names]
 
-    assert [names.count(f"raw/{place}.png") for place in range(3)] == [5, 5, 10]
+    assert [names.count(f"raw/{index}.png") for index in range(3)] == [5, 5, 10]
 
 
-def test_every_caption_of_a_image_for_regularization_is_drawn() -> None:
+def test_every_caption_of_an_image_for_regularization_is_drawn() -> None:
     prior = replace(_examples(2), captions=((0,), (1, 2)))
     prior = replace(prior, conditioning=_examples(3).conditioning)
     recipe = Recipe.model_validate({**_recipe(1).model_dump(by_alias=True), "prior": {"batch_size": 1}, "epochs": None})
-    batch_sampler = BatchSampler(recipe, _examples(2), prior, timesteps=10)
+    batch_sampler = BatchSampler(recipe, _examples(2), prior, PROCESS)
 
-    told = {
-        float(batch.conditioning.pooled[-1, 0]) for step in range(40) for batch in _step(batch_sampler, step) if batch.prior.any()
+    drawn = {
+        float(batch.conditioning.stack("embeds")[-1, 0, 0])
+        for step in range(40)
+        for batch in _step(batch_sampler, step)
+        if batch.prior.any()
     }
 
-    assert told == {float(value) for value in prior.conditioning.pooled[:, 0]}
+    assert drawn == {1.0, 2.0, 3.0}

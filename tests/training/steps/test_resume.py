@@ -42,7 +42,7 @@ def test_it_goes_on_as_if_it_had_never_stopped(prepared: Path, settings: tuple[s
     arguments = quick_arguments(prepared, "a", *SHORT, *settings)
     train_lora.main(arguments)
     whole, metrics = _adapter("a", 4), (RUN / "metrics.jsonl").read_text()
-    half = checkpoints.found(RUN / "checkpoints")[0]
+    half = checkpoints.read_checkpoints(RUN / "checkpoints")[0]
     assert half.step == 2
     assert _adapter("a", 2) != whole
     shutil.rmtree(RUN / "checkpoints" / "step-000004")
@@ -59,10 +59,10 @@ def test_a_run_that_was_over_early_is_over_when_it_goes_on(prepared: Path, capsy
     settings = ("optimizer.lr=0.3", "prior.weight=0", "optimizer.warmup_steps=0", "checkpoint_every=1", "validation.patience=1")
     arguments = quick_arguments(prepared, "a", *settings)
     train_lora.main(arguments)
-    (told,) = (line for line in capsys.readouterr().out.splitlines() if "asked for" in line)
+    (told,) = (line for line in capsys.readouterr().out.splitlines() if "steps requested" in line)
     last = int(told.split("ended after ")[1].split()[0])
     assert last < 6
-    assert f"6 steps asked for: it ended after {last} steps, as the held-out loss fell no more" in told
+    assert f"6 steps requested: it ended after {last} steps, as the held-out loss fell no more" in told
     looks, chosen = (RUN / "validation.jsonl").read_text(), (RUN / "chosen.json").read_text()
     (RUN / "manifest.json").unlink()
 
@@ -83,8 +83,8 @@ def test_several_processes_stop_together_and_leave_none_behind(prepared: Path) -
     launcher.send_signal(signal.SIGTERM)
     launcher.wait(timeout=120)
 
-    (kept,) = checkpoints.found(RUN / "checkpoints")
-    assert kept.is_sound
+    (kept,) = checkpoints.read_checkpoints(RUN / "checkpoints")
+    assert kept.is_valid
     assert 3 <= kept.step < 5000
-    with Run.hold(RUN):  # nobody holds it any more
+    with Run.lock(RUN):  # nobody holds it any more
         pass

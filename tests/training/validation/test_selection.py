@@ -4,7 +4,7 @@ import pytest
 
 from tests.training.conftest import validation
 from training.recipe import ValidationRecipe
-from training.validation.selection import chosen_step, is_over
+from training.validation.selection import chosen_step, should_stop
 
 LOOKS = [validation(step, loss) for step, loss in ((0, 0.1), (10, 0.5), (20, 0.3), (30, 0.4), (40, 0.3))]
 
@@ -22,6 +22,6 @@ def test_the_last_is_taken_when_asked_for_or_when_nothing_was_held_out() -> None
 def test_training_is_over_after_so_many_looks_without_a_new_lowest(patience: int | None, over_after: int | None) -> None:
     rule = ValidationRecipe(patience=patience)
 
-    ended = [look.step for number, look in enumerate(LOOKS) if is_over(LOOKS[: number + 1], rule)]
+    ended = [look.step for number, look in enumerate(LOOKS) if should_stop(LOOKS[: number + 1], rule)]
 
     assert (ended[0] if ended else None) == over_after

@@ -29,7 +29,7 @@ def _shake(validator: Validator) -> None:
 
 
 def test_an_untrained_adapter_is_the_base(validator: Validator) -> None:
-    found = validator.look(0)
+    found = validator.validate(0)
 
     assert (found.change.mean, found.gap) == (0, 0)
     assert [stratum.timestep for stratum in found.strata] == [125, 375, 625, 875]
@@ -40,14 +40,14 @@ def test_a_loss_that_is_not_finite_is_named_with_image_and_timestep(validator: V
     next(each for each in validator.base.adapted.parameters() if each.requires_grad).data.fill_(torch.inf)
 
     with pytest.raises(StageFailed, match=r"the loss of .+\.png, held out, is not finite at timestep 125"):
-        validator.look(1)
+        validator.validate(1)
 
 
 def test_a_change_is_measured_at_every_timestep_with_its_interval(validator: Validator) -> None:
-    validator.look(0)
+    validator.validate(0)
     _shake(validator)
 
-    found = validator.look(2)
+    found = validator.validate(2)
 
     assert found.change.mean > 0
     assert all(stratum.change.mean != 0 for stratum in found.strata)
@@ -61,7 +61,7 @@ def test_a_change_is_measured_at_every_timestep_with_its_interval(validator: Val
 def test_the_same_weights_are_found_the_same_whenever_they_are_looked_at(validator: Validator) -> None:
     _shake(validator)
 
-    first, second = validator.look(2), validator.look(4)
+    first, second = validator.validate(2), validator.validate(4)
 
     assert first.model_copy(update={"step": 4}) == second
 
@@ -74,7 +74,7 @@ def test_what_a_mask_leaves_out_is_not_looked_at(validator: Validator, prepared:
     spoilt = replace(held_out, latents=tuple(torch.where(half > 0, latents, latents + 5) for latents in held_out.latents))
 
     def loss(examples: Examples) -> float:
-        return Validator(recipe, base, trained, examples).look(0).loss.mean
+        return Validator(recipe, base, trained, examples).validate(0).loss.mean
 
     assert loss(replace(held_out, masks=masks)) != pytest.approx(loss(held_out), rel=1e-3)
     # What was left out still shows in the other half by way of the denoiser, and is not counted itself.

@@ -1,4 +1,4 @@
-"""A1111's grammar of weights: what it makes of brackets, also of those that have no other."""
+"""A1111's syntax of weights, with balanced and unbalanced brackets."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ def _parsed(text: str) -> list[list[tuple[str, float]]]:
         ("one BREAK two BREAK", [[("one ", 1)], [(" two ", 1)], []]),
         ("BREAKfast", [[("BREAKfast", 1)]]),
         ("", [[]]),
-        # What A1111 reads though it is not balanced.
+        # What A1111 accepts although it is not balanced.
         ("a red star, smile :)", [[("a red star, smile :)", 1)]]),
         ("((masterpiece), best", [[("masterpiece", 1.21), (", best", 1.1)]]),
         ("a red star)), sharp", [[("a red star)), sharp", 1)]]),
@@ -36,7 +36,7 @@ def _parsed(text: str) -> list[list[tuple[str, float]]]:
         ("red:1.2)", [[("red:1.2)", 1)]]),
     ],
 )
-def test_what_is_meant(text: str, expected: list[list[tuple[str, float]]]) -> None:
+def test_weights_of_fragments(text: str, expected: list[list[tuple[str, float]]]) -> None:
     assert _parsed(text) == expected
 
 
@@ -45,24 +45,24 @@ def test_what_is_meant(text: str, expected: list[list[tuple[str, float]]]) -> No
     [
         ("a (red:11) star", 8, "-10 to 10"),
         ("(12:30)", 5, "-10 to 10"),
-        ("(a:1.2.3)", 4, "no weight"),
+        ("(a:1.2.3)", 4, "not a weight"),
         ("a [red:green:0.5]", 3, "changes from step to step"),
         ("a AND b", 3, "divides the prompt"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(text: str, position: int, reason: str) -> None:
+def test_an_error_names_its_position(text: str, position: int, reason: str) -> None:
     with pytest.raises(Malformed, match=reason) as error:
         parse(text)
     assert error.value.position == position
 
 
 @given(st.text(alphabet=r"ab ()[]:.\,19BREAK", max_size=60))
-def test_any_text_is_read_or_refused_at_one_of_its_characters(text: str) -> None:
-    position = _refused_at(text)
+def test_any_text_is_parsed_or_refused_at_one_of_its_characters(text: str) -> None:
+    position = _error_position(text)
     assert position is None or 1 <= position <= len(text)
 
 
-def _refused_at(text: str) -> int | None:
+def _error_position(text: str) -> int | None:
     try:
         parse(text)
     except Malformed as error:
@@ -71,5 +71,5 @@ def _refused_at(text: str) -> int | None:
 
 
 @given(st.text(alphabet="abc ,.:'", max_size=60))
-def test_a_text_without_marks_is_itself(text: str) -> None:
-    assert "".join(piece for section in _parsed(text) for piece, _ in section) == text
+def test_a_text_without_marks_is_unchanged(text: str) -> None:
+    assert "".join(fragment for section in _parsed(text) for fragment, _ in section) == text

@@ -1,4 +1,4 @@
-"""``<lora:name:0.8>`` is an adapter and never words."""
+"""``<lora:name:0.8>`` is an adapter and never part of the text."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from zthumb.prompts.base import Malformed
 
 
 @pytest.mark.parametrize(
-    ("text", "rest", "named"),
+    ("text", "expected_text", "adapters"),
     [
         ("a star <lora:tiny:0.8>", "a star", [("tiny", 0.8)]),
         ("<lora:tiny>a star", "a star", [("tiny", 1.0)]),
@@ -21,10 +21,10 @@ from zthumb.prompts.base import Malformed
         ("two  blanks stay", "two  blanks stay", []),
     ],
 )
-def test_what_is_named(text: str, rest: str, named: list[tuple[str, float]]) -> None:
-    left, tags = extract(text)
+def test_tags_become_adapters_with_weights(text: str, expected_text: str, adapters: list[tuple[str, float]]) -> None:
+    remaining_text, tags = extract(text)
 
-    assert (left, [(tag.name, tag.weight) for tag in tags]) == (rest, named)
+    assert (remaining_text, [(tag.name, tag.weight) for tag in tags]) == (expected_text, adapters)
 
 
 @pytest.mark.parametrize(
@@ -32,20 +32,20 @@ def test_what_is_named(text: str, rest: str, named: list[tuple[str, float]]) -> 
     [
         ("a <hypernet:x:1>", "hypernetwork"),
         ("a <lora::1>", "names no adapter"),
-        ("a <lora:x:strong>", "no weight"),
+        ("a <lora:x:strong>", "not a weight"),
         ("a <lora:x:0.5:1>", "several weights"),
         ("a <lora:x:1:lbw=OUTALL>", "'lbw'"),
         ("a <lora:x:unet=0.5>", "several weights"),
         ("a <lora:x:te=0>", "several weights"),
     ],
 )
-def test_what_cannot_be_done_is_told_with_its_place(text: str, reason: str) -> None:
+def test_an_unsupported_tag_is_an_error_with_its_position(text: str, reason: str) -> None:
     with pytest.raises(Malformed, match=reason) as error:
         extract(text)
     assert error.value.position == 3
 
 
 @given(st.text(max_size=60))
-def test_a_text_without_a_tag_comes_through_as_it_is(text: str) -> None:
+def test_a_text_without_a_tag_is_unchanged(text: str) -> None:
     if "<" not in text:
         assert extract(text) == (text, ())

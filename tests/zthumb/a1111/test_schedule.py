@@ -1,4 +1,4 @@
-"""Prompts that change from step to step and prompts of several parts are read as A1111 reads them."""
+"""Prompts that change from step to step and prompts of several parts are parsed as in A1111."""
 
 import pytest
 from hypothesis import given
@@ -32,11 +32,11 @@ def _texts(text: str, steps: int = 4) -> list[str]:
         ("((a [red:green:0.5] b", ["((a red b"] * 2 + ["((a green b"] * 2),
     ],
 )
-def test_what_is_meant_at_each_step(text: str, expected: list[str]) -> None:
+def test_text_at_each_step(text: str, expected: list[str]) -> None:
     assert _texts(text) == expected
 
 
-def test_parts_have_weights_of_their_own() -> None:
+def test_each_part_has_its_own_weight() -> None:
     parts = parts_of("a star :1.5 AND a [red|blue] circle AND x:-0.25", 2)
 
     assert [(part.weight, part.texts) for part in parts] == [
@@ -46,31 +46,31 @@ def test_parts_have_weights_of_their_own() -> None:
     ]
 
 
-def test_words_that_only_hold_the_mark_are_words() -> None:
+def test_a_word_that_contains_and_is_plain_text() -> None:
     assert find("a SANDY beach (red:1.2) [less] 12:30") is None
     with pytest.raises(Malformed, match="more than 8 parts"):
         parts_of(" AND ".join("abcdefghi"), 2)
 
 
 @given(st.text(alphabet="ab ()[]:|.\\,19AND", max_size=40), st.integers(1, 6))
-def test_any_text_is_read_or_refused(text: str, steps: int) -> None:
+def test_any_text_is_parsed_or_refused(text: str, steps: int) -> None:
     try:
         parts = parts_of(text, steps)
     except Malformed:
         return
     assert all(len(part.texts) == steps for part in parts)
-    # What is resolved is nothing that changes any more.
-    assert all(find(each) is None or "AND" in each for part in parts for each in part.texts)
+    # Resolved texts contain nothing that changes any more.
+    assert all(find(resolved) is None or "AND" in resolved for part in parts for resolved in part.texts)
 
 
-def test_brackets_in_brackets_are_what_they_are_at_each_step_however_deep() -> None:
+def test_nested_brackets_are_resolved_at_each_step() -> None:
     (part,) = parts_of("a [[b|c] d:e:3] [:f:0.5]", 6)
 
     assert part.texts == ("a b d ", "a c d ", "a b d ", "a e f", "a e f", "a e f")
 
 
-@pytest.mark.parametrize(("text", "place"), [("a AND b :100", 10), ("SANDY" + " AND x" * 8, 7), ("a AND  b " + "[" * 51, 60)])
-def test_what_divides_a_prompt_is_checked(text: str, place: int) -> None:
+@pytest.mark.parametrize(("text", "position"), [("a AND b :100", 10), ("SANDY" + " AND x" * 8, 7), ("a AND  b " + "[" * 51, 60)])
+def test_limits_on_weight_parts_and_nesting_are_errors_with_a_position(text: str, position: int) -> None:
     with pytest.raises(Malformed) as error:
         parts_of(text, 2)
-    assert error.value.position == place
+    assert error.value.position == position

@@ -30,7 +30,7 @@ def base() -> ModuleShapes:
     return module_shapes.of_folder("mini-sdxl", MINIATURE, families.get("sdxl"))
 
 
-def layer(base: ModuleShapes, module: str, rank: int = 3, scale: float = 1.0, seed: int = 0) -> Layer:
+def random_layer(base: ModuleShapes, module: str, rank: int = 3, scale: float = 1.0, seed: int = 0) -> Layer:
     generator = torch.Generator().manual_seed(seed)
     out, *rest = base.shapes[module]
     up = torch.randn(out, rank, *(1 for _ in rest[1:]), generator=generator)
@@ -39,9 +39,11 @@ def layer(base: ModuleShapes, module: str, rank: int = 3, scale: float = 1.0, se
 
 @pytest.fixture
 def adapter(base: ModuleShapes) -> Adapter:
-    """Linear and convolution modules of every part, mixed ranks, alpha unlike the rank."""
+    """Linear and convolution modules of every component, mixed ranks, alpha different from the rank."""
     modules = [name for name in MODULES if name in base.shapes]
-    return Adapter({name: layer(base, name, rank=2 + number % 3, scale=0.5, seed=number) for number, name in enumerate(modules)})
+    return Adapter(
+        {name: random_layer(base, name, rank=2 + number % 3, scale=0.5, seed=number) for number, name in enumerate(modules)}
+    )
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from zthumb.adapters import header
 
 
 @given(st.binary(max_size=400))
-def test_bytes_that_are_no_safetensors_are_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_bytes_that_are_not_safetensors_are_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     file = tmp_path_factory.mktemp("bytes") / "x.safetensors"
     file.write_bytes(data)
     with pytest.raises(BadInput) as error:
@@ -31,17 +31,17 @@ JSON = st.recursive(
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=4))
 @example({"x": {"shape": [float("inf")], "dtype": "F32", "data_offsets": [0, 4]}})
 @example({"x\x1b[2J": {"shape": [0], "dtype": "F32", "data_offsets": [0, 0]}})
-def test_headers_of_any_json_are_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, told: object) -> None:
+def test_headers_of_any_json_are_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, entries: object) -> None:
     file = tmp_path_factory.mktemp("json") / "x.safetensors"
-    text = json.dumps(told).encode()
+    text = json.dumps(entries).encode()
     file.write_bytes(len(text).to_bytes(8, "little") + text)
-    refused = ""
+    error = ""
     try:
-        found = header.read(file)
+        read = header.read(file)
     except BadInput as refusal:
-        refused = str(refusal)
-    assert "\n" not in refused
-    assert refused or all(isinstance(size, int) for shape in found.shapes.values() for size in shape)
+        error = str(refusal)
+    assert "\n" not in error
+    assert error or all(isinstance(size, int) for shape in read.shapes.values() for size in shape)
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z_.]{1,20}", fullmatch=True), st.integers(1, 5), min_size=1, max_size=5))
@@ -59,12 +59,12 @@ def test_an_oversized_header_is_refused_before_it_is_read(tmp_path: Path) -> Non
         header.read(tmp_path / "x.safetensors")
 
 
-def test_only_safetensors_are_opened(tmp_path: Path) -> None:
+def test_only_safetensors_files_are_opened(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"pickle")
     with pytest.raises(BadInput, match="a pickle can run any program"):
         header.read(tmp_path / "x.pt")
     (tmp_path / "x.onnx").write_bytes(b"")
     with pytest.raises(BadInput, match=r"only \.safetensors"):
         header.read(tmp_path / "x.onnx")
-    with pytest.raises(BadInput, match="no adapter is there"):
+    with pytest.raises(BadInput, match="no adapter found"):
         header.read(tmp_path / "gone.safetensors")

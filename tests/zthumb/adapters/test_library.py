@@ -1,4 +1,4 @@
-"""Adapters are found wherever they lie in the folder, under ids that stay what they are."""
+"""Adapters are found at any depth of the folder, under ids that never come to mean another adapter."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ from foundation.errors import BadInput
 from zthumb.adapters.library import adapter_files, find, ids_of
 
 
-def _put(root: Path, *names: str, told: str = "") -> None:
+def _put(root: Path, *names: str, output_name: str = "") -> None:
     for name in names:
         path = root / "lora" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"x": torch.zeros(1)}, path, {"ss_output_name": told} if told else None)
+        save_file({"x": torch.zeros(1)}, path, {"ss_output_name": output_name} if output_name else None)
 
 
 def _ids(root: Path) -> dict[str, str]:
     return {name: path.relative_to(root / "lora").as_posix() for name, path in ids_of(adapter_files(root), root).items()}
 
 
-def test_flat_deep_and_run_folders_have_ids_of_their_own(tmp_path: Path) -> None:
+def test_files_at_any_depth_and_run_folders_each_have_an_id(tmp_path: Path) -> None:
     _put(tmp_path, "flat.safetensors", "style/people/deep.SAFETENSORS", "demo/demo.safetensors", "demo/demo-step-2.safetensors")
     _put(tmp_path, "demo/pytorch_lora_weights.safetensors", "peft/adapter_model.safetensors", "demo/demo_emb.safetensors")
 
@@ -34,7 +34,7 @@ def test_flat_deep_and_run_folders_have_ids_of_their_own(tmp_path: Path) -> None
     }
 
 
-def test_ids_stay_when_files_are_added_and_no_two_are_alike(tmp_path: Path) -> None:
+def test_ids_are_unique_and_stay_when_files_are_added(tmp_path: Path) -> None:
     _put(tmp_path, "style/a.safetensors")
     before = _ids(tmp_path)
     _put(tmp_path, "style/b.safetensors", "style.safetensors", "x.safetensors", "x.SAFETENSORS")
@@ -46,7 +46,7 @@ def test_ids_stay_when_files_are_added_and_no_two_are_alike(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("first", ["demo.safetensors", "demo/demo.safetensors"])
-def test_a_name_never_comes_to_mean_another_adapter(tmp_path: Path, first: str) -> None:
+def test_an_id_never_comes_to_mean_another_adapter(tmp_path: Path, first: str) -> None:
     _put(tmp_path, first)
     assert _ids(tmp_path) == {"demo": first}
     _put(tmp_path, "demo.safetensors", "demo/demo.safetensors")
@@ -58,7 +58,7 @@ def test_a_name_never_comes_to_mean_another_adapter(tmp_path: Path, first: str) 
         find("demo", ids)
 
 
-def test_what_leads_out_of_the_folder_or_in_circles_is_none(tmp_path: Path) -> None:
+def test_links_out_of_the_folder_and_in_circles_are_skipped(tmp_path: Path) -> None:
     _put(tmp_path / "elsewhere", "a.safetensors")
     _put(tmp_path / "models", "b.safetensors")
     (tmp_path / "models" / "lora" / "out").symlink_to(tmp_path / "elsewhere" / "lora")
@@ -67,9 +67,9 @@ def test_what_leads_out_of_the_folder_or_in_circles_is_none(tmp_path: Path) -> N
     assert list(_ids(tmp_path / "models")) == ["b"]
 
 
-def test_a_name_is_an_id_a_file_s_name_or_what_its_header_tells_capitals_or_not(tmp_path: Path) -> None:
+def test_an_adapter_is_found_by_id_file_name_or_name_in_its_header_in_any_case(tmp_path: Path) -> None:
     _put(tmp_path, "style/Deep.safetensors")
-    _put(tmp_path, "v2.safetensors", told="My Style")
+    _put(tmp_path, "v2.safetensors", output_name="My Style")
     ids = ids_of(adapter_files(tmp_path), tmp_path)
 
     assert {find(name, ids).name for name in ("style/Deep", "style/deep", "deep", "deep.safetensors")} == {"Deep.safetensors"}
@@ -78,7 +78,7 @@ def test_a_name_is_an_id_a_file_s_name_or_what_its_header_tells_capitals_or_not(
         find("dep", ids)
 
 
-def test_a_name_of_several_is_refused_with_their_ids(tmp_path: Path) -> None:
+def test_an_ambiguous_name_is_refused_with_the_ids_it_matches(tmp_path: Path) -> None:
     _put(tmp_path, "a/x.safetensors", "b/x.safetensors")
 
     with pytest.raises(BadInput, match="names several adapters: a/x, b/x"):

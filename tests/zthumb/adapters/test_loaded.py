@@ -1,4 +1,4 @@
-"""Adapters lie ready on the base, count in their own block alone, and the longest unused makes room for a new one."""
+"""Loaded adapters are active only in their own request, and the least recently used is evicted for a new one."""
 
 import os
 from pathlib import Path
@@ -14,22 +14,22 @@ from zthumb import families
 from zthumb.adapters import module_shapes
 from zthumb.adapters.adapter_cache import AdapterCache, Lora
 from zthumb.adapters.layouts import save_kohya
-from zthumb.families.base import Conditioning
+from zthumb.diffusion.conditioning import Conditioning
 
 pytestmark = pytest.mark.slow
 
 SDXL = families.get("sdxl")
-ROOM = 2**30
+NO_LIMIT = 2**30
 
 
 @pytest.fixture
-def parts(miniature: Path) -> dict[str, Any]:
+def components(miniature: Path) -> dict[str, Any]:
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
-    return {part: getattr(pipeline, part) for part in SDXL.adapted_components}
+    return {component: getattr(pipeline, component) for component in SDXL.adapted_components}
 
 
-def _loaded(parts: dict[str, Any], limit: int = ROOM) -> AdapterCache:
-    return AdapterCache(parts, module_shapes.of_parts("mini-sdxl", parts), limit)
+def _cache(components: dict[str, Any], limit: int = NO_LIMIT) -> AdapterCache:
+    return AdapterCache(components, module_shapes.of_parts("mini-sdxl", components), limit)
 
 
 def _file(folder: Path, miniature: Path, name: str, rank: int = 4, strength: float = 0.05) -> Path:
@@ -38,76 +38,82 @@ def _file(folder: Path, miniature: Path, name: str, rank: int = 4, strength: flo
     return path
 
 
-def _predicted(parts: dict[str, Any]) -> Tensor:
+def _predicted(components: dict[str, Any]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn(1, 4, 16, 16, generator=generator)
-    told = Conditioning(torch.randn(1, 77, 256, generator=generator), torch.randn(1, 128, generator=generator), torch.zeros(1, 6))
+    conditioning = Conditioning.stacked(
+        prompt_embeds=torch.randn(1, 77, 256, generator=generator),
+        pooled_prompt_embeds=torch.randn(1, 128, generator=generator),
+        time_ids=torch.zeros(1, 6),
+    )
     with torch.no_grad():
-        return SDXL.predict(parts["unet"], noisy, torch.tensor([500]), told)
+        return SDXL.predict(components["unet"], noisy, torch.tensor([500]), conditioning)
 
 
-def test_it_counts_inside_and_is_bit_for_bit_gone_outside(parts: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
-    one, other = _file(tmp_path, miniature, "one"), _file(tmp_path, miniature, "other", rank=8)
-    loaded, base = _loaded(parts), _predicted(parts)
-    seen = []
-    for wanted in ([Lora(one, 1.0)], [Lora(other, 0.5)], [Lora(one, 1.0), Lora(other, 0.5)], [Lora(one, 1.0)]):
-        with loaded.counting(wanted) as applied:
-            seen.append(_predicted(parts))
-            assert len(applied.sha256) == len(wanted)
-        assert torch.equal(_predicted(parts), base)
-    assert torch.equal(seen[0], seen[3])
-    assert len({tuple(each.flatten().tolist()) for each in [base, *seen]}) == 4
-    assert len(loaded) == 2
+def test_adapters_are_active_inside_the_block_and_leave_no_trace_outside(
+    components: dict[str, Any], miniature: Path, tmp_path: Path
+) -> None:
+    first, second = _file(tmp_path, miniature, "first"), _file(tmp_path, miniature, "second", rank=8)
+    cache, base = _cache(components), _predicted(components)
+    predictions = []
+    for loras in ([Lora(first, 1.0)], [Lora(second, 0.5)], [Lora(first, 1.0), Lora(second, 0.5)], [Lora(first, 1.0)]):
+        with cache.apply_lora(loras) as applied:
+            predictions.append(_predicted(components))
+            assert len(applied.sha256) == len(loras)
+        assert torch.equal(_predicted(components), base)
+    assert torch.equal(predictions[0], predictions[3])
+    assert len({tuple(prediction.flatten().tolist()) for prediction in [base, *predictions]}) == 4
+    assert len(cache) == 2
 
 
-def test_the_longest_unused_makes_room(parts: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
+def test_the_least_recently_used_is_evicted(components: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
     files = [_file(tmp_path, miniature, name) for name in "abc"]
-    loaded, base = _loaded(parts), _predicted(parts)
-    with loaded.counting([Lora(files[0], 1.0)]):
+    cache, base = _cache(components), _predicted(components)
+    with cache.apply_lora([Lora(files[0], 1.0)]):
         pass
-    one = loaded.bytes
-    loaded = _loaded_anew(parts, loaded, limit=2 * one)
+    size = cache.size_bytes
+    cache = _new_cache(components, cache, limit=2 * size)
     for file in (*files, files[1]):
-        with loaded.counting([Lora(file, 1.0)]):
-            assert loaded.bytes <= 2 * one
-    assert len(loaded) == 2
-    with pytest.raises(BadInput, match="there is room for"), loaded.counting([Lora(file, 1.0) for file in files]):
+        with cache.apply_lora([Lora(file, 1.0)]):
+            assert cache.size_bytes <= 2 * size
+    assert len(cache) == 2
+    with pytest.raises(BadInput, match="more than the limit"), cache.apply_lora([Lora(file, 1.0) for file in files]):
         pass
-    assert torch.equal(_predicted(parts), base)
-    loaded.clear()
-    assert not any("lora" in name for name, _ in parts["unet"].named_modules())
+    assert torch.equal(_predicted(components), base)
+    cache.clear()
+    assert not any("lora" in name for name, _ in components["unet"].named_modules())
 
 
-def _loaded_anew(parts: dict[str, Any], before: AdapterCache, limit: int) -> AdapterCache:
-    before.clear()
-    return _loaded(parts, limit)
+def _new_cache(components: dict[str, Any], previous: AdapterCache, limit: int) -> AdapterCache:
+    previous.clear()
+    return _cache(components, limit)
 
 
-def test_a_file_written_anew_is_read_anew(parts: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
-    loaded, file = _loaded(parts), _file(tmp_path, miniature, "a")
-    with loaded.counting([Lora(file, 1.0)]) as first:
-        before = _predicted(parts)
+def test_a_rewritten_file_is_read_again(components: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
+    cache, file = _cache(components), _file(tmp_path, miniature, "a")
+    with cache.apply_lora([Lora(file, 1.0)]) as first:
+        before = _predicted(components)
     _file(tmp_path, miniature, "a", strength=0.1)
     os.utime(file, ns=(1, 1))
-    with loaded.counting([Lora(file, 1.0)]) as second:
-        assert not torch.equal(_predicted(parts), before)
+    with cache.apply_lora([Lora(file, 1.0)]) as second:
+        assert not torch.equal(_predicted(components), before)
     assert first != second
 
 
-def test_one_that_changes_nothing_is_refused(parts: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
+def test_an_adapter_that_changes_nothing_is_refused(components: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(BadInput, match="changes nothing"),
-        _loaded(parts).counting([Lora(_file(tmp_path, miniature, "a", strength=0.0), 1.0)]),
+        _cache(components).apply_lora([Lora(_file(tmp_path, miniature, "a", strength=0.0), 1.0)]),
     ):
         pass
 
 
-def test_a_second_one_that_cannot_be_used_leaves_nothing_of_the_first(
-    parts: dict[str, Any], miniature: Path, tmp_path: Path
+def test_an_unusable_second_adapter_leaves_no_trace_of_the_first(
+    components: dict[str, Any], miniature: Path, tmp_path: Path
 ) -> None:
-    good, bad = _file(tmp_path, miniature, "good"), tmp_path / "bad.safetensors"
-    bad.write_bytes(b"bad")
-    loaded, base = _loaded(parts), _predicted(parts)
-    with pytest.raises(BadInput), loaded.counting([Lora(good, 1.0), Lora(bad, 1.0)]):
+    valid, invalid = _file(tmp_path, miniature, "valid"), tmp_path / "invalid.safetensors"
+    invalid.write_bytes(b"bad")
+    cache, base = _cache(components), _predicted(components)
+    with pytest.raises(BadInput), cache.apply_lora([Lora(valid, 1.0), Lora(invalid, 1.0)]):
         pass
-    assert torch.equal(_predicted(parts), base)
+    assert torch.equal(_predicted(components), base)

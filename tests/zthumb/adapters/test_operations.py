@@ -1,4 +1,4 @@
-"""Merging, resizing and comparing agree with what the whole matrices say."""
+"""Merging, resizing and comparing agree with computations on the dense matrices."""
 
 from dataclasses import replace
 
@@ -25,20 +25,22 @@ def layers(draw: st.DrawFn, shape: tuple[int, ...] | None = None) -> Layer:
     return Layer(torch.randn(rank, *rest, generator=generator), up, draw(st.floats(0.1, 3.0)))
 
 
-def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+def _is_close(first: torch.Tensor, second: torch.Tensor) -> bool:
+    return torch.allclose(first, second, rtol=1e-4, atol=1e-4)
 
 
 @given(SHAPES.flatmap(lambda shape: st.tuples(layers(shape=shape), layers(shape=shape))), st.floats(-2, 2), st.floats(-2, 2))
-def test_merged_adapters_change_the_model_by_the_weighted_sum(pair: tuple[Layer, Layer], one: float, other: float) -> None:
+def test_merged_adapters_change_the_model_by_the_weighted_sum(
+    pair: tuple[Layer, Layer], first_weight: float, second_weight: float
+) -> None:
     first, second = pair
-    merged = merge([(Adapter({"unet.a": first, "unet.b": first}), one), (Adapter({"unet.a": second}), other)])
-    assert _close(merged.layers["unet.a"].change(), one * first.change() + other * second.change())
-    assert _close(merged.layers["unet.b"].change(), one * first.change())
+    merged = merge([(Adapter({"unet.a": first, "unet.b": first}), first_weight), (Adapter({"unet.a": second}), second_weight)])
+    assert _is_close(merged.layers["unet.a"].change(), first_weight * first.change() + second_weight * second.change())
+    assert _is_close(merged.layers["unet.b"].change(), first_weight * first.change())
     assert merged.layers["unet.a"].down.dim() == first.down.dim()
 
 
-def test_a_dora_is_merged_with_nothing() -> None:
+def test_a_dora_cannot_be_merged() -> None:
     layer = Layer(torch.ones(1, 2), torch.ones(2, 1), magnitude=torch.ones(2))
     with pytest.raises(BadInput, match="DoRA"):
         merge([(Adapter({"unet.a": layer}), 1.0)])
@@ -59,56 +61,56 @@ def test_a_resized_adapter_is_the_nearest_of_its_rank(layer: Layer, rank: int) -
 
 
 @given(layers(), st.floats(0.3, 0.99))
-def test_a_share_keeps_as_many_directions_as_it_takes_and_no_more(layer: Layer, keep: float) -> None:
+def test_resizing_by_share_uses_the_smallest_rank_that_keeps_the_share(layer: Layer, keep: float) -> None:
     resized = resize(Adapter({"unet.a": layer}), keep=keep)
     energy = torch.linalg.svdvals(layer.change().flatten(1)).square()
-    chosen = resized.adapter.layers["unet.a"].rank
-    share = energy.cumsum(0) / energy.sum()
-    assert float(share[chosen - 1]) >= keep - 1e-4
-    assert chosen == 1 or float(share[chosen - 2]) < keep + 1e-4
-    assert resized.kept["unet.a"] == pytest.approx(float(share[chosen - 1]), abs=1e-3)
+    rank = resized.adapter.layers["unet.a"].rank
+    shares = energy.cumsum(0) / energy.sum()
+    assert float(shares[rank - 1]) >= keep - 1e-4
+    assert rank == 1 or float(shares[rank - 2]) < keep + 1e-4
+    assert resized.kept["unet.a"] == pytest.approx(float(shares[rank - 1]), abs=1e-3)
 
 
 def test_an_adapter_that_changes_nothing_can_be_resized() -> None:
-    nothing = Layer(torch.ones(4, 3), torch.zeros(5, 4))
-    resized = resize(Adapter({"unet.a": nothing}), rank=2)
+    zero_layer = Layer(torch.ones(4, 3), torch.zeros(5, 4))
+    resized = resize(Adapter({"unet.a": zero_layer}), rank=2)
     assert float(resized.adapter.layers["unet.a"].change().abs().max()) == 0
 
 
-def test_resized_twice_is_the_same_bytes() -> None:
+def test_resizing_twice_gives_the_same_bytes() -> None:
     generator = torch.Generator().manual_seed(0)
     adapter = Adapter({"unet.a": Layer(torch.randn(8, 30, generator=generator), torch.randn(20, 8, generator=generator))})
-    one, other = (resize(adapter, rank=3).adapter.layers["unet.a"] for _ in range(2))
-    assert torch.equal(one.up, other.up)
-    assert torch.equal(one.down, other.down)
+    first, second = (resize(adapter, rank=3).adapter.layers["unet.a"] for _ in range(2))
+    assert torch.equal(first.up, second.up)
+    assert torch.equal(first.down, second.down)
 
 
 @settings(max_examples=50)
 @given(SHAPES.flatmap(lambda shape: st.tuples(layers(shape=shape), layers(shape=shape))))
 def test_a_difference_is_that_of_the_changes(pair: tuple[Layer, Layer]) -> None:
     first, second = pair
-    found = difference(Adapter({"unet.a": first}), Adapter({"unet.a": second})).both["unet.a"]
-    one, other = first.change().flatten().double(), second.change().flatten().double()
-    assert found.first == pytest.approx(float(one.norm()), rel=1e-4)
-    assert norm(second) == pytest.approx(float(other.norm()), rel=1e-4)
-    assert found.apart == pytest.approx(float((one - other).norm()), rel=1e-3, abs=1e-3)
-    assert found.cosine == pytest.approx(float(torch.nn.functional.cosine_similarity(one, other, dim=0)), abs=1e-4)
+    module = difference(Adapter({"unet.a": first}), Adapter({"unet.a": second})).both["unet.a"]
+    first_change, second_change = first.change().flatten().double(), second.change().flatten().double()
+    cosine = torch.nn.functional.cosine_similarity(first_change, second_change, dim=0)
+    assert module.first == pytest.approx(float(first_change.norm()), rel=1e-4)
+    assert norm(second) == pytest.approx(float(second_change.norm()), rel=1e-4)
+    assert module.apart == pytest.approx(float((first_change - second_change).norm()), rel=1e-3, abs=1e-3)
+    assert module.cosine == pytest.approx(float(cosine), abs=1e-4)
 
 
 @given(layers())
 def test_another_factorisation_of_the_same_change_is_no_difference(layer: Layer) -> None:
-    again = Layer(layer.down * 2, layer.up / 2, layer.scale)
-    found = difference(Adapter({"unet.a": layer}), Adapter({"unet.a": again}))
-    assert found.is_none
-    alone = difference(Adapter({"unet.a": layer}), Adapter({}))
-    assert alone.only_first == ("unet.a",)
-    assert not alone.is_none
+    rescaled = Layer(layer.down * 2, layer.up / 2, layer.scale)
+    assert difference(Adapter({"unet.a": layer}), Adapter({"unet.a": rescaled})).is_none
+    with_empty = difference(Adapter({"unet.a": layer}), Adapter({}))
+    assert with_empty.only_first == ("unet.a",)
+    assert not with_empty.is_none
 
 
-def test_norms_of_a_dora_that_differ_are_a_difference() -> None:
+def test_doras_with_different_norms_differ() -> None:
     plain = Layer(torch.ones(1, 2), torch.ones(3, 1))
-    dora, other = replace(plain, magnitude=torch.ones(3)), replace(plain, magnitude=torch.full((3,), 1.1))
+    dora, larger = replace(plain, magnitude=torch.ones(3)), replace(plain, magnitude=torch.full((3,), 1.1))
     assert difference(Adapter({"unet.a": dora}), Adapter({"unet.a": dora})).is_none
-    for second in (plain, other):
+    for second in (plain, larger):
         assert not difference(Adapter({"unet.a": dora}), Adapter({"unet.a": second})).is_none
-    assert difference(Adapter({"unet.a": dora}), Adapter({"unet.a": other})).both["unet.a"].magnitudes == pytest.approx(0.1)
+    assert difference(Adapter({"unet.a": dora}), Adapter({"unet.a": larger})).both["unet.a"].magnitudes == pytest.approx(0.1)

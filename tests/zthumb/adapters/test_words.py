@@ -1,4 +1,4 @@
-"""Words that adapters bring: their files, and what text encoders make of them."""
+"""Learned embeddings of adapters: their files, and their effect on the text encoders."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE
-from zthumb import families
 from zthumb.adapters import reader, textual_inversion
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.extended_embedding import with_learned_tokens
@@ -18,8 +17,8 @@ from zthumb.adapters.header import DIFFUSERS_FILE
 from zthumb.adapters.layouts import save_diffusers
 from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.adapters.textual_inversion import LearnedEmbedding
+from zthumb.families.sdxl import FAMILY as SDXL
 
-SDXL = families.get("sdxl")
 WIDTHS = {"text_encoder": 128, "text_encoder_2": 128}
 
 
@@ -29,109 +28,116 @@ def pipeline() -> Any:
 
 
 @pytest.fixture
-def parts(pipeline: Any) -> dict[str, Any]:
-    return {part: getattr(pipeline, part) for part in SDXL.adapted_components}
+def components(pipeline: Any) -> dict[str, Any]:
+    return {component: getattr(pipeline, component) for component in SDXL.adapted_components}
 
 
-def _word(text: str = "zbadge", tokens: int = 2, seed: int = 0) -> LearnedEmbedding:
+def _embedding(text: str = "zbadge", tokens: int = 2, seed: int = 0) -> LearnedEmbedding:
     generator = torch.Generator().manual_seed(seed)
-    return LearnedEmbedding(text, {part: torch.randn(tokens, width, generator=generator) for part, width in WIDTHS.items()})
+    vectors = {component: torch.randn(tokens, width, generator=generator) for component, width in WIDTHS.items()}
+    return LearnedEmbedding(text, vectors)
 
 
-def _encoded(pipeline: Any, prompt: str, known: dict[str, int]) -> torch.Tensor:
-    states, pooled = SDXL.encode_prompts(pipeline, [prompt], known)
-    return torch.cat([states.flatten(), pooled.flatten()])
+def _encoded(pipeline: Any, prompt: str, learned_tokens: dict[str, int]) -> torch.Tensor:
+    conditioning = SDXL.encode_prompts(pipeline, [prompt], learned_tokens)
+    return torch.cat([conditioning.stack(name).flatten() for name in ("prompt_embeds", "pooled_prompt_embeds")])
 
 
-def test_a_word_lies_beside_its_adapter(saved: Path, base: ModuleShapes) -> None:
+def test_a_learned_embedding_is_read_from_the_file_next_to_its_adapter(saved: Path, base: ModuleShapes) -> None:
     assert reader.load(saved, base).words == ()
-    textual_inversion.save(_word(), saved.with_name("a_emb.safetensors"))
-    (read,) = reader.load(saved, base).words
-    assert (read.text, read.tokens) == ("zbadge", 2)
-    assert all(torch.equal(read.vectors[part], vectors) for part, vectors in _word().vectors.items())
+    textual_inversion.save(_embedding(), saved.with_name("a_emb.safetensors"))
+    (embedding,) = reader.load(saved, base).words
+    assert (embedding.text, embedding.tokens) == ("zbadge", 2)
+    assert all(torch.equal(embedding.vectors[name], vectors) for name, vectors in _embedding().vectors.items())
 
 
-def test_in_the_diffusers_layout_it_is_the_folders_only_one(adapter: Adapter, base: ModuleShapes, tmp_path: Path) -> None:
+def test_in_the_diffusers_layout_the_only_embedding_file_of_the_folder_is_read(
+    adapter: Adapter, base: ModuleShapes, tmp_path: Path
+) -> None:
     save_diffusers(adapter, tmp_path / DIFFUSERS_FILE)
-    textual_inversion.save(_word(), tmp_path / "run_emb.safetensors")
-    assert [word.text for word in reader.load(tmp_path, base).words] == ["zbadge"]
-    textual_inversion.save(_word("other"), tmp_path / "other_emb.safetensors")
+    textual_inversion.save(_embedding(), tmp_path / "run_emb.safetensors")
+    assert [embedding.text for embedding in reader.load(tmp_path, base).words] == ["zbadge"]
+    textual_inversion.save(_embedding("other"), tmp_path / "other_emb.safetensors")
     assert reader.load(tmp_path, base).words == ()
 
 
-def test_words_packed_into_the_adapters_own_file(saved: Path, base: ModuleShapes) -> None:
-    given = _word()
-    bundled = {"clip_l": given.vectors["text_encoder"], "clip_g": given.vectors["text_encoder_2"]}
-    packed = load_file(saved) | {f"bundle_emb.my.word.{name}": vectors for name, vectors in bundled.items()}
-    save_file(packed, saved)
-    (read,) = reader.load(saved, base).words
-    assert read.text == "my.word"
-    assert torch.equal(read.vectors["text_encoder_2"], given.vectors["text_encoder_2"])
+def test_learned_embeddings_bundled_into_the_adapter_file_are_read(saved: Path, base: ModuleShapes) -> None:
+    vectors = _embedding().vectors
+    bundled = {"clip_l": vectors["text_encoder"], "clip_g": vectors["text_encoder_2"]}
+    tensors = load_file(saved) | {f"bundle_emb.my.word.{name}": rows for name, rows in bundled.items()}
+    save_file(tensors, saved)
+    (embedding,) = reader.load(saved, base).words
+    assert embedding.text == "my.word"
+    assert torch.equal(embedding.vectors["text_encoder_2"], vectors["text_encoder_2"])
 
 
-def test_a_file_that_names_no_word_is_called_as_diffusers_trainers_do(saved: Path, base: ModuleShapes) -> None:
+def test_an_embedding_without_a_text_gets_the_name_that_diffusers_trainers_use(saved: Path, base: ModuleShapes) -> None:
     save_file({"clip_l": torch.ones(2, 128), "clip_g": torch.ones(2, 128)}, saved.with_name("a_emb.safetensors"))
-    assert [word.text for word in reader.load(saved, base).words] == ["<s0><s1>"]
+    assert [embedding.text for embedding in reader.load(saved, base).words] == ["<s0><s1>"]
 
 
 @pytest.mark.parametrize(
-    ("tensors", "told"),
+    ("tensors", "reason"),
     [
         ({"clip_l": torch.ones(2, 128)}, "one for each text encoder"),
-        ({"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)}, "a word for another base"),
-        ({"clip_l": torch.ones(2, 128), "clip_g": torch.ones(3, 128)}, "another number of tokens"),
+        ({"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)}, "learned tokens for another base"),
+        ({"clip_l": torch.ones(2, 128), "clip_g": torch.ones(3, 128)}, "different numbers of learned tokens"),
         ({"clip_l": torch.ones(2, 128), "clip_g": torch.full((2, 128), torch.nan)}, "NaN or infinity"),
-        ({"clip_l": torch.ones(128), "clip_g": torch.ones(128)}, "a word for another base"),
-        ({"clip_l": torch.ones(99, 128), "clip_g": torch.ones(99, 128)}, "a word for another base"),
+        ({"clip_l": torch.ones(128), "clip_g": torch.ones(128)}, "learned tokens for another base"),
+        ({"clip_l": torch.ones(99, 128), "clip_g": torch.ones(99, 128)}, "learned tokens for another base"),
     ],
 )
-def test_words_that_cannot_be_read_are_refused(
-    saved: Path, base: ModuleShapes, tensors: dict[str, torch.Tensor], told: str
+def test_embeddings_that_do_not_fit_are_refused_with_the_reason(
+    saved: Path, base: ModuleShapes, tensors: dict[str, torch.Tensor], reason: str
 ) -> None:
     save_file(tensors, saved.with_name("a_emb.safetensors"))
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=reason):
         reader.load(saved, base)
 
 
-def test_a_word_that_begins_as_the_bases_own_reads_the_same(pipeline: Any, parts: dict[str, Any]) -> None:
+def test_learned_tokens_equal_to_the_bases_own_change_nothing(pipeline: Any, components: dict[str, Any]) -> None:
     prompt = "a photo of a Zbadge, on the left"
     before = _encoded(pipeline, prompt, {})
-    own = SDXL.vectors(pipeline, "zbadge")
-    with with_learned_tokens(parts, [LearnedEmbedding("zbadge", own)]) as known:
-        assert known == {"zbadge": len(own["text_encoder"])}
-        assert torch.equal(_encoded(pipeline, prompt, known), before)
+    vectors = SDXL.token_embeddings(pipeline, "zbadge")
+    with with_learned_tokens(components, [LearnedEmbedding("zbadge", vectors)]) as token_counts:
+        assert token_counts == {"zbadge": len(vectors["text_encoder"])}
+        assert torch.equal(_encoded(pipeline, prompt, token_counts), before)
 
 
-def test_a_word_changes_prompts_it_is_in_and_no_other_and_leaves_no_trace(pipeline: Any, parts: dict[str, Any]) -> None:
-    with_it, without = "a zbadge and a twin, a red star", "zbadges at the left"
-    before = {prompt: _encoded(pipeline, prompt, {}) for prompt in (with_it, without)}
-    with with_learned_tokens(parts, [_word("twin", seed=1), _word()]) as known:
-        assert not torch.allclose(_encoded(pipeline, with_it, known), before[with_it])
-        assert torch.equal(_encoded(pipeline, without, known), before[without])
-    assert all(torch.equal(_encoded(pipeline, prompt, {}), told) for prompt, told in before.items())
-    assert all(type(parts[part].get_input_embeddings()) is torch.nn.Embedding for part in WIDTHS)
+def test_learned_tokens_change_only_prompts_with_their_word_and_leave_no_trace(pipeline: Any, components: dict[str, Any]) -> None:
+    with_word, without_word = "a zbadge and a twin, a red star", "zbadges at the left"
+    before = {prompt: _encoded(pipeline, prompt, {}) for prompt in (with_word, without_word)}
+    with with_learned_tokens(components, [_embedding("twin", seed=1), _embedding()]) as token_counts:
+        assert not torch.allclose(_encoded(pipeline, with_word, token_counts), before[with_word])
+        assert torch.equal(_encoded(pipeline, without_word, token_counts), before[without_word])
+    assert all(torch.equal(_encoded(pipeline, prompt, {}), encoded) for prompt, encoded in before.items())
+    assert all(type(components[name].get_input_embeddings()) is torch.nn.Embedding for name in WIDTHS)
 
 
-def test_the_whole_prompt_is_read_at_its_end_whatever_words_are_in_it(pipeline: Any, parts: dict[str, Any]) -> None:
-    # transformers takes the highest number for the end, in models as old as SDXL's: that would be the word's.
+def test_the_pooled_embedding_is_read_at_the_end_of_the_prompt_despite_learned_tokens(
+    pipeline: Any, components: dict[str, Any]
+) -> None:
+    # In models as old as SDXL's, transformers takes the highest token id for the end: that would be a learned token.
     prompt = "a zbadge and then many other things"
-    _, before = SDXL.encode_prompts(pipeline, [prompt])
-    with with_learned_tokens(parts, [LearnedEmbedding("zbadge", SDXL.vectors(pipeline, "zbadge"))]) as known:
-        pipeline.text_encoder_2.config.eos_token_id, right = 2, pipeline.text_encoder_2.config.eos_token_id
+    before = SDXL.encode_prompts(pipeline, [prompt]).stack("pooled_prompt_embeds")
+    vectors = SDXL.token_embeddings(pipeline, "zbadge")
+    with with_learned_tokens(components, [LearnedEmbedding("zbadge", vectors)]) as token_counts:
+        pipeline.text_encoder_2.config.eos_token_id, original = 2, pipeline.text_encoder_2.config.eos_token_id
         try:
-            _, pooled = SDXL.encode_prompts(pipeline, [prompt], known)
+            pooled = SDXL.encode_prompts(pipeline, [prompt], token_counts).stack("pooled_prompt_embeds")
         finally:
-            pipeline.text_encoder_2.config.eos_token_id = right
+            pipeline.text_encoder_2.config.eos_token_id = original
     assert torch.equal(pooled, before)
 
 
-def test_the_same_word_twice_is_refused(parts: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match="'zbadge'"), with_learned_tokens(parts, [_word(), _word("ZBadge")]):
+def test_two_adapters_with_the_same_word_are_refused(components: dict[str, Any]) -> None:
+    embeddings = [_embedding(), _embedding("ZBadge")]
+    with pytest.raises(BadInput, match="'zbadge'"), with_learned_tokens(components, embeddings):
         pass
 
 
-def test_diffusers_reads_the_file(tmp_path: Path) -> None:
-    textual_inversion.save(_word(), tmp_path / "x_emb.safetensors")
+def test_diffusers_reads_the_embedding_file(tmp_path: Path) -> None:
+    textual_inversion.save(_embedding(), tmp_path / "x_emb.safetensors")
     pipeline = StableDiffusionXLPipeline.from_pretrained(MINIATURE, local_files_only=True)
     tensors = load_file(tmp_path / "x_emb.safetensors")
     for name, encoder, tokenizer in (

@@ -12,7 +12,7 @@ from foundation.errors import StageFailed
 from miniature import geometry
 from tests.conftest import MINIATURE
 from zthumb import families
-from zthumb.generation import schedulers
+from zthumb.diffusion import schedulers
 from zthumb.generation.image_generator import GenerationParams, ImageGenerator
 
 pytestmark = pytest.mark.slow
@@ -79,7 +79,7 @@ def _overflow_in(model: torch.nn.Module, dtype: torch.dtype) -> None:
     model.register_forward_hook(spoil)
 
 
-def test_a_image_that_overflows_is_generated_again_in_full_precision() -> None:
+def test_an_image_that_overflows_is_generated_again_in_full_precision() -> None:
     pipeline = _pipeline(torch.bfloat16)
     generator, params = ImageGenerator(pipeline, SDXL), replace(STAR, steps=4)
     weights = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
@@ -92,7 +92,7 @@ def test_a_image_that_overflows_is_generated_again_in_full_precision() -> None:
     assert pipeline.unet.dtype == torch.bfloat16
 
 
-def test_a_image_that_overflows_in_full_precision_too_is_an_error_and_not_black() -> None:
+def test_an_image_that_overflows_in_full_precision_too_is_an_error_and_not_black() -> None:
     pipeline = _pipeline()
     _overflow_in(pipeline.unet, torch.float32)
     with pytest.raises(StageFailed, match="not finite"):

@@ -1,4 +1,4 @@
-"""GGUF files as they are found in the wild, made of the miniature's denoiser."""
+"""GGUF files as common programs write them, made from the miniature's denoiser."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,31 +19,31 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @pytest.fixture(scope="session")
 def denoiser() -> Any:
-    """The miniature's own, whole."""
+    """Return the miniature's denoiser in full precision."""
     return SDXL.load(MINIATURE, torch.float32, torch.device("cpu")).unet
 
 
 @pytest.fixture(scope="session")
 def original(denoiser: Any) -> Tensors:
-    """Its tensors by their original names."""
-    origins = SDXL.origins("unet", denoiser)
-    return {origins[name].name: values.numpy() for name, values in denoiser.state_dict().items()}
+    """Return its tensors by their original names."""
+    checkpoint_keys = SDXL.checkpoint_keys("unet", denoiser)
+    return {checkpoint_keys[name].name: values.numpy() for name, values in denoiser.state_dict().items()}
 
 
 def write(
     path: Path,
     tensors: Tensors,
-    kind: Callable[[str, NDArray[Any]], gguf.GGMLQuantizationType],
+    type_of: Callable[[str, NDArray[Any]], gguf.GGMLQuantizationType],
     architecture: str = "sdxl",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Path:
-    """A file of ``tensors``, each of the type that ``kind`` says, with the true ``shapes`` of those that have others."""
+    """Write a file of ``tensors``, each of the type that ``type_of`` returns, with the true ``shapes`` of reshaped ones."""
     writer = gguf.GGUFWriter(path, architecture)
     for name, shape in (shapes or {}).items():
         writer.add_array(f"comfy.gguf.orig_shape.{name}", list(shape))
     for name, values in tensors.items():
-        chosen = kind(name, values)
-        writer.add_tensor(name, gguf.quants.quantize(np.ascontiguousarray(values), chosen), raw_dtype=chosen)
+        tensor_type = type_of(name, values)
+        writer.add_tensor(name, gguf.quants.quantize(np.ascontiguousarray(values), tensor_type), raw_dtype=tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -52,7 +52,7 @@ def write(
 
 
 def prediction(denoiser: Any) -> torch.Tensor:
-    """What a denoiser makes of noise."""
+    """Return a denoiser's prediction for fixed noise."""
     generator = torch.Generator().manual_seed(0)
     width = denoiser.config.cross_attention_dim
     pooled = denoiser.config.projection_class_embeddings_input_dim - 6 * denoiser.config.addition_time_embed_dim
@@ -69,6 +69,6 @@ def prediction(denoiser: Any) -> torch.Tensor:
     return predicted
 
 
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    """How far ``other`` is from ``one``, relative to that."""
-    return float((one - other).norm() / one.norm())
+def relative_error(expected: torch.Tensor, actual: torch.Tensor) -> float:
+    """Return the norm of the difference, relative to ``expected``."""
+    return float((expected - actual).norm() / expected.norm())

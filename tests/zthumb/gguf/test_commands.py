@@ -1,4 +1,4 @@
-"""``zthumb convert`` as a person types it."""
+"""``zthumb convert`` as a user types it."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "mini-sdxl"
 
 
-def test_it_lies_beside_the_base_and_says_what_it_spares(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_file_is_written_next_to_the_base_and_its_size_is_reported(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "gguf", str(base)]) == 0
-    assert "mini-sdxl.gguf: 12.5 MiB, of 17.0 MiB" in capsys.readouterr().out
+    assert "mini-sdxl.gguf: 12.5 MiB, instead of 17.0 MiB" in capsys.readouterr().out
     assert base.with_name("mini-sdxl.gguf").stat().st_size > 12e6
     assert main(["convert", "gguf", str(base)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["convert", "gguf", str(base), "--type", "Q4_0", "--force"]) == 0
     assert base.with_name("mini-sdxl.gguf").stat().st_size < 11e6
 
@@ -27,10 +27,10 @@ def test_it_lies_beside_the_base_and_says_what_it_spares(base: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["gone"], "nothing is there, and it is not in the catalogue"),
+        (["gone"], "does not exist, and is not in the catalogue"),
         (["mini-sdxl", "--type", "q4_k_m"], "stable-diffusion.cpp writes it"),
         (["mini-sdxl", "--type", "q8"], "Did you mean 'q8_0'?"),
-        (["mini-sdxl", "--out", "x.bin"], "ends in .gguf"),
+        (["mini-sdxl", "--out", "x.bin"], "must end in .gguf"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing(
@@ -38,7 +38,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(base.parent)
     assert main(["convert", "gguf", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert reason in told
-    assert "Traceback" not in told
+    stderr = capsys.readouterr().err
+    assert reason in stderr
+    assert "Traceback" not in stderr
     assert sorted(path.name for path in base.parent.rglob("*")) == ["mini-sdxl"]

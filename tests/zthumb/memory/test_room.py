@@ -9,15 +9,15 @@ import torch
 from zthumb.memory import room
 
 
-def test_weights_are_counted_by_their_headers(miniature: Path) -> None:
+def test_the_size_of_weights_is_computed_from_their_headers(miniature: Path) -> None:
     files = list(miniature.rglob("*.safetensors"))
-    # They are stored in two bytes a number, behind headers of a few per cent.
+    # They are stored in two bytes per value, after headers of a few per cent of the size.
     stored = sum(path.stat().st_size for path in files)
     assert 0.95 * stored < room.weights(miniature, element=2) < stored
     assert room.weights(miniature, element=4) == 2 * room.weights(miniature, element=2)
 
 
-def test_of_several_precisions_the_plain_one_is_counted(tmp_path: Path) -> None:
+def test_fp16_variants_are_not_counted(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
     header = json.dumps({"a": {"dtype": "F32", "shape": [3, 5], "data_offsets": [0, 60]}, "__metadata__": {}}).encode()
     (tmp_path / "unet").mkdir()
@@ -27,7 +27,7 @@ def test_of_several_precisions_the_plain_one_is_counted(tmp_path: Path) -> None:
     assert room.weights(tmp_path, element=4) == 60
 
 
-def test_this_machine_has_some_free() -> None:
+def test_this_machine_has_free_memory() -> None:
     assert 2**20 < room.free(torch.device("cpu")) < 2**50
 
 
@@ -41,5 +41,5 @@ def test_this_machine_has_some_free() -> None:
         (OSError(errno.ENOSPC, "No space left on device"), False),
     ],
 )
-def test_only_a_lack_of_memory_is_one(error: Exception, is_short: bool) -> None:
+def test_only_errors_of_exhausted_memory_count_as_such(error: Exception, is_short: bool) -> None:
     assert room.is_short(error) == is_short

@@ -12,9 +12,12 @@ from tests.conftest import MINIATURE
 from zthumb import families, prompts
 from zthumb.adapters.extended_embedding import with_learned_tokens
 from zthumb.adapters.textual_inversion import LearnedEmbedding
+from zthumb.diffusion.conditioning import Conditioning
+from zthumb.families.shared.clip_text import ClipTextFamily
 from zthumb.prompts.base import Malformed, is_plain
 
 SDXL = families.get("sdxl")
+assert isinstance(SDXL, ClipTextFamily)
 STAR, LONG = "a photo of a red star on a blue background", "a photo of a red star, " * 20 + "on a blue background"
 
 
@@ -23,15 +26,25 @@ def pipeline() -> Any:
     return SDXL.load(MINIATURE, torch.float32, torch.device("cpu"))
 
 
-def _encoded(name: str, text: str, pipeline: Any, words: dict[str, int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    return prompts.get(name).encode(text, pipeline, SDXL, words or {})
+def _encoded(
+    name: str, text: str, pipeline: Any, learned_tokens: dict[str, int] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return _embeds(prompts.get(name).encode(text, pipeline, SDXL, learned_tokens or {}))
+
+
+def _plain(pipeline: Any, text: str) -> tuple[torch.Tensor, torch.Tensor]:
+    return _embeds(SDXL.encode_prompts(pipeline, [text]))
+
+
+def _embeds(conditioning: Conditioning) -> tuple[torch.Tensor, torch.Tensor]:
+    return conditioning.stack("prompt_embeds"), conditioning.stack("pooled_prompt_embeds")
 
 
 @pytest.mark.parametrize("name", prompts.names())
 @pytest.mark.parametrize("text", [STAR, ""])
 def test_without_marks_all_say_the_same(name: str, text: str, pipeline: Any) -> None:
     states, pooled = _encoded(name, text, pipeline)
-    expected, whole = SDXL.encode_prompts(pipeline, [text])
+    expected, whole = _plain(pipeline, text)
     assert torch.allclose(states, expected, atol=1e-4)
     assert torch.allclose(pooled, whole, atol=1e-4)
 
@@ -45,15 +58,19 @@ def test_a_long_prompt_is_read_to_its_end(name: str, pipeline: Any) -> None:
     assert not torch.allclose(states[:, -77:], other[:, -77:])
     # plain has no room for it, and says what it leaves out.
     assert torch.equal(_encoded("plain", LONG, pipeline)[0], _encoded("plain", LONG.replace("blue", "green"), pipeline)[0])
-    assert prompts.get("plain").unread(LONG, pipeline, SDXL, {}).endswith("on a blue background")
-    assert prompts.get(name).unread(LONG, pipeline, SDXL, {}) == ""
+    assert prompts.get("plain").truncated_text(LONG, pipeline, SDXL, {}).endswith("on a blue background")
+    assert prompts.get(name).truncated_text(LONG, pipeline, SDXL, {}) == ""
 
 
 def test_what_plain_leaves_out_is_the_rest_of_what_it_reads(pipeline: Any) -> None:
-    left_out = prompts.get("plain").unread(LONG, pipeline, SDXL, {})
-    read = LONG.removesuffix(left_out)
-    assert read + left_out == LONG
-    assert len(SDXL.read(pipeline, read)[0]) <= SDXL.room < len(SDXL.read(pipeline, f"{read} {left_out.split()[0]}")[0])
+    truncated = prompts.get("plain").truncated_text(LONG, pipeline, SDXL, {})
+    read = LONG.removesuffix(truncated)
+    assert read + truncated == LONG
+    assert (
+        len(SDXL.tokenize(pipeline, read)[0])
+        <= SDXL.max_prompt_tokens
+        < len(SDXL.tokenize(pipeline, f"{read} {truncated.split()[0]}")[0])
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,15 +85,15 @@ def test_a_weight_leads_away_from_the_plain_prompt_one_way_or_the_other(name: st
 
 def test_break_begins_a_new_piece(pipeline: Any) -> None:
     states, pooled = _encoded("lpw", "a red star BREAK a blue background", pipeline)
-    first, whole = SDXL.encode_prompts(pipeline, ["a red star"])
-    second, _ = SDXL.encode_prompts(pipeline, ["a blue background"])
+    first, whole = _plain(pipeline, "a red star")
+    second, _ = _plain(pipeline, "a blue background")
     assert torch.allclose(states, torch.cat([first, second], dim=1), atol=1e-5)
     assert torch.allclose(pooled, whole, atol=1e-5)
 
 
 def test_a_blend_lies_between(pipeline: Any) -> None:
     states, pooled = _encoded("compel", '("a red star", "a blue circle").blend(1, 3)', pipeline)
-    first, second = (SDXL.encode_prompts(pipeline, [text]) for text in ("a red star", "a blue circle"))
+    first, second = (_plain(pipeline, text) for text in ("a red star", "a blue circle"))
     assert torch.allclose(states, 0.25 * first[0] + 0.75 * second[0], atol=1e-4)
     assert torch.allclose(pooled, 0.25 * first[1] + 0.75 * second[1], atol=1e-4)
 
@@ -91,7 +108,7 @@ def test_several_prompts_one_after_the_other(pipeline: Any) -> None:
 def test_words_of_adapters_are_read_by_all(name: str, text: str, pipeline: Any) -> None:
     parts = {part: getattr(pipeline, part) for part in SDXL.adapted_components}
     before, _ = _encoded(name, text, pipeline)
-    with with_learned_tokens(parts, [LearnedEmbedding("zbadge", SDXL.vectors(pipeline, "zbadge"))]) as known:
+    with with_learned_tokens(parts, [LearnedEmbedding("zbadge", SDXL.token_embeddings(pipeline, "zbadge"))]) as known:
         same, _ = _encoded(name, text, pipeline, known)
     rows = torch.randn(3, 128, generator=torch.Generator().manual_seed(0))
     with with_learned_tokens(parts, [LearnedEmbedding("zbadge", {"text_encoder": rows, "text_encoder_2": rows})]) as known:
@@ -152,7 +169,7 @@ def test_a_prompt_of_too_many_pieces_is_refused(pipeline: Any) -> None:
 
 def test_a_word_is_known_by_whatever_letters_are_the_same(pipeline: Any) -> None:
     # A long s is the same letter to a pattern that takes no notice of capitals, and not to lower().
-    numbers = SDXL.read(pipeline, "a \u017fks dog", {"sks": 2})
+    numbers = SDXL.tokenize(pipeline, "a \u017fks dog", {"sks": 2})
     assert [number for number in numbers[0] if number >= 1214] == [1214, 1215]
 
 

@@ -1,4 +1,4 @@
-"""A models folder and a server of the miniature, driven over HTTP."""
+"""Fixtures: a models folder and a server of the miniature model, driven over HTTP."""
 
 import base64
 import contextlib
@@ -25,7 +25,7 @@ from zthumb.sources.resolve import Resolver
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with the miniature and one strong adapter in both layouts."""
+    """A models folder with the miniature model and one strong adapter in both layouts."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "mini-sdxl").symlink_to(MINIATURE)
     adapter = random_adapter(MINIATURE)
@@ -37,22 +37,28 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def started(settings: Settings, resolver: Resolver | None = None) -> Iterator[TestClient]:
-    """A client of a server that has made its first image."""
+    """Yield a client of a server that is ready, that is has generated its first image."""
     with TestClient(create_app(settings, resolver), base_url="http://127.0.0.1:8000", client=("127.0.0.1", 1)) as client:
         for _ in range(1200):
-            answer = client.get("/health/ready").json()
-            assert not answer["failed"], answer["reason"]
-            if answer["ready"]:
+            status = client.get("/health/ready").json()
+            assert not status["failed"], status["reason"]
+            if status["ready"]:
                 break
             time.sleep(0.05)
         yield client
 
 
 def settings(models: Path, **values: Any) -> Settings:
-    """Those of a server of the miniature that keeps its jobs in a folder of its own."""
-    data = Path(tempfile.mkdtemp(dir=models.parent))
+    """Return settings for a server of the miniature model that keeps its jobs in a folder of its own."""
+    data_folder = Path(tempfile.mkdtemp(dir=models.parent))
     return Settings(
-        **{"model": str(models / "mini-sdxl"), "models_folder": models, "data_folder": data, "requests_fetch": False, **values}
+        **{
+            "model": str(models / "mini-sdxl"),
+            "models_folder": models,
+            "data_folder": data_folder,
+            "requests_fetch": False,
+            **values,
+        }
     )
 
 
@@ -62,8 +68,8 @@ def client(models: Path) -> Iterator[TestClient]:
         yield client
 
 
-def pixels(answer: Any, place: int = 0) -> NDArray[np.uint8]:
-    """An image of an answer."""
-    assert answer.status_code == 200, answer.text
-    data = base64.b64decode(answer.json()["images"][place]["b64_json"])
+def pixels(response: Any, index: int = 0) -> NDArray[np.uint8]:
+    """Return the pixels of an image in a response."""
+    assert response.status_code == 200, response.text
+    data = base64.b64decode(response.json()["images"][index]["b64_json"])
     return np.asarray(Image.open(io.BytesIO(data)))

@@ -1,4 +1,4 @@
-"""The API, driven over HTTP against the miniature."""
+"""The API over HTTP, on a server of the miniature model."""
 
 import base64
 import io
@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from foundation.hashing import hash_file
 from foundation.verdict import Effect, Verdict, write_verdict
 from tests.zthumb.server.conftest import pixels, settings, started
-from zthumb.adapters import apply, safetensors_file
+from zthumb.adapters import apply
+from zthumb.checkpoints import safetensors_file
 from zthumb.generation.image_generator import ImageGenerator
 
 pytestmark = pytest.mark.slow
@@ -25,52 +26,52 @@ pytestmark = pytest.mark.slow
 BASE = {"prompt": "a photo of a red star on a blue background", "seed": 5, "steps": 4}
 
 
-def test_a_prompt_becomes_a_image_with_everything_needed_to_make_it_again(client: TestClient) -> None:
-    answer = client.post("/generate", json=BASE)
-    assert pixels(answer).shape == (128, 128, 3)
-    body = answer.json()
+def test_a_prompt_gives_an_image_with_everything_needed_to_reproduce_it(client: TestClient) -> None:
+    response = client.post("/generate", json=BASE)
+    assert pixels(response).shape == (128, 128, 3)
+    body = response.json()
     assert set(body) == {"images", "meta", "warnings"}
     assert body["images"][0]["seed"] == 5
     meta = body["meta"]
     assert (meta["backend"], meta["variant"], meta["steps"], meta["cfg"]) == ("full", "full", 4, 5.0)
     assert (meta["width"], meta["height"], meta["loras"]) == (128, 128, [])
     assert (meta["scheduler"], meta["together"]) == ("euler", 1)
-    assert "that are free" in meta["why"] or "is loaded" in meta["why"]
+    assert "GiB free" in meta["why"] or "is loaded" in meta["why"]
     assert meta["peak_memory_mb"] > 100
     assert meta["timings"]["generate"] > 0
 
 
-def test_the_same_seed_is_the_same_image_and_another_is_another(client: TestClient) -> None:
+def test_the_same_seed_gives_the_same_image_and_another_seed_another_image(client: TestClient) -> None:
     first, again = client.post("/generate", json=BASE), client.post("/generate", json=BASE)
-    other = client.post("/generate", json={**BASE, "seed": 6})
+    other_seed = client.post("/generate", json={**BASE, "seed": 6})
     assert np.array_equal(pixels(first), pixels(again))
-    assert not np.array_equal(pixels(first), pixels(other))
+    assert not np.array_equal(pixels(first), pixels(other_seed))
 
 
-def test_a_missing_seed_is_drawn_and_reported(client: TestClient) -> None:
+def test_a_missing_seed_is_drawn_at_random_and_reported(client: TestClient) -> None:
     drawn = client.post("/generate", json={"prompt": "a star", "steps": 2})
     seed = drawn.json()["images"][0]["seed"]
     again = client.post("/generate", json={"prompt": "a star", "steps": 2, "seed": seed})
     assert np.array_equal(pixels(drawn), pixels(again))
 
 
-def test_a_image_is_the_same_alone_and_in_a_batch(client: TestClient) -> None:
+def test_an_image_is_the_same_alone_and_in_a_deterministic_batch(client: TestClient) -> None:
     alone = client.post("/generate", json={**BASE, "seed": 7})
-    exact = client.post("/generate", json={**BASE, "batch": 3, "deterministic": True})
-    assert [image["seed"] for image in exact.json()["images"]] == [5, 6, 7]
-    assert np.array_equal(pixels(exact, 2), pixels(alone))
-    together = client.post("/generate", json={**BASE, "batch": 3})
-    assert (exact.json()["meta"]["together"], together.json()["meta"]["together"]) == (1, 3)
-    # Sums are rounded in another request when several images are generated at once.
-    assert np.abs(pixels(together, 2).astype(int) - pixels(alone)).max() <= 2
+    deterministic = client.post("/generate", json={**BASE, "batch": 3, "deterministic": True})
+    assert [image["seed"] for image in deterministic.json()["images"]] == [5, 6, 7]
+    assert np.array_equal(pixels(deterministic, 2), pixels(alone))
+    batched = client.post("/generate", json={**BASE, "batch": 3})
+    assert (deterministic.json()["meta"]["together"], batched.json()["meta"]["together"]) == (1, 3)
+    # Sums are rounded in another order when several images are generated at once.
+    assert np.abs(pixels(batched, 2).astype(int) - pixels(alone)).max() <= 2
 
 
 @pytest.mark.parametrize("layout", ["lora/strong/strong.safetensors", "lora/strong"])
 def test_base_then_adapter_then_base_is_bit_identical(client: TestClient, layout: str) -> None:
     before = pixels(client.post("/generate", json=BASE))
-    answer = client.post("/generate", json={**BASE, "lora_path": layout, "lora_scale": 1.0})
-    assert not np.array_equal(pixels(answer), before)
-    (lora,) = answer.json()["meta"]["loras"]
+    response = client.post("/generate", json={**BASE, "lora_path": layout, "lora_scale": 1.0})
+    assert not np.array_equal(pixels(response), before)
+    (lora,) = response.json()["meta"]["loras"]
     assert (lora["weight"], len(lora["sha256"])) == (1.0, 64)
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
@@ -83,15 +84,15 @@ def test_scale_zero_is_the_base_and_scales_differ(client: TestClient) -> None:
     assert not np.array_equal(images[1], images[2])
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_the_image_comes_in_the_format_asked_for(client: TestClient, kind: str) -> None:
-    answer = client.post("/generate", json={**BASE, "output_format": kind})
-    data = base64.b64decode(answer.json()["images"][0]["b64_json"])
-    assert (Image.open(io.BytesIO(data)).format or "").lower() == kind
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_the_image_has_the_requested_format(client: TestClient, output_format: str) -> None:
+    response = client.post("/generate", json={**BASE, "output_format": output_format})
+    data = base64.b64decode(response.json()["images"][0]["b64_json"])
+    assert (Image.open(io.BytesIO(data)).format or "").lower() == output_format
 
 
 @pytest.mark.parametrize(
-    ("fields", "named"),
+    ("fields", "message"),
     [
         ({"promt": "x"}, "promt"),
         ({"width": 130}, "width"),
@@ -101,27 +102,27 @@ def test_the_image_comes_in_the_format_asked_for(client: TestClient, kind: str) 
         ({"lora_path": "/etc/passwd"}, "outside the models folder"),
         ({"lora_path": "lora/gone.safetensors"}, "GET /models lists"),
         ({"lora_path": "mini-sdxl/unet/diffusion_pytorch_model.safetensors"}, "outside the models folder"),
-        ({"lora_path": "a\0b"}, "is no path"),
+        ({"lora_path": "a\0b"}, "is not a valid path"),
         ({"lora_path": "x" * 300}, "lora_path"),
-        ({"lora_path": "."}, "no adapter is there"),
+        ({"lora_path": "."}, "no adapter found"),
         ({"lora_scale": 0.5}, "without lora_path"),
         ({"scheduler": "euler_b"}, "scheduler"),
         ({"loras": [{"id": "gone"}]}, "no adapter is called 'gone'"),
-        ({"loras": [{"weight": 1}]}, "one of its id, its path and a ref"),
+        ({"loras": [{"weight": 1}]}, "exactly one of id, path and ref"),
         ({"loras": [{"id": "strong"}], "lora_path": "lora/strong"}, "either in loras or by lora_path"),
         ({"loras": [{"id": "strong"}, {"path": "lora/strong/strong.safetensors"}]}, "names one adapter twice"),
-        ({"steps": 150, "batch": 16, "width": 512, "height": 512}, "more than this server takes at once"),
+        ({"steps": 150, "batch": 16, "width": 512, "height": 512}, "more than this server accepts at once"),
     ],
 )
-def test_what_cannot_be_done_is_refused_and_says_why(client: TestClient, fields: dict[str, Any], named: str) -> None:
-    answer = client.post("/generate", json={**BASE, **fields})
-    assert answer.status_code == 422
-    assert named in answer.text
-    assert "Traceback" not in answer.text
-    assert "/tmp" not in answer.text
+def test_an_impossible_request_is_refused_with_the_reason(client: TestClient, fields: dict[str, Any], message: str) -> None:
+    response = client.post("/generate", json={**BASE, **fields})
+    assert response.status_code == 422
+    assert message in response.text
+    assert "Traceback" not in response.text
+    assert "/tmp" not in response.text
 
 
-def test_a_refused_adapter_leaves_no_trace(client: TestClient, models: Path) -> None:
+def test_a_refused_adapter_does_not_change_later_images(client: TestClient, models: Path) -> None:
     before = pixels(client.post("/generate", json=BASE))
     (models / "lora" / "broken").mkdir(exist_ok=True)
     (models / "lora" / "broken" / "broken.safetensors").write_bytes(b"broken")
@@ -131,54 +132,58 @@ def test_a_refused_adapter_leaves_no_trace(client: TestClient, models: Path) -> 
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 
-def test_an_adapter_that_fails_while_it_is_put_on_leaves_no_trace(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_that_fails_while_it_is_applied_does_not_change_later_images(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = pixels(client.post("/generate", json=BASE))
     with monkeypatch.context() as patch:
 
         def fail(*_: object) -> None:
             raise MemoryError
 
-        patch.setattr(apply, "weigh", fail)
+        patch.setattr(apply, "set_weights", fail)
         assert client.post("/generate", json={**BASE, "lora_path": "lora/strong"}).status_code == 507
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 
-def test_settings_of_other_programs_in_the_header_do_no_harm(client: TestClient, models: Path) -> None:
+def test_unknown_settings_in_an_adapters_header_are_ignored(client: TestClient, models: Path) -> None:
     good = models / "lora" / "strong" / "pytorch_lora_weights.safetensors"
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps({"unet.r": 4, "unet.no_such_setting": 1})}
     (models / "lora" / "odd").mkdir(exist_ok=True)
     safetensors_file.write(load_file(good), metadata, models / "lora" / "odd" / "pytorch_lora_weights.safetensors")
-    answers = [client.post("/generate", json={**BASE, "lora_path": f"lora/{name}"}) for name in ("strong", "odd")]
-    assert np.array_equal(*map(pixels, answers))
+    responses = [client.post("/generate", json={**BASE, "lora_path": f"lora/{name}"}) for name in ("strong", "odd")]
+    assert np.array_equal(*map(pixels, responses))
 
 
-def test_out_of_memory_is_tried_once_more_with_less_and_then_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_retried_with_smaller_batches_and_then_reported(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adapted = {**BASE, "lora_path": "lora/strong", "batch": 2}
     before, expected = (
         pixels(client.post("/generate", json=BASE)),
         client.post("/generate", json={**adapted, "deterministic": True}),
     )
-    generate, asked = ImageGenerator.generate, list[int]()
+    generate, batch_sizes = ImageGenerator.generate, list[int]()
 
-    def short_of_memory(generator: ImageGenerator, images: Any, watch: Any, words: Any, tile: int | None = None) -> Any:
-        asked.append(len(images))
-        if len(images) > most:
+    def limited_generate(generator: ImageGenerator, batch: Any, on_step: Any, words: Any, tile: int | None = None) -> Any:
+        batch_sizes.append(len(batch))
+        if len(batch) > max_batch_size:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return generate(generator, images, watch, words, tile)
+        return generate(generator, batch, on_step, words, tile)
 
-    monkeypatch.setattr(ImageGenerator, "generate", short_of_memory)
-    most = 1
-    answer = client.post("/generate", json=adapted)
-    assert (asked, answer.json()["meta"]["together"]) == ([2, 1, 1], 1)
-    assert np.array_equal(pixels(answer, 1), pixels(expected, 1))
-    most = 0
+    monkeypatch.setattr(ImageGenerator, "generate", limited_generate)
+    max_batch_size = 1
+    response = client.post("/generate", json=adapted)
+    assert (batch_sizes, response.json()["meta"]["together"]) == ([2, 1, 1], 1)
+    assert np.array_equal(pixels(response, 1), pixels(expected, 1))
+    max_batch_size = 0
     refused = client.post("/generate", json=adapted)
     assert (refused.status_code, "Ask for smaller" in refused.json()["detail"]) == (507, True)
-    most = 2
+    max_batch_size = 2
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 
-def test_a_bug_is_told_in_the_log_alone_and_leaves_no_trace(
+def test_an_unexpected_exception_is_only_logged_and_does_not_change_later_images(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = pixels(client.post("/generate", json=BASE))
@@ -188,25 +193,25 @@ def test_a_bug_is_told_in_the_log_alone_and_leaves_no_trace(
             raise ZeroDivisionError("secret")
 
         patch.setattr(ImageGenerator, "generate", fail)
-        answer = TestClient(client.app, client.base_url, raise_server_exceptions=False).post(
+        response = TestClient(client.app, client.base_url, raise_server_exceptions=False).post(
             "/generate", json={**BASE, "lora_path": "lora/strong"}
         )
-    assert (answer.status_code, answer.json()) == (500, {"detail": "an error of the server; its log says which"})
-    assert f"request {answer.headers['x-request-id']} failed" in caplog.text
+    assert (response.status_code, response.json()) == (500, {"detail": "internal server error; see the server's log"})
+    assert f"request {response.headers['x-request-id']} failed" in caplog.text
     assert np.array_equal(pixels(client.post("/generate", json=BASE)), before)
 
 
-def test_requests_at_the_same_time_do_not_see_each_others_adapters(client: TestClient) -> None:
+def test_concurrent_requests_do_not_see_each_others_adapters(client: TestClient) -> None:
     base = {**BASE, "deterministic": True}
     adapted = {**base, "lora_path": "lora/strong", "lora_scale": 1.0}
     alone = [pixels(client.post("/generate", json=fields)) for fields in (base, adapted)]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda fields: pixels(client.post("/generate", json=fields)), [base, adapted] * 4))
-    for place, image in enumerate(together):
-        assert np.array_equal(image, alone[place % 2])
+        concurrent = list(pool.map(lambda fields: pixels(client.post("/generate", json=fields)), [base, adapted] * 4))
+    for index, image in enumerate(concurrent):
+        assert np.array_equal(image, alone[index % 2])
 
 
-def test_models_and_health_tell_what_is_served(client: TestClient) -> None:
+def test_models_and_health_describe_the_server(client: TestClient) -> None:
     body = client.get("/models").json()
     assert body["family"] == "sdxl"
     assert body["resolution"] == 128
@@ -217,29 +222,29 @@ def test_models_and_health_tell_what_is_served(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["Z_LORA", "ZTHUMB_LORA"])
-def test_an_adapter_from_the_environment_serves_requests_that_name_none(
+def test_the_default_adapter_is_applied_to_requests_that_name_none(
     models: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
     monkeypatch.setenv(f"{prefix}_PATH", "lora/strong/strong.safetensors")
     monkeypatch.setenv(f"{prefix}_SCALE", "0.5")
-    with started(settings(models)) as other:
-        body = other.get("/models").json()
+    with started(settings(models)) as client_with_default:
+        body = client_with_default.get("/models").json()
         assert (body["lora_loaded"], body["lora_path"], body["lora_scale"]) == (True, "lora/strong/strong.safetensors", 0.5)
-        by_default = pixels(other.post("/generate", json=BASE))
+        by_default = pixels(client_with_default.post("/generate", json=BASE))
     named = {**BASE, "lora_path": "lora/strong/strong.safetensors", "lora_scale": 0.5}
     assert np.array_equal(by_default, pixels(client.post("/generate", json=named)))
 
 
-def _figures(client: TestClient) -> dict[str, float]:
+def _metrics(client: TestClient) -> dict[str, float]:
     lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
 
-def test_prometheus_reads_what_was_made_and_what_was_refused(client: TestClient) -> None:
-    before = _figures(client)
+def test_metrics_count_generated_images_and_refused_requests(client: TestClient) -> None:
+    before = _metrics(client)
     client.post("/generate", json={**BASE, "steps": 1, "batch": 2})
     client.post("/generate", json={**BASE, "steps": 0})
-    after = _figures(client)
+    after = _metrics(client)
     images, refused = 'zthumb_images_total{variant="full"}', 'zthumb_refused_total{status="422"}'
     assert after[images] == before[images] + 2
     assert after[refused] == before.get(refused, 0) + 1
@@ -249,20 +254,22 @@ def test_prometheus_reads_what_was_made_and_what_was_refused(client: TestClient)
     assert (after["zthumb_ready"], after["zthumb_queue_depth"]) == (1, 0)
 
 
-def test_a_folder_whose_file_leads_out_of_the_models_folder_is_refused(client: TestClient, models: Path, tmp_path: Path) -> None:
+def test_a_folder_whose_file_is_a_link_out_of_the_models_folder_is_refused(
+    client: TestClient, models: Path, tmp_path: Path
+) -> None:
     outside = tmp_path / "pytorch_lora_weights.safetensors"
     outside.write_bytes((models / "lora" / "strong" / "pytorch_lora_weights.safetensors").read_bytes())
     (models / "lora" / "link").mkdir()
     (models / "lora" / "link" / "pytorch_lora_weights.safetensors").symlink_to(outside)
-    answer = client.post("/generate", json={**BASE, "lora_path": "lora/link"})
-    assert (answer.status_code, "leads out of the models folder" in answer.text) == (422, True)
+    response = client.post("/generate", json={**BASE, "lora_path": "lora/link"})
+    assert (response.status_code, "is a link out of the models folder" in response.text) == (422, True)
 
 
-def test_pages_of_an_allowed_origin_may_ask_with_a_key(models: Path) -> None:
+def test_pages_of_an_allowed_origin_may_call_with_a_key(models: Path) -> None:
     origin = "https://mine.example"
     with started(settings(models, api_keys="one", origins=origin)) as client:
-        asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
-        allowed = client.options("/generate", headers=asked)
+        preflight = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+        allowed = client.options("/generate", headers=preflight)
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, origin)
         refused = client.post("/generate", json=BASE, headers={"origin": origin})
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, origin)
@@ -270,7 +277,7 @@ def test_pages_of_an_allowed_origin_may_ask_with_a_key(models: Path) -> None:
         assert client.post("/generate", json={**BASE, "steps": 1}, headers=headers).status_code == 200
 
 
-def test_what_was_decided_of_an_adapter_is_told_with_the_models(client: TestClient, models: Path) -> None:
+def test_models_lists_the_verdict_on_an_adapter(client: TestClient, models: Path) -> None:
     folder = models / "lora" / "strong"
     verdict = Verdict(
         protocol_version=2,
@@ -285,40 +292,42 @@ def test_what_was_decided_of_an_adapter_is_told_with_the_models(client: TestClie
         effect=Effect(mean=0.14, low=0.07, high=0.21, prompts=8),
         share_of_gap=None,
     )
-    beside = folder / "verdict.json"
+    verdict_file = folder / "verdict.json"
     try:
-        write_verdict(beside, verdict)
-        told = client.get("/models").json()["verdicts"]
-        assert list(told) == ["lora/strong/strong.safetensors"]
-        assert told["lora/strong/strong.safetensors"]["lora_scale"] == 0.6
-        assert told["lora/strong/strong.safetensors"]["effect"]["low"] == 0.07
-        # One on another file, and one that is none, are passed over.
-        for text in (beside.read_text().replace(str(verdict.adapter_sha256), "c" * 64), "{", "[]", '{"a": 1}'):
-            beside.write_text(text)
+        write_verdict(verdict_file, verdict)
+        verdicts = client.get("/models").json()["verdicts"]
+        assert list(verdicts) == ["lora/strong/strong.safetensors"]
+        assert verdicts["lora/strong/strong.safetensors"]["lora_scale"] == 0.6
+        assert verdicts["lora/strong/strong.safetensors"]["effect"]["low"] == 0.07
+        # A verdict on another file and an invalid one are ignored.
+        for text in (verdict_file.read_text().replace(str(verdict.adapter_sha256), "c" * 64), "{", "[]", '{"a": 1}'):
+            verdict_file.write_text(text)
             assert client.get("/models").json()["verdicts"] == {}
     finally:
-        beside.unlink()
+        verdict_file.unlink()
 
 
-def test_the_device_and_precision_are_told_with_the_models(client: TestClient) -> None:
-    told = client.get("/models").json()
-    assert (told["device"], told["precision"]) == ("cuda" if torch.cuda.is_available() else "cpu", "fp32")
+def test_models_has_the_device_and_precision(client: TestClient) -> None:
+    body = client.get("/models").json()
+    assert (body["device"], body["precision"]) == ("cuda" if torch.cuda.is_available() else "cpu", "fp32")
 
 
-def test_an_isolated_batch_is_generated_at_once_and_is_the_same_bits_whatever_else_is_asked_for(client: TestClient) -> None:
-    asked = {**BASE, "batch": 3, "isolated": True}
-    alone = client.post("/generate", json=asked)
+def test_an_isolated_batch_is_generated_at_once_and_is_bit_identical_whatever_other_requests_there_are(
+    client: TestClient,
+) -> None:
+    request = {**BASE, "batch": 3, "isolated": True}
+    alone = client.post("/generate", json=request)
     assert alone.json()["meta"]["together"] == 3
     with ThreadPoolExecutor(6) as pool:
         others = [pool.submit(client.post, "/generate", json={**BASE, "seed": 50 + number}) for number in range(4)]
-        again = pool.submit(client.post, "/generate", json=asked).result()
+        again = pool.submit(client.post, "/generate", json=request).result()
         assert all(other.result().status_code == 200 for other in others)
-    assert all(np.array_equal(pixels(alone, place), pixels(again, place)) for place in range(3))
+    assert all(np.array_equal(pixels(alone, index), pixels(again, index)) for index in range(3))
 
 
-def test_an_empty_list_of_adapters_is_none_not_the_servers_own_either(models: Path) -> None:
+def test_an_empty_list_of_adapters_means_no_adapter_not_even_the_default_one(models: Path) -> None:
     with started(settings(models, lora_path="lora/strong/strong.safetensors", lora_scale=1.0)) as client:
-        own, none = (client.post("/generate", json={**BASE, **loras}) for loras in ({}, {"loras": []}))
-    assert [lora["weight"] for lora in own.json()["meta"]["loras"]] == [1.0]
-    assert none.json()["meta"]["loras"] == []
-    assert not np.array_equal(pixels(own), pixels(none))
+        default, empty = (client.post("/generate", json={**BASE, **loras}) for loras in ({}, {"loras": []}))
+    assert [lora["weight"] for lora in default.json()["meta"]["loras"]] == [1.0]
+    assert empty.json()["meta"]["loras"] == []
+    assert not np.array_equal(pixels(default), pixels(empty))

@@ -1,4 +1,4 @@
-"""Which variant a request goes to, and what is said of it; nothing is loaded for that."""
+"""The choice of a variant and its reason, for which nothing is loaded."""
 
 from pathlib import Path
 
@@ -20,10 +20,10 @@ def _pool(**settings: str) -> BackendPool:
     return BackendPool(Settings(**settings), Resolver())
 
 
-def _own(pool: BackendPool, asked: str) -> tuple[str, str]:
-    """The variant of the server's own base, and why."""
-    backend_key, why = pool.choose(asked, pool.own)
-    return backend_key.variant, why
+def _choose(pool: BackendPool, variant: str) -> tuple[str, str]:
+    """Return the variant chosen for the server's default model, and the reason."""
+    backend_key, reason = pool.choose(variant, pool.default_model)
+    return backend_key.variant, reason
 
 
 @pytest.fixture
@@ -32,48 +32,50 @@ def pool() -> BackendPool:
 
 
 @pytest.mark.parametrize(
-    ("free", "why"),
+    ("free_bytes", "expected_reason"),
     [
-        (2**40, "full needs 0.1 GiB of 1024.0 GiB that are free"),
-        (1, "full would need 0.1 GiB of 0.0 GiB that are free; turbo would need 0.1 GiB of 0.0 GiB that are free; full is tried"),
+        (2**40, "full needs 0.1 GiB of 1024.0 GiB free"),
+        (1, "full would need 0.1 GiB of 0.0 GiB free; turbo would need 0.1 GiB of 0.0 GiB free; full is tried"),
     ],
 )
-def test_auto_takes_the_first_that_fits_and_says_why(
-    pool: BackendPool, monkeypatch: pytest.MonkeyPatch, free: int, why: str
+def test_auto_takes_the_first_variant_that_fits_and_gives_the_reason(
+    pool: BackendPool, monkeypatch: pytest.MonkeyPatch, free_bytes: int, expected_reason: str
 ) -> None:
-    def told(_: torch.device) -> int:
-        return free
+    def free(_: torch.device) -> int:
+        return free_bytes
 
-    monkeypatch.setattr(room, "free", told)
-    name, reason = _own(pool, "auto")
+    monkeypatch.setattr(room, "free", free)
+    name, reason = _choose(pool, "auto")
     assert name == "full"
-    assert reason.startswith(why)
+    assert reason.startswith(expected_reason)
 
 
-def test_auto_takes_few_bits_where_the_whole_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_gguf_variant_if_the_full_one_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mini-sdxl").symlink_to(MINIATURE)
     write(MINIATURE, families.get("sdxl"), "q4_0", tmp_path / "mini-sdxl.gguf")
     pool = _pool(model=str(tmp_path / "mini-sdxl"))
-    whole, few = (backends.get(name).weights(place, 4) for name, place in pool.places(pool.own).items())
-    # Given memory for the one and not for the other
-    monkeypatch.setattr(room, "free", lambda _: round(1.3 * (whole + few) / 2))
+    full_bytes, gguf_bytes = (
+        backends.get(name).weights_bytes(location, 4) for name, location in pool.locations(pool.default_model).items()
+    )
+    # Given free memory for gguf but not for full
+    monkeypatch.setattr(room, "free", lambda _: round(1.3 * (full_bytes + gguf_bytes) / 2))
 
-    name, reason = _own(pool, "auto")
+    name, reason = _choose(pool, "auto")
 
     assert name == "gguf"
     assert "full would need" in reason
     assert "gguf needs" in reason
 
 
-def test_where_only_the_few_step_base_is_here_auto_takes_that(tmp_path: Path) -> None:
+def test_auto_takes_turbo_if_only_the_few_step_base_is_available(tmp_path: Path) -> None:
     pool = _pool(model=str(tmp_path / "gone"), turbo_model=f"{MINIATURE}-turbo")
-    assert _own(pool, "auto")[0] == "turbo"
-    with pytest.raises(BadInput, match="no base for full is here; there are turbo"):
-        _own(pool, "full")
+    assert _choose(pool, "auto")[0] == "turbo"
+    with pytest.raises(BadInput, match="no weights for full are available, only for turbo"):
+        _choose(pool, "full")
 
 
-def test_two_names_of_one_base_are_one_in_memory(pool: BackendPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_names_of_one_base_share_one_loaded_backend(pool: BackendPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    by_path, by_name = (BackendKey(model, "full") for model in (pool.own, Model("mini-sdxl")))
+    by_path, by_name = (BackendKey(model, "full") for model in (pool.default_model, Model("mini-sdxl")))
     assert pool.backend(by_path) is pool.backend(by_name)
     assert pool.is_loaded(by_name)

@@ -1,4 +1,4 @@
-"""What an image's health check says."""
+"""The health check of a container image."""
 
 import http.server
 import socket
@@ -11,8 +11,8 @@ from zthumb.server import health
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The hosts by which a server that is ready was asked."""
+def requested_hosts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Run a server that is ready; yield the Host headers of its requests."""
     hosts = list[str]()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,20 +32,22 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     server.server_close()
 
 
-def test_a_server_that_is_ready_is_healthy_whatever_proxy_there_is(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ready_server_is_healthy_whatever_proxy_is_configured(
+    requested_hosts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert health.main() == 0
-    assert asked[0].startswith("127.0.0.1:")
+    assert requested_hosts[0].startswith("127.0.0.1:")
 
 
-def test_it_is_asked_by_a_name_that_it_goes_by(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_uses_a_host_name_that_the_server_accepts(requested_hosts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZTHUMB_NAMES", "images.example.org, localhost")
     assert health.main() == 0
-    assert asked == ["images.example.org"]
+    assert requested_hosts == ["images.example.org"]
 
 
-def test_where_nobody_answers_nobody_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("ZTHUMB_PORT", str(free.getsockname()[1]))
+def test_a_server_that_does_not_respond_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ZTHUMB_PORT", str(unused.getsockname()[1]))
         assert health.main() == 1

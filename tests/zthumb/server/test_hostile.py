@@ -1,4 +1,4 @@
-"""Adapter files made to do harm, over HTTP: each is refused with a reason, and the server goes on as if it had never seen it."""
+"""Malicious adapter files, over HTTP: each is refused with a reason, and later images are unchanged."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save, save_file
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
 
-STAR = {"prompt": "a red star", "seed": 3, "steps": 2}
+REQUEST = {"prompt": "a red star", "seed": 3, "steps": 2}
 
 
-def _header(entries: Any, body: bytes = b"", length: int | None = None) -> bytes:
+def _safetensors(entries: Any, body: bytes = b"", length: int | None = None) -> bytes:
     text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + body
 
@@ -30,7 +30,7 @@ def _tensor(shape: list[int], start: int, end: int) -> dict[str, Any]:
 
 
 def _strong(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> bytes:
-    """A sound adapter, changed in one respect."""
+    """Return a valid adapter file after one ``change`` to its tensors."""
     save_file(change(load_file(folder / "lora" / "strong" / "strong.safetensors")), folder / "changed.safetensors")
     return (folder / "changed.safetensors").read_bytes()
 
@@ -45,18 +45,21 @@ HOSTILE: dict[str, tuple[bytes | None, str]] = {
     "empty": (b"", "not a safetensors file"),
     "short": (b"\x10\x00", "not a safetensors file"),
     "pickle": (pickle.dumps(_Payload()), "not a safetensors file"),
-    "header-of-a-terabyte": (_header({}, length=2**40), "announces a header"),
-    "header-beyond-the-file": (_header({}, length=5000), "cut off"),
-    "no-json": (_header(b"{]"), "no JSON"),
-    "deep-json": (_header(b"[" * 100_000 + b"]" * 100_000), "no JSON"),
-    "list": (_header([]), "no JSON object"),
-    "no-tensors": (_header({}), "no LoRA weights"),
-    "not-there": (_header({f"{QUERY}.lora_down.weight": _tensor([4, 128], 0, 2048)}), "cut off"),
-    "huge": (_header({f"{QUERY}.lora_down.weight": _tensor([2**31, 2**31], 0, 2**62)}), "cut off"),
-    "negative": (_header({f"{QUERY}.lora_down.weight": _tensor([-4, 128], -8, 0)}, b"x" * 8), ""),
-    "shape-of-words": (_header({f"{QUERY}.lora_down.weight": {"dtype": "F32", "shape": "ab", "data_offsets": [0, 1]}}, b"x"), ""),
-    "control-characters": (_header({"a\u0000\u001b[2J": _tensor([1], 0, 4)}, b"0000"), "control characters"),
-    "loha": (_header({f"{QUERY}.hada_w1_a": _tensor([1], 0, 4)}, b"0000"), "a LoHa"),
+    "header-of-a-terabyte": (_safetensors({}, length=2**40), "declares a header"),
+    "header-beyond-the-file": (_safetensors({}, length=5000), "truncated"),
+    "no-json": (_safetensors(b"{]"), "not valid JSON"),
+    "deep-json": (_safetensors(b"[" * 100_000 + b"]" * 100_000), "not valid JSON"),
+    "list": (_safetensors([]), "not a JSON object"),
+    "no-tensors": (_safetensors({}), "no LoRA weights"),
+    "not-there": (_safetensors({f"{QUERY}.lora_down.weight": _tensor([4, 128], 0, 2048)}), "truncated"),
+    "huge": (_safetensors({f"{QUERY}.lora_down.weight": _tensor([2**31, 2**31], 0, 2**62)}), "truncated"),
+    "negative": (_safetensors({f"{QUERY}.lora_down.weight": _tensor([-4, 128], -8, 0)}, b"x" * 8), ""),
+    "shape-of-words": (
+        _safetensors({f"{QUERY}.lora_down.weight": {"dtype": "F32", "shape": "ab", "data_offsets": [0, 1]}}, b"x"),
+        "",
+    ),
+    "control-characters": (_safetensors({"a\u0000\u001b[2J": _tensor([1], 0, 4)}, b"0000"), "control characters"),
+    "loha": (_safetensors({f"{QUERY}.hada_w1_a": _tensor([1], 0, 4)}, b"0000"), "a LoHa"),
 }
 
 
@@ -78,13 +81,15 @@ def client(models: Path) -> Iterator[TestClient]:
     for name, change in changes.items():
         (lora / name).mkdir()
         (lora / name / f"{name}.safetensors").write_bytes(_strong(models, change))
-    emb = {
+    embeddings = {
         "word-of-no-shape": {name: torch.tensor(1.0) for name in ("clip_l", "clip_g")},
         "word-of-one-encoder": {"clip_l": torch.ones(1, 128)},
     }
-    files = {name: save(tensors) for name, tensors in emb.items()}
-    files["word-that-is-not-there"] = _header({name: _tensor([20_000_000, 128], 0, 4) for name in ("clip_l", "clip_g")}, b"0000")
-    files["word-of-no-type"] = _header(
+    files = {name: save(tensors) for name, tensors in embeddings.items()}
+    files["word-that-is-not-there"] = _safetensors(
+        {name: _tensor([20_000_000, 128], 0, 4) for name in ("clip_l", "clip_g")}, b"0000"
+    )
+    files["word-of-no-type"] = _safetensors(
         {name: {**_tensor([1, 128], 0, 512), "dtype": "X9"} for name in ("clip_l", "clip_g")}, b"0" * 512
     )
     for name, data in files.items():
@@ -111,7 +116,7 @@ REASONS = {
     "stranger": "for another base",
     "zero": "changes nothing",
     "rank-zero": "",
-    "word-of-no-shape": "a word for another base",
+    "word-of-no-shape": "learned tokens for another base",
     "word-of-one-encoder": "one for each text encoder",
     "word-that-is-not-there": "",
     "word-of-no-type": "",
@@ -123,28 +128,28 @@ REASONS = {
 
 
 @pytest.mark.parametrize("name", sorted(REASONS))
-def test_it_is_refused_and_leaves_no_trace(client: TestClient, name: str) -> None:
-    before = pixels(client.post("/generate", json=STAR))
-    for asked in ({"id": name}, {"path": f"lora/{name}/{name}.safetensors"}):
-        answer = client.post("/generate", json={**STAR, "loras": [asked]})
-        assert answer.status_code == 422, answer.text
-        assert REASONS[name] in answer.text
-        told = answer.json()["detail"]
-        assert "Traceback" not in told
-        assert str(MINIATURE.parent) not in told
-        assert "/tmp" not in told.replace("/tmp/zthumb-was-here", "")
+def test_a_malicious_adapter_is_refused_and_leaves_no_trace(client: TestClient, name: str) -> None:
+    before = pixels(client.post("/generate", json=REQUEST))
+    for lora in ({"id": name}, {"path": f"lora/{name}/{name}.safetensors"}):
+        response = client.post("/generate", json={**REQUEST, "loras": [lora]})
+        assert response.status_code == 422, response.text
+        assert REASONS[name] in response.text
+        detail = response.json()["detail"]
+        assert "Traceback" not in detail
+        assert str(MINIATURE.parent) not in detail
+        assert "/tmp" not in detail.replace("/tmp/zthumb-was-here", "")
     assert not Path("/tmp/zthumb-was-here").exists()
-    assert np.array_equal(pixels(client.post("/generate", json=STAR)), before)
+    assert np.array_equal(pixels(client.post("/generate", json=REQUEST)), before)
 
 
-def test_a_bad_one_beside_a_good_one_leaves_nothing_of_either(client: TestClient) -> None:
-    before = pixels(client.post("/generate", json=STAR))
+def test_a_malicious_adapter_next_to_a_good_one_leaves_no_trace_of_either(client: TestClient) -> None:
+    before = pixels(client.post("/generate", json=REQUEST))
     for name in ("nan", "zero", "stranger"):
-        answer = client.post("/generate", json={**STAR, "loras": [{"id": "strong", "weight": 1}, {"id": name}]})
-        assert answer.status_code == 422
-        assert np.array_equal(pixels(client.post("/generate", json=STAR)), before)
+        response = client.post("/generate", json={**REQUEST, "loras": [{"id": "strong", "weight": 1}, {"id": name}]})
+        assert response.status_code == 422
+        assert np.array_equal(pixels(client.post("/generate", json=REQUEST)), before)
 
 
-def test_lists_and_refs_go_on_beside_them(client: TestClient) -> None:
+def test_models_and_refs_work_with_malicious_files_in_the_folder(client: TestClient) -> None:
     assert client.get("/models").status_code == 200
-    assert client.post("/generate", json={**STAR, "loras": [{"ref": "sha256:00000000"}]}).status_code == 422
+    assert client.post("/generate", json={**REQUEST, "loras": [{"ref": "sha256:00000000"}]}).status_code == 422

@@ -1,4 +1,4 @@
-"""Images of every program tell what they were made from, in whichever form they are sent."""
+"""The parameters in images of every program are read, in whichever form the images are sent."""
 
 import base64
 import html
@@ -16,8 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from foundation.errors import BadInput
 from zthumb.a1111 import infotext
-from zthumb.server.files import encoded
-from zthumb.server.image_parameters import parameters_of
+from zthumb.server.files import encode_image
+from zthumb.server.image_parameters import read_parameters
 
 A1111 = (
     "a red star <lora:tiny:0.8>\nwith rays\nNegative prompt: blurry,\nugly\n"
@@ -87,101 +87,105 @@ PROGRAMS = {
 
 
 def _png(chunk: str, text: str) -> bytes:
-    told, written = PngInfo(), io.BytesIO()
-    told.add_itxt(chunk, text)
-    Image.new("RGB", (64, 96)).save(written, "PNG", pnginfo=told)
-    return written.getvalue()
+    chunks, buffer = PngInfo(), io.BytesIO()
+    chunks.add_itxt(chunk, text)
+    Image.new("RGB", (64, 96)).save(buffer, "PNG", pnginfo=chunks)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_what_every_program_writes_is_read_under_the_names_of_a_request(program: str) -> None:
-    found = parameters_of(_png(*PROGRAMS[program]))
+def test_the_parameters_of_every_program_have_the_names_of_a_request(program: str) -> None:
+    image = read_parameters(_png(*PROGRAMS[program]))
 
-    assert program.startswith(found.program)
-    assert found.parameters["prompt"].startswith("a red star")
-    assert {name: found.parameters[name] for name in ("seed", "steps", "cfg")} == {"seed": 12345, "steps": 20, "cfg": 7.5}
+    assert program.startswith(image.program)
+    assert image.parameters["prompt"].startswith("a red star")
+    assert {name: image.parameters[name] for name in ("seed", "steps", "cfg")} == {"seed": 12345, "steps": 20, "cfg": 7.5}
     if program not in ("invokeai 2", "swarmui"):
-        assert (found.parameters["width"], found.parameters["height"]) == (64, 96)
+        assert (image.parameters["width"], image.parameters["height"]) == (64, 96)
 
 
-def test_a1111s_own_fields_are_read_to_the_last() -> None:
-    found = parameters_of(_png("parameters", A1111)).parameters
+def test_all_fields_of_a1111_are_read() -> None:
+    parameters = read_parameters(_png("parameters", A1111)).parameters
 
-    assert found["prompt"] == "a red star \nwith rays"
-    assert found["negative_prompt"] == "blurry,\nugly"
-    assert (found["scheduler"], found["Note"], found["model"]) == ("dpmpp_2m_karras", "a, b: c", "x")
-    assert found["loras"] == [{"id": "tiny", "weight": 0.8}]
+    assert parameters["prompt"] == "a red star \nwith rays"
+    assert parameters["negative_prompt"] == "blurry,\nugly"
+    assert (parameters["scheduler"], parameters["Note"], parameters["model"]) == ("dpmpp_2m_karras", "a, b: c", "x")
+    assert parameters["loras"] == [{"id": "tiny", "weight": 0.8}]
 
 
-def test_loras_and_model_of_a_graph_are_found() -> None:
-    found = parameters_of(_png("prompt", json.dumps(GRAPH))).parameters
+def test_loras_and_model_of_a_comfyui_graph_are_read() -> None:
+    parameters = read_parameters(_png("prompt", json.dumps(GRAPH))).parameters
 
-    assert (found["model"], found["loras"]) == ("x.safetensors", [{"id": "tiny.safetensors", "weight": 0.8}])
+    assert (parameters["model"], parameters["loras"]) == ("x.safetensors", [{"id": "tiny.safetensors", "weight": 0.8}])
 
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
-def test_an_image_of_this_server_tells_itself_to_others_in_every_format(output_format: Any) -> None:
-    own = {
+def test_an_image_of_this_server_carries_a1111s_parameters_in_every_format(output_format: Any) -> None:
+    written = {
         "prompt": "a réd star", "negative_prompt": None, "steps": 2, "seed": 5, "guidance_scale": 5.0, "width": 64, "height": 64,
         "scheduler": "euler_a", "base_sha256": "0" * 64,
         "loras": [{"path": "lora/tiny.safetensors", "weight": 0.8, "sha256": "f" * 64}],
     }  # fmt: skip
 
-    data = encoded(Image.new("RGB", (64, 64)), output_format, own)
+    data = encode_image(Image.new("RGB", (64, 64)), output_format, written)
 
     with Image.open(io.BytesIO(data)) as image:
         text = image.info.get("parameters")
-    found = parameters_of(data)
+    inspected = read_parameters(data)
     if output_format == "png":
-        assert (found.program, found.parameters["prompt"]) == ("zthumb", "a réd star")
+        assert (inspected.program, inspected.parameters["prompt"]) == ("zthumb", "a réd star")
         assert text is not None
-        read = infotext.read(text)
-        assert read is not None
-        assert (read["prompt"], read["Seed"], read["Lora hashes"]) == ("a réd star <lora:tiny:0.8>", "5", "tiny: ffffffffffff")
+        fields = infotext.read(text)
+        assert fields is not None
+        assert (fields["prompt"], fields["Seed"], fields["Lora hashes"]) == (
+            "a réd star <lora:tiny:0.8>",
+            "5",
+            "tiny: ffffffffffff",
+        )
     else:
-        assert (found.program, found.parameters["prompt"], found.parameters["seed"]) == ("a1111", "a réd star", 5)
+        assert (inspected.program, inspected.parameters["prompt"], inspected.parameters["seed"]) == ("a1111", "a réd star", 5)
 
 
 @given(st.text(max_size=80), st.text(max_size=40), st.dictionaries(st.sampled_from(["Note", "Model"]), st.text(max_size=20)))
-def test_what_is_written_is_read_back(prompt: str, negative: str, values: dict[str, str]) -> None:
+def test_written_infotext_is_read_back(prompt: str, negative: str, values: dict[str, str]) -> None:
     prompt, negative = (" ".join(text.split()).replace("Negative prompt:", "") for text in (prompt, negative))
     values = {"Steps": "20", **{name: value.strip() for name, value in values.items() if value.strip()}}
 
-    found = infotext.read(infotext.write(infotext.Parameters(prompt, negative, values)))
+    fields = infotext.read(infotext.write(infotext.Parameters(prompt, negative, values)))
 
-    assert found is not None
-    assert (found["prompt"], found["negative_prompt"]) == (prompt.strip(), negative.strip())
-    assert all(found[name] == value for name, value in values.items() if '"' not in value and "\\" not in value)
+    assert fields is not None
+    assert (fields["prompt"], fields["negative_prompt"]) == (prompt.strip(), negative.strip())
+    assert all(fields[name] == value for name, value in values.items() if '"' not in value and "\\" not in value)
 
 
 @given(st.binary(max_size=200), st.text(max_size=200))
-def test_whatever_is_sent_is_read_or_refused(data: bytes, text: str) -> None:
+def test_arbitrary_data_is_either_read_or_refused(data: bytes, text: str) -> None:
     for body in (data, _png("parameters", text), _png("prompt", text), _png("sd-metadata", text)):
         try:
-            assert isinstance(parameters_of(body).parameters, dict)
+            assert isinstance(read_parameters(body).parameters, dict)
         except BadInput:
             continue
 
 
 @pytest.mark.slow
-def test_it_is_taken_as_a_file_as_json_and_as_a_form(client: TestClient) -> None:
+def test_inspect_accepts_a_file_json_and_a_form(client: TestClient) -> None:
     data = _png("parameters", A1111)
-    encoded_data = base64.b64encode(data).decode()
+    base64_data = base64.b64encode(data).decode()
 
-    answers = [
+    responses = [
         client.post("/images/inspect", content=data),
-        client.post("/images/inspect", json={"image": encoded_data}),
-        client.post("/images/inspect", json={"image": f"data:image/png;base64,{encoded_data}"}),
+        client.post("/images/inspect", json={"image": base64_data}),
+        client.post("/images/inspect", json={"image": f"data:image/png;base64,{base64_data}"}),
         client.post("/images/inspect", files={"file": ("a.png", data, "image/png")}),
     ]
 
-    assert [answer.json()["parameters"]["seed"] for answer in answers] == [12345] * 4
+    assert [response.json()["parameters"]["seed"] for response in responses] == [12345] * 4
     assert client.post("/images/inspect", json={"image": 5}).status_code == 422
     assert client.post("/images/inspect", data={"x": "y"}).status_code == 422
 
 
-def test_texts_are_read_without_unpacking_a_pixel() -> None:
-    # Given an image whose pixels would be more than any machine has room for, and a text behind them.
+def test_texts_are_read_without_decoding_the_pixels() -> None:
+    # Given an image whose pixels would not fit into any machine's memory, with a text after them.
     buffer, chunks = io.BytesIO(), PngInfo()
     chunks.add(b"tEXt", b"parameters\0" + A1111.encode(), after_idat=True)
     Image.new("L", (1, 1)).save(buffer, format="png", pnginfo=chunks)
@@ -189,36 +193,36 @@ def test_texts_are_read_without_unpacking_a_pixel() -> None:
     data[16:24] = (10_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
 
-    assert parameters_of(bytes(data)).parameters["steps"] == 20
+    assert read_parameters(bytes(data)).parameters["steps"] == 20
 
 
-def test_a_user_comment_that_is_no_text_is_passed_over() -> None:
+def test_a_user_comment_that_is_not_text_is_ignored() -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = 7
     buffer = io.BytesIO()
     Image.new("L", (1, 1)).save(buffer, format="jpeg", exif=exif)
 
     with pytest.raises(BadInput, match="carries no parameters"):
-        parameters_of(buffer.getvalue())
+        read_parameters(buffer.getvalue())
 
 
 @pytest.mark.parametrize("line", ["a" * 200_000, 'a:"b ' * 50_000, ":" * 200_000, f"Size: {'9' * 6000}x64"])
-def test_a_line_written_to_take_for_ever_is_read_at_once(line: str) -> None:
-    read = infotext.read(f"Steps: 1, {line}, Seed: 5")
+def test_a_line_crafted_to_slow_down_parsing_is_read_quickly(line: str) -> None:
+    fields = infotext.read(f"Steps: 1, {line}, Seed: 5")
 
-    assert read is not None
-    assert read["Seed"] == "5"
+    assert fields is not None
+    assert fields["Seed"] == "5"
 
 
-def test_an_adapter_is_named_by_its_folder_where_every_file_is_called_alike() -> None:
+def test_an_adapter_with_a_generic_file_name_is_named_by_its_folder() -> None:
     loras = [
         {"path": f"lora/{path}.safetensors", "weight": 1.0, "sha256": "f" * 64}
         for path in ("a/tiny", "runs/demo/pytorch_lora_weights")
     ]
-    own = {
+    written = {
         "prompt": "a star", "negative_prompt": None, "steps": 2, "seed": 5, "guidance_scale": 5.0, "width": 64, "height": 64,
         "scheduler": "euler_a", "base_sha256": "0" * 64, "loras": loras,
     }  # fmt: skip
 
-    with Image.open(io.BytesIO(encoded(Image.new("RGB", (64, 64)), "png", own))) as image:
+    with Image.open(io.BytesIO(encode_image(Image.new("RGB", (64, 64)), "png", written))) as image:
         assert image.text["parameters"].startswith("a star <lora:tiny:1> <lora:runs/demo:1>")  # type: ignore[attr-defined]

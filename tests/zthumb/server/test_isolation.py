@@ -1,4 +1,4 @@
-"""No request sees another's adapters: two hundred at random, eight at a time."""
+"""No request sees another's adapters: two hundred random requests, eight at a time."""
 
 import random
 import shutil
@@ -21,19 +21,19 @@ from zthumb.server.settings import Settings
 pytestmark = pytest.mark.slow
 
 SMALL = {"prompt": "a photo of a red star", "seed": 3, "steps": 1, "width": 64, "height": 64, "deterministic": True}
-REQUESTS, AT_ONCE = 200, 8
+REQUEST_COUNT, CONCURRENT_REQUESTS = 200, 8
 
 
 @pytest.fixture(scope="module")
-def several(models: Path) -> list[str]:
-    """The ids of five adapters of several ranks, in modules of several kinds."""
-    kinds = ["attention", "attention+feed-forward", "attention", "attention", "attention"]
-    for number, kind in enumerate(kinds):
+def adapter_ids(models: Path) -> list[str]:
+    """The ids of five adapters with different ranks and target modules."""
+    targets = ["attention", "attention+feed-forward", "attention", "attention", "attention"]
+    for number, target in enumerate(targets):
         folder = models / "lora" / f"number-{number}"
         folder.mkdir(parents=True, exist_ok=True)
-        adapter = random_adapter(MINIATURE, 2 + number, 4.0, kind, strength=0.03 + 0.02 * number, magnitudes=number == 3)
+        adapter = random_adapter(MINIATURE, 2 + number, 4.0, target, strength=0.03 + 0.02 * number, magnitudes=number == 3)
         save_kohya(adapter, folder / f"number-{number}.safetensors", 1, {"ss_v2": "False"})
-    return [f"number-{number}" for number in range(len(kinds))]
+    return [f"number-{number}" for number in range(len(targets))]
 
 
 def _mix(rng: random.Random, ids: list[str]) -> tuple[tuple[str, float], ...]:
@@ -44,34 +44,34 @@ def _fields(mix: tuple[tuple[str, float], ...]) -> dict[str, Any]:
     return {**SMALL, "loras": [{"id": name, "weight": weight} for name, weight in mix]}
 
 
-def test_every_answer_is_what_its_own_adapters_make(models: Path, several: list[str]) -> None:
+def test_every_image_depends_on_the_requests_own_adapters_alone(models: Path, adapter_ids: list[str]) -> None:
     rng = random.Random(0)
-    mixes = [_mix(rng, several) for _ in range(20)]
-    asked = [rng.choice(mixes) for _ in range(REQUESTS)]
-    # Room for some of them alone, so that they come and go.
+    mixes = [_mix(rng, adapter_ids) for _ in range(20)]
+    requested = [rng.choice(mixes) for _ in range(REQUEST_COUNT)]
+    # Memory for some of the adapters only, so that they are evicted and loaded again.
     with started(settings(models, adapter_memory_mb=2)) as client:
         base = pixels(client.post("/generate", json=SMALL))
-        alone = {mix: pixels(client.post("/generate", json=_fields(mix))) for mix in set(asked)}
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = list(pool.map(lambda mix: pixels(client.post("/generate", json=_fields(mix))), asked))
+        alone = {mix: pixels(client.post("/generate", json=_fields(mix))) for mix in set(requested)}
+        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+            images = list(pool.map(lambda mix: pixels(client.post("/generate", json=_fields(mix))), requested))
         assert np.array_equal(pixels(client.post("/generate", json=SMALL)), base)
-    for mix, answer in zip(asked, answers, strict=True):
-        assert np.array_equal(answer, alone[mix]), mix
+    for mix, image in zip(requested, images, strict=True):
+        assert np.array_equal(image, alone[mix]), mix
         if not any(weight for _, weight in mix):
-            assert np.array_equal(answer, base)
+            assert np.array_equal(image, base)
 
 
-def test_like_requests_are_generated_together_and_nearly_as_alone(client: TestClient) -> None:
-    fields = [{**SMALL, "deterministic": False, "steps": 8, "seed": seed} for seed in range(12)]
-    alone = [pixels(client.post("/generate", json={**each, "deterministic": True})) for each in fields]
-    with ThreadPoolExecutor(len(fields)) as pool:
-        answers = list(pool.map(lambda each: client.post("/generate", json=each), fields))
-    assert max(answer.json()["meta"]["together"] for answer in answers) > 1
-    for answer, expected in zip(answers, alone, strict=True):
-        assert np.abs(pixels(answer).astype(int) - expected).max() <= 2
+def test_compatible_requests_are_batched_and_give_nearly_the_same_images_as_alone(client: TestClient) -> None:
+    requests = [{**SMALL, "deterministic": False, "steps": 8, "seed": seed} for seed in range(12)]
+    alone = [pixels(client.post("/generate", json={**request, "deterministic": True})) for request in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        responses = list(pool.map(lambda request: client.post("/generate", json=request), requests))
+    assert max(response.json()["meta"]["together"] for response in responses) > 1
+    for response, expected in zip(responses, alone, strict=True):
+        assert np.abs(pixels(response).astype(int) - expected).max() <= 2
 
 
-def test_a_base_that_cannot_be_loaded_is_told_and_requests_are_turned_away(tmp_path: Path) -> None:
+def test_a_base_that_cannot_be_loaded_is_reported_and_requests_are_refused(tmp_path: Path) -> None:
     broken = tmp_path / "mini-sdxl"
     shutil.copytree(MINIATURE, broken)
     (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"broken")
@@ -80,12 +80,12 @@ def test_a_base_that_cannot_be_loaded_is_told_and_requests_are_turned_away(tmp_p
         base_url="http://127.0.0.1",
     ) as client:
         for _ in range(600):
-            answer = client.get("/health/ready")
-            assert answer.status_code == 503
-            if answer.json()["failed"]:
+            response = client.get("/health/ready")
+            assert response.status_code == 503
+            if response.json()["failed"]:
                 break
             time.sleep(0.1)
-        assert "cannot be loaded" in answer.json()["reason"]
+        assert "cannot be loaded" in response.json()["reason"]
         assert client.get("/health/live").status_code == 200
         refused = client.post("/generate", json=SMALL)
     assert refused.status_code == 503

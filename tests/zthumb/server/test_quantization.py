@@ -1,4 +1,4 @@
-"""Weights in eight bits under an adapter, over HTTP: no image is black, and the adapter is seen."""
+"""Adapters on weights quantized to eight bits, over HTTP: no image is black, and the adapter has an effect."""
 
 from pathlib import Path
 
@@ -23,22 +23,22 @@ STAR = {"prompt": "a photo of a large red star on a blue background", "seed": 5,
         ("int8wo", "bf16"),
         ("fp8wo", "bf16"),
         ("int8dq", "bf16"),
-        pytest.param("fp8dq", "bf16", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="takes a GPU")),
-        # Its products overflow, and the image is generated once more in fp32.
+        pytest.param("fp8dq", "bf16", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
+        # Products overflow in fp16, and the image is generated again in fp32.
         ("int8wo", "fp16"),
     ],
 )
-def test_an_adapter_counts_on_eight_bits(models: Path, quantization: str, precision: str) -> None:
+def test_an_adapter_has_an_effect_on_eight_bit_weights(models: Path, quantization: str, precision: str) -> None:
     with started(settings(models, quantization=quantization, precision=precision)) as client:
         before = client.post("/generate", json=STAR)
-        seen = geometry.read(pixels(before))
-        assert (seen.background, seen.colour, seen.shape) == ("blue", "red", "star")
+        content = geometry.read(pixels(before))
+        assert (content.background, content.colour, content.shape) == ("blue", "red", "star")
         adapted = pixels(client.post("/generate", json={**STAR, "loras": [{"id": "strong", "weight": 2.0}]}))
         assert np.abs(adapted.astype(float) - pixels(before).astype(float)).mean() > 0.5
         assert np.array_equal(pixels(client.post("/generate", json=STAR)), pixels(before))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
-def test_products_in_fp8_without_a_gpu_for_them_are_refused() -> None:
-    with pytest.raises(BadInput, match="Take int8dq"):
+def test_fp8_products_are_refused_without_a_gpu_that_supports_them() -> None:
+    with pytest.raises(BadInput, match="Use int8dq"):
         quantize(torch.nn.Linear(4, 4), "fp8dq", torch.device("cpu"))

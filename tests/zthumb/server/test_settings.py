@@ -1,4 +1,4 @@
-"""Every setting is in .env.example, with its default."""
+"""Settings: .env.example lists all of them with their defaults, and invalid ones are reported at start."""
 
 import re
 
@@ -11,7 +11,7 @@ from zthumb.server.settings import Settings
 LINES = re.findall(r"^(# )?([A-Z][A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def _names() -> set[str]:
+def _variable_names() -> set[str]:
     names = set()
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
@@ -19,11 +19,11 @@ def _names() -> set[str]:
     return names
 
 
-def test_the_example_names_every_setting_and_no_other() -> None:
-    assert {name for _, name, _ in LINES} == _names()
+def test_the_example_lists_every_setting_and_no_other() -> None:
+    assert {name for _, name, _ in LINES} == _variable_names()
 
 
-def test_what_the_example_sets_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_in_the_example_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for _, name, _ in LINES:
         monkeypatch.delenv(name, raising=False)
     default = Settings()
@@ -34,8 +34,8 @@ def test_what_the_example_sets_is_the_default(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("name", [name for comment, name, _ in LINES if comment])
-def test_what_the_example_leaves_out_can_be_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    (value,) = (value for _, each, value in LINES if each == name)
+def test_commented_settings_in_the_example_have_an_effect(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (value,) = (value for _, line_name, value in LINES if line_name == name)
     monkeypatch.delenv(name, raising=False)
     default = Settings()
     monkeypatch.setenv(name, value)
@@ -43,44 +43,44 @@ def test_what_the_example_leaves_out_can_be_set(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
-        ("TRAINING_RESOLUTION", "1024by1024", "is an edge, or width and height as in 1024x768"),
+        ("TRAINING_RESOLUTION", "1024by1024", "must be one edge, or width and height as in 1024x768"),
         ("TRAINING_RESOLUTION", "1023", "in multiples of 8"),
         ("TRAINING_RESOLUTION", "4096", "64 to 2048 pixels"),
-        ("MODEL", "http://example.org/a.safetensors", "only https addresses are taken"),
+        ("MODEL", "http://example.org/a.safetensors", "only https URLs are accepted"),
         ("MODEL", "https://user:hf_1@example.org/a.safetensors", "neither a user nor a password"),
-        ("hf_token", "hf_1 ", "has characters that no key has"),
-        ("ZTHUMB_PRESETS_FOLDER", "nowhere", "no folder is at nowhere"),
-        ("MODEL", "urn:air:sdxl:nothing:civitai:1", "is no type of an AIR"),
+        ("hf_token", "hf_1 ", "contains characters that no key has"),
+        ("ZTHUMB_PRESETS_FOLDER", "nowhere", "there is no folder nowhere"),
+        ("MODEL", "urn:air:sdxl:nothing:civitai:1", "is not a type of an AIR"),
         ("ZTHUMB_VAE", " ", "names nothing"),
-        ("CIVITAI_API_KEY", "two words", "has characters that no key has"),
-        ("HF_TOKEN", "hf_1\n", "has characters that no key has"),
+        ("CIVITAI_API_KEY", "two words", "contains characters that no key has"),
+        ("HF_TOKEN", "hf_1\n", "contains characters that no key has"),
         ("PROMPT_PARSER", "lpv", "Did you mean 'lpw'?"),
         ("Z_LORA_SCALE", "101", "less than or equal to 100"),
         ("ZTHUMB_OUTPUT_FORMAT", "gif", "'png', 'jpeg' or 'webp'"),
         ("ZTHUMB_MODEL_FOLDER", "models", "Did you mean 'ZTHUMB_MODELS_FOLDER'?"),
     ],
 )
-def test_what_makes_no_sense_is_told_at_start(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, told: str
+def test_an_invalid_setting_is_reported_at_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(name, value)
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("the server was started"))
     assert main(["--port", "0"]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert "hf_1" not in error
     assert "two words" not in error
 
 
 @pytest.mark.parametrize(("value", "size"), [("1024", (1024, 1024)), ("1024x768", (1024, 768))])
-def test_a_resolution_is_an_edge_or_both(monkeypatch: pytest.MonkeyPatch, value: str, size: tuple[int, int]) -> None:
+def test_a_resolution_is_one_edge_or_width_and_height(monkeypatch: pytest.MonkeyPatch, value: str, size: tuple[int, int]) -> None:
     monkeypatch.setenv("TRAINING_RESOLUTION", value)
     assert Settings().training_resolution == size
 
 
-@pytest.mark.parametrize(("host", "may"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)])
-def test_requests_may_fetch_where_this_machine_alone_can_ask(host: str, may: bool) -> None:
-    assert Settings(host=host).may_fetch is may
-    assert Settings(host=host, requests_fetch=not may).may_fetch is not may
+@pytest.mark.parametrize(("host", "may_fetch"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)])
+def test_requests_may_download_by_default_only_on_a_local_server(host: str, may_fetch: bool) -> None:
+    assert Settings(host=host).may_fetch is may_fetch
+    assert Settings(host=host, requests_fetch=not may_fetch).may_fetch is not may_fetch

@@ -1,4 +1,4 @@
-"""Words that adapters bring, over HTTP."""
+"""Words with learned embeddings (textual inversion) that adapters bring, over HTTP."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +16,20 @@ from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
 from zthumb.adapters.textual_inversion import LearnedEmbedding
 
-KNOWN, OTHER = "a zbadge at the left", "a red star at the left"
+WITH_WORD, WITHOUT_WORD = "a zbadge at the left", "a red star at the left"
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with an adapter that brings a word, the same one without it, and one whose word is a link out of it."""
+    """A models folder with an adapter that has a learned word, the same one without it, and one whose word is an outside link."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "mini-sdxl").symlink_to(MINIATURE)
     layers = dict(list(random_adapter(MINIATURE).layers.items())[:3])
-    rows = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
+    embedding = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
     for name in ("taught", "plain", "linked"):
         (folder / "lora" / name).mkdir(parents=True)
         save_kohya(Adapter(layers), folder / "lora" / name / f"{name}.safetensors", 1, {"ss_v2": "False"})
-    vectors = {part: rows.clone() for part in ("text_encoder", "text_encoder_2")}
+    vectors = {part: embedding.clone() for part in ("text_encoder", "text_encoder_2")}
     textual_inversion.save(LearnedEmbedding("zbadge", vectors), folder / "lora/taught/taught_emb.safetensors")
     outside = tmp_path_factory.mktemp("outside") / "x_emb.safetensors"
     outside.write_bytes((folder / "lora/taught/taught_emb.safetensors").read_bytes())
@@ -43,31 +43,31 @@ def client(models: Path) -> Iterator[TestClient]:
         yield client
 
 
-def _made(client: TestClient, prompt: str, *loras: dict[str, object]) -> np.ndarray:
+def _generate(client: TestClient, prompt: str, *loras: dict[str, object]) -> np.ndarray:
     request = {"prompt": prompt, "seed": 3, "steps": 4, "width": 128, "height": 128, "loras": list(loras)}
     return pixels(client.post("/generate", json=request))
 
 
-def test_a_word_is_read_as_learned_under_its_adapter_and_never_else(client: TestClient) -> None:
-    base = _made(client, KNOWN)
+def test_a_learned_word_has_an_effect_only_with_its_adapter(client: TestClient) -> None:
+    base = _generate(client, WITH_WORD)
     taught, plain = ({"id": name, "weight": 0.8} for name in ("taught", "plain"))
-    assert not np.array_equal(_made(client, KNOWN, taught), _made(client, KNOWN, plain))
-    assert np.array_equal(_made(client, OTHER, taught), _made(client, OTHER, plain))
-    assert np.array_equal(_made(client, KNOWN, {"id": "taught", "weight": 0}), base)
-    assert np.array_equal(_made(client, KNOWN), base)
+    assert not np.array_equal(_generate(client, WITH_WORD, taught), _generate(client, WITH_WORD, plain))
+    assert np.array_equal(_generate(client, WITHOUT_WORD, taught), _generate(client, WITHOUT_WORD, plain))
+    assert np.array_equal(_generate(client, WITH_WORD, {"id": "taught", "weight": 0}), base)
+    assert np.array_equal(_generate(client, WITH_WORD), base)
 
 
-def test_the_answer_names_the_words(client: TestClient) -> None:
-    request = {"prompt": KNOWN, "steps": 1, "loras": [{"id": "taught"}]}
+def test_the_response_names_the_learned_words(client: TestClient) -> None:
+    request = {"prompt": WITH_WORD, "steps": 1, "loras": [{"id": "taught"}]}
     assert client.post("/generate", json=request).json()["meta"]["words"] == ["zbadge"]
 
 
-def test_a_words_file_is_no_adapter(client: TestClient) -> None:
+def test_the_file_of_a_learned_word_is_not_listed_as_an_adapter(client: TestClient) -> None:
     assert sorted(client.get("/models").json()["lora_ids"]) == ["linked", "plain", "taught"]
     assert not any("_emb" in path for path in client.get("/models").json()["loras"])
 
 
-def test_a_word_from_outside_the_models_folder_is_refused(client: TestClient) -> None:
-    answer = client.post("/generate", json={"prompt": KNOWN, "steps": 1, "loras": [{"id": "linked"}]})
-    assert answer.status_code == 422
-    assert "leads out of the models folder" in answer.text
+def test_a_learned_word_from_outside_the_models_folder_is_refused(client: TestClient) -> None:
+    response = client.post("/generate", json={"prompt": WITH_WORD, "steps": 1, "loras": [{"id": "linked"}]})
+    assert response.status_code == 422
+    assert "is a link out of the models folder" in response.text

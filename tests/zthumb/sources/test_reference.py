@@ -1,4 +1,4 @@
-"""One syntax for everything that names a model."""
+"""One syntax for every reference to a model."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.errors import BadInput
-from zthumb.sources.reference import FORMATS, SOURCES, TYPES, Address, Air, Hub, Local, Named, Reference, parse
+from zthumb.sources.reference import FORMATS, SOURCES, TYPES, Air, Hub, Local, Named, Reference, Url, parse
 
 
-def _nothing(_: Path) -> bool:
+def _never_exists(_: Path) -> bool:
     return False
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "reference"),
     [
         ("urn:air:sdxl:lora:civitai:1377820@1963644", Air("civitai", "1377820", "sdxl", "lora", "1963644")),
         ("air:sdxl:lora:civitai:1377820@1963644", Air("civitai", "1377820", "sdxl", "lora", "1963644")),
@@ -37,13 +37,13 @@ def _nothing(_: Path) -> bool:
         ("stabilityai/stable-diffusion-xl-base-1.0", Hub("stabilityai/stable-diffusion-xl-base-1.0")),
         ("a/b@main:unet/model.safetensors", Hub("a/b", "main", "unet/model.safetensors")),
         ("a/b:sd_xl_base_1.0.safetensors", Hub("a/b", None, "sd_xl_base_1.0.safetensors")),
-        ("https://example.org/a.safetensors?x=1", Address("https://example.org/a.safetensors?x=1")),
+        ("https://example.org/a.safetensors?x=1", Url("https://example.org/a.safetensors?x=1")),
         ("models/mine", Local(Path("models/mine"))),
         ("./mine", Local(Path("mine"))),
         ("/data/mine.safetensors", Local(Path("/data/mine.safetensors"))),
         ("~/mine", Local(Path("~/mine"))),
         ("sdxl-base-1.0", Named("sdxl-base-1.0")),
-        # As people copy them.
+        # As users copy and paste them.
         (" SDXL-Base-1.0\n", Named("sdxl-base-1.0")),
         ("urn:air:SDXL:LORA:Civitai:1@2", Air("civitai", "1", "sdxl", "lora", "2")),
         ("urn:air:sdxl:model:civitai:2421@43533", Air("civitai", "2421", "sdxl", "model", "43533")),
@@ -58,9 +58,9 @@ def _nothing(_: Path) -> bool:
         ),
         (
             "https://civitai.com/api/download/models/2?type=Model&size=Pruned",
-            Air("civitai", "", version="2", asked=(("type", "model"), ("size", "pruned"))),
+            Air("civitai", "", version="2", filters=(("type", "model"), ("size", "pruned"))),
         ),
-        ("https://civitai.com/api/v1/model-versions/2", Address("https://civitai.com/api/v1/model-versions/2")),
+        ("https://civitai.com/api/v1/model-versions/2", Url("https://civitai.com/api/v1/model-versions/2")),
         ("https://huggingface.co/a/b", Hub("a/b")),
         ("https://huggingface.co/a/b/tree/main", Hub("a/b")),
         ("https://huggingface.co/a/b/blob/v1/unet/x%20y.safetensors?download=true", Hub("a/b", "v1", "unet/x y.safetensors")),
@@ -72,11 +72,11 @@ def _nothing(_: Path) -> bool:
         ("a/b/x.safetensors", Hub("a/b", None, "x.safetensors")),
     ],
 )
-def test_what_is_named(text: str, meant: Reference) -> None:
-    assert parse(text, _nothing) == meant
+def test_a_reference_is_parsed(text: str, reference: Reference) -> None:
+    assert parse(text, _never_exists) == reference
 
 
-def test_what_is_there_as_a_path_is_that_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_path_is_a_path_whatever_else_it_could_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert parse("owner/name") == Hub("owner/name")
     (tmp_path / "owner" / "name").mkdir(parents=True)
@@ -84,28 +84,28 @@ def test_what_is_there_as_a_path_is_that_path(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "names nothing"),
         ("a/b/c d?", "names nothing"),
         ("http://example.org/a", "only https"),
         ("ftp://example.org/a", "only https"),
         ("https://user:secret@example.org/a", "neither a user nor a password"),
-        ("https:///a", "has a host"),
-        ("https://[::1/a", "is no address"),
-        ("https://example.org:x/a", "is no address"),
-        ("urn:air:sdxl:lora:nowhere:1", "is no AIR"),
-        ("urn:air:sdxl:image:civitai:1", "is no type"),
+        ("https:///a", "needs a host"),
+        ("https://[::1/a", "is not a URL"),
+        ("https://example.org:x/a", "is not a URL"),
+        ("urn:air:sdxl:lora:nowhere:1", "is not an AIR"),
+        ("urn:air:sdxl:image:civitai:1", "is not a type"),
         ("civitai:", "names nothing"),
-        ("urn:air:civitai:", "is no AIR"),
-        ("hf://owner", "is no path on the hub"),
-        ("hf://owner/name/../x", "is no path on the hub"),
-        ("urn:isbn:123", "is no AIR"),
+        ("urn:air:civitai:", "is not an AIR"),
+        ("hf://owner", "is not a path on the hub"),
+        ("hf://owner/name/../x", "is not a path on the hub"),
+        ("urn:isbn:123", "is not an AIR"),
     ],
 )
-def test_what_names_nothing_is_told_why(text: str, told: str) -> None:
-    with pytest.raises(BadInput, match=told):
-        parse(text, _nothing)
+def test_the_error_says_why_a_reference_is_not_valid(text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        parse(text, _never_exists)
 
 
 WORD = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)
@@ -125,14 +125,14 @@ AIRS = st.builds(
 
 
 @given(AIRS)
-def test_an_air_is_read_as_it_is_written(air: Air) -> None:
-    assert parse(str(air), _nothing) == air
+def test_an_air_parses_from_its_own_text(air: Air) -> None:
+    assert parse(str(air), _never_exists) == air
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_reference_that_is_read_again_or_told_to_be_none(text: str) -> None:
+def test_any_text_is_refused_or_parses_to_a_reference_that_parses_from_its_own_text(text: str) -> None:
     try:
-        found = parse(text, _nothing)
+        reference = parse(text, _never_exists)
     except BadInput:
         return
-    assert isinstance(found, Local) or parse(str(found), _nothing) == found
+    assert isinstance(reference, Local) or parse(str(reference), _never_exists) == reference

@@ -1,4 +1,4 @@
-"""Whatever names a model leads to one on this disk."""
+"""Every kind of reference leads to a model on this disk."""
 
 import hashlib
 import json
@@ -7,72 +7,74 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import BadInput, SourceFailed
-from tests.zthumb.sources.own_hub import FILES, TestHub
-from tests.zthumb.sources.shop import Shop
+from tests.zthumb.sources.fake_civitai import FakeCivitai
+from tests.zthumb.sources.fake_hub import FILES, FakeHub
 from zthumb.sources.resolve import Resolver
 
 WEIGHTS = b"weights" * 100
 
 
 @pytest.fixture
-def resolver(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolver:
+def resolver(fake_civitai: FakeCivitai, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolver:
     monkeypatch.chdir(tmp_path)
-    return Resolver(tmp_path / "models", shop.policy(), civitai_host=shop.url(""))
+    return Resolver(tmp_path / "models", fake_civitai.policy(), civitai_host=fake_civitai.url(""))
 
 
-def test_a_path_is_what_is_there(resolver: Resolver, tmp_path: Path) -> None:
+def test_an_existing_path_is_returned_as_it_is(resolver: Resolver, tmp_path: Path) -> None:
     (tmp_path / "models" / "mine").mkdir(parents=True)
     assert resolver.path("models/mine") == Path("models/mine")
-    with pytest.raises(BadInput, match="nothing is there"):
+    with pytest.raises(BadInput, match="does not exist"):
         resolver.path("models/other")
 
 
-def test_a_name_of_the_catalogue_leads_where_it_says(resolver: Resolver, tmp_path: Path) -> None:
+def test_a_catalogue_name_leads_to_its_path(resolver: Resolver, tmp_path: Path) -> None:
     (tmp_path / "models" / "mini-sdxl").mkdir(parents=True)
     assert resolver.path("mini-sdxl") == tmp_path / "models" / "mini-sdxl"
-    with pytest.raises(BadInput, match="nothing is there, and it is not in the catalogue, which has clip-vit-large-patch14, "):
+    with pytest.raises(BadInput, match="does not exist, and is not in the catalogue, which has clip-vit-large-patch14, "):
         resolver.path("maxi-sdxl")
 
 
-def test_an_address_is_fetched_into_the_models_folder_once(resolver: Resolver, shop: Shop, tmp_path: Path) -> None:
-    shop.stock["/files/A%20b.safetensors"] = WEIGHTS
-    path = resolver.path(shop.url("/files/A%20b.safetensors"))
+def test_a_url_is_downloaded_once_into_the_models_folder(resolver: Resolver, fake_civitai: FakeCivitai, tmp_path: Path) -> None:
+    fake_civitai.files["/files/A%20b.safetensors"] = WEIGHTS
+    path = resolver.path(fake_civitai.url("/files/A%20b.safetensors"))
     assert path.is_relative_to(tmp_path / "models" / "downloads" / "localhost")
     assert path.name == "A-b.safetensors"
     assert path.read_bytes() == WEIGHTS
-    resolver.path(shop.url("/files/A%20b.safetensors"))
-    assert len(shop.asked) == 1
+    resolver.path(fake_civitai.url("/files/A%20b.safetensors"))
+    assert len(fake_civitai.requests) == 1
 
 
-def test_two_files_of_one_name_are_two(resolver: Resolver, shop: Shop) -> None:
-    shop.stock |= {"/alice/lora.safetensors": WEIGHTS, "/bob/lora.safetensors": WEIGHTS[::-1]}
-    first, second = (resolver.path(shop.url(f"/{who}/lora.safetensors")) for who in ("alice", "bob"))
+def test_two_files_with_the_same_name_are_kept_apart(resolver: Resolver, fake_civitai: FakeCivitai) -> None:
+    fake_civitai.files |= {"/alice/lora.safetensors": WEIGHTS, "/bob/lora.safetensors": WEIGHTS[::-1]}
+    first, second = (resolver.path(fake_civitai.url(f"/{user}/lora.safetensors")) for user in ("alice", "bob"))
     assert first.read_bytes() != second.read_bytes()
 
 
 @pytest.mark.parametrize("path", ["/a.pt", "/a.ckpt", "/", "/a.safetensors.exe"])
-def test_what_is_never_opened_is_not_fetched_either(resolver: Resolver, shop: Shop, path: str) -> None:
+def test_files_that_are_never_opened_are_not_downloaded_either(resolver: Resolver, fake_civitai: FakeCivitai, path: str) -> None:
     with pytest.raises(BadInput, match="never opened"):
-        resolver.path(shop.url(path))
-    assert shop.asked == []
+        resolver.path(fake_civitai.url(path))
+    assert fake_civitai.requests == []
 
 
-def test_an_air_of_civitai_is_looked_up_fetched_and_verified(resolver: Resolver, shop: Shop, tmp_path: Path) -> None:
+def test_a_civitai_air_is_looked_up_downloaded_and_verified(
+    resolver: Resolver, fake_civitai: FakeCivitai, tmp_path: Path
+) -> None:
     digest = hashlib.sha256(WEIGHTS).hexdigest().upper()
     file = {
         "id": 2,
         "name": "badge.safetensors",
         "primary": True,
         "hashes": {"SHA256": digest},
-        "downloadUrl": shop.url("/get/2"),
+        "downloadUrl": fake_civitai.url("/get/2"),
     }
     version = {"id": 7, "modelId": 5, "baseModel": "SDXL 1.0", "model": {"type": "LORA"}, "files": [file]}
-    shop.stock |= {"/api/v1/model-versions/7": json.dumps(version).encode(), "/get/2": WEIGHTS}
+    fake_civitai.files |= {"/api/v1/model-versions/7": json.dumps(version).encode(), "/get/2": WEIGHTS}
     path = resolver.path("urn:air:sdxl:lora:civitai:5@7")
     assert path == tmp_path / "models" / "civitai" / "5" / "7" / "badge.safetensors"
     assert path.read_bytes() == WEIGHTS
-    # What is here needs nobody's answer, until the file is another
-    shop.stock.clear()
+    # A file on this disk is used without a request, until it changes
+    fake_civitai.files.clear()
     assert resolver.path("urn:air:sdxl:lora:civitai:5@7") == path
     assert resolver.here("urn:air:sdxl:lora:civitai:5@7") == path
     path.write_bytes(b"other")
@@ -80,28 +82,28 @@ def test_an_air_of_civitai_is_looked_up_fetched_and_verified(resolver: Resolver,
 
 
 @pytest.mark.parametrize("air", ["civitai:5@../../private?x=1", "civitai:5@7a", "civitai:../me@7"])
-def test_what_is_no_number_is_not_asked_of_civitai(resolver: Resolver, shop: Shop, air: str) -> None:
+def test_ids_that_are_not_numbers_are_not_sent_to_civitai(resolver: Resolver, fake_civitai: FakeCivitai, air: str) -> None:
     with pytest.raises(BadInput):
         resolver.path(air)
-    assert shop.asked == []
+    assert fake_civitai.requests == []
 
 
 @pytest.mark.parametrize("answer", [b'{"modelId": 5}', b'{"modelId": 5, "id": 7, "files": ["x"]}', b"[]"])
-def test_an_answer_that_makes_no_sense_is_said(resolver: Resolver, shop: Shop, answer: bytes) -> None:
-    shop.stock["/api/v1/model-versions/7"] = answer
+def test_an_answer_that_makes_no_sense_is_an_error(resolver: Resolver, fake_civitai: FakeCivitai, answer: bytes) -> None:
+    fake_civitai.files["/api/v1/model-versions/7"] = answer
     with pytest.raises((BadInput, SourceFailed), match=r"cannot be read|has no file"):
         resolver.path("civitai:5@7")
 
 
-def test_a_file_of_the_hub_by_its_address_is_that_of_its_repository(hub: TestHub, tmp_path: Path) -> None:
+def test_a_link_to_a_hub_file_is_downloaded_as_a_file_of_its_repository(hub: FakeHub, tmp_path: Path) -> None:
     resolver = Resolver(tmp_path / "models", hub_endpoint=hub.url, hub_cache=tmp_path / "cache")
-    address = "https://huggingface.co/someone/model/resolve/main/unet/model.safetensors?download=true"
-    assert resolver.here(address) is None
-    path = resolver.path(address)
+    link = "https://huggingface.co/someone/model/resolve/main/unet/model.safetensors?download=true"
+    assert resolver.here(link) is None
+    path = resolver.path(link)
     assert path.read_bytes() == FILES["unet/model.safetensors"]
-    assert resolver.here(address) == path
+    assert resolver.here(link) == path
 
 
-def test_a_source_that_nothing_is_fetched_from_is_said(resolver: Resolver) -> None:
-    with pytest.raises(BadInput, match="nothing is fetched from there"):
+def test_a_source_without_downloads_is_an_error(resolver: Resolver) -> None:
+    with pytest.raises(BadInput, match="downloads from this source are not supported"):
         resolver.path("orchestrator:5")

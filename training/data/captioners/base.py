@@ -1,4 +1,4 @@
-"""What captioning asks of a model."""
+"""The interface of a captioning model."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -11,8 +11,8 @@ class Captioner(ABC):
 
     @abstractmethod
     def __init__(self, folder: Path) -> None:
-        """Load the model in ``folder``; ``BadInput`` when it is not one of this kind."""
+        """Load the model in ``folder``; raises ``BadInput`` if it is not of this kind."""
 
     @abstractmethod
     def describe(self, image: Image.Image) -> str:
-        """One sentence or list of tags for an RGB ``image``, the same each time."""
+        """Return one sentence or list of tags for an RGB ``image``; the same image always gets the same caption."""

@@ -9,12 +9,12 @@ from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageP
 from foundation.errors import BadInput
 from training.data.captioners.base import Captioner
 
-_LONGEST = 50
-"""Tokens of a caption."""
+_MAX_NEW_TOKENS = 50
+"""Length limit of a caption in tokens."""
 
 
 class Blip(Captioner):
-    """``BlipForConditionalGeneration`` with greedy decoding, so that an image has one caption."""
+    """``BlipForConditionalGeneration`` with greedy decoding, so that an image always gets the same caption."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -29,7 +29,7 @@ class Blip(Captioner):
     def describe(self, image: Image.Image) -> str:
         pixels = self._processor(image, return_tensors="pt").pixel_values.to(self._model.device)
         with torch.no_grad():
-            tokens = self._model.generate(pixel_values=pixels, max_new_tokens=_LONGEST, do_sample=False, num_beams=1)
+            tokens = self._model.generate(pixel_values=pixels, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False, num_beams=1)
         text: str = self._tokenizer.decode(tokens[0], skip_special_tokens=True)
         return " ".join(text.split())
 

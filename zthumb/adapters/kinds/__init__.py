@@ -8,12 +8,12 @@ from zthumb.adapters.kinds.base import Kind
 
 @cache
 def all_kinds() -> dict[str, Kind]:
-    """Every kind by its name."""
+    """Return every kind by its name."""
     return {name: get(name) for name in plugins.names(__name__)}
 
 
 def get(name: str) -> Kind:
-    """The kind called ``name``."""
+    """Return the kind called ``name``."""
     kind = plugins.get(__name__, name, "KIND", "kind of adapter")
     assert isinstance(kind, Kind)
     return kind

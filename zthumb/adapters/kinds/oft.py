@@ -1,4 +1,4 @@
-"""OFT (arXiv 2306.07280) and BOFT (arXiv 2311.06243): blocks of the outputs are rotated, in BOFT in several stages."""
+"""OFT (arXiv 2306.07280) and BOFT (arXiv 2311.06243): blocks of outputs are rotated, in BOFT in several stages."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _weight(tensors: Tensors, _: Shape, base: Tensor | None) -> Tensor:
+def _delta_weight(tensors: Tensors, _: Shape, base: Tensor | None) -> Tensor:
     assert base is not None
     rotations = tensors["rotations"]
-    turned = _staged(base, rotations) if rotations.dim() == 4 else _turned(base, rotations)
+    rotated = _rotate_in_stages(base, rotations) if rotations.dim() == 4 else _rotate(base, rotations)
     rescale = tensors.get("rescale")
     if rescale is not None:
-        turned = turned * rescale.reshape(-1, *(1,) * (base.dim() - 1))
-    return turned - base
+        rotated = rotated * rescale.reshape(-1, *(1,) * (base.dim() - 1))
+    return rotated - base
 
 
-def _ready(tensors: Tensors) -> Tensors:
+def _prepare(tensors: Tensors) -> Tensors:
     constraint = float(tensors["alpha"].flatten()[0]) if "alpha" in tensors else 0.0
     return {**tensors, "rotations": _rotations(tensors["oft_blocks"], constraint)}
 
 
 def _rotations(blocks: Tensor, constraint: float) -> Tensor:
-    """Cayley's map of the blocks' skew-symmetric parts, no longer than ``constraint`` in all where that is above 0."""
+    """Return the Cayley transform of the blocks' skew-symmetric parts, their total norm limited to a positive ``constraint``."""
     import torch
 
     skew = blocks - blocks.transpose(-1, -2)
@@ -38,7 +38,7 @@ def _rotations(blocks: Tensor, constraint: float) -> Tensor:
     return rotations
 
 
-def _turned(base: Tensor, rotations: Tensor) -> Tensor:
+def _rotate(base: Tensor, rotations: Tensor) -> Tensor:
     import torch
 
     count, size, _ = rotations.shape
@@ -46,17 +46,24 @@ def _turned(base: Tensor, rotations: Tensor) -> Tensor:
     return torch.einsum("k n m, k n ... -> k m ...", rotations, blocks).reshape(base.shape)
 
 
-def _staged(base: Tensor, rotations: Tensor) -> Tensor:
-    """Each stage rotates outputs that lie twice as far apart as those of the one before (a butterfly)."""
+def _rotate_in_stages(base: Tensor, rotations: Tensor) -> Tensor:
+    """Rotate in stages; each rotates outputs that are twice as far apart as those of the stage before (a butterfly)."""
     import torch
 
     size, rest = rotations.shape[-1], base.shape[1:]
-    for stage, each in enumerate(rotations):
-        apart = 2**stage * size // 2
-        mixed = base.reshape(-1, 2, apart, *rest).transpose(1, 2).reshape(-1, size, *rest)
-        mixed = torch.einsum("b i j, b j ... -> b i ...", each, mixed)
-        base = mixed.reshape(-1, apart, 2, *rest).transpose(1, 2).reshape(base.shape)
+    for stage, blocks in enumerate(rotations):
+        stride = 2**stage * size // 2
+        mixed = base.reshape(-1, 2, stride, *rest).transpose(1, 2).reshape(-1, size, *rest)
+        mixed = torch.einsum("b i j, b j ... -> b i ...", blocks, mixed)
+        base = mixed.reshape(-1, stride, 2, *rest).transpose(1, 2).reshape(base.shape)
     return base
 
 
-KIND = Kind(title="OFT", marks=("oft_blocks",), others=("rescale",), weight=_weight, needs_base=True, ready=_ready)
+KIND = Kind(
+    title="OFT",
+    identifying_suffixes=("oft_blocks",),
+    other_suffixes=("rescale",),
+    delta_weight=_delta_weight,
+    needs_base=True,
+    prepare=_prepare,
+)

@@ -1,54 +1,55 @@
-"""T-LoRA (arXiv 2507.05964): directions of the base's own weight and how much each counts, all trained on from there.
+"""T-LoRA (arXiv 2507.05964): singular vectors of the base's own weight and a factor for each, all trained from there.
 
-A file does not say which directions it began with, those of the largest, the smallest or the middle singular values; begun with
-another set it would change the base before a step of training. The set that is nearest by far is the one.
+A file does not record which singular vectors training started from: those of the largest, the smallest or the middle singular
+values. Assuming the wrong set, the adapter would change the base before the first step of training. So the set that is nearest to
+the trained factors is chosen, provided that it is nearest by far.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zthumb.adapters.kinds.base import Kind, NotWhole, Shape, Tensors, fitted, product, scale_of
+from zthumb.adapters.kinds.base import IncompleteTensors, Kind, Shape, Tensors, fit_to, product, scale_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_NEARER = 0.8
-"""Of the distance to the second nearest beginning, that to the nearest must be less than this."""
+_MAX_DISTANCE_RATIO = 0.8
+"""The largest accepted distance to the nearest initialization, relative to the distance to the second nearest."""
 
 
-def _weight(tensors: Tensors, shape: Shape, base: Tensor | None) -> Tensor:
+def _delta_weight(tensors: Tensors, shape: Shape, base: Tensor | None) -> Tensor:
     assert base is not None
-    up, down = _layer(tensors, shape, base)
-    return fitted(up @ down, shape)
+    up, down = _to_lora(tensors, shape, base)
+    return fit_to(up @ down, shape)
 
 
-def _layer(tensors: Tensors, shape: Shape, base: Tensor) -> tuple[Tensor, Tensor]:
-    """What was trained less what it began with, as one LoRA of twice the rank."""
+def _to_lora(tensors: Tensors, shape: Shape, base: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the trained factors minus the initial ones, as one LoRA of twice the rank."""
     import torch
 
     if len(shape) > 2 and any(size > 1 for size in shape[2:]):
-        raise NotWhole("that of a convolution with a kernel begins with weights that the file does not tell")
+        raise IncompleteTensors("for a convolution with a kernel, training starts from weights that the file does not contain")
     up, down = tensors["p_layer.weight"].flatten(1), tensors["q_layer.weight"].flatten(1)
     up, rank = up * tensors["lambda_layer"].reshape(1, -1), down.shape[0]
     trained = product(up, down, shape)
     left, values, right = torch.linalg.svd(base.flatten(1), full_matrices=False)
     middle = (len(values) - rank) // 2
-    starts = [slice(0, rank), slice(len(values) - rank, len(values)), slice(middle, middle + rank)]
-    beginnings = [(left[:, each] * values[each], right[each]) for each in starts]
-    distances = [float((trained - one @ other).norm()) for one, other in beginnings]
+    ranges = [slice(0, rank), slice(len(values) - rank, len(values)), slice(middle, middle + rank)]
+    candidates = [(left[:, indices] * values[indices], right[indices]) for indices in ranges]
+    distances = [float((trained - initial_up @ initial_down).norm()) for initial_up, initial_down in candidates]
     nearest, second, _ = sorted(distances)
-    if nearest > _NEARER * second:
-        raise NotWhole("what it began with cannot be told: it was made from random directions, or of another base")
-    began_up, began_down = beginnings[distances.index(nearest)]
-    return torch.cat([up, -began_up], dim=1) * scale_of(tensors, rank), torch.cat([down, began_down])
+    if nearest > _MAX_DISTANCE_RATIO * second:
+        raise IncompleteTensors("its initialization is unknown: random directions, or another base")
+    initial_up, initial_down = candidates[distances.index(nearest)]
+    return torch.cat([up, -initial_up], dim=1) * scale_of(tensors, rank), torch.cat([down, initial_down])
 
 
 KIND = Kind(
     title="T-LoRA",
-    marks=("lambda_layer",),
-    others=("q_layer.weight", "p_layer.weight"),
-    weight=_weight,
+    identifying_suffixes=("lambda_layer",),
+    other_suffixes=("q_layer.weight", "p_layer.weight"),
+    delta_weight=_delta_weight,
     needs_base=True,
-    layer=_layer,
+    to_lora=_to_lora,
 )

@@ -1,1 +1,1 @@
-"""What can be asked over HTTP, a module for each kind of question."""
+"""The HTTP routes, one module per group of endpoints."""

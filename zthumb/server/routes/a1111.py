@@ -1,4 +1,4 @@
-"""Images for the many tools that speak AUTOMATIC1111's API (``/sdapi/v1``)."""
+"""Routes for the many tools that use AUTOMATIC1111's API (``/sdapi/v1``)."""
 
 import json
 from pathlib import PurePosixPath
@@ -11,25 +11,25 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb.a1111 import infotext, samplers
 from zthumb.server import examples
-from zthumb.server.errors import generating
-from zthumb.server.image_parameters import image_of_base64, texts_of
+from zthumb.server.errors import generation_responses
+from zthumb.server.image_parameters import decode_base64_image, read_texts
 from zthumb.server.routes.dependencies import ServiceDep
 from zthumb.server.schemas import MAX_BATCH, GenerateRequest, GenerateResponse, Seed
 from zthumb.server.service import Service
 
 router = APIRouter(prefix="/sdapi/v1", tags=["other clients"])
 
-_HARMLESS = (
+_IGNORED_SILENTLY = (
     *("denoising_strength", "do_not_save_grid", "do_not_save_samples", "hr_scale", "hr_upscaler", "s_noise", "save_images"),
     *("override_settings_restore_afterwards", "subseed"),
 )
-"""Fields that change no image unless another one does."""
+"""Fields that have an effect only together with another field, which causes the warning."""
 
-_CHECKPOINT = "sd_model_checkpoint"
+_CHECKPOINT_OPTION = "sd_model_checkpoint"
 
 
 class Txt2ImgRequest(BaseModel):
-    """A1111's request. What it knows and this server does not is taken, and told in ``info`` as ``warnings``."""
+    """A1111's request. Its other fields are accepted and ignored, with ``warnings`` in the response's ``info``."""
 
     model_config = ConfigDict(
         extra="allow", json_schema_extra={"examples": [{"prompt": "a photo of a (red:1.2) star", "steps": 20, "seed": 7}]}
@@ -45,16 +45,18 @@ class Txt2ImgRequest(BaseModel):
     batch_size: int = Field(default=1, ge=1, le=MAX_BATCH)
     n_iter: int = Field(default=1, ge=1, le=MAX_BATCH)
     sampler_name: str | None = Field(default=None, max_length=100)
-    sampler_index: str | None = Field(default=None, max_length=100, description="the same, as older clients call it")
+    sampler_index: str | None = Field(default=None, max_length=100, description="the name of sampler_name in older clients")
     scheduler: str | None = Field(default=None, max_length=100)
-    override_settings: dict[str, Any] | None = Field(default=None, description="sd_model_checkpoint is read: a name, or a preset")
+    override_settings: dict[str, Any] | None = Field(
+        default=None, description="only sd_model_checkpoint is used: the base's name, or a preset"
+    )
     send_images: bool = True
 
 
-class Txt2ImgAnswer(BaseModel):
-    """Images as base64, the request, and how they were made: JSON in a string."""
+class Txt2ImgResponse(BaseModel):
+    """Images as base64, the request, and in ``info`` how they were generated, as JSON in a string."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.A1111_TXT2IMG))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.A1111_TXT2IMG))
 
     images: list[str]
     parameters: dict[str, Any]
@@ -62,9 +64,9 @@ class Txt2ImgAnswer(BaseModel):
 
 
 class ProgressResponse(BaseModel):
-    """How far the image is that is made now; 0 where none is."""
+    """The progress of the request that is being generated; 0 if there is none."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.A1111_PROGRESS))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.A1111_PROGRESS))
 
     progress: float
     eta_relative: float
@@ -74,9 +76,9 @@ class ProgressResponse(BaseModel):
 
 
 class Options(BaseModel):
-    """A1111's options, of which this server has few, and changes none."""
+    """A1111's options, of which this server has few, all of them read-only."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=examples.shown(examples.A1111_OPTIONS))
+    model_config = ConfigDict(extra="allow", json_schema_extra=examples.schema_examples(examples.A1111_OPTIONS))
 
     sd_model_checkpoint: str | None = None
 
@@ -89,130 +91,130 @@ class PngInfoRequest(BaseModel):
     image: str
 
 
-@router.post("/txt2img", responses=generating())
-async def txt2img(asked: Txt2ImgRequest, request: Request, service: ServiceDep) -> Txt2ImgAnswer:
-    """Images of a prompt in A1111's grammar, adapters in it as <lora:name:weight>."""
-    if not asked.send_images:
-        raise BadInput("send_images: images are sent or made for nothing: this server keeps none that are asked for here.")
-    named, warnings = _model(asked, service)
-    wanted = GenerateRequest(
-        prompt=asked.prompt,
-        # A1111 tells SDXL zeros where the negative prompt is empty, and so does this server where there is none.
-        negative_prompt=asked.negative_prompt or None,
-        seed=asked.seed,
-        steps=asked.steps,
-        cfg=asked.cfg_scale,
-        width=asked.width,
-        height=asked.height,
-        batch=_count(asked),
-        scheduler=samplers.scheduler_of(asked.sampler_name or asked.sampler_index, asked.scheduler),
+@router.post("/txt2img", responses=generation_responses())
+async def txt2img(body: Txt2ImgRequest, request: Request, service: ServiceDep) -> Txt2ImgResponse:
+    """Generate images of a prompt in A1111's syntax, with adapters in it as <lora:name:weight>."""
+    if not body.send_images:
+        raise BadInput("send_images: must be true, because this endpoint stores no images.")
+    preset_field, warnings = _preset_field(body, service)
+    generate_request = GenerateRequest(
+        prompt=body.prompt,
+        # A1111 conditions SDXL on zeros if the negative prompt is empty; this server does so if there is none.
+        negative_prompt=body.negative_prompt or None,
+        seed=body.seed,
+        steps=body.steps,
+        cfg=body.cfg_scale,
+        width=body.width,
+        height=body.height,
+        batch=_image_count(body),
+        scheduler=samplers.scheduler_of(body.sampler_name or body.sampler_index, body.scheduler),
         prompt_parser="lpw",
         output_format="png",
-        **named,
+        **preset_field,
     )
-    made = await service.generate(wanted, request.is_disconnected)
-    warnings += [*_passed_over(asked), *made.warnings]
-    return Txt2ImgAnswer(
-        images=[str(each.b64_json) for each in made.images],
-        parameters=asked.model_dump(),
-        info=json.dumps(_info(asked, made, warnings)),
+    response = await service.generate(generate_request, request.is_disconnected)
+    warnings += [*_ignored_field_warnings(body), *response.warnings]
+    return Txt2ImgResponse(
+        images=[str(image.b64_json) for image in response.images],
+        parameters=body.model_dump(),
+        info=json.dumps(_info(body, response, warnings)),
     )
 
 
 @router.get("/options")
 def options(service: ServiceDep) -> Options:
-    """What of A1111's options is true here."""
+    """Return those of A1111's options that this server has."""
     values = {"samples_format": "png", "CLIP_stop_at_last_layers": 1, "sd_vae": "Automatic"}
     return Options(sd_model_checkpoint=_models(service)[0]["title"], **values)
 
 
-@router.post("/options", responses=examples.answered({"warnings": []}))
-def set_options(asked: Options, service: ServiceDep) -> dict[str, list[str]]:
-    """Choose the model that is served already; whatever else is asked for is told to have changed nothing."""
-    warnings = [f"{name}: this server has no such option; nothing was changed." for name in asked.model_extra or ()]
-    if asked.sd_model_checkpoint is not None and not _is_base(asked.sd_model_checkpoint, service):
+@router.post("/options", responses=examples.response_examples({"warnings": []}))
+def set_options(body: Options, service: ServiceDep) -> dict[str, list[str]]:
+    """Accept the model that is served already; any other option changes nothing and gives a warning."""
+    warnings = [f"{name}: this server has no such option; nothing was changed." for name in body.model_extra or ()]
+    if body.sd_model_checkpoint is not None and not _is_base(body.sd_model_checkpoint, service):
         raise BadInput(
-            f"{_CHECKPOINT}: {asked.sd_model_checkpoint!r} is not served here; there is {_models(service)[0]['title']}."
+            f"{_CHECKPOINT_OPTION}: {body.sd_model_checkpoint!r} is not served here; available is {_models(service)[0]['title']}."
         )
     return {"warnings": warnings}
 
 
-@router.get("/sd-models", responses=examples.answered(examples.A1111_MODELS))
+@router.get("/sd-models", responses=examples.response_examples(examples.A1111_MODELS))
 def sd_models(service: ServiceDep) -> list[dict[str, Any]]:
-    """The base."""
+    """Return the base model."""
     return _models(service)
 
 
-@router.get("/samplers", responses=examples.answered([{"name": "Euler a", "aliases": [], "options": {}}]))
-def known_samplers() -> list[dict[str, Any]]:
-    """The samplers that can be asked for."""
+@router.get("/samplers", responses=examples.response_examples([{"name": "Euler a", "aliases": [], "options": {}}]))
+def list_samplers() -> list[dict[str, Any]]:
+    """Return the names that ``sampler_name`` accepts."""
     return [{"name": name, "aliases": [], "options": {}} for name in samplers.names()]
 
 
-@router.get("/schedulers", responses=examples.answered([{"name": "karras", "label": "Karras", "aliases": None}]))
-def known_schedulers() -> list[dict[str, Any]]:
-    """The schedules that can be asked for."""
+@router.get("/schedulers", responses=examples.response_examples([{"name": "karras", "label": "Karras", "aliases": None}]))
+def list_schedulers() -> list[dict[str, Any]]:
+    """Return the names that ``scheduler`` accepts."""
     return [{"name": name.lower(), "label": name, "aliases": None} for name in samplers.schedules()]
 
 
-@router.get("/loras", responses=examples.answered(examples.A1111_LORAS))
+@router.get("/loras", responses=examples.response_examples(examples.A1111_LORAS))
 def loras(service: ServiceDep) -> list[dict[str, Any]]:
-    """The adapters, by the names that prompts call them."""
+    """Return the adapters by the names that a prompt accepts."""
     return [
-        {"name": name, "alias": name, "path": service.registry.named(path), "metadata": {}}
-        for name, path in service.registry.by_id().items()
+        {"name": name, "alias": name, "path": service.registry.public_path(path), "metadata": {}}
+        for name, path in service.registry.paths_by_id().items()
     ]
 
 
 @router.get("/progress")
 def progress(service: ServiceDep, skip_current_image: Annotated[bool, Query(examples=[True])] = False) -> ProgressResponse:
-    """How far the image is that is made now."""
+    """Return the progress of the request that is being generated."""
     assert service.queue is not None
     queued = service.queue.current
     steps = queued.resolved.params[0].steps if queued else 0
-    done = queued.progress if queued else 0.0
+    fraction = queued.progress if queued else 0.0
     state = {
         "skipped": False,
         "interrupted": False,
         "job": "txt2img" if queued else "",
         "job_count": service.queue.depth + (queued is not None),
-        "sampling_step": round(done * steps),
+        "sampling_step": round(fraction * steps),
         "sampling_steps": steps,
     }
-    shown = None if queued is None or skip_current_image or queued.preview is None else service.preview(queued)
+    preview = None if queued is None or skip_current_image or queued.preview is None else service.preview(queued)
     seconds = service.queue.seconds_left(queued) if queued else 0.0
-    return ProgressResponse(progress=round(done, 4), eta_relative=round(seconds, 2), state=state, current_image=shown)
+    return ProgressResponse(progress=round(fraction, 4), eta_relative=round(seconds, 2), state=state, current_image=preview)
 
 
 @router.post(
     "/png-info",
-    responses=examples.answered({"info": "a photo of a red star\nSteps: 20, Seed: 7", "items": {}, "parameters": {"Seed": "7"}}),
+    responses=examples.response_examples(
+        {"info": "a photo of a red star\nSteps: 20, Seed: 7", "items": {}, "parameters": {"Seed": "7"}}
+    ),
 )
-def png_info(asked: PngInfoRequest) -> dict[str, Any]:
-    """What an image says it was made from, as A1111 tells it."""
-    texts = texts_of(image_of_base64(asked.image))
+def png_info(body: PngInfoRequest) -> dict[str, Any]:
+    """Return the parameters in an image, in A1111's form."""
+    texts = read_texts(decode_base64_image(body.image))
     text = texts.get(infotext.CHUNK, "")
     return {"info": text, "items": texts, "parameters": infotext.read(text) or {}}
 
 
-def _count(asked: Txt2ImgRequest) -> int:
-    count = asked.batch_size * asked.n_iter
+def _image_count(body: Txt2ImgRequest) -> int:
+    count = body.batch_size * body.n_iter
     if count > MAX_BATCH:
-        raise BadInput(
-            f"batch_size: {asked.batch_size} × n_iter {asked.n_iter} is more than the {MAX_BATCH} images of a request."
-        )
+        raise BadInput(f"batch_size: {body.batch_size} × n_iter {body.n_iter} is more than the maximum of {MAX_BATCH} images.")
     return count
 
 
-def _model(asked: Txt2ImgRequest, service: Service) -> tuple[dict[str, str], list[str]]:
-    """The preset that is asked for as a checkpoint, if it is one; what should be known."""
-    settings = asked.override_settings or {}
-    warnings = [f"override_settings.{name}: means nothing here and was passed over." for name in settings if name != _CHECKPOINT]
-    named = str(settings.get(_CHECKPOINT) or "")
-    if named in service.presets:
-        return {"preset": named}, warnings
-    if named and not _is_base(named, service):
-        warnings.append(f"override_settings.{_CHECKPOINT}: {named!r} is not served here; the base made the images.")
+def _preset_field(body: Txt2ImgRequest, service: Service) -> tuple[dict[str, str], list[str]]:
+    """Return the ``preset`` field if the requested checkpoint is the name of a preset, and warnings."""
+    settings = body.override_settings or {}
+    warnings = [f"override_settings.{name}: has no effect and was ignored." for name in settings if name != _CHECKPOINT_OPTION]
+    checkpoint = str(settings.get(_CHECKPOINT_OPTION) or "")
+    if checkpoint in service.presets:
+        return {"preset": checkpoint}, warnings
+    if checkpoint and not _is_base(checkpoint, service):
+        warnings.append(f"override_settings.{_CHECKPOINT_OPTION}: {checkpoint!r} is not served here; the base was used instead.")
     return {}, warnings
 
 
@@ -223,37 +225,38 @@ def _models(service: Service) -> list[dict[str, Any]]:
     return [{"title": f"{name} [{short}]", "model_name": name, **hashes, "filename": base, "config": None}]
 
 
-def _is_base(named: str, service: Service) -> bool:
+def _is_base(checkpoint: str, service: Service) -> bool:
     (model,) = _models(service)
-    return named.partition(" [")[0] in (model["model_name"], model["filename"]) or named in (model["hash"], model["sha256"])
+    names, hashes = (model["model_name"], model["filename"]), (model["hash"], model["sha256"])
+    return checkpoint.partition(" [")[0] in names or checkpoint in hashes
 
 
-def _passed_over(asked: Txt2ImgRequest) -> list[str]:
-    """What of a request would change an image of A1111 and changes none here."""
-    told = []
-    for name, value in (asked.model_extra or {}).items():
-        # Clients send every field there is, most of them saying nothing.
-        if name in _HARMLESS:
+def _ignored_field_warnings(body: Txt2ImgRequest) -> list[str]:
+    """Return a warning for each field of a request that would change A1111's image and has no effect here."""
+    warnings = []
+    for name, value in (body.model_extra or {}).items():
+        # Clients send every field of the API, most of them with a value that changes nothing.
+        if name in _IGNORED_SILENTLY:
             continue
         if value not in (None, False, "", 0, -1, [], {}) and not (name == "eta" and value == 1):
-            told.append(f"{name}: {str(value)[:40]} means nothing here and was passed over. {_hint(name)}".strip())
-    return told
+            warnings.append(f"{name}: {str(value)[:40]} has no effect and was ignored. {_hint(name)}".strip())
+    return warnings
 
 
 def _hint(name: str) -> str:
     known = sorted(Txt2ImgRequest.model_fields)
-    found = suggestion(name, known)
-    return found if found.startswith("Did you mean") else ""
+    hint = suggestion(name, known)
+    return hint if hint.startswith("Did you mean") else ""
 
 
-def _info(asked: Txt2ImgRequest, made: GenerateResponse, warnings: list[str]) -> dict[str, Any]:
-    sampler, _ = samplers.shown(made.meta.scheduler)
-    seeds, meta = [each.seed for each in made.images], made.meta
+def _info(body: Txt2ImgRequest, response: GenerateResponse, warnings: list[str]) -> dict[str, Any]:
+    sampler, _ = samplers.shown(response.meta.scheduler)
+    seeds, meta = [image.seed for image in response.images], response.meta
     return {
-        "prompt": asked.prompt,
-        "all_prompts": [asked.prompt] * len(seeds),
-        "negative_prompt": asked.negative_prompt or "",
-        "all_negative_prompts": [asked.negative_prompt or ""] * len(seeds),
+        "prompt": body.prompt,
+        "all_prompts": [body.prompt] * len(seeds),
+        "negative_prompt": body.negative_prompt or "",
+        "all_negative_prompts": [body.negative_prompt or ""] * len(seeds),
         "seed": seeds[0],
         "all_seeds": seeds,
         "width": meta.width,

@@ -1,4 +1,4 @@
-"""How a route gets at the service of the app it belongs to."""
+"""FastAPI dependencies: the service and jobs of the app, and the prefix of the URLs in responses."""
 
 from typing import Annotated
 
@@ -20,20 +20,20 @@ def _jobs(request: Request) -> Jobs:
     return jobs
 
 
-def _root(request: Request) -> str:
-    root: str = request.scope.get("root_path", "")
-    return root.rstrip("/")
+def _root_path(request: Request) -> str:
+    root_path: str = request.scope.get("root_path", "")
+    return root_path.rstrip("/")
 
 
-def _address(request: Request) -> str:
+def _base_url(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
-Root = Annotated[str, Depends(_root)]
-"""The path that this server is served below, empty where there is none: what addresses of its own begin with."""
+RootPath = Annotated[str, Depends(_root_path)]
+"""The path under which a proxy serves this server, the prefix of its URL paths; empty without such a proxy."""
 
-Address = Annotated[str, Depends(_address)]
-"""The address that the client reached this server at, without an ending slash."""
+BaseUrl = Annotated[str, Depends(_base_url)]
+"""The URL at which the client reached this server, without a trailing slash."""
 
 JobsDep = Annotated[Jobs, Depends(_jobs)]
 ServiceDep = Annotated[Service, Depends(_service)]

@@ -1,20 +1,22 @@
-"""Images while the client waits."""
+"""The route that generates images while the client waits."""
 
 import asyncio
 
 from fastapi import APIRouter, Request
 
-from zthumb.server.errors import generating
-from zthumb.server.routes.dependencies import JobsDep, Root, ServiceDep
+from zthumb.server.errors import generation_responses
+from zthumb.server.routes.dependencies import JobsDep, RootPath, ServiceDep
 from zthumb.server.schemas import GenerateRequest, GenerateResponse
 
 router = APIRouter(tags=["images"])
 
 
-@router.post("/generate", responses=generating())
-async def generate(asked: GenerateRequest, request: Request, service: ServiceDep, jobs: JobsDep, root: Root) -> GenerateResponse:
-    """Make images of a prompt, with adapters or without. A client that goes away stops it at the next step."""
-    if asked.response_format == "b64_json":
-        return await service.generate(asked, request.is_disconnected)
-    resolved, result = await service.run(asked, request.is_disconnected)
-    return await asyncio.to_thread(jobs.keep, asked, resolved, result, root)
+@router.post("/generate", responses=generation_responses())
+async def generate(
+    body: GenerateRequest, request: Request, service: ServiceDep, jobs: JobsDep, root_path: RootPath
+) -> GenerateResponse:
+    """Generate images of a prompt, with or without adapters. If the client disconnects, generation stops at the next step."""
+    if body.response_format == "b64_json":
+        return await service.generate(body, request.is_disconnected)
+    resolved, result = await service.run(body, request.is_disconnected)
+    return await asyncio.to_thread(jobs.save_result, body, resolved, result, root_path)

@@ -1,4 +1,4 @@
-"""Images for later: jobs that are queued, looked at, followed and stopped."""
+"""The routes of jobs: submit, poll, follow and cancel."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,42 +7,42 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 
-from zthumb.server.errors import missing
-from zthumb.server.examples import JOB
-from zthumb.server.routes.dependencies import JobsDep, Root
+from zthumb.server.errors import not_found_response
+from zthumb.server.examples import JOB_ID
+from zthumb.server.routes.dependencies import JobsDep, RootPath
 from zthumb.server.schemas import GenerateRequest, JobResponse
 
 router = APIRouter(tags=["jobs"])
 
-_MISSING = missing()
-JobId = Annotated[str, Path(max_length=100, examples=[JOB])]
+_NOT_FOUND = not_found_response()
+JobId = Annotated[str, Path(max_length=100, examples=[JOB_ID])]
 
 
 @router.post("/jobs", status_code=202)
-def add(asked: GenerateRequest, jobs: JobsDep, root: Root) -> JobResponse:
+def create_job(body: GenerateRequest, jobs: JobsDep, root_path: RootPath) -> JobResponse:
     """Accept a job. It survives a restart of the server."""
-    return jobs.add(asked, root)
+    return jobs.add(body, root_path)
 
 
-@router.get("/jobs/{job}", responses=_MISSING)
-def look(job: JobId, jobs: JobsDep, root: Root) -> JobResponse:
-    """How a job is, and when it is done its images."""
-    return jobs.look(job, root)
+@router.get("/jobs/{job}", responses=_NOT_FOUND)
+def get_job(job: JobId, jobs: JobsDep, root_path: RootPath) -> JobResponse:
+    """Return the status of a job, and its images when it is done."""
+    return jobs.get(job, root_path)
 
 
-@router.get("/jobs/{job}/events", responses={**_MISSING, 200: {"content": {"text/event-stream": {}}}})
-async def follow(job: JobId, jobs: JobsDep, root: Root) -> StreamingResponse:
-    """Server-sent events, one whenever the job changes, until it has ended."""
-    await asyncio.to_thread(jobs.look, job)
+@router.get("/jobs/{job}/events", responses={**_NOT_FOUND, 200: {"content": {"text/event-stream": {}}}})
+async def follow_job(job: JobId, jobs: JobsDep, root_path: RootPath) -> StreamingResponse:
+    """Stream server-sent events, one whenever the job changes, until it has ended."""
+    await asyncio.to_thread(jobs.get, job)
 
     async def lines() -> AsyncIterator[str]:
-        async for now in jobs.events(job, root):
-            yield f"event: {now.state}\ndata: {now.model_dump_json()}\n\n"
+        async for status in jobs.events(job, root_path):
+            yield f"event: {status.state}\ndata: {status.model_dump_json()}\n\n"
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-@router.delete("/jobs/{job}", responses=_MISSING)
-def cancel(job: JobId, jobs: JobsDep, root: Root) -> JobResponse:
-    """Stop a job at its next step. Asked for again, it changes nothing."""
-    return jobs.cancel(job, root)
+@router.delete("/jobs/{job}", responses=_NOT_FOUND)
+def cancel_job(job: JobId, jobs: JobsDep, root_path: RootPath) -> JobResponse:
+    """Cancel a job at its next step. Cancelling it again changes nothing."""
+    return jobs.cancel(job, root_path)

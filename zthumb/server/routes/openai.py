@@ -1,4 +1,4 @@
-"""Images for clients that were written for others: OpenAI's images API, and the one with an ``image_url`` in its answer."""
+"""Routes for clients of other services: OpenAI's images API, and the one that returns an ``image_url``."""
 
 import asyncio
 import time
@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends
-from zthumb.generation.schedulers import SchedulerName
+from zthumb.diffusion.schedulers import SchedulerName
 from zthumb.server import examples
-from zthumb.server.errors import for_openai, generating
-from zthumb.server.routes.dependencies import Address, JobsDep, ServiceDep
+from zthumb.server.errors import generation_responses, openai_responses
+from zthumb.server.routes.dependencies import BaseUrl, JobsDep, ServiceDep
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest, Meta, Seed
 from zthumb.server.service import Service
 from zthumb.server.settings import OutputFormat
@@ -24,14 +24,25 @@ from zthumb.sources.reference import shown
 router = APIRouter(tags=["other clients"])
 
 _VARIANTS = ("auto", *backends.names())
-_ALIKE = {"prompt", "negative_prompt", "seed", "steps", "cfg", "scheduler", "prompt_parser", "deterministic", "isolated", "loras"}
-"""The fields that are the same here and there."""
+_SHARED_FIELDS = {
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "steps",
+    "cfg",
+    "scheduler",
+    "prompt_parser",
+    "deterministic",
+    "isolated",
+    "loras",
+}
+"""The fields that have the same name and meaning in a request of this server."""
 
 
 class ImagesRequest(BaseModel):
-    """What OpenAI's clients send, and below it what this server understands besides (``extra_body`` in the Python client).
+    """OpenAI's request, followed by fields of this server (``extra_body`` in the Python client).
 
-    What OpenAI's models know and this server does not is taken and told in the answer's warnings; so is a field nobody knows.
+    OpenAI's fields that have no effect on this server, and unknown fields, are ignored with a warning in the response.
     """
 
     model_config = ConfigDict(
@@ -44,17 +55,17 @@ class ImagesRequest(BaseModel):
     n: int | None = Field(default=None, ge=1, le=10, description="default: 1")
     size: str | None = Field(default=None, description="auto, or width and height in pixels as 512x768")
     response_format: Literal["b64_json", "url"] | None = Field(
-        default=None, description="url is an address of this server; default: b64_json, and the address besides for dall-e models"
+        default=None, description="url is a URL on this server; default: b64_json, and for dall-e models the URL as well"
     )
     output_format: OutputFormat | None = Field(default=None, description="default: png")
-    quality: str | None = Field(default=None, max_length=40, description="there is one: take steps and variant instead")
-    style: str | None = Field(default=None, max_length=40, description="there is none: say it in the prompt")
-    background: str | None = Field(default=None, max_length=40, description="images are opaque")
-    moderation: str | None = Field(default=None, max_length=40, description="there is none")
-    output_compression: int | None = Field(default=None, ge=0, le=100, description="there is one")
-    partial_images: int | None = Field(default=None, ge=0, le=3, description="there are none: a job has previews")
-    stream: bool | None = Field(default=None, description="false: images are answered whole")
-    user: str | None = Field(default=None, max_length=200, description="taken and not kept")
+    quality: str | None = Field(default=None, max_length=40, description="there is only one; use steps and variant instead")
+    style: str | None = Field(default=None, max_length=40, description="not supported; describe it in the prompt")
+    background: str | None = Field(default=None, max_length=40, description="images are always opaque")
+    moderation: str | None = Field(default=None, max_length=40, description="not supported")
+    output_compression: int | None = Field(default=None, ge=0, le=100, description="there is only one")
+    partial_images: int | None = Field(default=None, ge=0, le=3, description="not supported; a job has previews")
+    stream: bool | None = Field(default=None, description="only false: streaming is not supported")
+    user: str | None = Field(default=None, max_length=200, description="accepted and not stored")
 
     negative_prompt: str | None = Field(default=None, max_length=10_000)
     seed: Seed = None
@@ -67,7 +78,7 @@ class ImagesRequest(BaseModel):
     loras: list[LoraRequest] | None = Field(default=None, max_length=MAX_LORAS)
 
 
-_AS_USUAL: Mapping[str, tuple[object, ...]] = MappingProxyType(
+_VALUES_WITHOUT_WARNING: Mapping[str, tuple[object, ...]] = MappingProxyType(
     {
         "quality": (None, "auto", "standard"),
         "style": (None,),
@@ -77,11 +88,11 @@ _AS_USUAL: Mapping[str, tuple[object, ...]] = MappingProxyType(
         "partial_images": (None, 0),
     }
 )
-"""Fields that mean nothing here, and the values that ask for what is done anyway."""
+"""Fields that have no effect, and the values of each that need no warning because they ask for what is done anyway."""
 
 
 class ImageData(BaseModel):
-    """One image; ``seed`` makes it again."""
+    """One image, and the ``seed`` that reproduces it."""
 
     b64_json: str | None = None
     url: str | None = None
@@ -89,9 +100,9 @@ class ImageData(BaseModel):
 
 
 class ImagesResponse(BaseModel):
-    """What OpenAI's clients read, and ``meta``: how the images were made."""
+    """OpenAI's response, with ``meta``: how the images were generated."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.OPENAI))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.OPENAI))
 
     created: int = Field(description="seconds since 1970")
     data: list[ImageData]
@@ -102,7 +113,7 @@ class ImagesResponse(BaseModel):
 
 
 class ModelData(BaseModel):
-    """Something that ``model`` may name."""
+    """A name that ``model`` accepts."""
 
     id: str
     object: Literal["model"] = "model"
@@ -111,70 +122,73 @@ class ModelData(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All of them, as OpenAI's clients list models."""
+    """The names that ``model`` accepts, in the form of OpenAI's list of models."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.OPENAI_MODELS))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.OPENAI_MODELS))
 
     object: Literal["list"] = "list"
     data: list[ModelData]
 
 
-@router.get("/v1/models", responses=for_openai())
+@router.get("/v1/models", responses=openai_responses())
 def models(service: ServiceDep) -> ModelList:
-    """What a request's model may name: the base, its variants, and presets."""
-    return ModelList(data=[ModelData(id=name) for name in _known(service)])
+    """Return the names that a request's model accepts: the base, its variants, and presets."""
+    return ModelList(data=[ModelData(id=name) for name in _model_names(service)])
 
 
-@router.post("/v1/images/generations", responses=for_openai())
-async def images(asked: ImagesRequest, request: Request, service: ServiceDep, jobs: JobsDep, address: Address) -> ImagesResponse:
-    """OpenAI's images API."""
-    if asked.stream:
-        raise BadInput("stream: images are answered whole here; leave it out, or follow a job (POST /jobs).")
-    named, warnings = _meant_or_told(asked.model, service)
-    width, height = _size(asked.size)
-    output_format = asked.output_format or service.settings.output_format
-    wanted = GenerateRequest.model_validate(
+@router.post("/v1/images/generations", responses=openai_responses())
+async def images(body: ImagesRequest, request: Request, service: ServiceDep, jobs: JobsDep, base_url: BaseUrl) -> ImagesResponse:
+    """Generate images through OpenAI's images API."""
+    if body.stream:
+        raise BadInput("stream: streaming is not supported; leave it out, or follow a job (POST /jobs).")
+    model_fields, warnings = _model_fields_or_warning(body.model, service)
+    width, height = _parse_size(body.size)
+    output_format = body.output_format or service.settings.output_format
+    generate_request = GenerateRequest.model_validate(
         {
-            **asked.model_dump(include=_ALIKE),
+            **body.model_dump(include=_SHARED_FIELDS),
             "width": width,
             "height": height,
-            "batch": asked.n or 1,
-            **named,
+            "batch": body.n or 1,
+            **model_fields,
             "output_format": output_format,
         }
     )
-    resolved, result = await service.run(wanted, request.is_disconnected)
-    is_dall_e = asked.response_format is None and (asked.model or "").startswith("dall-e")
-    kept = None
-    if asked.response_format == "url" or is_dall_e:
-        kept = await asyncio.to_thread(jobs.keep, wanted.model_copy(update={"response_format": "url"}), resolved, result, address)
-    made = kept if asked.response_format == "url" else await asyncio.to_thread(service.answer, resolved, result)
-    assert made is not None
-    urls = [each.url for each in kept.images] if kept else [None] * len(made.images)
+    resolved, result = await service.run(generate_request, request.is_disconnected)
+    is_dall_e = body.response_format is None and (body.model or "").startswith("dall-e")
+    stored = None
+    if body.response_format == "url" or is_dall_e:
+        stored_request = generate_request.model_copy(update={"response_format": "url"})
+        stored = await asyncio.to_thread(jobs.save_result, stored_request, resolved, result, base_url)
+    response = stored if body.response_format == "url" else await asyncio.to_thread(service.to_response, resolved, result)
+    assert response is not None
+    urls = [image.url for image in stored.images] if stored else [None] * len(response.images)
     return ImagesResponse(
         created=int(time.time()),
-        data=[ImageData(b64_json=each.b64_json, url=url, seed=each.seed) for each, url in zip(made.images, urls, strict=True)],
+        data=[
+            ImageData(b64_json=image.b64_json, url=url, seed=image.seed) for image, url in zip(response.images, urls, strict=True)
+        ],
         output_format=output_format,
-        size=f"{made.meta.width}x{made.meta.height}",
-        meta=made.meta,
-        warnings=[*warnings, *_passed_over(asked), *made.warnings],
+        size=f"{response.meta.width}x{response.meta.height}",
+        meta=response.meta,
+        warnings=[*warnings, *_ignored_field_warnings(body), *response.warnings],
     )
 
 
-def _passed_over(asked: ImagesRequest) -> list[str]:
-    """What of a request means nothing here, a sentence each."""
+def _ignored_field_warnings(body: ImagesRequest) -> list[str]:
+    """Return a warning for each field of a request that has no effect."""
     fields = ImagesRequest.model_fields
-    told = [
-        f"{name}: {getattr(asked, name)!r} means nothing here and was passed over: {fields[name].description}."
-        for name, usual in _AS_USUAL.items()
-        if getattr(asked, name) not in usual
+    warnings = [
+        f"{name}: {getattr(body, name)!r} has no effect and was ignored: {fields[name].description}."
+        for name, silent_values in _VALUES_WITHOUT_WARNING.items()
+        if getattr(body, name) not in silent_values
     ]
     known = sorted(fields)
-    return told + [f"{name}: is no field here and was passed over. {suggestion(name, known)}" for name in asked.model_extra or ()]
+    return warnings + [f"{name}: unknown field, ignored. {suggestion(name, known)}" for name in body.model_extra or ()]
 
 
 class ImageUrlRequest(BaseModel):
-    """One image, in the words of diffusers."""
+    """A request for one image, with the field names of diffusers."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"prompt": "a photo of a red star", "seed": 7}]})
 
@@ -189,9 +203,9 @@ class ImageUrlRequest(BaseModel):
 
 
 class ImageUrlResponse(BaseModel):
-    """The image as a data URL, and what makes it again."""
+    """The image as a data URL, and what reproduces it."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.IMAGE_URL))
+    model_config = ConfigDict(json_schema_extra=examples.schema_examples(examples.IMAGE_URL))
 
     image_url: str
     model: str
@@ -201,61 +215,61 @@ class ImageUrlResponse(BaseModel):
     num_inference_steps: int
 
 
-@router.post("/api/v1/images/generate", responses=generating())
-async def image_url(asked: ImageUrlRequest, request: Request, service: ServiceDep) -> ImageUrlResponse:
-    """One image as a data URL."""
-    wanted = GenerateRequest(
-        prompt=asked.prompt,
-        negative_prompt=asked.negative_prompt,
-        width=asked.width,
-        height=asked.height,
-        seed=asked.seed,
-        steps=asked.num_inference_steps,
-        cfg=asked.guidance_scale,
+@router.post("/api/v1/images/generate", responses=generation_responses())
+async def image_url(body: ImageUrlRequest, request: Request, service: ServiceDep) -> ImageUrlResponse:
+    """Generate one image and return it as a data URL."""
+    generate_request = GenerateRequest(
+        prompt=body.prompt,
+        negative_prompt=body.negative_prompt,
+        width=body.width,
+        height=body.height,
+        seed=body.seed,
+        steps=body.num_inference_steps,
+        cfg=body.guidance_scale,
         output_format="png",
-        **_meant(asked.model, service),
+        **_model_fields(body.model, service),
     )
-    made = await service.generate(wanted, request.is_disconnected)
+    response = await service.generate(generate_request, request.is_disconnected)
     return ImageUrlResponse(
-        image_url=_data_url(made.images[0].b64_json, "png"),
-        model=made.meta.base,
-        width=made.meta.width,
-        height=made.meta.height,
-        seed=made.images[0].seed,
-        num_inference_steps=made.meta.steps,
+        image_url=_data_url(response.images[0].b64_json, "png"),
+        model=response.meta.base,
+        width=response.meta.width,
+        height=response.meta.height,
+        seed=response.images[0].seed,
+        num_inference_steps=response.meta.steps,
     )
 
 
-def _known(service: Service) -> list[str]:
-    """What a client's ``model`` may name."""
-    return [_name_of_base(service), *_VARIANTS, *service.presets]
+def _model_names(service: Service) -> list[str]:
+    """Return the names that a client's ``model`` accepts."""
+    return [_base_name(service), *_VARIANTS, *service.presets]
 
 
-def _name_of_base(service: Service) -> str:
-    """The end of the base's path or address, without what may be secret in it."""
+def _base_name(service: Service) -> str:
+    """Return the last part of the base's path or URL, without secrets in it."""
     return shown(service.settings.model).rsplit("/", 1)[-1]
 
 
-def _meant(model: str | None, service: Service) -> dict[str, str]:
-    """What a client's ``model`` means, as fields of a request; ``BadInput`` where it names nothing here."""
+def _model_fields(model: str | None, service: Service) -> dict[str, str]:
+    """Return the fields of a request that a client's ``model`` stands for; ``BadInput`` for an unknown name."""
     if model is not None and model in _VARIANTS:
         return {"variant": model}
     if model is not None and model in service.presets:
         return {"preset": model}
-    if model in (None, "", service.settings.model, _name_of_base(service)):
+    if model in (None, "", service.settings.model, _base_name(service)):
         return {}
-    raise BadInput(f"model: {model!r} is not served here; there are {', '.join(_known(service))}.")
+    raise BadInput(f"model: {model!r} is not served here; available are {', '.join(_model_names(service))}.")
 
 
-def _meant_or_told(model: str | None, service: Service) -> tuple[dict[str, str], list[str]]:
-    """The same for clients that cannot be told another name: then the base makes the images, and a warning says so."""
+def _model_fields_or_warning(model: str | None, service: Service) -> tuple[dict[str, str], list[str]]:
+    """Do the same for clients that always send a name of OpenAI's: an unknown name means the base, with a warning."""
     try:
-        return _meant(model, service), []
+        return _model_fields(model, service), []
     except BadInput as error:
-        return {}, [f"{error} The base made the images."]
+        return {}, [f"{error} The base was used instead."]
 
 
-def _size(size: str | None) -> tuple[int | None, int | None]:
+def _parse_size(size: str | None) -> tuple[int | None, int | None]:
     if size in (None, "", "auto"):
         return None, None
     assert size is not None
@@ -269,5 +283,5 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
 
 
 def _data_url(b64_json: str | None, output_format: OutputFormat) -> str:
-    assert b64_json is not None, "what was asked for without another form"
+    assert b64_json is not None, "the default response format has the image in it"
     return f"data:image/{output_format};base64,{b64_json}"

@@ -1,4 +1,4 @@
-"""What this server is, what it can do, and how it is."""
+"""The routes that describe the server: models, capabilities, presets, metrics and health."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -12,37 +12,37 @@ router = APIRouter(tags=["system"])
 
 @router.get("/models")
 def models(service: ServiceDep) -> ModelsResponse:
-    """What this server serves."""
+    """Return the base model and the adapters of this server."""
     return service.models()
 
 
 @router.get("/capabilities")
 def capabilities(service: ServiceDep) -> CapabilitiesResponse:
-    """What can be asked for, and within which limits."""
+    """Return the variants and options of this server, and the limits of a request."""
     return service.capabilities()
 
 
 @router.get("/presets")
 def presets(service: ServiceDep) -> PresetsResponse:
-    """Ways to generate that have a name, for a request's ``preset``."""
-    return service.known_presets()
+    """Return the presets that a request's ``preset`` may name."""
+    return service.list_presets()
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(service: ServiceDep) -> Response:
-    """What Prometheus reads."""
+    """Return the metrics in Prometheus' text format."""
     return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/health/live")
 def live() -> LiveResponse:
-    """Answers as long as the process does."""
+    """Answer as long as the process runs."""
     return LiveResponse(status="ok")
 
 
 @router.get("/health/ready", responses={503: {"model": ReadyResponse}})
 def ready(service: ServiceDep, response: Response) -> ReadyResponse:
-    """200 once the base is loaded and has made an image, 503 before that or when it never will."""
-    found = service.ready()
-    response.status_code = 200 if found.ready else 503
-    return found
+    """Answer 200 once the base is loaded and has generated an image, and 503 before that or if it failed."""
+    status = service.ready()
+    response.status_code = 200 if status.ready else 503
+    return status

@@ -1,4 +1,4 @@
-"""Every kind of adapter has the effect that the code of the program that writes it has, and leaves no trace."""
+"""Every kind of adapter has the same effect as in the code of the program that writes it, and leaves no trace."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,18 +34,18 @@ SDXL = families.get("sdxl")
 
 
 @pytest.fixture(scope="module")
-def parts() -> dict[str, Any]:
+def components() -> dict[str, Any]:
     pipeline = SDXL.load(MINIATURE, torch.float32, torch.device("cpu"))
-    return {part: getattr(pipeline, part) for part in SDXL.adapted_components}
+    return {component: getattr(pipeline, component) for component in SDXL.adapted_components}
 
 
 @pytest.fixture(scope="module")
-def base(parts: dict[str, Any]) -> ModuleShapes:
-    return module_shapes.of_parts("mini-sdxl", parts)
+def base(components: dict[str, Any]) -> ModuleShapes:
+    return module_shapes.of_parts("mini-sdxl", components)
 
 
 def _trained(module: Any, seed: int = 0, strength: float = 0.3) -> Any:
-    """A module of LyCORIS whose every trained number is another one than it began with."""
+    """The LyCORIS module with every parameter changed from its initial value."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -64,7 +64,7 @@ LYCORIS: dict[str, tuple[str, Callable[[str, nn.Module], Any]]] = {
     "loha conv": (SMALL, lambda name, org: LohaModule(name, org, 1.0, 4, 4)),
     "loha dora": (LINEAR, lambda name, org: LohaModule(name, org, 1.0, 4, 4, weight_decompose=True)),
     "lokr": (LINEAR, lambda name, org: LokrModule(name, org, 1.0, 2, 2, factor=4)),
-    "lokr whole": (LINEAR, lambda name, org: LokrModule(name, org, 1.0, 10_000, 1, factor=8)),
+    "lokr full": (LINEAR, lambda name, org: LokrModule(name, org, 1.0, 10_000, 1, factor=8)),
     "lokr both": (LINEAR, lambda name, org: LokrModule(name, org, 1.0, 1, 1, factor=8, decompose_both=True)),
     "lokr conv tucker": (SMALL, lambda name, org: LokrModule(name, org, 1.0, 2, 2, factor=4, use_tucker=True)),
     "lokr conv": (SMALL, lambda name, org: LokrModule(name, org, 1.0, 2, 2, factor=4)),
@@ -97,8 +97,8 @@ def _inputs(module: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
-def _expected(org: nn.Module, theirs: Any, inputs: Tensor) -> Tensor:
-    weight, bias = theirs.get_merged_weight(1.0, shape=org.weight.shape)
+def _expected(org: nn.Module, reference: Any, inputs: Tensor) -> Tensor:
+    weight, bias = reference.get_merged_weight(1.0, shape=org.weight.shape)
     state = {
         "weight": weight.reshape(org.weight.shape),
         **({"bias": org.bias if bias is None else bias} if org.bias is not None else {}),
@@ -108,46 +108,46 @@ def _expected(org: nn.Module, theirs: Any, inputs: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", LYCORIS)
-def test_the_effect_is_that_of_lycoris_and_none_is_left(
-    kind: str, parts: dict[str, Any], base: ModuleShapes, tmp_path: Path
+def test_the_effect_equals_that_of_lycoris_and_leaves_no_trace(
+    kind: str, components: dict[str, Any], base: ModuleShapes, tmp_path: Path
 ) -> None:
     path, make = LYCORIS[kind]
-    org = parts["unet"].get_submodule(path)
+    org = components["unet"].get_submodule(path)
     strength = 0.05 if "tlora" in kind else 0.3
-    theirs = _trained(make(f"lora_unet_{path.replace('.', '_')}", org), strength=strength)
+    reference = _trained(make(f"lora_unet_{path.replace('.', '_')}", org), strength=strength)
     tensors = {
         f"lora_unet_{path.replace('.', '_')}.{name}": value.detach().clone().contiguous()
-        for name, value in _state(theirs).items()
+        for name, value in _state(reference).items()
     }
     save_file(tensors, tmp_path / "a.safetensors")
-    inputs, before = _inputs(org), dict(vars(org))
+    inputs, attributes = _inputs(org), dict(vars(org))
 
     adapter = reader.load(tmp_path / "a.safetensors", base)
     with torch.no_grad():
-        plain = org(inputs)
-        expected = _expected(org, theirs, inputs)
-        apply.inject(parts, adapter, "one")
-        changed = parts["unet"].get_submodule(path)
-        modules = apply.adapted_modules(parts)
-        apply.set_weights(modules, {"one": 1.0})
-        made = changed(inputs)
+        original = org(inputs)
+        expected = _expected(org, reference, inputs)
+        apply.inject(components, adapter, "a")
+        adapted = components["unet"].get_submodule(path)
+        modules = apply.adapted_modules(components)
+        apply.set_weights(modules, {"a": 1.0})
+        output = adapted(inputs)
         apply.set_weights(modules, {})
-        zero = changed(inputs)
-        apply.unload(parts)
-        after = parts["unet"].get_submodule(path)
+        inactive = adapted(inputs)
+        apply.unload(components)
+        unloaded = components["unet"].get_submodule(path)
 
-    assert torch.allclose(made, expected, atol=2e-4, rtol=1e-4), float((made - expected).abs().max())
-    assert float((made - plain).abs().max()) > 1e-3
-    assert torch.equal(zero, plain)
-    assert after is org
-    assert vars(org).keys() == before.keys()
-    assert torch.equal(org(inputs), plain)
+    assert torch.allclose(output, expected, atol=2e-4, rtol=1e-4), float((output - expected).abs().max())
+    assert float((output - original).abs().max()) > 1e-3
+    assert torch.equal(inactive, original)
+    assert unloaded is org
+    assert vars(org).keys() == attributes.keys()
+    assert torch.equal(org(inputs), original)
 
 
 def _state(module: Any) -> dict[str, Tensor]:
-    """What LyCORIS would write of a module."""
+    """The tensors that LyCORIS would write for a module."""
     if isinstance(module, FullModule):
-        # One made from a file takes the base out of the difference once more.
+        # LyCORIS subtracts the base again from a module that was made from a file.
         return {"diff": module.weight, "diff_b": module.bias}
     custom = module.custom_state_dict()
     if custom is not None:
@@ -156,24 +156,24 @@ def _state(module: Any) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["loha", "glora", "full", "norm", "dora over inputs"])
-def test_worked_into_the_weights_it_gives_the_same(kind: str, base: ModuleShapes, tmp_path: Path) -> None:
+def test_merging_into_the_weights_has_the_same_effect(kind: str, base: ModuleShapes, tmp_path: Path) -> None:
     pipeline = SDXL.load(MINIATURE, torch.float32, torch.device("cpu"))
-    parts = {"unet": pipeline.unet}
+    components = {"unet": pipeline.unet}
     path, make = LYCORIS[kind]
-    org = parts["unet"].get_submodule(path)
-    theirs = _trained(make(f"lora_unet_{path.replace('.', '_')}", org))
+    org = components["unet"].get_submodule(path)
+    reference = _trained(make(f"lora_unet_{path.replace('.', '_')}", org))
     save_file(
-        {f"lora_unet_{path.replace('.', '_')}.{name}": value.contiguous() for name, value in _state(theirs).items()},
+        {f"lora_unet_{path.replace('.', '_')}.{name}": value.contiguous() for name, value in _state(reference).items()},
         tmp_path / "a.safetensors",
     )
     inputs, adapter = _inputs(org), reader.load(tmp_path / "a.safetensors", base)
-    expected = _expected(org, theirs, inputs)
+    expected = _expected(org, reference, inputs)
 
-    apply.inject(parts, adapter, "one")
-    apply.set_weights(apply.adapted_modules(parts), {"one": 1.0})
-    apply.merge(parts)
+    apply.inject(components, adapter, "a")
+    apply.set_weights(apply.adapted_modules(components), {"a": 1.0})
+    apply.merge(components)
 
-    assert torch.allclose(parts["unet"].get_submodule(path)(inputs), expected, atol=2e-4, rtol=1e-4)
+    assert torch.allclose(components["unet"].get_submodule(path)(inputs), expected, atol=2e-4, rtol=1e-4)
 
 
 PEFT: dict[str, Any] = {
@@ -198,8 +198,8 @@ def unet() -> Any:
 
 
 @pytest.mark.parametrize("kind", PEFT)
-def test_the_effect_of_a_folder_of_peft_is_pefts(
-    kind: str, unet: Any, parts: dict[str, Any], base: ModuleShapes, tmp_path: Path
+def test_the_effect_of_a_peft_folder_equals_that_of_peft(
+    kind: str, unet: Any, components: dict[str, Any], base: ModuleShapes, tmp_path: Path
 ) -> None:
     model = get_peft_model(unet, PEFT[kind])
     generator = torch.Generator().manual_seed(0)
@@ -208,23 +208,23 @@ def test_the_effect_of_a_folder_of_peft_is_pefts(
             if parameter.requires_grad:
                 parameter += torch.randn(parameter.shape, generator=generator) * (0.02 if "magnitude" in name else 0.1)
     model.save_pretrained(tmp_path)
-    theirs = model.base_model.model.get_submodule(LINEAR)
-    inputs = _inputs(parts["unet"].get_submodule(LINEAR))
+    reference = model.base_model.model.get_submodule(LINEAR)
+    inputs = _inputs(components["unet"].get_submodule(LINEAR))
 
     adapter = reader.load(tmp_path, base)
-    apply.inject(parts, adapter, "one")
+    apply.inject(components, adapter, "a")
     try:
-        apply.set_weights(apply.adapted_modules(parts), {"one": 1.0})
+        apply.set_weights(apply.adapted_modules(components), {"a": 1.0})
         with torch.no_grad():
-            made, expected = parts["unet"].get_submodule(LINEAR)(inputs), theirs(inputs)
+            output, expected = components["unet"].get_submodule(LINEAR)(inputs), reference(inputs)
     finally:
-        apply.unload(parts)
+        apply.unload(components)
 
-    assert torch.allclose(made, expected, atol=2e-4, rtol=1e-4), float((made - expected).abs().max())
+    assert torch.allclose(output, expected, atol=2e-4, rtol=1e-4), float((output - expected).abs().max())
 
 
 @pytest.mark.parametrize("kind", ["pissa", "olora"])
-def test_an_untrained_folder_that_took_something_out_of_the_base_changes_nothing(
+def test_an_untrained_folder_whose_initialization_was_subtracted_from_the_base_changes_nothing(
     kind: str, unet: Any, base: ModuleShapes, tmp_path: Path
 ) -> None:
     get_peft_model(unet, PEFT[kind]).save_pretrained(tmp_path)
@@ -233,11 +233,15 @@ def test_an_untrained_folder_that_took_something_out_of_the_base_changes_nothing
         check_effect(reader.load(tmp_path, base), base, tmp_path)
 
 
-@pytest.mark.parametrize("begun", ["corda", "loftq", "lora_ga"])
-def test_a_beginning_that_the_file_does_not_tell_is_refused(begun: str, unet: Any, base: ModuleShapes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("initialization", ["corda", "loftq", "lora_ga"])
+def test_an_initialization_that_the_file_does_not_record_is_refused(
+    initialization: str, unet: Any, base: ModuleShapes, tmp_path: Path
+) -> None:
     get_peft_model(unet, PEFT["lora"]).save_pretrained(tmp_path)
     configuration = tmp_path / "adapter_config.json"
-    configuration.write_text(configuration.read_text().replace('"init_lora_weights": false', f'"init_lora_weights": "{begun}"'))
+    configuration.write_text(
+        configuration.read_text().replace('"init_lora_weights": false', f'"init_lora_weights": "{initialization}"')
+    )
 
-    with pytest.raises(BadInput, match=f"init_lora_weights: {begun} changes the base as well"):
+    with pytest.raises(BadInput, match=f"init_lora_weights: {initialization} also changes the base"):
         reader.load(tmp_path, base)

@@ -1,4 +1,4 @@
-"""What is no whole change of its module is refused in a sentence, before any of it is applied."""
+"""Tensors that are not a complete change of their module are refused with a clear error, before anything is applied."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def base() -> ModuleShapes:
     return module_shapes.of_folder("mini-sdxl", MINIATURE, families.get("sdxl"))
 
 
-def _written(folder: Path, tensors: dict[str, Tensor]) -> Path:
+def _write(folder: Path, tensors: dict[str, Tensor]) -> Path:
     save_file(tensors, folder / "a.safetensors")
     return folder / "a.safetensors"
 
@@ -37,12 +37,12 @@ def _loha(size: int, rank: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("tensors", "told"),
+    ("tensors", "reason"),
     [
-        ({**_loha(64, 0), f"{QUERY}.alpha": torch.tensor(1.0)}, "holds no numbers"),
+        ({**_loha(64, 0), f"{QUERY}.alpha": torch.tensor(1.0)}, "is empty"),
         (
             {f"{QUERY}.lora_down.weight": torch.zeros(0, 64), f"{QUERY}.lora_up.weight": torch.zeros(64, 0)},
-            "holds no numbers",
+            "is empty",
         ),
         ({f"{NORM}.ia3_l": torch.ones(64)}, "for a norm"),
         ({f"{QUERY}.ia3_l": torch.tensor(1.0)}, "does not fit"),
@@ -53,11 +53,11 @@ def _loha(size: int, rank: int) -> dict[str, Tensor]:
                 {
                     f"{QUERY}.lora_down.weight": torch.randn(2, 64),
                     f"{QUERY}.lora_up.weight": torch.randn(64, 2),
-                    f"{QUERY}.{left}": torch.randn(4, 4),
+                    f"{QUERY}.{leftover}": torch.randn(4, 4),
                 },
                 "which do not belong together",
             )
-            for left in ("rescale", "hada_t1", "lokr_w2")
+            for leftover in ("rescale", "hada_t1", "lokr_w2")
         ),
     ],
     ids=[
@@ -72,17 +72,17 @@ def _loha(size: int, rank: int) -> dict[str, Tensor]:
         "w2",
     ],
 )
-def test_it_is_refused_by_name_and_without_making_what_would_not_fit(
-    base: ModuleShapes, tmp_path: Path, tensors: dict[str, Tensor], told: str
+def test_a_change_that_does_not_fit_is_refused_without_computing_it(
+    base: ModuleShapes, tmp_path: Path, tensors: dict[str, Tensor], reason: str
 ) -> None:
-    file = _written(tmp_path, tensors)
+    file = _write(tmp_path, tensors)
 
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=reason):
         reader.load(file, base)
 
 
-def test_a_norm_of_another_size_is_left_out_whatever_its_tensor_is_called(base: ModuleShapes, tmp_path: Path) -> None:
-    file = _written(
+def test_a_norm_of_another_size_is_skipped_whatever_its_tensor_is_called(base: ModuleShapes, tmp_path: Path) -> None:
+    file = _write(
         tmp_path,
         {
             f"{NORM}.lora_up.bias": torch.ones(3),
@@ -97,8 +97,8 @@ def test_a_norm_of_another_size_is_left_out_whatever_its_tensor_is_called(base: 
     assert "does not fit the norm" in adapter.notes[0]
 
 
-def test_a_bias_may_stand_beside_every_kind(base: ModuleShapes, tmp_path: Path) -> None:
-    adapter = reader.load(_written(tmp_path, {**_loha(64, 2), f"{QUERY}.diff_b": torch.ones(64)}), base)
+def test_a_bias_can_accompany_every_kind(base: ModuleShapes, tmp_path: Path) -> None:
+    adapter = reader.load(_write(tmp_path, {**_loha(64, 2), f"{QUERY}.diff_b": torch.ones(64)}), base)
 
     assert adapter.changes[PATH].kind.title == "LoHa"
     assert torch.equal(adapter.changes[PATH].bias(), torch.ones(64))  # type: ignore[arg-type]

@@ -1,0 +1,47 @@
+"""The training loop of this trainer, set up to make steps."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from training.data.dataset import read_dataset
+from training.encoding.cache import Cache
+from training.encoding.examples import Encoders
+from training.model.adapted_model import DTYPES, AdaptedModel
+from training.recipe import Recipe
+from training.steps.batches import BatchSampler
+from training.steps.train_step import TrainStep
+from zthumb import families
+from zthumb.sources.bases import find_base
+from zthumb.sources.local import family_of
+
+
+class TrainerLoop:
+    """The training step of this trainer with one recipe, and the model's own passes without the rest of the step."""
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self._base = find_base(recipe.base, recipe.vae)
+        self.family, self.dataset = families.get(family_of(self._base)), read_dataset(folder)
+        pipeline = self.load_pipeline(DTYPES[recipe.precision])
+        with tempfile.TemporaryDirectory() as empty:
+            started = time.perf_counter()
+            encoders = Encoders(self.family, pipeline, self._base, Cache(Path(empty), 2**30), pipeline.device)
+            examples = encoders.encode(self.dataset.of("train"), folder)
+            self.cache_seconds = time.perf_counter() - started
+        self._adapted = AdaptedModel.of(pipeline, self.family, recipe, pipeline.device)
+        self.train_step = TrainStep(recipe, self._adapted, Accelerator(cpu=True), examples, None)
+        self._batch = BatchSampler(recipe, examples, None, self._adapted.process).passes(0)[0][0]
+
+    def load_pipeline(self, dtype: torch.dtype = torch.float32) -> Any:
+        """Load the base again."""
+        return self.family.load(self._base, dtype, torch.device("cpu"))
+
+    def model_passes(self, _: int) -> None:
+        """Run one forward and one backward pass of the model."""
+        batch = self._batch
+        predicted = self._adapted.predict(batch.latents, batch.times, batch.conditioning)
+        predicted.sum().backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,43 @@
+"""The flow-matching process, against diffusers' scheduler of the same families."""
+
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from zthumb.diffusion.flow_match import FlowMatch
+from zthumb.diffusion.process import TimeDistribution
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_noise_is_added_as_the_scheduler_adds_it() -> None:
+    latents, noise = torch.randn(3, 2, 4, 4, generator=_generator()), torch.randn(3, 2, 4, 4, generator=_generator())
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    times = scheduler.timesteps[[10, 500, 999]]
+
+    assert torch.allclose(FlowMatch().add_noise(latents, noise, times), scheduler.scale_noise(latents, times, noise), atol=1e-6)
+
+
+def test_a_step_along_the_target_ends_at_the_latents() -> None:
+    process, times = FlowMatch(), torch.tensor([250.0, 900.0])
+    latents, noise = torch.randn(2, 2, 4, 4, generator=_generator()), torch.randn(2, 2, 4, 4, generator=_generator())
+    sigmas = (times / 1000).reshape(-1, 1, 1, 1)
+
+    end = process.add_noise(latents, noise, times) - sigmas * process.target(latents, noise, times)
+
+    assert torch.allclose(end, latents, atol=1e-6)
+    assert process.loss_weights(times, 5.0).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("kind", ["uniform", "logit_normal"])
+def test_times_stay_in_range_and_a_shift_moves_them_towards_noise(kind: str) -> None:
+    distribution = TimeDistribution(kind)  # type: ignore[arg-type]
+    plain = [FlowMatch().draw_time(distribution, generator) for generator in [_generator()] for _ in range(500)]
+    shifted = [FlowMatch(3.0).draw_time(distribution, generator) for generator in [_generator()] for _ in range(500)]
+
+    assert all(0 < time <= 1000 for time in plain + shifted)
+    # 3 σ / (1 + 2 σ) of each.
+    assert shifted == pytest.approx([3000 * (time / 1000) / (1 + 2 * time / 1000) for time in plain])
+    assert FlowMatch().strata(2) == [250, 750]

@@ -1,0 +1,17 @@
+import torch
+
+from zthumb.diffusion.guidance import classifier_free, compose
+
+
+def test_guidance_leads_away_from_the_prediction_without_a_prompt() -> None:
+    without, with_prompt = torch.tensor([1.0]), torch.tensor([2.0])
+
+    assert classifier_free(without, with_prompt, 1.0).tolist() == [2.0]
+    assert classifier_free(without, with_prompt, 5.0).tolist() == [6.0]
+
+
+def test_parts_of_a_prompt_add_what_each_changes() -> None:
+    without = torch.tensor([1.0])
+
+    assert compose(without, [(torch.tensor([3.0]), 1.0)]).tolist() == [3.0]
+    assert compose(without, [(torch.tensor([3.0]), 0.5), (torch.tensor([0.0]), 2.0)]).tolist() == [0.0]

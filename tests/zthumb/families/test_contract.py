@@ -1,0 +1,160 @@
+"""What every model family must satisfy, shown on its miniature."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from zthumb import families
+from zthumb.diffusion.schedulers import make
+from zthumb.families.base import ImageSize, ModelFamily
+from zthumb.families.shared.clip_text import TOKEN_IDS, ClipTextFamily
+
+pytestmark = pytest.mark.slow
+
+MINIATURES = {"sdxl": "mini-sdxl"}
+PROMPTS = ["a photo of a red star on a blue background", "a drawing of a green ring at the left on a white background"]
+SIZE, STEPS, GUIDANCE = ImageSize.whole(128, 128), 4, 5.0
+
+
+def test_every_family_has_a_miniature() -> None:
+    assert set(families.names()) == set(MINIATURES)
+
+
+@pytest.fixture(scope="module", params=sorted(MINIATURES))
+def family(request: pytest.FixtureRequest) -> ModelFamily:
+    return families.get(request.param)
+
+
+@pytest.fixture(scope="module")
+def folder(family: ModelFamily) -> Path:
+    return ROOT / "models" / MINIATURES[family.name]
+
+
+@pytest.fixture(scope="module")
+def pipeline(family: ModelFamily, folder: Path) -> Any:
+    return family.load(folder, torch.float32, torch.device("cpu"))
+
+
+def _generators(count: int = 2) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in range(count)]
+
+
+def test_latents_are_those_of_diffusers_own_pipeline(family: ModelFamily, pipeline: Any) -> None:
+    # Given diffusers' pipeline, with the base's own scheduler.
+    expected = pipeline(
+        PROMPTS,
+        height=128,
+        width=128,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        generator=_generators(),
+        output_type="latent",
+    ).images
+
+    latents = family.sample(pipeline, PROMPTS, SIZE, STEPS, GUIDANCE, _generators())
+
+    torch.testing.assert_close(latents, expected, rtol=0, atol=1e-5)
+
+
+def test_an_image_is_that_of_diffusers_own_pipeline(family: ModelFamily, pipeline: Any) -> None:
+    expected = pipeline(
+        PROMPTS[:1],
+        height=128,
+        width=128,
+        num_inference_steps=STEPS,
+        guidance_scale=1.0,
+        generator=_generators(1),
+        output_type="pt",
+    ).images
+
+    latents = family.sample(pipeline, PROMPTS[:1], SIZE, STEPS, 1.0, _generators(1))
+
+    torch.testing.assert_close(family.decode_latents(pipeline, latents) / 2 + 0.5, expected, rtol=0, atol=1e-4)
+
+
+def test_latents_of_an_image_come_back_as_nearly_that_image(family: ModelFamily, pipeline: Any) -> None:
+    latents = family.sample(pipeline, PROMPTS[:1], SIZE, 12, GUIDANCE, _generators(1))
+    image = family.decode_latents(pipeline, latents)
+
+    again = family.decode_latents(pipeline, family.encode_images(pipeline, image))
+
+    assert family.encode_images(pipeline, image).shape[1:] == family.latent_shape(pipeline, 128, 128)
+    assert float((again - image).abs().mean()) < 0.05
+
+
+def test_the_training_loss_is_that_of_a_few_independent_lines(family: ModelFamily, pipeline: Any) -> None:
+    # Given latents, noise and one time for each of two images.
+    process, generator = family.process(pipeline), torch.Generator().manual_seed(0)
+    shape = (2, *family.latent_shape(pipeline, 128, 128))
+    latents, noise = torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
+    times = torch.tensor([200, 700])
+    conditioning = family.with_sizes(family.encode_prompts(pipeline, PROMPTS), [SIZE] * 2)
+
+    with torch.no_grad():
+        predicted = family.predict(family.denoiser(pipeline), process.add_noise(latents, noise, times), times, conditioning)
+        # diffusers' scheduler adds the noise and names the target.
+        scheduler = make("ddim", pipeline.scheduler)
+        noisy = scheduler.add_noise(latents, noise, times)
+        expected = family.predict(family.denoiser(pipeline), noisy, times, conditioning)
+    is_velocity = scheduler.config.prediction_type == "v_prediction"
+    target = scheduler.get_velocity(latents, noise, times) if is_velocity else noise
+
+    torch.testing.assert_close(predicted, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(process.target(latents, noise, times), target, rtol=1e-4, atol=1e-5)
+
+
+def test_dropped_captions_are_what_guidance_leads_away_from(family: ModelFamily, pipeline: Any) -> None:
+    encoded = family.encode_prompts(pipeline, PROMPTS)
+
+    without = family.unconditional(pipeline, encoded)
+
+    assert len(without) == 1
+    dropped = encoded.override([True, False], without)
+    for name in without.tensors:
+        assert torch.equal(dropped.stack(name)[0], without.stack(name)[0])
+        assert torch.equal(dropped.stack(name)[1], encoded.stack(name)[1])
+
+
+def test_dummy_inputs_have_the_shapes_of_real_ones(family: ModelFamily, folder: Path, pipeline: Any) -> None:
+    configuration = family.configuration(folder, family.denoiser_component)
+
+    noisy, conditioning = family.dummy_inputs(configuration, 2, 128)
+
+    real = family.with_sizes(family.encode_prompts(pipeline, PROMPTS), [SIZE] * 2)
+    assert noisy.shape == (2, *family.latent_shape(pipeline, 128, 128))
+    assert {name: real.stack(name).shape for name in real.tensors} == {
+        name: conditioning.stack(name).shape for name in conditioning.tensors if name != TOKEN_IDS
+    }
+
+
+def test_token_ids_are_encoded_to_the_same_and_carry_gradients(family: ModelFamily, pipeline: Any) -> None:
+    if not isinstance(family, ClipTextFamily):
+        pytest.skip("this family's text encoders are never trained")
+    components = {name: getattr(pipeline, name) for name in family.text_components}
+    encoded = family.encode_prompts(pipeline, PROMPTS)
+    embedding = pipeline.text_encoder.get_input_embeddings().weight.requires_grad_(True)
+    try:
+        again = family.reencode(components, encoded.merge(token_ids=family.token_ids(pipeline, PROMPTS)))
+
+        for name in encoded.tensors:
+            torch.testing.assert_close(again.stack(name), encoded.stack(name), rtol=0, atol=1e-5)
+        again.stack("prompt_embeds").sum().backward()  # type: ignore[no-untyped-call]
+        assert float(embedding.grad.abs().sum()) > 0
+    finally:
+        embedding.requires_grad_(False).grad = None
+
+
+def test_without_a_prompt_token_ids_give_the_unconditional(family: ModelFamily, pipeline: Any) -> None:
+    if not isinstance(family, ClipTextFamily):
+        pytest.skip("this family's text encoders are never trained")
+    components = {name: getattr(pipeline, name) for name in family.text_components}
+    encoded = family.encode_prompts(pipeline, PROMPTS[:1])
+
+    again = family.reencode(components, encoded.merge(token_ids=family.unconditional_token_ids(pipeline)))
+
+    without = family.unconditional(pipeline, encoded)
+    for name in without.tensors:
+        torch.testing.assert_close(again.stack(name), without.stack(name), rtol=0, atol=1e-5)

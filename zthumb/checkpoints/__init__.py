@@ -1,0 +1,1 @@
+"""How weights are named in files: diffusers' names, and those that models were published under."""

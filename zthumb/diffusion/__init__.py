@@ -1,0 +1,1 @@
+"""Diffusion processes and sampling: what is true of every model family that shares a process."""

@@ -1,0 +1,114 @@
+"""From noise to latents: one loop over a scheduler's timesteps for every model family.
+
+It does what the families' diffusers pipelines do between encoding and decoding, with the same operations in the same order.
+In addition it takes prompts that change from step to step and prompts of several parts.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from zthumb.diffusion.guidance import classifier_free, compose
+
+if TYPE_CHECKING:
+    from zthumb.diffusion.conditioning import Conditioning
+
+Predict = Callable[[Tensor, Tensor, "Conditioning"], Tensor]
+"""Noisy latents (B, C, h, w), times (B,) and conditioning → the denoiser's prediction (B, C, h, w)."""
+
+StepCallback = Callable[[int, Tensor], None]
+"""Called with the number of steps done and the latents (B, C, h, w) after each step; an exception it raises ends sampling."""
+
+
+class StepConditioning(Protocol):
+    """The conditioning of B images at each step, from 0."""
+
+    def parts(self, step: int) -> Sequence[tuple[Conditioning, float]]:
+        """Return the parts of the prompts, each with its weight; there is at least one."""
+
+    def negative(self, step: int) -> Conditioning | None:
+        """Return what guidance leads away from; None without guidance."""
+
+
+@dataclass(frozen=True)
+class FixedConditioning:
+    """A ``StepConditioning`` of whole prompts that stay the same."""
+
+    conditioning: Conditioning
+    without: Conditioning | None
+
+    def parts(self, step: int) -> Sequence[tuple[Conditioning, float]]:  # noqa: ARG002
+        """See ``StepConditioning``."""
+        return [(self.conditioning, 1.0)]
+
+    def negative(self, step: int) -> Conditioning | None:  # noqa: ARG002
+        """See ``StepConditioning``."""
+        return self.without
+
+
+def draw_noise(shape: tuple[int, ...], generators: Sequence[torch.Generator], dtype: torch.dtype) -> Tensor:
+    """Return noise (B, *shape), each image's drawn from its own CPU generator: the same on every device."""
+    return torch.stack([torch.randn(shape, generator=generator, dtype=dtype) for generator in generators])
+
+
+@torch.no_grad()
+def sample(
+    predict: Predict,
+    scheduler: Any,
+    noise: Tensor,
+    conditioning: StepConditioning,
+    steps: int,
+    guidance_scale: float,
+    generators: Sequence[torch.Generator],
+    on_step: StepCallback = lambda _, __: None,
+) -> Tensor:
+    """Return the latents (B, C, h, w) that ``scheduler`` comes to from ``noise`` in ``steps``.
+
+    ``scheduler`` is a fresh one of diffusers'. ``generators`` draw the noise that ancestral schedulers add.
+    """
+    scheduler.set_timesteps(steps, device=noise.device)
+    latents: Tensor = noise * scheduler.init_noise_sigma
+    options = _step_options(scheduler, generators)
+    for step, timestep in enumerate(scheduler.timesteps):
+        prediction = _predict(predict, scheduler, latents, timestep, conditioning, min(step, steps - 1), guidance_scale)
+        latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
+        on_step(min(step + 1, steps), latents)
+    return latents
+
+
+def _predict(
+    predict: Predict,
+    scheduler: Any,
+    latents: Tensor,
+    timestep: Tensor,
+    conditioning: StepConditioning,
+    step: int,
+    guidance_scale: float,
+) -> Tensor:
+    """The prediction for one step, guided where there is a negative conditioning."""
+    (first, weight), *others = conditioning.parts(step)
+    negative = conditioning.negative(step)
+    count = len(latents)
+    if negative is None:
+        scaled = scheduler.scale_model_input(latents, timestep)
+        return predict(scaled, timestep.expand(count), first)
+    scaled = scheduler.scale_model_input(torch.cat([latents] * 2), timestep)
+    # Both in one pass, without the prompt first, as diffusers does.
+    without, with_prompt = predict(scaled, timestep.expand(2 * count), negative.concat(first)).chunk(2)
+    if others or weight != 1:
+        predictions = [(predict(scaled[count:], timestep.expand(count), part), weight) for part, weight in others]
+        with_prompt = compose(without, [(with_prompt, weight), *predictions])
+    return classifier_free(without, with_prompt, guidance_scale)
+
+
+def _step_options(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+    """The arguments that some schedulers' steps take."""
+    accepted = inspect.signature(scheduler.step).parameters
+    options = {"eta": 0.0, "generator": list(generators)}
+    return {name: value for name, value in options.items() if name in accepted}

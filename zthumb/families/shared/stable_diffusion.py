@@ -1,0 +1,159 @@
+"""What Stable Diffusion 1.x, 2.x and SDXL have in common: a UNet, an autoencoder of factor eight, a DDPM process."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, get_args
+
+from foundation.errors import BadInput
+from zthumb.checkpoints import vae_keys
+from zthumb.checkpoints.checkpoint_key import CheckpointKey
+from zthumb.checkpoints.unet_keys import UNetLayout, to_original
+from zthumb.diffusion.ddpm import DDPM, Prediction
+from zthumb.families.shared.clip_text import ClipTextFamily
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+FACTOR = 8
+"""Pixels of an image's edge for one of its latents'."""
+
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+_CONVOLUTION = ("conv1", "conv2", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv")
+_UNET_TARGETS = MappingProxyType(
+    {
+        "attention": _ATTENTION,
+        "attention+feed-forward": _ATTENTION + _FEED_FORWARD,
+        "attention+feed-forward+convolution": _ATTENTION + _FEED_FORWARD + _CONVOLUTION,
+    }
+)
+_TEXT_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
+_TEXT_ALL = (*_TEXT_ATTENTION, "fc1", "fc2")
+_TEXT_TARGETS = MappingProxyType(
+    {"attention": _TEXT_ATTENTION, "attention+feed-forward": _TEXT_ALL, "attention+feed-forward+convolution": _TEXT_ALL}
+)
+
+
+class StableDiffusion(ClipTextFamily):
+    """A UNet conditioned by cross-attention on CLIP text embeddings, over latents of an ``AutoencoderKL``."""
+
+    denoiser_component = "unet"
+    image_components = ("vae",)
+
+    @property
+    @abstractmethod
+    def pipeline_options(self) -> Mapping[str, Any]:
+        """Arguments of ``from_pretrained`` that leave out what is not used here."""
+
+    @property
+    @abstractmethod
+    def pipeline_class(self) -> Any:
+        """The diffusers pipeline."""
+
+    @abstractmethod
+    def build_text_encoder(self, component: str, configuration: Mapping[str, Any]) -> Any:
+        """Return an untrained text encoder of that configuration."""
+
+    @abstractmethod
+    def text_checkpoint_key(self, component: str, name: str, model: Any) -> CheckpointKey:
+        """Return the place in published files of a text encoder's tensor called ``name``."""
+
+    def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
+        from diffusers.utils import logging
+
+        logging.disable_progress_bar()
+        replaced = {} if denoiser is None else {self.denoiser_component: denoiser}
+        pipeline = self.pipeline_class.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, **self.pipeline_options, **replaced
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        for component in (*self.adapted_components, *self.image_components):
+            getattr(pipeline, component).requires_grad_(False)
+        return pipeline.to(device)
+
+    def resolution(self, folder: Path) -> int:
+        return int(self.configuration(folder, self.denoiser_component)["sample_size"]) * FACTOR
+
+    def build_component(self, component: str, configuration: Mapping[str, Any]) -> Any:
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+
+        if component == self.denoiser_component:
+            return UNet2DConditionModel.from_config(dict(configuration))
+        if component in self.image_components:
+            return AutoencoderKL.from_config(dict(configuration))
+        return self.build_text_encoder(component, configuration)
+
+    def encode_images(self, pipeline: Any, images: Tensor) -> Tensor:
+        import torch
+
+        vae = _in_full_precision(pipeline.vae)
+        with torch.no_grad():
+            latents = vae.encode(images.to(vae.device, vae.dtype)).latent_dist.mean
+        scaled: Tensor = (latents * vae.config.scaling_factor).float()
+        return scaled
+
+    def decode_latents(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
+        import torch
+
+        vae = _in_full_precision(pipeline.vae)
+        with torch.no_grad(), _tiled(vae, tile):
+            images: Tensor = vae.decode(latents.float() / vae.config.scaling_factor).sample
+        return images.clamp(-1, 1)
+
+    def latent_shape(self, pipeline: Any, height: int, width: int) -> tuple[int, int, int]:
+        return int(self.denoiser(pipeline).config.in_channels), height // FACTOR, width // FACTOR
+
+    def process(self, pipeline: Any) -> DDPM:
+        prediction = pipeline.scheduler.config.prediction_type
+        if prediction not in get_args(Prediction):
+            raise BadInput(f"the base's scheduler predicts {prediction!r}; known are {', '.join(get_args(Prediction))}.")
+        return DDPM(pipeline.scheduler.alphas_cumprod, prediction)
+
+    def decode_dummy(self, autoencoder: Any, count: int, size: int) -> None:
+        import torch
+
+        edge = size // FACTOR
+        autoencoder.decode(torch.zeros(count, autoencoder.config.latent_channels, edge, edge))
+
+    def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
+        return _UNET_TARGETS if component == self.denoiser_component else _TEXT_TARGETS
+
+    def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
+        layout = UNetLayout.of(model.config) if component == self.denoiser_component else None
+
+        def key(name: str) -> CheckpointKey:
+            if component in self.image_components:
+                return vae_keys.of_autoencoder(name, len(model.config.block_out_channels))
+            if layout is None:
+                return self.text_checkpoint_key(component, name, model)
+            module, _, last = name.rpartition(".")
+            return CheckpointKey(f"{to_original(module, layout)}.{last}")
+
+        return {name: key(name) for name in model.state_dict()}
+
+
+def _in_full_precision(vae: Any) -> Any:
+    """The autoencoder in fp32: SDXL's overflows in fp16."""
+    import torch
+
+    return vae if vae.dtype == torch.float32 else vae.to(torch.float32)
+
+
+@contextlib.contextmanager
+def _tiled(vae: Any, tile: int | None) -> Iterator[None]:
+    """The autoencoder decoding in tiles for the length of the block, if there is an edge for them."""
+    if tile is None:
+        yield
+        return
+    before = vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size
+    vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = True, tile, tile // FACTOR
+    try:
+        yield
+    finally:
+        vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = before

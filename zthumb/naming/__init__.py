@@ -1,1 +1,0 @@
-"""The names that a model's tensors have: diffusers', those they were published under, and those of adapter files."""
