@@ -42,7 +42,7 @@ def test_a_changed_caption_is_one_new_entry_and_another_adapter(prepared: Path) 
 
     train_lora.main(quick_arguments(prepared, "after", every_image))
 
-    assert _entries() == {**made, "captions": made["captions"] + 1}
+    assert _entries() == {**made, "conditioning": made["conditioning"] + 1}
     assert _adapter("after") != _adapter("before")
 
 

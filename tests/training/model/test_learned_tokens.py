@@ -57,7 +57,7 @@ def test_a_trigger_word_in_no_caption_is_refused(prepared: Path) -> None:
     ("settings", "told"),
     [
         (["optimizer.token_lr=0.1"], "set adapter.tokens"),
-        (["adapter.tokens=2", "optimizer.name=prodigy", "optimizer.token_lr=0.1"], "leave token_lr out"),
+        (["adapter.tokens=2", "optimizer.name=prodigy", "optimizer.token_lr=0.1"], "remove token_lr"),
         (["adapter.tokens=99"], "adapter.tokens"),
     ],
 )

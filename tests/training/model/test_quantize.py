@@ -24,7 +24,7 @@ def test_the_quantized_base_predicts_nearly_the_same_with_a_part_of_the_memory(p
     noisy, timesteps, told = (
         torch.stack(trained.latents[:4]),
         torch.tensor([50, 300, 600, 950]),
-        trained.conditioning[[0, 1, 2, 3]],
+        trained.conditioning.select([0, 1, 2, 3]),
     )
     with torch.no_grad(), whole.adapter_disabled(), fewer.adapter_disabled():
         expected, found = whole.predict(noisy, timesteps, told), fewer.predict(noisy, timesteps, told)
