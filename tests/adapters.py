@@ -5,8 +5,12 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
 
+from foundation.files import read_json
 from zthumb import families
 from zthumb.adapters.adapter import Adapter
+
+MINI_SDXL = (families.get("sdxl"), read_json(Path(__file__).parent.parent / "models" / "mini-sdxl" / "unet" / "config.json"))
+"""Family and denoiser configuration of ``models/mini-sdxl``, which the names of a kohya file depend on."""
 
 
 def random_adapter(

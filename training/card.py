@@ -14,6 +14,7 @@ from foundation.verdict import Verdict
 from training.data.dataset import Dataset
 from training.recipe import Recipe
 from zthumb.adapters.textual_inversion import ENDING
+from zthumb.families.base import LoraMetadata
 from zthumb.sources.catalogue import published_as
 
 _PROGRAM = "zthumb"
@@ -39,22 +40,29 @@ class PreviewPair:
 
 
 def header_metadata(
-    recipe: Recipe, dataset: Dataset, name: str, base_sha256: str, step: int, stop_reason: str, prediction: str
+    recipe: Recipe,
+    dataset: Dataset,
+    name: str,
+    base: LoraMetadata,
+    base_sha256: str,
+    step: int,
+    stop_reason: str,
+    prediction: str,
 ) -> dict[str, str]:
     """Return the metadata of the kohya layout, with the keys of kohya (``ss_``) and the model specification (``modelspec.``).
 
-    ``step`` is the step of the weights, ``stop_reason`` says why training stopped. No time or path is recorded, so that the same
-    adapter is the same file.
+    ``base`` names the base's family. ``step`` is the step of the weights, ``stop_reason`` says why training stopped. No time or
+    path is recorded, so that the same adapter is the same file.
     """
     # PiSSA is exported together with its initial weights, which doubles the rank.
     rank = str(recipe.adapter.rank * (2 if recipe.adapter.initialization == "pissa" else 1))
     word_counts = Counter(word.strip(",.") for entry in dataset.of("train") for word in entry.caption.split())
     return {
         "format": "pt",
-        "ss_base_model_version": "sdxl_base_v1-0",
+        "ss_base_model_version": base.version,
         "ss_sd_model_name": recipe.base,
         "ss_sd_model_hash": base_sha256,
-        "ss_v2": "False",
+        "ss_v2": str(base.is_v2),
         "ss_network_module": "lycoris.kohya" if recipe.adapter.use_dora else "networks.lora",
         "ss_network_dim": rank,
         # Alpha is folded into the weights on export.
@@ -71,7 +79,7 @@ def header_metadata(
         "ss_resolution": f"({recipe.resolution}, {recipe.resolution})",
         "ss_tag_frequency": json.dumps({dataset.trigger: dict(sorted(word_counts.items()))}),
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+        "modelspec.architecture": base.architecture,
         "modelspec.implementation": "diffusers",
         "modelspec.title": name,
         "modelspec.resolution": f"{recipe.resolution}x{recipe.resolution}",
@@ -90,6 +98,7 @@ def model_card(
     recipe: Recipe,
     dataset: Dataset,
     name: str,
+    base: LoraMetadata,
     stop_reason: str,
     hashes: Mapping[str, str],
     previews: Sequence[PreviewPair],
@@ -99,8 +108,8 @@ def model_card(
 ) -> str:
     """Return the model card with the front matter that the hub reads. ``hashes``: description → SHA-256.
 
-    ``stop_reason`` is as in ``header_metadata``. ``verdict``: the evaluation's verdict on this adapter, if there is one.
-    ``as_lora``: the rank of the plain LoRA that a DoRA was converted to, if it was.
+    ``base`` and ``stop_reason`` are as in ``header_metadata``. ``verdict``: the evaluation's verdict on this adapter, if there is
+    one. ``as_lora``: the rank of the plain LoRA that a DoRA was converted to, if it was.
     """
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     front_matter = {
@@ -108,7 +117,7 @@ def model_card(
         "instance_prompt": dataset.trigger,
         "library_name": "diffusers",
         **_licence_entry(licence),
-        "tags": ["lora", "diffusers", "template:sd-lora", "stable-diffusion-xl", "text-to-image"],
+        "tags": ["lora", "diffusers", "template:sd-lora", base.tag, "text-to-image"],
         **({"widget": [{"text": pair.prompt, "output": {"url": pair.adapted}} for pair in previews]} if previews else {}),
         **_model_index(name, verdict),
     }

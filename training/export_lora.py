@@ -34,7 +34,7 @@ from zthumb.sources.local import family_of, hash_base
 
 if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
-    from zthumb.families.base import ModelFamily
+    from zthumb.families.base import LoraMetadata, ModelFamily
 
 ADAPTERS, EVALUATIONS = Path("models/lora"), Path("outputs/lora_eval")
 IMAGES = "images"
@@ -168,11 +168,20 @@ def _export(
     own_verdict = verdict if verdict is not None and _is_about(verdict, folder / f"{name}.safetensors") else None
     rank = _max_rank(adapter) if is_lora else None
     stop_reason, licence = _stop_reason(checkpoint, recipe, stage), licence_of(recipe.base)
-    text = card.model_card(recipe, dataset, name, stop_reason, hashes, previews, licence, own_verdict, rank)
+    text = card.model_card(recipe, dataset, name, _base_metadata(base), stop_reason, hashes, previews, licence, own_verdict, rank)
     if own_verdict:
         write_verdict(folder / VERDICT, own_verdict)
     (folder / "README.md").write_text(text, encoding="utf-8")
     return own_verdict is not None
+
+
+def _base_metadata(base: Path) -> LoraMetadata:
+    """What names the base's family in headers and cards."""
+    from zthumb import families
+
+    family = families.get(family_of(base))
+    prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"]
+    return family.metadata(family.configuration(base, family.denoiser_component), prediction)
 
 
 def _stop_reason(checkpoint: Checkpoint, recipe: Recipe, stage: Stage) -> str:
@@ -189,12 +198,14 @@ def _write(
 
     family = families.get(family_of(base))
     adapter = _read_adapter(checkpoint, recipe, dataset, family)
-    layers_per_block = family.configuration(base, family.denoiser_component)["layers_per_block"]
+    denoiser_config = family.configuration(base, family.denoiser_component)
     prediction = recipe.objective.prediction
     if prediction == "base":
         prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"]
     stop_reason = _stop_reason(checkpoint, recipe, stage)
-    metadata = card.header_metadata(recipe, dataset, name, stage.inputs[recipe.base], checkpoint.step, stop_reason, prediction)
+    metadata = card.header_metadata(
+        recipe, dataset, name, _base_metadata(base), stage.inputs[recipe.base], checkpoint.step, stop_reason, prediction
+    )
     if stage.settings.get("as") == "lora":
         adapter = _as_lora(adapter, base, family, int(str(stage.settings["rank"])))
         rank = str(_max_rank(adapter))
@@ -204,9 +215,9 @@ def _write(
             "ss_network_alpha": rank,
             "ss_network_args": "{}",
         }
-    save_kohya(adapter, folder / f"{name}.safetensors", layers_per_block, metadata)
+    save_kohya(adapter, folder / f"{name}.safetensors", family, denoiser_config, metadata)
     for embedding in adapter.words:
-        save(embedding, folder / f"{name}{ENDING}")
+        save(embedding, folder / f"{name}{ENDING}", family)
     return adapter
 
 

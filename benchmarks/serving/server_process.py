@@ -108,4 +108,4 @@ def write_adapter(model: Path, path: Path, seed: int) -> None:
         if name.startswith(f"{family.denoiser_component}.") and name.endswith(suffixes)
     }
     path.parent.mkdir(parents=True)
-    save_kohya(Adapter(layers), path, base.layers_per_block, {"ss_v2": "False"})
+    save_kohya(Adapter(layers), path, family, base.denoiser_config, {"ss_v2": "False"})

@@ -21,7 +21,6 @@ from foundation.manifest import package_versions, platform_facts
 from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.recipe import Recipe
-from training.steps.train_step import TrainStep
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
 
@@ -80,7 +79,7 @@ def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[st
         "fast": {"settings": FAST, **_compare(times["fast trainer"], times["fast model"], times["plain"])},
         "cache_seconds": trainer.cache_seconds,
         "peak_rss_mb": peak,
-        "adapter_bytes": _adapter_bytes(trainer.train_step, shipped),
+        "adapter_bytes": _adapter_bytes(trainer, shipped),
         "batch": shipped.batch_size,
         "rounds": rounds,
         "threads": torch.get_num_threads(),
@@ -110,10 +109,13 @@ def _seconds(step: Callable[[int], object], count: int) -> float:
     return time.perf_counter() - started
 
 
-def _adapter_bytes(train_step: TrainStep, recipe: Recipe) -> int:
+def _adapter_bytes(trainer: TrainerLoop, recipe: Recipe) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "adapter.safetensors"
-        save_kohya(Adapter.of_peft(train_step.adapter(), recipe.adapter.scale), path, layers_per_block=1, metadata={})
+        adapter = Adapter.of_peft(trainer.train_step.adapter(), recipe.adapter.scale)
+        save_kohya(
+            adapter, path, trainer.family, trainer.family.configuration(trainer.base, trainer.family.denoiser_component), {}
+        )
         return path.stat().st_size
 
 

@@ -24,12 +24,12 @@ class TrainerLoop:
     """The training step of this trainer with one recipe, and the model's own passes without the rest of the step."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
-        self._base = find_base(recipe.base, recipe.vae)
-        self.family, self.dataset = families.get(family_of(self._base)), read_dataset(folder)
+        self.base = find_base(recipe.base, recipe.vae)
+        self.family, self.dataset = families.get(family_of(self.base)), read_dataset(folder)
         pipeline = self.load_pipeline(DTYPES[recipe.precision])
         with tempfile.TemporaryDirectory() as empty:
             started = time.perf_counter()
-            encoders = Encoders(self.family, pipeline, self._base, Cache(Path(empty), 2**30), pipeline.device)
+            encoders = Encoders(self.family, pipeline, self.base, Cache(Path(empty), 2**30), pipeline.device)
             examples = encoders.encode(self.dataset.of("train"), folder)
             self.cache_seconds = time.perf_counter() - started
         self._adapted = AdaptedModel.of(pipeline, self.family, recipe, pipeline.device)
@@ -38,7 +38,7 @@ class TrainerLoop:
 
     def load_pipeline(self, dtype: torch.dtype = torch.float32) -> Any:
         """Load the base again."""
-        return self.family.load(self._base, dtype, torch.device("cpu"))
+        return self.family.load(self.base, dtype, torch.device("cpu"))
 
     def model_passes(self, _: int) -> None:
         """Run one forward and one backward pass of the model."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from evaluation.server import serve
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import ROOT
 from zthumb.adapters.layouts import save_kohya
 
@@ -29,7 +29,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("mini-sdxl", "mini-clip"):
         (workspace / "models" / name).symlink_to(ROOT / "models" / name)
     adapter = random_adapter(ROOT / "models" / "mini-sdxl")
-    save_kohya(adapter, workspace / "models" / "lora" / "a" / "a.safetensors", 1, {"ss_v2": "False"})
+    save_kohya(adapter, workspace / "models" / "lora" / "a" / "a.safetensors", *MINI_SDXL, {"ss_v2": "False"})
     return workspace
 
 

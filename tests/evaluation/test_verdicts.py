@@ -10,7 +10,7 @@ from evaluation import main as evaluation
 from evaluation.results import Results, read_results
 from evaluation.selection import Choice, choose
 from foundation.errors import DONE
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE, ROOT
 from zthumb.adapters.layouts import save_kohya
 
@@ -27,7 +27,9 @@ def results(workspace: Path, server: str, tmp_path_factory: pytest.TempPathFacto
         (adapters / name).mkdir()
         shutil.copy(ROOT / "tests" / "evaluation" / "adapters" / f"{name}.safetensors", adapters / name)
     (adapters / "useless").mkdir()
-    save_kohya(random_adapter(MINIATURE, strength=0.01), adapters / "useless" / "useless.safetensors", 1, {"ss_v2": "False"})
+    save_kohya(
+        random_adapter(MINIATURE, strength=0.01), adapters / "useless" / "useless.safetensors", *MINI_SDXL, {"ss_v2": "False"}
+    )
     shipped = yaml.safe_load((ROOT / "evaluation" / "prompts" / "mini.yaml").read_text())
     (folder / "prompts.yaml").write_text(yaml.safe_dump(shipped | QUICK))
     dataset = folder / "z"

@@ -12,6 +12,7 @@ from tests.training.conftest import quick_arguments
 from training import card, export_lora, train_lora
 from training import recipe as recipes
 from training.data.dataset import read_dataset
+from zthumb import families
 from zthumb.adapters import header
 from zthumb.sources.local import hash_base
 
@@ -125,7 +126,14 @@ def test_the_header_says_which_network_type_it_is(
 ) -> None:
     recipe = recipes.load("mini", settings)
     metadata = card.header_metadata(
-        recipe, read_dataset(prepared), "a", "0" * 64, step=2, stop_reason="every step was made", prediction="epsilon"
+        recipe,
+        read_dataset(prepared),
+        "a",
+        families.get("sdxl").metadata({}, "epsilon"),
+        "0" * 64,
+        step=2,
+        stop_reason="every step was made",
+        prediction="epsilon",
     )
     assert (metadata["ss_network_module"], json.loads(metadata["ss_network_args"])) == (module, network_args)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from tests.adapters import MINI_SDXL
 from tests.training.conftest import prepared_base
 from training.steps.train_step import TrainStep
 from zthumb import families
@@ -54,9 +55,9 @@ def test_the_exported_files_predict_what_the_trained_model_predicts(
     vectors = {part: weights[f"{part}.word"] for part in SDXL.adapted_components if f"{part}.word" in weights}
     adapter = Adapter.of_peft(weights, recipe.adapter.scale)
     if vectors:
-        textual_inversion.save(LearnedEmbedding("zbadge", vectors), tmp_path / "x_emb.safetensors")
+        textual_inversion.save(LearnedEmbedding("zbadge", vectors), tmp_path / "x_emb.safetensors", families.get("sdxl"))
     files = [tmp_path / "x.safetensors", tmp_path / "pytorch_lora_weights.safetensors"]
-    save_kohya(adapter, files[0], layers_per_block=1, metadata={})
+    save_kohya(adapter, files[0], *MINI_SDXL, metadata={})
     save_diffusers(adapter, files[1])
 
     # The files are applied to the unquantized base, even if the base was quantized in training.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE
 from tests.training.conftest import quick_arguments
 from training import train_lora
@@ -46,7 +46,7 @@ def test_fewer_steps_after_the_end_start_over_and_the_longer_run_is_archived(
 
 def test_a_run_starts_with_the_weights_of_the_adapter_it_starts_from(prepared: Path) -> None:
     adapter = random_adapter(MINIATURE, rank=3, alpha=2.0)
-    save_kohya(adapter, Path("begin.safetensors"), 1, {})
+    save_kohya(adapter, Path("begin.safetensors"), *MINI_SDXL, {})
     sets = (
         *CONSTANT,
         "steps=1",
@@ -67,7 +67,7 @@ def test_a_run_starts_with_the_weights_of_the_adapter_it_starts_from(prepared: P
 def test_an_adapter_with_modules_that_are_not_trained_is_refused_as_the_start(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_kohya(random_adapter(MINIATURE, targets="attention+feed-forward"), Path("begin.safetensors"), 1, {})
+    save_kohya(random_adapter(MINIATURE, targets="attention+feed-forward"), Path("begin.safetensors"), *MINI_SDXL, {})
     sets = (*CONSTANT, "steps=1", "adapter.targets=attention", "adapter.from=./begin.safetensors")
 
     assert train_lora.main(quick_arguments(prepared, "on", *sets)) == 2

@@ -14,7 +14,6 @@ from training.model import learned_tokens
 from training.model.init_from_adapter import init_from_adapter
 from training.recipe import Recipe
 from zthumb.adapters import module_shapes
-from zthumb.adapters.module_shapes import to_file_key
 from zthumb.families.base import ModelFamily
 
 _TRAINED, _START = "default", "start"
@@ -27,7 +26,7 @@ def attach(components: Components, recipe: Recipe, family: ModelFamily) -> None:
     """Inject trainable fp32 LoRA weights into ``components`` of a pipeline, such that the adapted model starts as the base."""
     reference = recipe.adapter.begin_from
     # Before any module is wrapped.
-    base = module_shapes.of_parts("the base", components) if reference is not None else None
+    base = module_shapes.of_components("the base", components, family) if reference is not None else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "adapter"))
         for name, model in components.items():
@@ -38,7 +37,7 @@ def attach(components: Components, recipe: Recipe, family: ModelFamily) -> None:
                 learned_tokens.add_tokens(model, recipe.adapter.tokens)
             _speed_up(model, recipe)
     if reference is not None and base is not None:
-        init_from_adapter(reference, base, dict(_layers_by_path(components)), _TRAINED)
+        init_from_adapter(reference, base, dict(_layers_by_path(components, family)), _TRAINED)
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -57,7 +56,7 @@ def enable(components: Components, enabled: bool) -> None:
                 layer.enable_adapters(enabled)
 
 
-def exported_weights(components: Components) -> dict[str, Tensor]:
+def exported_weights(components: Components, family: ModelFamily) -> dict[str, Tensor]:
     """Return what is exported, by PEFT name below each component's, on the CPU, before scaling.
 
     Learned tokens are ``<component>.word``. With PiSSA it is the trained weights minus those they started from, side by side: an
@@ -66,7 +65,7 @@ def exported_weights(components: Components) -> dict[str, Tensor]:
     # Copies: the average takes the place of the weights only while they are read.
     weights = {
         f"{path}.{name}": value.cpu().clone()
-        for path, layer in _layers_by_path(components)
+        for path, layer in _layers_by_path(components, family)
         for name, value in _exported(layer).items()
     }
     embeddings = {name: learned_tokens.embeddings_of(model) for name, model in components.items()}
@@ -175,10 +174,10 @@ def _layers(model: nn.Module) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
-def _layers_by_path(components: Components) -> Iterator[tuple[str, Any]]:
+def _layers_by_path(components: Components, family: ModelFamily) -> Iterator[tuple[str, Any]]:
     for component, model in components.items():
         for name, layer in _layers(model).items():
-            yield f"{component}.{to_file_key(component, name)}", layer
+            yield f"{component}.{family.file_path(component, name)}", layer
 
 
 def _exported(layer: Any) -> dict[str, Tensor]:

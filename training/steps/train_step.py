@@ -67,7 +67,7 @@ class TrainStep:
     def adapter(self) -> dict[str, Tensor]:
         """Return the weights to export as they are now, by PEFT name, on the CPU."""
         with self.ema.in_place():
-            return adapter.exported_weights(self._base.components)
+            return adapter.exported_weights(self._base.components, self._base.family)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint stores to resume from."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
     from zthumb.adapters.bases import Recognised
     from zthumb.adapters.resize import Resized
+    from zthumb.families.base import ModelFamily
 
 _FILE_SPECIFIC_KEYS = ("lora_adapter_metadata", "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", "format")
 _MAX_SHOWN, _DEFAULT_RANK = 8, 64
@@ -196,10 +197,10 @@ def _write(adapter: Adapter, source: Recognised, metadata: Mapping[str, str], ar
     _check_learned_embeddings(adapter, arguments.out)
     with atomic_file(arguments.out) as path:
         if layout == "kohya":
-            save_kohya(adapter, path, source.base.layers_per_block, metadata)
+            save_kohya(adapter, path, source.base.family, source.base.denoiser_config, metadata)
         else:
             save_diffusers(adapter, path, metadata)
-    _write_learned_embeddings(adapter, arguments.out)
+    _write_learned_embeddings(adapter, arguments.out, source.base.family)
     content = " and ".join(adapter.kinds) if rank is None else f"rank {rank} at most"
     print(f"{arguments.out}: {len(adapter.paths)} modules, {content}, {layout} layout")
 
@@ -212,13 +213,13 @@ def _check_learned_embeddings(adapter: Adapter, out: Path) -> None:
         )
 
 
-def _write_learned_embeddings(adapter: Adapter, out: Path) -> None:
+def _write_learned_embeddings(adapter: Adapter, out: Path, family: ModelFamily) -> None:
     """Write the learned embedding of the adapter to its own file next to ``out``; delete one left by a replaced adapter."""
     file = out.with_name(f"{out.stem}{ENDING}")
     file.unlink(missing_ok=True)
     for embedding in adapter.words:
         with atomic_file(file) as path:
-            save(embedding, path)
+            save(embedding, path, family)
         print(f"{file}: learned tokens of {embedding.text!r} ({embedding.tokens})")
 
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.change import Change
 from zthumb.checkpoints import safetensors_file
-from zthumb.checkpoints.unet_keys import to_kohya
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from zthumb.families.base import ModelFamily
 
 _TEXT_MODEL = "text_model."
 
@@ -32,15 +33,17 @@ def save_diffusers(adapter: Adapter, path: Path, metadata: Mapping[str, str] = M
     safetensors_file.write(adapter.to_peft(), header, path)
 
 
-def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Mapping[str, str]) -> None:
-    """Write the kohya layout: original block names, a scalar alpha per module; the header has ``metadata`` and its hashes."""
+def save_kohya(
+    adapter: Adapter, path: Path, family: ModelFamily, denoiser_config: Mapping[str, Any], metadata: Mapping[str, str]
+) -> None:
+    """Write the kohya layout: the names kohya uses for the family, a scalar alpha per module; ``metadata`` in the header."""
     import torch
 
     # One alpha for all modules: diffusers loses the alphas that differ from the most common one, and with them the scales.
     alpha = float(max((layer.rank for layer in adapter.layers.values()), default=1))
     tensors = {}
     for module, layer in sorted(adapter.layers.items()):
-        name = to_kohya(module, layers_per_block)
+        name = family.lora_key(module, denoiser_config)
         tensors[f"{name}.alpha"] = torch.tensor(alpha)
         tensors[f"{name}.lora_down.weight"] = layer.down.contiguous()
         tensors[f"{name}.lora_up.weight"] = (layer.up * (layer.scale * layer.rank / alpha)).contiguous()
@@ -49,7 +52,7 @@ def save_kohya(adapter: Adapter, path: Path, layers_per_block: int, metadata: Ma
             ones = (1,) * (layer.down.dim() - 1)
             tensors[f"{name}.dora_scale"] = layer.magnitude.reshape(-1, *ones).contiguous()
     for module, change in sorted(adapter.changes.items()):
-        tensors |= _change_tensors(to_kohya(module, layers_per_block), change)
+        tensors |= _change_tensors(family.lora_key(module, denoiser_config), change)
     digest = safetensors_file.body_hash(tensors)
     legacy = safetensors_file.legacy_hash(tensors, metadata)
     hashes = {"sshs_model_hash": digest, "sshs_legacy_hash": legacy, "modelspec.hash_sha256": f"0x{digest}"}

@@ -8,15 +8,6 @@ from collections.abc import Iterator
 from zthumb.adapters.module_shapes import ModuleShapes
 
 _PEFT_PREFIX = "base_model.model."
-_COMPONENTS = ("unet.", "text_encoder.", "text_encoder_2.")
-_UNET = ("model.diffusion_model.", "diffusion_model.")
-"""Prefixes of the denoiser's original names: in single-file checkpoints, and in ComfyUI's files."""
-
-_TEXT_ENCODERS = (
-    ("text_encoder.", ("text_encoders.clip_l.transformer.", "clip_l.transformer.", "text_encoders.clip_l.", "clip_l.")),
-    ("text_encoder.", ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.", "te1.", "text_encoder_1.")),
-    ("text_encoder_2.", ("text_encoders.clip_g.transformer.", "clip_g.transformer.", "text_encoders.clip_g.", "clip_g.", "te2.")),
-)
 _LYCORIS = "lycoris_"
 _KOHYA = "lora_"
 _OLD_ATTENTION = re.compile(r"\.processor\.(to_(?:q|k|v|out))$")
@@ -25,40 +16,47 @@ _OLD_ATTENTION = re.compile(r"\.processor\.(to_(?:q|k|v|out))$")
 def path_of(stem: str, base: ModuleShapes) -> str | None:
     """Return the path of the module that ``stem``, a name in a file, stands for; None if the base has no such module."""
     stem = stem.removeprefix(_PEFT_PREFIX)
-    return next((path for name in _candidates(stem) if (path := _path_in_base(name, base)) is not None), None)
+    return next(filter(None, _candidates(stem, base)), None)
 
 
-def _candidates(stem: str) -> Iterator[str]:
-    """Yield the possible meanings of a name, as diffusers' path or kohya's name, the likeliest first."""
-    for prefix in _UNET:
-        if stem.startswith(prefix):
-            yield f"{_KOHYA}unet_{_flatten(stem.removeprefix(prefix))}"
-    for component, prefixes in _TEXT_ENCODERS:
+def _candidates(stem: str, base: ModuleShapes) -> Iterator[str | None]:
+    """Yield the paths that a name may stand for, the likeliest first; None where the base has no such module."""
+    family = base.family
+    for component, prefixes in family.module_prefixes.items():
         for prefix in prefixes:
             if stem.startswith(prefix):
-                yield component + stem.removeprefix(prefix)
+                rest = stem.removeprefix(prefix)
+                is_denoiser = component == family.denoiser_component
+                yield _original(rest, base) if is_denoiser else _path(f"{component}.{rest}", base)
     if stem.startswith(_LYCORIS):
-        rest = stem.removeprefix(_LYCORIS)
+        rest = _flatten(stem.removeprefix(_LYCORIS))
         # LyCORIS' wrapper puts the same prefix before the modules of any component.
-        yield from (f"{_KOHYA}{component}_{_flatten(rest)}" for component in ("unet", "te1", "te2"))
-        yield f"{_KOHYA}{_flatten(rest)}"
+        yield from (base.kohya_names.get(f"{prefix}{rest}") for prefix in family.lora_prefixes.values())
+        yield base.kohya_names.get(f"{_KOHYA}{rest}")
     if stem.startswith(_KOHYA):
-        yield _flatten(stem)
-        if stem.startswith(f"{_KOHYA}te_"):
-            yield _flatten(stem).replace(f"{_KOHYA}te_", f"{_KOHYA}te1_", 1)
+        name = _flatten(stem)
+        yield base.kohya_names.get(name)
+        for prefix, meant in family.other_lora_prefixes.items():
+            if name.startswith(prefix):
+                yield base.kohya_names.get(name.replace(prefix, meant, 1))
+        yield _original(name.removeprefix(family.lora_prefixes[family.denoiser_component]), base)
         return
     path = _OLD_ATTENTION.sub(lambda match: "." + ("to_out.0" if match[1] == "to_out" else match[1]), stem)
-    yield path if path.startswith(_COMPONENTS) else f"unet.{path}"
+    denoiser = f"{family.denoiser_component}."
+    is_complete = path.startswith(tuple(f"{component}." for component in family.adapted_components))
+    yield _path(path if is_complete else denoiser + path, base)
     # Original names without a prefix.
-    yield f"{_KOHYA}unet_{_flatten(path.removeprefix('unet.'))}"
+    yield _original(path.removeprefix(denoiser), base)
 
 
-def _path_in_base(name: str, base: ModuleShapes) -> str | None:
-    if name.startswith(_KOHYA):
-        return base.kohya_names.get(name)
-    component, _, module = name.partition(".")
-    paths = (name, f"{component}.text_model.{module}")
-    return next((path for path in paths if path in base.shapes or path in base.norms), None)
+def _path(path: str, base: ModuleShapes) -> str | None:
+    component, _, module = path.partition(".")
+    candidates = (path, f"{component}.{base.family.file_path(component, module)}")
+    return next((candidate for candidate in candidates if candidate in base.shapes or candidate in base.norms), None)
+
+
+def _original(name: str, base: ModuleShapes) -> str | None:
+    return base.original_names.get(_flatten(name))
 
 
 def _flatten(name: str) -> str:

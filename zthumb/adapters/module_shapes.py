@@ -9,8 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
-from zthumb.checkpoints.clip_keys import TEXT_MODEL, inside_text_model
-from zthumb.checkpoints.unet_keys import KOHYA_PREFIXES, to_kohya
+from zthumb.checkpoints.clip_keys import TEXT_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,13 +23,15 @@ if TYPE_CHECKING:
 class ModuleShapes:
     """The base called ``name``: weight ``shapes`` of its linear and convolution modules by path, and those of its ``norms``.
 
-    A path begins with the pipeline component, and inside a text encoder with ``text_model.``, as in adapter files. ``weights``
-    reads the weight of a module, float32; None if the base's weights are not available.
+    A path begins with the pipeline component, and inside a text encoder with ``text_model.``, as in adapter files.
+    ``denoiser_config`` is the denoiser's configuration. ``weights`` reads the weight of a module, float32; None if the base's are
+    not available.
     """
 
     name: str
     shapes: Mapping[str, tuple[int, ...]]
-    layers_per_block: int
+    family: ModelFamily
+    denoiser_config: Mapping[str, Any]
     norms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     weights: Callable[[str], Tensor] | None = field(default=None, compare=False)
 
@@ -53,24 +54,43 @@ class ModuleShapes:
             shape[1] for path, shape in self.shapes.items() if path.startswith(f"{component}.") and path.endswith("q_proj")
         )
 
+    def kohya_name(self, path: str) -> str:
+        """Return the name that a kohya file gives the module at ``path``."""
+        return self.family.lora_key(path, self.denoiser_config)
+
     @cached_property
     def kohya_names(self) -> Mapping[str, str]:
-        """Return the paths by kohya's names, both for the original block names and for diffusers' own, which some programs write.
+        """Return the paths by kohya's names, for the family's own names and for diffusers', which some programs write.
 
         Text encoders are also matched without their ``text_model.`` level, which transformers 5 does not have.
         """
         names: dict[str, str] = {}
         for path in (*self.shapes, *self.norms):
             component, module = path.split(".", 1)
-            names[KOHYA_PREFIXES[component] + module.replace(".", "_")] = path
-            names.setdefault(KOHYA_PREFIXES[component] + module.removeprefix(TEXT_MODEL).replace(".", "_"), path)
+            prefix = self.family.lora_prefixes[component]
+            names[prefix + module.replace(".", "_")] = path
+            names.setdefault(prefix + module.removeprefix(TEXT_MODEL).replace(".", "_"), path)
             with contextlib.suppress(ValueError):
-                names[to_kohya(path, self.layers_per_block)] = path
+                names[self.kohya_name(path)] = path
+        return names
+
+    @cached_property
+    def original_names(self) -> Mapping[str, str]:
+        """Return the paths of the denoiser's modules by their names in published checkpoints, with underscores."""
+        names: dict[str, str] = {}
+        component = self.family.denoiser_component
+        for path in (*self.shapes, *self.norms):
+            if path.startswith(f"{component}."):
+                with contextlib.suppress(ValueError):
+                    original = self.family.original_name(path.removeprefix(f"{component}."), self.denoiser_config)
+                    names[original.replace(".", "_")] = path
         return names
 
 
-def of_parts(name: str, components: Mapping[str, Any], weights: Callable[[str], Tensor] | None = None) -> ModuleShapes:
-    """Return the shapes of loaded ``components`` of a pipeline, including the UNet; none may have an adapter injected."""
+def of_components(
+    name: str, components: Mapping[str, Any], family: ModelFamily, weights: Callable[[str], Tensor] | None = None
+) -> ModuleShapes:
+    """Return the shapes of loaded ``components`` of a pipeline, the denoiser among them; none may have an adapter injected."""
     from torch import nn
 
     from zthumb.adapters.hooks import base_weight
@@ -78,7 +98,7 @@ def of_parts(name: str, components: Mapping[str, Any], weights: Callable[[str], 
     shapes, norms, modules = dict[str, tuple[int, ...]](), dict[str, tuple[int, ...]](), dict[str, Any]()
     for component, model in components.items():
         for module_name, module in model.named_modules():
-            path = f"{component}.{to_file_key(component, module_name)}"
+            path = f"{component}.{family.file_path(component, module_name)}"
             modules[path] = module
             if isinstance(module, nn.Linear):
                 # The weight tensor itself has another shape if it is quantized in blocks.
@@ -89,7 +109,7 @@ def of_parts(name: str, components: Mapping[str, Any], weights: Callable[[str], 
                 norms[path] = tuple(module.weight.shape)
     is_loaded = all(parameter.device.type != "meta" for model in components.values() for parameter in model.parameters())
     read_weight = weights or ((lambda path: base_weight(modules[path])) if is_loaded else None)
-    return ModuleShapes(name, shapes, components["unet"].config.layers_per_block, norms, read_weight)
+    return ModuleShapes(name, shapes, family, components[family.denoiser_component].config, norms, read_weight)
 
 
 def of_folder(name: str, folder: Path, family: ModelFamily) -> ModuleShapes:
@@ -102,7 +122,7 @@ def of_folder(name: str, folder: Path, family: ModelFamily) -> ModuleShapes:
             for component in family.adapted_components
         }
     has_weights = all(any((folder / component).glob("*.safetensors")) for component in components)
-    return of_parts(name, components, (lambda path: _read_weight(folder, path)) if has_weights else None)
+    return of_components(name, components, family, (lambda path: _read_weight(folder, path)) if has_weights else None)
 
 
 def _read_weight(folder: Path, path: str) -> Tensor:
@@ -117,8 +137,3 @@ def _read_weight(folder: Path, path: str) -> Tensor:
                 weight: Tensor = opened.get_tensor(matches.pop())
                 return weight.float()
     raise BadInput(f"{folder / component}: has no weight of {module}.")
-
-
-def to_file_key(component: str, module: str) -> str:
-    """Return the path in adapter files of a ``module`` of a loaded ``component``."""
-    return module if component == "unet" else inside_text_model(module)

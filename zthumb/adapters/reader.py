@@ -60,7 +60,7 @@ def load(path: Path, base: ModuleShapes) -> Adapter:
     has only finite values.
     """
     header = headers.read(path)
-    scales = peft_scales.read_scales(header)
+    scales = peft_scales.read_scales(header, base.family)
     modules = _modules(header, base)
     tensors = _load_tensors(header)
     contents = _Contents()

@@ -24,8 +24,9 @@ from zthumb.adapters.patterns import Patterns
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from zthumb.families.base import ModelFamily
+
 _CONFIG_FILE, _METADATA_KEY = "adapter_config.json", "lora_adapter_metadata"
-_COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
 _BASE_UNCHANGED = (None, True, False, "gaussian", "default", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that leave the base's weights as they are."""
 
@@ -127,18 +128,18 @@ def config_file_of(file: Path) -> Path | None:
     return config_file if file.name == PEFT_FILE and config_file.is_file() else None
 
 
-def read_scales(header: Header) -> Scales:
-    """Return the scales recorded with the file of ``header``; raise ``BadInput`` if they are invalid."""
+def read_scales(header: Header, family: ModelFamily) -> Scales:
+    """Return the scales recorded with the file of ``header``, for a base of ``family``; raise ``BadInput`` for invalid ones."""
     if config_file := config_file_of(header.file):
-        return _validate(config_file, {"unet": _parse_object(config_file, config_file.read_bytes())})
+        return _validate(config_file, {family.denoiser_component: _parse_object(config_file, config_file.read_bytes())})
     components: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, value in _parse_object(header.file, header.metadata.get(_METADATA_KEY, "{}").encode()).items():
         component, _, name = key.partition(".")
-        # diffusers omits the component in files of only a UNet.
-        if component in _COMPONENTS and name:
+        # diffusers omits the component in files of only a denoiser.
+        if component in family.adapted_components and name:
             components[component][name] = value
         else:
-            components["unet"][key] = value
+            components[family.denoiser_component][key] = value
     return _validate(header.file, components)
 
 

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
@@ -24,17 +23,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.adapters.module_shapes import ModuleShapes
+    from zthumb.families.base import ModelFamily
 
 ENDING = "_emb.safetensors"
 BUNDLED_PREFIX = "bundle_emb."
-_COMPONENTS: Mapping[str, str] = MappingProxyType({"clip_l": "text_encoder", "clip_g": "text_encoder_2"})
-"""Component of the pipeline by the name of its tensor."""
-
 _TRIGGER_KEY = "modelspec.trigger_phrase"
 _MAX_CHARACTERS = 200
 """Of the text of a learned embedding."""
 _MAX_TOKENS = 75
-"""Of a prompt that SDXL's text encoders read."""
+"""Of a prompt that CLIP text encoders read."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,9 @@ class LearnedEmbedding:
         return int(next(iter(self.vectors.values())).shape[0])
 
 
-def save(embedding: LearnedEmbedding, path: Path) -> None:
-    """Write ``embedding`` to a file of its own."""
-    tensors = {name: embedding.vectors[component].contiguous() for name, component in _COMPONENTS.items()}
+def save(embedding: LearnedEmbedding, path: Path, family: ModelFamily) -> None:
+    """Write ``embedding`` to a file of its own, for bases of ``family``."""
+    tensors = {name: embedding.vectors[component].contiguous() for name, component in family.embedding_keys.items()}
     safetensors_file.write(tensors, {"format": "pt", _TRIGGER_KEY: embedding.text}, path)
 
 
@@ -108,12 +105,11 @@ def read_learned_embeddings(header: Header, base: ModuleShapes) -> tuple[Learned
 
 
 def _check_shapes(header: Header, text: str, names: Mapping[str, str], base: ModuleShapes) -> None:
-    if set(names) != set(_COMPONENTS) or len(text) > _MAX_CHARACTERS:
+    keys = base.family.embedding_keys
+    if set(names) != set(keys) or len(text) > _MAX_CHARACTERS:
         tensors = ", ".join(sorted(names.values())[:4])
-        raise BadInput(
-            f"{header.file}: learned tokens with {tensors}; expected {' and '.join(_COMPONENTS)}, one for each text encoder."
-        )
-    for key, component in _COMPONENTS.items():
+        raise BadInput(f"{header.file}: learned tokens with {tensors}; expected {' and '.join(keys)}, one for each text encoder.")
+    for key, component in keys.items():
         shape, width = header.shapes[names[key]], base.text_width(component)
         if len(shape) != 2 or not 1 <= shape[0] <= _MAX_TOKENS or shape[1] != width:
             reason = f"{names[key]} {shape} does not fit {base.name} (…, {width})"
@@ -129,7 +125,7 @@ def _read_embedding(header: Header, text: str, names: Mapping[str, str], base: M
     _check_shapes(header, text, names, base)
     try:
         with safe_open(header.file, "pt") as file:
-            vectors = {component: file.get_tensor(names[key]).float() for key, component in _COMPONENTS.items()}
+            vectors = {component: file.get_tensor(names[key]).float() for key, component in base.family.embedding_keys.items()}
     except (SafetensorError, ValueError, KeyError) as error:
         raise BadInput(f"{header.file}: not a safetensors file: {str(error).splitlines()[0]}") from None
     if not all(rows.isfinite().all() for rows in vectors.values()):

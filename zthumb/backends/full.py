@@ -53,7 +53,9 @@ class Backend(BaseBackend):
         size = sum(room.bytes_of(parameter) for parameter in denoiser.parameters())
         if options.channels_last:
             denoiser.to(memory_format=torch.channels_last)
-        self._adapters = AdapterCache(components, module_shapes.of_parts(location.base.name, components), options.adapter_bytes)
+        self._adapters = AdapterCache(
+            components, module_shapes.of_components(location.base.name, components, family), options.adapter_bytes
+        )
         if options.compile:
             check_compiler(device.type)
             denoiser.compile_repeated_blocks()

@@ -85,15 +85,3 @@ def _inside(module: str, kind: str, rest: str, resnet: int, attention: int) -> s
 
 def _nameless(module: str) -> ValueError:
     return ValueError(f"{module}: not a module of a Stable Diffusion UNet")
-
-
-KOHYA_PREFIXES: Mapping[str, str] = MappingProxyType(
-    {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
-)
-
-
-def to_kohya(path: str, layers_per_block: int) -> str:
-    """To be replaced by ``ModelFamily.lora_name``."""
-    part, module = path.split(".", 1)
-    name = to_original(module, UNetLayout(layers_per_block, (True, True, True, True))) if part == "unet" else module
-    return KOHYA_PREFIXES[part] + name.replace(".", "_")

@@ -224,6 +224,13 @@ class ModelFamily(ABC):
 
     lora_prefixes: Mapping[str, str]
     """Component → prefix of the names of its modules in a kohya file."""
+    other_lora_prefixes: Mapping[str, str]
+    """Prefix that some kohya files have → the one that is meant."""
+    module_prefixes: Mapping[str, Sequence[str]]
+    """Component → prefixes of the paths of its modules in other programs' files, besides its own name.
+
+    Behind those of the denoiser its modules have their original names, behind the others diffusers' own.
+    """
     embedding_keys: Mapping[str, str]
     """Name of the tensor of learned tokens in an embedding file → the text encoder whose input it is."""
 
@@ -233,6 +240,22 @@ class ModelFamily(ABC):
 
         ``configuration`` is the denoiser's. Raises ``ValueError`` for a module that has no such name.
         """
+
+    @abstractmethod
+    def original_name(self, module: str, configuration: Mapping[str, Any]) -> str:
+        """Return the name of the denoiser's ``module`` in published checkpoints; raise ``ValueError`` if it has none."""
+
+    def lora_key(self, path: str, configuration: Mapping[str, Any]) -> str:
+        """Return the name that a kohya file gives the module at ``path``, which begins with the component.
+
+        Raises ``ValueError`` for a module that has no such name.
+        """
+        component, module = path.split(".", 1)
+        return self.lora_prefixes[component] + self.lora_name(component, module, configuration).replace(".", "_")
+
+    def file_path(self, component: str, module: str) -> str:  # noqa: ARG002
+        """Return the path in adapter files of a ``module`` of a loaded ``component``."""
+        return module
 
     @abstractmethod
     def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:

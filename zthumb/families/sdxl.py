@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from zthumb.checkpoints import clip_keys
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
-from zthumb.checkpoints.unet_keys import UNetLayout, to_original
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.base import ImageSize, LoraMetadata
 from zthumb.families.shared.clip_text import LENGTH, PROMPT_EMBEDS
@@ -43,6 +42,19 @@ class SDXL(StableDiffusion):
     )
 
     lora_prefixes = MappingProxyType({"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"})
+    other_lora_prefixes = MappingProxyType({"lora_te_": "lora_te1_"})
+    module_prefixes = MappingProxyType(
+        {
+            "unet": ("model.diffusion_model.", "diffusion_model."),
+            "text_encoder": (
+                *("text_encoders.clip_l.transformer.", "clip_l.transformer.", "text_encoders.clip_l.", "clip_l."),
+                *("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.", "te1.", "text_encoder_1."),
+            ),
+            "text_encoder_2": (
+                *("text_encoders.clip_g.transformer.", "clip_g.transformer.", "text_encoders.clip_g.", "clip_g.", "te2."),
+            ),
+        }
+    )
     embedding_keys = MappingProxyType({"clip_l": "text_encoder", "clip_g": "text_encoder_2"})
 
     @property
@@ -115,7 +127,7 @@ class SDXL(StableDiffusion):
 
     def lora_name(self, component: str, module: str, configuration: Mapping[str, Any]) -> str:
         # kohya's files of SDXL have the original names of the UNet's blocks.
-        return to_original(module, UNetLayout.of(configuration)) if component == self.denoiser_component else module
+        return self.original_name(module, configuration) if component == self.denoiser_component else module
 
     def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:  # noqa: ARG002
         return LoraMetadata("sdxl_base_v1-0", False, "stable-diffusion-xl-v1-base/lora", "stable-diffusion-xl")

@@ -96,7 +96,7 @@ def test_text_encoders_at_a_rate_of_their_own(prepared: Path) -> None:
 
 def test_pissa_is_exported_as_what_was_learned_at_twice_the_rank(prepared: Path) -> None:
     recipe, base, _, _ = prepared_base(prepared, *PISSA)
-    start = Adapter.of_peft(adapter.exported_weights(base.components), recipe.adapter.scale)
+    start = Adapter.of_peft(adapter.exported_weights(base.components, base.family), recipe.adapter.scale)
     # At the start the two halves take each other away.
     assert max(float(each.change().abs().max()) for each in start.layers.values()) < 1e-5
     path, layer = next(iter(start.layers.items()))
@@ -145,7 +145,7 @@ def test_a_dropped_caption_is_zeros_with_trained_encoders_too(prepared: Path) ->
 def test_modules_are_named_as_adapter_files_name_them(prepared: Path) -> None:
     _, base, _, _ = prepared_base(prepared, *TEXT)
     known = module_shapes.of_folder("mini", find_base("models/mini-sdxl"), families.get("sdxl"))
-    assert set(Adapter.of_peft(adapter.exported_weights(base.components), 1.0).layers) < set(known.shapes)
+    assert set(Adapter.of_peft(adapter.exported_weights(base.components, base.family), 1.0).layers) < set(known.shapes)
 
 
 def test_the_average_is_exported_and_training_goes_on_with_the_weights_themselves(prepared: Path) -> None:
@@ -155,9 +155,9 @@ def test_the_average_is_exported_and_training_goes_on_with_the_weights_themselve
     for step in range(3):
         train_step.step(step)
 
-    averaged, own = train_step.adapter(), adapter.exported_weights(base.components)
+    averaged, own = train_step.adapter(), adapter.exported_weights(base.components, base.family)
 
     ups = [name for name in own if name.endswith("lora_B.weight")]
     # Those of the first modules have moved one way from zero; their average lies behind.
     assert sum(float(averaged[name].norm()) for name in ups) < 0.99 * sum(float(own[name].norm()) for name in ups)
-    assert all(torch.equal(own[name], value) for name, value in adapter.exported_weights(base.components).items())
+    assert all(torch.equal(own[name], value) for name, value in adapter.exported_weights(base.components, base.family).items())

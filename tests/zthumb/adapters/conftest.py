@@ -51,5 +51,5 @@ def saved(base: ModuleShapes, adapter: Adapter, tmp_path: Path) -> Path:
     """The adapter in the kohya layout."""
     from zthumb.adapters.layouts import save_kohya
 
-    save_kohya(adapter, tmp_path / "a.safetensors", base.layers_per_block, {"ss_output_name": "a"})
+    save_kohya(adapter, tmp_path / "a.safetensors", base.family, base.denoiser_config, {"ss_output_name": "a"})
     return tmp_path / "a.safetensors"

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import MINIATURE
 from tests.zthumb.adapters.conftest import random_layer
+from zthumb import families
 from zthumb.adapters import header, reader, textual_inversion
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.difference import difference
@@ -49,7 +50,7 @@ def test_an_adapter_of_full_size_is_recognised(tmp_path: Path, capsys: pytest.Ca
         "text_encoder_2": 193,
     }
     name = "unet.down_blocks.2.attentions.1.transformer_blocks.9.attn2.to_k"
-    save_kohya(Adapter({name: random_layer(base, name)}), tmp_path / "x.safetensors", base.layers_per_block, {})
+    save_kohya(Adapter({name: random_layer(base, name)}), tmp_path / "x.safetensors", base.family, base.denoiser_config, {})
     assert "lora_unet_input_blocks_8_1_transformer_blocks_9_attn2_to_k.alpha" in header.read(tmp_path / "x.safetensors").shapes
     assert main(["adapters", "inspect", str(tmp_path / "x.safetensors"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fits"] == "stable-diffusion-xl-base-1.0"
@@ -89,7 +90,7 @@ def test_learned_tokens_are_carried_over_with_their_adapter(
     saved: Path, base: ModuleShapes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vectors = {name: torch.full((2, 128), value) for name, value in (("text_encoder", 0.5), ("text_encoder_2", 0.25))}
-    textual_inversion.save(LearnedEmbedding("zbadge", vectors), saved.with_name("a_emb.safetensors"))
+    textual_inversion.save(LearnedEmbedding("zbadge", vectors), saved.with_name("a_emb.safetensors"), families.get("sdxl"))
     small, merged, plain = (tmp_path / f"{name}.safetensors" for name in ("small", "merged", "plain"))
     assert main(["adapters", "resize", str(saved), "--rank", "1", "--out", str(small), *BASE]) == 0
     assert main(["adapters", "merge", str(small), str(saved), "--out", str(merged), *BASE]) == 2
@@ -115,7 +116,7 @@ def test_the_exit_code_of_diff_says_whether_they_differ(
 ) -> None:
     smaller = tmp_path / "smaller.safetensors"
     layers = dict(list(adapter.layers.items())[1:])
-    save_kohya(Adapter(layers), smaller, base.layers_per_block, {})
+    save_kohya(Adapter(layers), smaller, base.family, base.denoiser_config, {})
     assert main(["adapters", "diff", str(saved), str(saved), *BASE]) == 0
     assert "in the same way" in capsys.readouterr().out
     assert main(["adapters", "diff", str(saved), str(smaller), *BASE]) == 1

@@ -11,7 +11,7 @@ from diffusers.utils import logging
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.zthumb.adapters.conftest import random_layer
 from zthumb import families
 from zthumb.adapters import header, reader
@@ -48,7 +48,7 @@ def test_both_layouts_change_the_image_and_agree(
     logging.enable_propagation()
     adapter = random_adapter(miniature, RANK, ALPHA, targets, strength=0.03)
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
-    save_kohya(adapter, kohya, layers_per_block=1, metadata={"ss_v2": "False"})
+    save_kohya(adapter, kohya, *MINI_SDXL, metadata={"ss_v2": "False"})
     save_diffusers(adapter, diffusers)
     original, first, second = _generated(miniature, None), _generated(miniature, kohya), _generated(miniature, diffusers)
     assert np.abs(first - original).max() > 0.01
@@ -66,7 +66,7 @@ def test_diffusers_reads_magnitudes_in_its_own_layout_and_the_kohya_file_has_the
 
     assert np.abs(_generated(miniature, files[0]) - _generated(miniature, files[1])).max() > 0.005
 
-    save_kohya(with_magnitudes, tmp_path / "x.safetensors", layers_per_block=1, metadata={})
+    save_kohya(with_magnitudes, tmp_path / "x.safetensors", *MINI_SDXL, metadata={})
     shapes = header.read(tmp_path / "x.safetensors").shapes
     magnitudes = {name: shape for name, shape in shapes.items() if name.endswith(".dora_scale")}
     assert len(magnitudes) == len(with_magnitudes.layers)
@@ -75,7 +75,7 @@ def test_diffusers_reads_magnitudes_in_its_own_layout_and_the_kohya_file_has_the
 
 def test_every_module_of_the_kohya_file_has_down_up_and_alpha(adapter: Adapter, tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
-    save_kohya(adapter, file, layers_per_block=1, metadata={"ss_v2": "False"})
+    save_kohya(adapter, file, *MINI_SDXL, metadata={"ss_v2": "False"})
     with safe_open(file, "pt") as opened:
         names, metadata = set(opened.keys()), opened.metadata()
         assert all(opened.get_tensor(name).shape == () for name in names if name.endswith(".alpha"))
@@ -96,7 +96,7 @@ def test_the_diffusers_file_has_rank_and_alpha_in_its_header(adapter: Adapter, t
 
 def test_writing_twice_gives_the_same_bytes(adapter: Adapter, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_kohya(adapter, tmp_path / f"{name}.safetensors", layers_per_block=1, metadata={"ss_v2": "False", "a": "b"})
+        save_kohya(adapter, tmp_path / f"{name}.safetensors", *MINI_SDXL, metadata={"ss_v2": "False", "a": "b"})
         save_diffusers(adapter, tmp_path / f"d{name}.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     assert (tmp_path / "da.safetensors").read_bytes() == (tmp_path / "db.safetensors").read_bytes()
@@ -112,7 +112,7 @@ def test_diffusers_reads_text_encoder_layers_in_both_layouts(
     layers = {name: random_layer(base, name, rank=2, seed=number) for number, name in enumerate(modules)}
     adapter = Adapter({name: Layer(layer.down, layer.up, 0.05) for name, layer in layers.items()})
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
-    save_kohya(adapter, kohya, base.layers_per_block, metadata={})
+    save_kohya(adapter, kohya, base.family, base.denoiser_config, metadata={})
     save_diffusers(adapter, diffusers)
     original, first, second = _generated(miniature, None), _generated(miniature, kohya), _generated(miniature, diffusers)
     assert np.abs(first - original).max() > 0.01
@@ -123,7 +123,7 @@ def test_diffusers_reads_mixed_ranks_in_both_layouts(miniature: Path, base: Modu
     modules = [name for name in base.shapes if name.endswith(("attn2.to_k", "attn2.to_v"))]
     adapter = Adapter({name: random_layer(base, name, 2 + number % 3, 0.02, number) for number, name in enumerate(modules)})
     kohya, diffusers = tmp_path / "kohya.safetensors", tmp_path / "pytorch_lora_weights.safetensors"
-    save_kohya(adapter, kohya, base.layers_per_block, metadata={})
+    save_kohya(adapter, kohya, base.family, base.denoiser_config, metadata={})
     save_diffusers(adapter, diffusers)
     first, second = _generated(miniature, kohya), _generated(miniature, diffusers)
     assert np.abs(first - _generated(miniature, None)).max() > 0.01

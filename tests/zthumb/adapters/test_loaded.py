@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from foundation.errors import BadInput
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from zthumb import families
 from zthumb.adapters import module_shapes
 from zthumb.adapters.adapter_cache import AdapterCache, Lora
@@ -29,12 +29,12 @@ def components(miniature: Path) -> dict[str, Any]:
 
 
 def _cache(components: dict[str, Any], limit: int = NO_LIMIT) -> AdapterCache:
-    return AdapterCache(components, module_shapes.of_parts("mini-sdxl", components), limit)
+    return AdapterCache(components, module_shapes.of_components("mini-sdxl", components, families.get("sdxl")), limit)
 
 
 def _file(folder: Path, miniature: Path, name: str, rank: int = 4, strength: float = 0.05) -> Path:
     path = folder / f"{name}.safetensors"
-    save_kohya(random_adapter(miniature, rank, strength=strength), path, 1, {"ss_v2": "False"})
+    save_kohya(random_adapter(miniature, rank, strength=strength), path, *MINI_SDXL, {"ss_v2": "False"})
     return path
 
 

@@ -52,7 +52,7 @@ def _is_same(first: Adapter, second: Adapter) -> bool:
 
 
 def test_both_layouts_written_here_are_read(base: ModuleShapes, adapter: Adapter, tmp_path: Path) -> None:
-    save_kohya(adapter, tmp_path / "k.safetensors", base.layers_per_block, {})
+    save_kohya(adapter, tmp_path / "k.safetensors", base.family, base.denoiser_config, {})
     save_diffusers(adapter, tmp_path / "pytorch_lora_weights.safetensors")
     assert _is_same(reader.load(tmp_path / "k.safetensors", base), adapter)
     assert _is_same(reader.load(tmp_path, base), adapter)
@@ -169,7 +169,7 @@ def test_magnitudes_of_linear_modules_and_convolutions_are_read_from_both_layout
 ) -> None:
     norms = torch.rand(base.shapes[path][0]) + 1
     dora = Adapter({path: replace(random_layer(base, path), magnitude=norms)})
-    save_kohya(dora, tmp_path / "k.safetensors", base.layers_per_block, {})
+    save_kohya(dora, tmp_path / "k.safetensors", base.family, base.denoiser_config, {})
     save_diffusers(dora, tmp_path / "d.safetensors")
     for name in ("k", "d"):
         magnitude = reader.load(tmp_path / f"{name}.safetensors", base).layers[path].magnitude
@@ -196,7 +196,7 @@ def test_a_pattern_that_takes_too_long_is_refused(base: ModuleShapes, tmp_path: 
 
 def test_a_component_with_dora_in_only_some_modules_is_read(base: ModuleShapes, adapter: Adapter, tmp_path: Path) -> None:
     mixed = {**adapter.layers, QUERY: replace(random_layer(base, QUERY), magnitude=torch.ones(base.shapes[QUERY][0]))}
-    save_kohya(Adapter(mixed), tmp_path / "x.safetensors", base.layers_per_block, {})
+    save_kohya(Adapter(mixed), tmp_path / "x.safetensors", base.family, base.denoiser_config, {})
 
     read = reader.load(tmp_path / "x.safetensors", base)
 
@@ -275,6 +275,6 @@ def test_a_file_without_lora_weights_is_refused(base: ModuleShapes, tmp_path: Pa
 
 
 def test_a_convolution_is_read_with_its_kernel(base: ModuleShapes, adapter: Adapter, tmp_path: Path) -> None:
-    save_kohya(adapter, tmp_path / "k.safetensors", base.layers_per_block, {})
+    save_kohya(adapter, tmp_path / "k.safetensors", base.family, base.denoiser_config, {})
     read = reader.load(tmp_path / "k.safetensors", base)
     assert read.layers[CONVOLUTION].change().shape == base.shapes[CONVOLUTION]

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE
+from zthumb import families
 from zthumb.adapters import reader, textual_inversion
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.extended_embedding import with_learned_tokens
@@ -45,7 +46,7 @@ def _encoded(pipeline: Any, prompt: str, learned_tokens: dict[str, int]) -> torc
 
 def test_a_learned_embedding_is_read_from_the_file_next_to_its_adapter(saved: Path, base: ModuleShapes) -> None:
     assert reader.load(saved, base).words == ()
-    textual_inversion.save(_embedding(), saved.with_name("a_emb.safetensors"))
+    textual_inversion.save(_embedding(), saved.with_name("a_emb.safetensors"), families.get("sdxl"))
     (embedding,) = reader.load(saved, base).words
     assert (embedding.text, embedding.tokens) == ("zbadge", 2)
     assert all(torch.equal(embedding.vectors[name], vectors) for name, vectors in _embedding().vectors.items())
@@ -55,9 +56,9 @@ def test_in_the_diffusers_layout_the_only_embedding_file_of_the_folder_is_read(
     adapter: Adapter, base: ModuleShapes, tmp_path: Path
 ) -> None:
     save_diffusers(adapter, tmp_path / DIFFUSERS_FILE)
-    textual_inversion.save(_embedding(), tmp_path / "run_emb.safetensors")
+    textual_inversion.save(_embedding(), tmp_path / "run_emb.safetensors", families.get("sdxl"))
     assert [embedding.text for embedding in reader.load(tmp_path, base).words] == ["zbadge"]
-    textual_inversion.save(_embedding("other"), tmp_path / "other_emb.safetensors")
+    textual_inversion.save(_embedding("other"), tmp_path / "other_emb.safetensors", families.get("sdxl"))
     assert reader.load(tmp_path, base).words == ()
 
 
@@ -137,7 +138,7 @@ def test_two_adapters_with_the_same_word_are_refused(components: dict[str, Any])
 
 
 def test_diffusers_reads_the_embedding_file(tmp_path: Path) -> None:
-    textual_inversion.save(_embedding(), tmp_path / "x_emb.safetensors")
+    textual_inversion.save(_embedding(), tmp_path / "x_emb.safetensors", families.get("sdxl"))
     pipeline = StableDiffusionXLPipeline.from_pretrained(MINIATURE, local_files_only=True)
     tensors = load_file(tmp_path / "x_emb.safetensors")
     for name, encoder, tokenizer in (

@@ -14,6 +14,7 @@ from foundation.errors import BadInput
 from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.gguf.conftest import SDXL, Tensors, prediction, relative_error, write
+from zthumb import families
 from zthumb.adapters import apply, module_shapes
 from zthumb.adapters.adapter import Adapter
 from zthumb.gguf import types
@@ -137,7 +138,10 @@ def test_types_that_are_only_read_dequantize_as_in_the_reference_implementation(
 def test_an_adapter_has_the_same_effect_as_on_the_full_base_and_unloads_without_a_trace(tmp_path: Path, denoiser: Any) -> None:
     convert(MINIATURE, SDXL, "q8_0", tmp_path / "x.gguf")
     loaded = _load(tmp_path / "x.gguf")
-    assert module_shapes.of_parts("x", {"unet": loaded}).shapes == module_shapes.of_parts("x", {"unet": denoiser}).shapes
+    assert (
+        module_shapes.of_components("x", {"unet": loaded}, families.get("sdxl")).shapes
+        == module_shapes.of_components("x", {"unet": denoiser}, families.get("sdxl")).shapes
+    )
     adapter = Adapter({path: layer for path, layer in random_adapter(MINIATURE).layers.items() if path.startswith("unet.")})
     before = prediction(loaded)
     changes = []

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE
 from zthumb.adapters.layouts import save_diffusers, save_kohya
 from zthumb.server.app import create_app
@@ -30,7 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mini-sdxl").symlink_to(MINIATURE)
     adapter = random_adapter(MINIATURE)
     (folder / "lora" / "strong").mkdir(parents=True)
-    save_kohya(adapter, folder / "lora" / "strong" / "strong.safetensors", 1, {"ss_v2": "False"})
+    save_kohya(adapter, folder / "lora" / "strong" / "strong.safetensors", *MINI_SDXL, {"ss_v2": "False"})
     save_diffusers(adapter, folder / "lora" / "strong" / "pytorch_lora_weights.safetensors")
     return folder
 

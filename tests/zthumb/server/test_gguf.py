@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from foundation.errors import BadInput
 from miniature import geometry
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb import families
@@ -93,7 +93,7 @@ def test_a_dora_is_refused_and_leaves_no_trace(with_gguf: TestClient, models: Pa
     }
     dora = Adapter({path: replace(layer, magnitude=torch.ones(layer.up.shape[0])) for path, layer in list(layers.items())[:2]})
     (models / "lora" / "dora").mkdir()
-    save_kohya(dora, models / "lora" / "dora" / "dora.safetensors", 1, {"ss_v2": "False"})
+    save_kohya(dora, models / "lora" / "dora" / "dora.safetensors", *MINI_SDXL, {"ss_v2": "False"})
     response = with_gguf.post("/generate", json={**GGUF, "loras": [{"id": "dora"}]})
     assert response.status_code == 422
     assert "use variant full" in response.text

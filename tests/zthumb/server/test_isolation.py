@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb.adapters.layouts import save_kohya
@@ -32,7 +32,7 @@ def adapter_ids(models: Path) -> list[str]:
         folder = models / "lora" / f"number-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         adapter = random_adapter(MINIATURE, 2 + number, 4.0, target, strength=0.03 + 0.02 * number, magnitudes=number == 3)
-        save_kohya(adapter, folder / f"number-{number}.safetensors", 1, {"ss_v2": "False"})
+        save_kohya(adapter, folder / f"number-{number}.safetensors", *MINI_SDXL, {"ss_v2": "False"})
     return [f"number-{number}" for number in range(len(targets))]
 
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from foundation.hashing import hash_file
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import settings, started
 from zthumb.adapters.adapter import Adapter
@@ -28,7 +28,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, metadata in (("with-trigger", {"modelspec.trigger_phrase": "z (badge)"}), ("without-trigger", {})):
         (folder / "lora" / name).mkdir(parents=True)
         adapter = Adapter(dict(list(layers.items())[: 3 if metadata else 4]))
-        save_kohya(adapter, folder / "lora" / name / f"{name}.safetensors", 1, {"ss_v2": "False", **metadata})
+        save_kohya(adapter, folder / "lora" / name / f"{name}.safetensors", *MINI_SDXL, {"ss_v2": "False", **metadata})
     return folder
 
 

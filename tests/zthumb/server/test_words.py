@@ -8,9 +8,10 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from tests.adapters import random_adapter
+from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE
 from tests.zthumb.server.conftest import pixels, settings, started
+from zthumb import families
 from zthumb.adapters import textual_inversion
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
@@ -28,9 +29,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     embedding = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
     for name in ("taught", "plain", "linked"):
         (folder / "lora" / name).mkdir(parents=True)
-        save_kohya(Adapter(layers), folder / "lora" / name / f"{name}.safetensors", 1, {"ss_v2": "False"})
+        save_kohya(Adapter(layers), folder / "lora" / name / f"{name}.safetensors", *MINI_SDXL, {"ss_v2": "False"})
     vectors = {part: embedding.clone() for part in ("text_encoder", "text_encoder_2")}
-    textual_inversion.save(LearnedEmbedding("zbadge", vectors), folder / "lora/taught/taught_emb.safetensors")
+    textual_inversion.save(
+        LearnedEmbedding("zbadge", vectors), folder / "lora/taught/taught_emb.safetensors", families.get("sdxl")
+    )
     outside = tmp_path_factory.mktemp("outside") / "x_emb.safetensors"
     outside.write_bytes((folder / "lora/taught/taught_emb.safetensors").read_bytes())
     (folder / "lora/linked/linked_emb.safetensors").symlink_to(outside)

@@ -11,6 +11,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from foundation.trigger import standing_alone
+from zthumb.checkpoints.clip_keys import inside_text_model
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.base import NO_TOKENS, ModelFamily
 
@@ -84,6 +85,10 @@ class ClipTextFamily(ModelFamily):
             weight = encoder.get_input_embeddings().weight
             embeddings[component] = weight[torch.tensor(_plain(text, tokenizer), device=weight.device)].detach().float()
         return embeddings
+
+    def file_path(self, component: str, module: str) -> str:
+        # Whether a text encoder has a text_model level depends on the version of transformers; files have it.
+        return module if component == self.denoiser_component else inside_text_model(module)
 
     def encode_prompts(
         self, pipeline: Any, prompts: Sequence[str], learned_tokens: Mapping[str, int] = NO_TOKENS

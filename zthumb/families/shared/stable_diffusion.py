@@ -124,6 +124,9 @@ class StableDiffusion(ClipTextFamily):
     def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
         return _UNET_TARGETS if component == self.denoiser_component else _TEXT_TARGETS
 
+    def original_name(self, module: str, configuration: Mapping[str, Any]) -> str:
+        return to_original(module, UNetLayout.of(configuration))
+
     def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
         layout = UNetLayout.of(model.config) if component == self.denoiser_component else None
 

@@ -41,7 +41,7 @@ def components() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def base(components: dict[str, Any]) -> ModuleShapes:
-    return module_shapes.of_parts("mini-sdxl", components)
+    return module_shapes.of_components("mini-sdxl", components, families.get("sdxl"))
 
 
 def _trained(module: Any, seed: int = 0, strength: float = 0.3) -> Any:
