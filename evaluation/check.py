@@ -9,7 +9,7 @@ from evaluation.protocol import Protocol, check_trigger_free, read_protocol
 from evaluation.references import References, load_image, references_from_dataset
 from evaluation.results import OUT
 from foundation.errors import DONE, command
-from foundation.files import check_can_write, check_room
+from foundation.files import check_can_write, check_disk_space
 
 MIN_HELD_OUT = 3
 """With fewer held-out images an interval is so wide that a verdict can only be inconclusive or luck."""
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_trigger_free(protocol, trigger)
     identities = [identify(extractor) for extractor in protocol.extractors]  # 3. the feature extractors
     check_can_write(OUT, "the report goes there")  # 4. where the report goes
-    check_room(OUT, _report_bytes(protocol, references), "the images of a report")
+    check_disk_space(OUT, _report_bytes(protocol, references), "the images of a report")
     names = ", ".join(identity.name for identity in identities)
     print(f"evaluate: {arguments.prompts} and its extractors are available: {names}")
     for line in _verdict_outlook(references, protocol):  # 5. what the verdict can be

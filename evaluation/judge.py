@@ -36,7 +36,7 @@ from evaluation.sweep import AdapterScale
 from evaluation.task import Task
 from foundation.errors import StageFailed
 from foundation.files import atomic_file, read_json, write_json
-from foundation.manifest import git_state, package_versions, platform_facts
+from foundation.manifest import git_state, package_versions, platform_info
 from foundation.rounding import rounded
 from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Effect, Verdict, write_verdict
@@ -70,7 +70,7 @@ def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Result
         dataset=task.references.summary(),
         prompts_sha256=task.prompts_sha256,
         settings=_settings(task),
-        environment={"packages": package_versions(), "platform": platform_facts(), "git": git_state()},
+        environment={"packages": package_versions(), "platform": platform_info(), "git": git_state()},
         asked=len(samples),
         answered=sum(sample.status == "ok" for sample in samples),
         gates=gates,

@@ -19,7 +19,7 @@ from foundation.config import parse
 from foundation.errors import DONE, FAILED, BadInput, command
 from foundation.files import atomic_directory, replace_folder
 from foundation.hashing import hash_file, hash_files, hash_value
-from foundation.manifest import Stage, given
+from foundation.manifest import Stage, command_line
 from foundation.offline import stay_offline
 
 _NAMED_ADAPTER = re.compile(r"(?P<name>[\w.-]+)=(?P<path>.+)")
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = OUT / task.run
     with contextlib.ExitStack() as stack:
         server = _Server(stack, arguments)  # 2. the server, started only if it is needed
-        stage = Stage("evaluate", _inputs(task, arguments, server), _settings(task), command=given("evaluation", argv))
+        stage = Stage("evaluate", _inputs(task, arguments, server), _settings(task), command=command_line("evaluation", argv))
         if not arguments.force and stage.is_up_to_date(target):
             print(f"evaluate: {target} is up to date")
         else:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from foundation.errors import BadInput
-from foundation.trigger import standing_alone
+from foundation.trigger import whole_word_pattern
 
 TRIGGER_PLACEHOLDER = "{trigger}"
 _YAML, _CSV, _JSON, _TOML = (".yaml", ".yml"), (".csv", ".tsv"), (".json",), (".toml",)
@@ -175,7 +175,7 @@ def _ignored_clauses(rows: list[_Row]) -> tuple[str, ...]:
 
 def _protocol_values(path: Path, rows: list[_Row], trigger: str | None) -> dict[str, Any]:
     """Return the strata of the prompts, and the settings that they share."""
-    pattern = standing_alone([trigger]) if trigger else None
+    pattern = whole_word_pattern([trigger]) if trigger else None
     prompts = list(dict.fromkeys(row.prompt if pattern is None else pattern.sub(TRIGGER_PLACEHOLDER, row.prompt) for row in rows))
     trained = [prompt for prompt in prompts if TRIGGER_PLACEHOLDER in prompt]
     if not trained:

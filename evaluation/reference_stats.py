@@ -13,7 +13,7 @@ from evaluation.protocol import WITH_TRIGGER, Protocol
 from evaluation.references import References
 from evaluation.sweep import Sweep
 from foundation.errors import BadInput
-from foundation.fingerprint import ONE_IMAGE as _SAME_IMAGE
+from foundation.fingerprint import SAME_IMAGE as _SAME_IMAGE
 from foundation.fingerprint import Fingerprints
 
 EMPTY = ReferenceStats(None, None, {}, None, None)
@@ -56,7 +56,7 @@ def _check_held_out(held_out: ImageFeatures | None, training: ImageFeatures | No
         return
     training_fingerprints = Fingerprints.of(training.fingerprints)
     for path, fingerprint in zip(references.held_out, held_out.fingerprints, strict=True):
-        if (versions := training_fingerprints.versions_of(fingerprint, *_SAME_IMAGE)).any():
+        if (versions := training_fingerprints.find_versions(fingerprint, *_SAME_IMAGE)).any():
             training_path = references.training[int(versions.argmax())]
             raise BadInput(
                 f"{path}: a version of the training image {training_path}; held-out images must not be trained on. Remove one of "

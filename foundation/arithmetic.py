@@ -42,7 +42,7 @@ def make_portable() -> None:
     os.environ.update(_PORTABLE)
 
 
-def without_onednn() -> None:
+def disable_onednn() -> None:
     """Turn oneDNN off, whose sums depend on the sizes of a processor's caches, and fix the number of threads."""
     import torch
 
@@ -50,7 +50,7 @@ def without_onednn() -> None:
     torch.set_num_threads(THREADS)
 
 
-def arithmetic_facts() -> dict[str, str | int | bool]:
+def arithmetic_info() -> dict[str, str | int | bool]:
     """Return what decides rounding here: the processor and, where torch is loaded, its instruction set, threads and libraries."""
     facts: dict[str, str | int | bool] = {"processor": _processor()}
     torch = sys.modules.get("torch")

@@ -63,7 +63,7 @@ def check_can_write(folder: Path, what: str) -> None:
         ) from None
 
 
-def check_room(folder: Path, needed: int, what: str) -> None:
+def check_disk_space(folder: Path, needed: int, what: str) -> None:
     """Raise ``BadInput``, before any work, if the disk of ``folder`` has less than ``needed`` bytes free for ``what``."""
     free = shutil.disk_usage(_nearest_existing(folder)).free
     if free < needed:

@@ -15,7 +15,7 @@ MAX_HASH_BITS = 26
 MAX_COLOUR_DISTANCE = 20.0
 """Largest mean difference, of 255, between two versions of one image, each reduced to 8 × 8 pixels."""
 
-ONE_IMAGE = (10, 5.0)
+SAME_IMAGE = (10, 5.0)
 """Hash bits and colour distance within which two images are the same one, and not only similar."""
 
 _SHORT_SIDE = 128
@@ -70,7 +70,7 @@ class Fingerprints:
     def __getitem__(self, indices: slice) -> "Fingerprints":
         return Fingerprints(self.hashes[indices], self.colours[indices], self.entries[indices])
 
-    def versions_of(
+    def find_versions(
         self, query: Fingerprint, bits: int = MAX_HASH_BITS, colour: float = MAX_COLOUR_DISTANCE
     ) -> NDArray[np.bool_]:
         """Return a mask, bool (n,), of the images that are versions of the query's image, within ``bits`` and ``colour``.

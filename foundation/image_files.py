@@ -85,7 +85,7 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not is_junk(path)) if folder.is_dir() else []
 
 
-def others_in(folder: Path) -> Iterator[NotAnImage]:
+def list_non_images(folder: Path) -> Iterator[NotAnImage]:
     """Yield the entries of ``folder`` that are not images, with the reason; of subfolders only junk ones."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if is_junk(path):

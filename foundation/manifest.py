@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundation.arithmetic import arithmetic_facts
+from foundation.arithmetic import arithmetic_info
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_file, hash_value
 
@@ -70,8 +70,8 @@ class Stage:
                 "settings": dict(self.settings),
                 "seed": self.seed,
                 "packages": package_versions(),
-                "platform": {**platform_facts(), "device": device()},
-                "arithmetic": arithmetic_facts(),
+                "platform": {**platform_info(), "device": device()},
+                "arithmetic": arithmetic_info(),
                 "git": git_state(),
                 "wall_time_s": round(time.monotonic() - self.started, 2),
             },
@@ -89,7 +89,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def platform_facts() -> dict[str, str | int | None]:
+def platform_info() -> dict[str, str | int | None]:
     """Return the operating system, processor and Python version, which can decide rounding."""
     return {
         "system": platform.system(),
@@ -105,7 +105,7 @@ def device() -> str:
     return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
 
 
-def given(module: str, argv: Sequence[str] | None) -> tuple[str, ...]:
+def command_line(module: str, argv: Sequence[str] | None) -> tuple[str, ...]:
     """Return the command line of a stage: its module and arguments, without ``--force``, which only makes it run again."""
     return (module, *(argument for argument in (sys.argv[1:] if argv is None else argv) if argument != "--force"))
 

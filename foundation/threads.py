@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-SPINS = 200_000
+SPIN_COUNT = 200_000
 ASLEEP = "passive"
 _WAIT_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _PROC_STAT = Path("/proc/stat")
@@ -26,7 +26,7 @@ def set_thread_wait_policy() -> None:
     if all(busy_processors() > _BUSY_PROCESSORS for _ in range(_SAMPLES)):
         os.environ["OMP_WAIT_POLICY"] = ASLEEP
     else:
-        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+        os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)
 
 
 def busy_processors() -> float:

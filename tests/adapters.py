@@ -14,16 +14,16 @@ MINI_SDXL = (families.get("sdxl"), read_json(Path(__file__).parent.parent / "mod
 
 
 def random_adapter(
-    base: Path, rank: int = 4, alpha: float = 4.0, targets: str = "attention", strength: float = 0.1, magnitudes: bool = False
+    base: Path, rank: int = 4, alpha: float = 4.0, targets: str = "attention", strength: float = 0.1, use_dora: bool = False
 ) -> Adapter:
     """Return an adapter for the SDXL base in ``base``; the same arguments give the same weights."""
     sdxl = families.get("sdxl")
     unet = sdxl.load(base, torch.float32, torch.device("cpu")).unet
     modules = sdxl.lora_targets("unet")[targets]
-    unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), use_dora=magnitudes))
+    unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), use_dora=use_dora))
     generator = torch.Generator().manual_seed(0)
     weights = {
         f"unet.{name}": torch.randn(weight.shape, generator=generator) * strength + (weight if "magnitude" in name else 0)
         for name, weight in sorted(get_peft_model_state_dict(unet).items())
     }
-    return Adapter.of_peft(weights, alpha / rank)
+    return Adapter.from_peft(weights, alpha / rank)

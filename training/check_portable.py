@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from foundation.arithmetic import arithmetic_facts
+from foundation.arithmetic import arithmetic_info
 from foundation.errors import DONE, FAILED, BadInput, command
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_file
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code := stage(["--dataset", str(DATASET), *stage_options]):
             return code
     actual = hash_file(ADAPTERS / RUN / DIFFUSERS_FILE)
-    facts = arithmetic_facts()
+    facts = arithmetic_info()
     print(f"check_portable: on {', '.join(f'{name} {value}' for name, value in facts.items())}")  # 3. what the bytes depend on
     if arguments.write:
         write_json(EXPECTED, {"sha256": actual, "made_on": facts})

@@ -15,7 +15,7 @@ from foundation.errors import DONE, BadInput, command
 from foundation.files import atomic_directory, read_json
 from foundation.hashing import hash_file, hash_files, hash_value
 from foundation.manifest import NAME as MANIFEST
-from foundation.manifest import Stage, given
+from foundation.manifest import Stage, command_line
 from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Verdict, read_verdict, write_verdict
 from training import card
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {"run": arguments.run, "ended_after": Run(run).last(), **conversion}
     if recipe.adapter.use_dora:
         print(f"export: note: {_AS_LORA_NOTE if arguments.kind else card.DORA_NOTE}")
-    stage = Stage("export", inputs, settings, recipe.seed, given("training.export_lora", argv))
+    stage = Stage("export", inputs, settings, recipe.seed, command_line("training.export_lora", argv))
     with_verdict = replace(stage, inputs={**inputs, VERDICT: hash_value(verdict.model_dump(mode="json"))}) if verdict else stage
     current = with_verdict if verdict and _is_about(verdict, target / f"{arguments.run}.safetensors") else stage
     if not arguments.force and current.is_up_to_date(target):
@@ -244,7 +244,7 @@ def _read_adapter(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, fami
 
     weights = checkpoint.adapter()
     vectors = {name: weights[f"{name}.{NAME}"] for name in family.adapted_components if f"{name}.{NAME}" in weights}
-    return Adapter.of_peft(weights, recipe.adapter.scale, (LearnedEmbedding(dataset.trigger, vectors),) if vectors else ())
+    return Adapter.from_peft(weights, recipe.adapter.scale, (LearnedEmbedding(dataset.trigger, vectors),) if vectors else ())
 
 
 def _copy_previews(checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, folder: Path) -> list[card.PreviewPair]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from foundation.errors import DONE, BadInput, command
 from foundation.files import atomic_file, check_can_write, write_json
 from foundation.hashing import hash_file
-from foundation.manifest import Stage, given
+from foundation.manifest import Stage, command_line
 from training import recipe as recipes
 from training.data.caption import complete_caption
 from training.data.concept import NAME as CONCEPT
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "unused": [str(path.relative_to(folder)) for path, _ in raw.unused],
         "notes": {image.source: image.notes for image in raw.images if image.notes},
     }
-    stage = Stage("prepare", _inputs(folder, images), settings, command=given("training.prepare_dataset", argv))
+    stage = Stage("prepare", _inputs(folder, images), settings, command=command_line("training.prepare_dataset", argv))
     if not arguments.force and stage.is_up_to_date(folder):
         print(f"prepare: {folder} is up to date ({len(images)} images)")
         return DONE

@@ -50,14 +50,14 @@ class AdapterRecipe(Strict):
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     text_encoders: bool = False
     initialization: Literal["kaiming", "pissa"] = "kaiming"
-    begin_from: str | None = Field(default=None, alias="from")
+    init_from: str | None = Field(default=None, alias="from")
     tokens: int = Field(default=0, ge=0, le=32)
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
         if self.use_dora and self.initialization == "pissa":
             raise ValueError("use_dora and initialization: pissa cannot be combined")
-        if self.begin_from is not None and (self.use_dora or self.initialization == "pissa"):
+        if self.init_from is not None and (self.use_dora or self.initialization == "pissa"):
             raise ValueError("from starts with another adapter's weights: remove use_dora and initialization: pissa")
         return self
 

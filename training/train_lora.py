@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from foundation import processes
 from foundation.arguments import run_name
-from foundation.arithmetic import make_portable, without_onednn
+from foundation.arithmetic import disable_onednn, make_portable
 from foundation.errors import DONE, BadInput, StageFailed, command
-from foundation.files import check_can_write, check_room, write_json
+from foundation.files import check_can_write, check_disk_space, write_json
 from foundation.hashing import hash_file
-from foundation.manifest import Stage, given
+from foundation.manifest import Stage, command_line
 from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = find_base(recipe.base, recipe.vae)  # 3. the base
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_initial_adapter(recipe)}
     settings = {**recipe.model_dump(mode="json", by_alias=True), "processes": processes.count()}
-    stage = Stage("train", inputs, settings, recipe.seed, given("training.train_lora", argv))
+    stage = Stage("train", inputs, settings, recipe.seed, command_line("training.train_lora", argv))
     resume_key = Stage("train", inputs, recipe.resume_key(processes.count()), recipe.seed)
     check_can_write(RUNS, "checkpoints are written there")
     with Run.lock(RUNS / arguments.run) as run:  # 4. the run's folder
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.begin(recipe)
         with _advise_when_out_of_memory(recipe, base, bool(dataset.of("regularization"))):
             trainer = _build_trainer(run, recipe, base, dataset, arguments.dataset, resume_key)
-            check_room(RUNS, trainer.train_step.checkpoint_bytes() * (recipe.keep_checkpoints + 2), "checkpoints")
+            check_disk_space(RUNS, trainer.train_step.checkpoint_bytes() * (recipe.keep_checkpoints + 2), "checkpoints")
             last = _train(trainer)  # 5. the training
         if trainer.accelerator.is_main_process:
             _choose_and_report(run, recipe, last)  # 6. the result
@@ -126,7 +126,7 @@ def _in_steps(recipe: Recipe, dataset: Dataset) -> Recipe:
 
 def _initial_adapter(recipe: Recipe) -> dict[str, str]:
     """Return the reference and hash of the adapter that the run starts from, if there is one."""
-    reference = recipe.adapter.begin_from
+    reference = recipe.adapter.init_from
     if reference is None:
         return {}
     from zthumb.adapters.reader import hash_of
@@ -169,7 +169,7 @@ def _build_trainer(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folde
     from training.steps.assembly import assemble
 
     if recipe.portable:
-        without_onednn()
+        disable_onednn()
 
     return assemble(run, recipe, base, dataset, folder, resume_key)
 

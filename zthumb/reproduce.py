@@ -14,7 +14,7 @@ from foundation.errors import DONE, FAILED, BadInput, StageFailed
 from foundation.files import read_json
 from foundation.hashing import hash_file
 from foundation.manifest import NAME as MANIFEST
-from foundation.manifest import git_state, package_versions, platform_facts
+from foundation.manifest import git_state, package_versions, platform_info
 from zthumb.difference import difference
 
 RESULTS = "results.json"
@@ -146,7 +146,7 @@ def _device(folder: Path, recorded: str) -> str:
 def notes(record: Record) -> list[str]:
     """Return what has changed since the manifest was written."""
     changes = []
-    now: Mapping[str, Any] = {**package_versions(), **platform_facts()}
+    now: Mapping[str, Any] = {**package_versions(), **platform_info()}
     for name, then in {**record.packages, **record.platform}.items():
         if name != "device" and now.get(name) != then:
             changes.append(f"{name} was {then} and is {now.get(name)}")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from benchmarks.serving.server_process import PROMPT, Client, run_server, write_adapter
 from foundation.errors import DONE, command
 from foundation.files import write_json
-from foundation.manifest import package_versions, platform_facts
+from foundation.manifest import package_versions, platform_info
 
 OUT = Path("outputs/bench/serve.json")
 CLIENTS = 8
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_adapter(arguments.model, models / "lora" / adapter / f"{adapter}.safetensors", seed=len(adapter))
         with run_server(arguments.model, models) as server:
             figures = {"ready_s": server.ready_s, **_measure(Client(server.address), arguments.rounds)}
-    write_json(OUT, {**figures, "platform": platform_facts(), "packages": package_versions()})
+    write_json(OUT, {**figures, "platform": platform_info(), "packages": package_versions()})
     for name in ("overhead_ms", "adapter_switch_ms", "scale_change_ms", "throughput_gain", "ready_s"):
         print(f"{name:20}{figures[name]:.4g}")
     print(OUT)

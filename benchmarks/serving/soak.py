@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmarks.serving.server_process import Client, RunningServer, run_server, write_adapter
 from foundation.errors import DONE, FAILED, command
 from foundation.files import write_json
-from foundation.manifest import package_versions, platform_facts
+from foundation.manifest import package_versions, platform_info
 
 OUT = Path("outputs/bench/soak.json")
 MEMORY_SAMPLES = 40
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             memory = _send_requests(server, arguments.requests, arguments.adapters)
     growth = _growth(memory)
     figures = {"requests": arguments.requests, "adapters": arguments.adapters, "memory_mb": memory, "growth": round(growth, 4)}
-    write_json(OUT, {**figures, "platform": platform_facts(), "packages": package_versions()})
+    write_json(OUT, {**figures, "platform": platform_info(), "packages": package_versions()})
     print(f"memory: first {memory[0]:.0f} MB, maximum {max(memory):.0f} MB, last {memory[-1]:.0f} MB; growth {growth:+.1%}")
     print(OUT)
     return DONE if growth <= MAX_GROWTH else FAILED

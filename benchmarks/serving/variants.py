@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
-from foundation.manifest import package_versions, platform_facts
+from foundation.manifest import package_versions, platform_info
 from foundation.offline import stay_offline
 from zthumb.backends.base import BaseBackend, Precision
 from zthumb.memory.quantize import Quantization
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         rows = _measure(arguments.model, Path(name), arguments.steps, arguments.rounds, arguments.only)
     figures = {"rows": [asdict(row) for row in rows], "images": len(PROMPTS), "steps": arguments.steps}
-    write_json(OUT, {**figures, "platform": platform_facts(), "packages": package_versions()})
+    write_json(OUT, {**figures, "platform": platform_info(), "packages": package_versions()})
     print(OUT)
     return DONE
 

@@ -17,13 +17,13 @@ from tqdm import trange
 
 from foundation.errors import DONE, StageFailed, command
 from foundation.files import write_json
-from foundation.manifest import package_versions, platform_facts
-from foundation.threads import ASLEEP, SPINS
+from foundation.manifest import package_versions, platform_info
+from foundation.threads import ASLEEP, SPIN_COUNT
 
 OUT, DATASET = Path("outputs/bench/busy.json"), Path("datasets/z")
 WAYS = {
     "spin, as OpenMP does by itself": {},
-    f"spin {SPINS:,} times, then sleep (ours, begun on a quiet machine)": {"GOMP_SPINCOUNT": str(SPINS)},
+    f"spin {SPIN_COUNT:,} times, then sleep (ours, begun on a quiet machine)": {"GOMP_SPINCOUNT": str(SPIN_COUNT)},
     "sleep at once (ours, begun beside a busy process)": {"OMP_WAIT_POLICY": ASLEEP},
 }
 STEPS = 4
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = [
         {"way": way, **{load: statistics.median(seconds) for load, seconds in by_load.items()}} for way, by_load in times.items()
     ]
-    write_json(OUT, {"rows": rows, "rounds": rounds, "platform": platform_facts(), "packages": package_versions()})
+    write_json(OUT, {"rows": rows, "rounds": rounds, "platform": platform_info(), "packages": package_versions()})
     for row in rows:
         print(f"{row['way']:64}{row['alone']:8.3f} s alone{row['busy']:8.3f} s beside a busy process")
     print(OUT)

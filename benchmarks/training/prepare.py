@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from foundation.errors import DONE, command
 from foundation.files import write_json
-from foundation.manifest import package_versions, platform_facts
+from foundation.manifest import package_versions, platform_info
 from miniature.drawing import draw
 from miniature.images import draw_example
 from training import prepare_dataset
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Of this process, and of its largest worker.
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "peak_worker_rss_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
-        "platform": platform_facts(),
+        "platform": platform_info(),
         "packages": package_versions(),
     }
     write_json(OUT, figures)

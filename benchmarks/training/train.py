@@ -17,7 +17,7 @@ from benchmarks.training.plain_loop import PlainLoop
 from benchmarks.training.trainer_loop import TrainerLoop
 from foundation.errors import DONE, command
 from foundation.files import write_json
-from foundation.manifest import package_versions, platform_facts
+from foundation.manifest import package_versions, platform_info
 from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.recipe import Recipe
@@ -83,7 +83,7 @@ def measure(shipped: Recipe, fast: Recipe, folder: Path, rounds: int) -> dict[st
         "batch": shipped.batch_size,
         "rounds": rounds,
         "threads": torch.get_num_threads(),
-        "platform": platform_facts(),
+        "platform": platform_info(),
         "packages": package_versions(),
     }
 
@@ -112,7 +112,7 @@ def _seconds(step: Callable[[int], object], count: int) -> float:
 def _adapter_bytes(trainer: TrainerLoop, recipe: Recipe) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "adapter.safetensors"
-        adapter = Adapter.of_peft(trainer.train_step.adapter(), recipe.adapter.scale)
+        adapter = Adapter.from_peft(trainer.train_step.adapter(), recipe.adapter.scale)
         save_kohya(
             adapter, path, trainer.family, trainer.family.configuration(trainer.base, trainer.family.denoiser_component), {}
         )

@@ -27,7 +27,7 @@ class Copies(Metric):
         if reference_stats.training is None:
             return None
         training = Fingerprints.of(reference_stats.training.fingerprints)
-        return np.array([float(training.versions_of(image).any()) for image in prompt_samples.images.fingerprints])
+        return np.array([float(training.find_versions(image).any()) for image in prompt_samples.images.fingerprints])
 
     def guard(self, reference_stats: ReferenceStats) -> Guard:
         return Guard(of="change", at_most=_MAX_INCREASE)

@@ -7,19 +7,19 @@ import sys
 
 import pytest
 
-from foundation.arithmetic import arithmetic_facts, make_portable
+from foundation.arithmetic import arithmetic_info, make_portable
 from foundation.errors import BadInput
-from foundation.threads import ASLEEP, SPINS, busy_processors, set_thread_wait_policy
+from foundation.threads import ASLEEP, SPIN_COUNT, busy_processors, set_thread_wait_policy
 from tests.conftest import ROOT
 
 
 def test_a_portable_process_computes_in_avx2_with_two_threads_and_says_so() -> None:
     code = (
-        "from foundation.arithmetic import arithmetic_facts, make_portable, without_onednn\n"
+        "from foundation.arithmetic import arithmetic_info, make_portable, disable_onednn\n"
         "make_portable()\n"
         "import torch\n"
-        "without_onednn()\n"
-        "print(arithmetic_facts())"
+        "disable_onednn()\n"
+        "print(arithmetic_info())"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "ATEN_"))}
 
@@ -37,7 +37,7 @@ def test_make_portable_after_torch_was_loaded_is_an_error_and_not_ignored(monkey
 
     with pytest.raises(BadInput, match="torch is already loaded"):
         make_portable()
-    assert arithmetic_facts()["mkl_cbwr"] == "AUTO"
+    assert arithmetic_info()["mkl_cbwr"] == "AUTO"
 
 
 @pytest.mark.parametrize("user_settings", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}])
@@ -53,7 +53,7 @@ def test_threads_sleep_after_spinning_or_at_once_on_a_busy_machine_unless_the_us
 
     set_thread_wait_policy()
 
-    expected = user_settings or ({"OMP_WAIT_POLICY": ASLEEP} if busy > 0.5 else {"GOMP_SPINCOUNT": str(SPINS)})
+    expected = user_settings or ({"OMP_WAIT_POLICY": ASLEEP} if busy > 0.5 else {"GOMP_SPINCOUNT": str(SPIN_COUNT)})
     assert {name: os.environ[name] for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if name in os.environ} == expected
 
 

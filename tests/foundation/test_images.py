@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from foundation import jxl
 from foundation.errors import BadInput
-from foundation.image_files import is_image_file, others_in
+from foundation.image_files import is_image_file, list_non_images
 from foundation.images import BadImage, open_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -259,7 +259,13 @@ def test_files_left_by_operating_systems_and_archivers_are_listed_as_not_images(
     (tmp_path / "__MACOSX").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
 
-    assert [entry.path.name for entry in others_in(tmp_path)] == [".DS_Store", "._a.png", "Thumbs.db", "__MACOSX", "desktop.ini"]
+    assert [entry.path.name for entry in list_non_images(tmp_path)] == [
+        ".DS_Store",
+        "._a.png",
+        "Thumbs.db",
+        "__MACOSX",
+        "desktop.ini",
+    ]
 
 
 def _odd_exif(path: Path) -> None:

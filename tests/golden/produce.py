@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from evaluation.main import main as evaluate_adapter
-from foundation.arithmetic import arithmetic_facts
+from foundation.arithmetic import arithmetic_info
 from foundation.files import read_json, write_json
 from foundation.manifest import package_versions
 from miniature import concept
@@ -74,7 +74,7 @@ def main(folder: Path) -> None:
         write_json(folder / "losses.json", losses())
         shutil.copy(adapter, folder / "adapter.safetensors")
         write_json(folder / "results.json", figures(read_json(evaluate(adapter))))
-    write_json(folder / "machine.json", {**arithmetic_facts(), "packages": package_versions()})
+    write_json(folder / "machine.json", {**arithmetic_info(), "packages": package_versions()})
 
 
 def latents(base: Path) -> torch.Tensor:

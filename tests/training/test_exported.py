@@ -53,7 +53,7 @@ def test_the_exported_files_predict_what_the_trained_model_predicts(
             untrained = base.predict(noisy, timesteps, conditioning)
     weights = train_step.adapter()
     vectors = {part: weights[f"{part}.word"] for part in SDXL.adapted_components if f"{part}.word" in weights}
-    adapter = Adapter.of_peft(weights, recipe.adapter.scale)
+    adapter = Adapter.from_peft(weights, recipe.adapter.scale)
     if vectors:
         textual_inversion.save(LearnedEmbedding("zbadge", vectors), tmp_path / "x_emb.safetensors", families.get("sdxl"))
     files = [tmp_path / "x.safetensors", tmp_path / "pytorch_lora_weights.safetensors"]
@@ -78,7 +78,7 @@ def _predict(
 ) -> torch.Tensor:
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
     parts = {part: getattr(pipeline, part) for part in SDXL.adapted_components}
-    adapter = bases.recognise(file, miniature).adapter
+    adapter = bases.recognize(file, miniature).adapter
     apply.inject(parts, adapter, "trained")
     apply.set_weights(apply.adapted_modules(parts), {"trained": 1.0})
     caption = (prepared / name).with_suffix(".txt").read_text().strip()

@@ -7,7 +7,7 @@ from math import gcd
 from pathlib import Path
 
 from foundation.errors import BadInput
-from foundation.image_files import is_junk, others_in
+from foundation.image_files import is_junk, list_non_images
 from training.data.caption_files import CaptionFiles, ImageCaptions, is_caption_file
 from training.data.caption_tables import Captions
 from training.data.layout import MASKS, ImageFolder, find_layout
@@ -162,7 +162,7 @@ def _unused_files(dataset: Path, folders: Sequence[ImageFolder], captions: Capti
     outputs = {dataset / name for name in _OUTPUTS}
     unused = []
     for folder in dict.fromkeys([*(folder.path for folder in folders), dataset / MASKS]):
-        for file in others_in(folder):
+        for file in list_non_images(folder):
             if file.path in captions.used or file.path in outputs:
                 continue
             reason = file.reason

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from foundation.errors import BadInput
-from foundation.fingerprint import ONE_IMAGE, Fingerprints, fingerprint
+from foundation.fingerprint import SAME_IMAGE, Fingerprints, fingerprint
 from foundation.hashing import hash_file
 from foundation.image_files import images_in
 from foundation.images import open_image
@@ -33,10 +33,10 @@ def check_references(folder: Path, dataset: Dataset, recipe: Recipe) -> None:
         image = open_image(path, dataset.background).image
         if entry := by_hash.get(hash_file(path)):
             raise _is_trained_on(path, entry)
-        duplicates = fingerprints.versions_of(fingerprint(image), *ONE_IMAGE)
+        duplicates = fingerprints.find_versions(fingerprint(image), *SAME_IMAGE)
         for size in {entry.size for entry in trained}:
             fitted = fingerprint(fit_image(image, size, recipe.data.crop).image)
-            duplicates |= fingerprints.near(fitted, *ONE_IMAGE) & [entry.size == size for entry in trained]
+            duplicates |= fingerprints.near(fitted, *SAME_IMAGE) & [entry.size == size for entry in trained]
         if duplicates.any():
             raise _is_trained_on(path, trained[int(duplicates.argmax())])
 

@@ -22,7 +22,7 @@ from training.encoding.placement import on_device
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.base import ImageSize, ModelFamily
 from zthumb.families.shared.clip_text import ClipTextFamily
-from zthumb.sources.local import hash_parts
+from zthumb.sources.local import hash_components
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Encoders:
         self.family, self.pipeline, self.cache, self.device = family, pipeline, cache, device
         self._learned_tokens = learned_tokens
         self.environment = {"device": device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
-        self._image_key = {"encoder": hash_parts(base, family.image_components), **self.environment}
-        self._caption_key = {"encoder": hash_parts(base, family.text_components), **self.environment}
+        self._image_key = {"encoder": hash_components(base, family.image_components), **self.environment}
+        self._caption_key = {"encoder": hash_components(base, family.text_components), **self.environment}
 
     def encode(self, entries: Sequence[Entry], folder: Path) -> Examples:
         """Encode the prepared images ``entries`` in ``folder`` with their captions, sizes and masks."""

@@ -24,7 +24,7 @@ Components = Mapping[str, Any]
 
 def attach(components: Components, recipe: Recipe, family: ModelFamily) -> None:
     """Inject trainable fp32 LoRA weights into ``components`` of a pipeline, such that the adapted model starts as the base."""
-    reference = recipe.adapter.begin_from
+    reference = recipe.adapter.init_from
     # Before any module is wrapped.
     base = module_shapes.of_components("the base", components, family) if reference is not None else None
     with torch.random.fork_rng(devices=[]):

@@ -8,7 +8,7 @@ import torch
 from foundation.errors import BadInput
 from zthumb.adapters import reader
 from zthumb.adapters.adapter import Adapter
-from zthumb.adapters.effect import dense_change
+from zthumb.adapters.effect import dense_delta_weight
 from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.sources import kinds
 from zthumb.sources.resolve import Resolver
@@ -43,7 +43,7 @@ def _init_layer(layer: Any, adapter: Adapter, module: str, base: ModuleShapes, n
     if lora is not None and lora.magnitude is None and module not in adapter.changes and lora.rank <= rank:
         up, down = lora.factors
     else:
-        change = dense_change(adapter, module, base)
+        change = dense_delta_weight(adapter, module, base)
         assert change is not None
         left, values, right = torch.linalg.svd(change.flatten(1), full_matrices=False)
         share = float(values[:rank].square().sum() / values.square().sum().clamp(min=1e-30))

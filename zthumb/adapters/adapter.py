@@ -76,7 +76,7 @@ class Adapter:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of_peft(
+    def from_peft(
         cls, weights: Mapping[str, Tensor], scale: float, learned_embeddings: tuple[LearnedEmbedding, ...] = ()
     ) -> Adapter:
         """Build an adapter from PEFT's keys, ``<path>.lora_A.weight`` and so on, with one scale for all; ignore other keys."""

@@ -49,7 +49,7 @@ class _LoadedAdapter:
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedAdapters:
     """The active adapters: the SHA-256 of each, and the number of tokens of each learned embedding they bring.
 
     ``notes`` say which contents of their files were skipped.
@@ -82,7 +82,7 @@ class AdapterCache:
         return len(self._loaded)
 
     @contextlib.contextmanager
-    def apply_lora(self, loras: Sequence[Lora]) -> Iterator[Applied]:
+    def apply_lora(self, loras: Sequence[Lora]) -> Iterator[AppliedAdapters]:
         """Activate exactly ``loras`` inside the block, and deactivate them afterwards, whatever happens.
 
         Learned tokens are known while the weight of their adapter is not 0. Raises ``BadInput`` for an adapter that cannot be
@@ -102,7 +102,7 @@ class AdapterCache:
             ]
             with with_learned_tokens(self._components, active) as token_counts:
                 notes = tuple(note for adapter in loaded for note in adapter.notes)
-                yield Applied(tuple(adapter.sha256 for adapter in loaded), notes, token_counts)
+                yield AppliedAdapters(tuple(adapter.sha256 for adapter in loaded), notes, token_counts)
         finally:
             self._deactivate_all()
 

@@ -19,14 +19,14 @@ MODELS = Path("models")
 
 
 @dataclass(frozen=True)
-class Recognised:
+class Recognized:
     """An adapter and the base it fits."""
 
     adapter: Adapter
     base: ModuleShapes
 
 
-def recognise(path: Path, base: Path | None = None) -> Recognised:
+def recognize(path: Path, base: Path | None = None) -> Recognized:
     """Read the adapter in ``path`` for ``base``, or without one for the first available base that it fits.
 
     Available are the reference base of every family, of which only the configuration is needed, and the bases in ``models``.
@@ -45,10 +45,10 @@ def recognise(path: Path, base: Path | None = None) -> Recognised:
     raise BadInput(reasons[0] if len(set(reasons)) == 1 else f"{path}: fits none of the available bases. {' '.join(reasons)}")
 
 
-def _read_for(base: ModuleShapes, path: Path) -> Recognised:
+def _read_for(base: ModuleShapes, path: Path) -> Recognized:
     adapter = reader.load(path, base)
     check_effect(adapter, base, path)
-    return Recognised(adapter, base)
+    return Recognized(adapter, base)
 
 
 def _available_bases() -> Iterator[ModuleShapes]:

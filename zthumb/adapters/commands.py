@@ -16,7 +16,7 @@ from zthumb.adapters.textual_inversion import ENDING, save
 
 if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
-    from zthumb.adapters.bases import Recognised
+    from zthumb.adapters.bases import Recognized
     from zthumb.adapters.resize import Resized
     from zthumb.families.base import ModelFamily
 
@@ -67,7 +67,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from zthumb.adapters import summary
 
     for index, file in enumerate(arguments.files):
-        summarised = summary.summarise(file, _recognise(file, arguments))
+        summarised = summary.summarize(file, _recognise(file, arguments))
         if arguments.json:
             print(json.dumps(asdict(summarised), ensure_ascii=False))
         else:
@@ -176,14 +176,14 @@ def _diff(arguments: argparse.Namespace) -> int:
     return FAILED
 
 
-def _recognise(file: Path, arguments: argparse.Namespace) -> Recognised:
-    from zthumb.adapters.bases import recognise
+def _recognise(file: Path, arguments: argparse.Namespace) -> Recognized:
+    from zthumb.adapters.bases import recognize
     from zthumb.sources.bases import find_base
 
-    return recognise(file, find_base(str(arguments.base)) if arguments.base else None)
+    return recognize(file, find_base(str(arguments.base)) if arguments.base else None)
 
 
-def _write(adapter: Adapter, source: Recognised, metadata: Mapping[str, str], arguments: argparse.Namespace) -> None:
+def _write(adapter: Adapter, source: Recognized, metadata: Mapping[str, str], arguments: argparse.Namespace) -> None:
     from zthumb.adapters.layouts import save_diffusers, save_kohya
 
     adapter = _in_dtype(adapter, arguments.dtype)
@@ -255,7 +255,7 @@ def _check_base(arguments: argparse.Namespace, files: list[Path]) -> None:
         raise BadInput(f"{out}: contains an input of this merge. Choose another --out.")
 
 
-def _check_same_base(sources: list[Recognised]) -> None:
+def _check_same_base(sources: list[Recognized]) -> None:
     if len(names := {source.base.name for source in sources}) > 1:
         raise BadInput(f"the adapters are for different bases: {', '.join(sorted(names))}.")
 

@@ -18,7 +18,7 @@ _ROUNDING = 1e-5
 libraries round differently."""
 
 
-def dense_change(adapter: Adapter, path: str, base: ModuleShapes) -> Tensor | None:
+def dense_delta_weight(adapter: Adapter, path: str, base: ModuleShapes) -> Tensor | None:
     """Return what the adapter adds to the weight of a module, in its shape, float32; None where it adds only to the bias."""
     deltas: list[Tensor] = []
     if (layer := adapter.layers.get(path)) is not None:
@@ -49,7 +49,7 @@ def _has_effect(adapter: Adapter, path: str, base: ModuleShapes) -> bool:
         return layer.scale != 0 and bool(layer.up.any()) and bool(layer.down.any())
     if change is None and layer is not None and layer.magnitude is not None and base.weights is None:
         return True  # There is no base weight to compare the DoRA's norms with.
-    delta = dense_change(adapter, path, base)
+    delta = dense_delta_weight(adapter, path, base)
     if delta is None:
         return False
     threshold = _ROUNDING * float(base.weight(path).norm()) if base.weights is not None else 0.0

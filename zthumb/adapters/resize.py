@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter, Layer
-from zthumb.adapters.effect import dense_change
+from zthumb.adapters.effect import dense_delta_weight
 from zthumb.adapters.module_shapes import ModuleShapes
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def as_lora(adapter: Adapter, base: ModuleShapes, rank: int) -> Resized:
             continue
         if path in adapter.changes and adapter.changes[path].bias() is not None:
             dropped.append(f"the bias of {path}")
-        change = dense_change(adapter, path, base)
+        change = dense_delta_weight(adapter, path, base)
         if change is None or path not in base.shapes:
             dropped += [f"the norm {path}"] if change is not None else []
             continue

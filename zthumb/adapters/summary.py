@@ -8,9 +8,9 @@ from pathlib import Path
 
 from foundation.hashing import hash_file
 from zthumb.adapters import header as headers
-from zthumb.adapters.bases import Recognised
+from zthumb.adapters.bases import Recognized
 from zthumb.adapters.difference import norm
-from zthumb.adapters.effect import dense_change
+from zthumb.adapters.effect import dense_delta_weight
 from zthumb.adapters.header import Header
 
 _SHOWN_METADATA = ("modelspec.trigger_phrase", "ss_output_name", "modelspec.title", "ss_base_model_version", "ss_sd_model_name")
@@ -41,7 +41,7 @@ class Summary:
     notes: tuple[str, ...] = ()
 
 
-def summarise(path: Path, recognised: Recognised) -> Summary:
+def summarize(path: Path, recognised: Recognized) -> Summary:
     """Return the summary of the adapter in ``path``, which was read as ``recognised``."""
     header, adapter = headers.read(path), recognised.adapter
     return Summary(
@@ -89,7 +89,7 @@ def _printable(value: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value)
 
 
-def _norm(recognised: Recognised, component: str) -> float:
+def _norm(recognised: Recognized, component: str) -> float:
     """Return the norm of all changes to the weights of a component.
 
     Of a DoRA without base weights to compare with, the norm of the product of its factors is used.
@@ -99,7 +99,7 @@ def _norm(recognised: Recognised, component: str) -> float:
         layer = adapter.layers.get(path)
         if path not in adapter.changes and layer is not None and (layer.magnitude is None or base.weights is None):
             total += norm(layer) ** 2
-        elif (change := dense_change(adapter, path, base)) is not None:
+        elif (change := dense_delta_weight(adapter, path, base)) is not None:
             total += float(change.norm()) ** 2
     return float(f"{total**0.5:.6g}")
 

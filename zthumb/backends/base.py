@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from zthumb.adapters.adapter_cache import Applied, Lora
+    from zthumb.adapters.adapter_cache import AppliedAdapters, Lora
     from zthumb.diffusion.sampling import StepCallback
     from zthumb.generation.image_generator import GenerationParams
 
@@ -130,7 +130,7 @@ class BaseBackend(ABC):
         """Free the memory of cached adapters."""
 
     @abstractmethod
-    def apply_lora(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:
+    def apply_lora(self, loras: Sequence[Lora]) -> AbstractContextManager[AppliedAdapters]:
         """Apply these adapters, and no others, inside the block; raise ``BadInput`` for one that does not fit.
 
         Outside the block the base is bit-identical to one that never had an adapter.

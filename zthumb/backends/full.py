@@ -10,7 +10,7 @@ import torch
 from foundation.compilation import check_compiler
 from zthumb import families
 from zthumb.adapters import module_shapes
-from zthumb.adapters.adapter_cache import AdapterCache, Applied, Lora
+from zthumb.adapters.adapter_cache import AdapterCache, AppliedAdapters, Lora
 from zthumb.backends.base import BackendInfo, BaseBackend, Limits, Options, WeightsLocation
 from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback
@@ -98,7 +98,7 @@ class Backend(BaseBackend):
     def free_cache(self) -> None:
         self._adapters.clear()
 
-    def apply_lora(self, loras: Sequence[Lora]) -> AbstractContextManager[Applied]:
+    def apply_lora(self, loras: Sequence[Lora]) -> AbstractContextManager[AppliedAdapters]:
         return self._adapters.apply_lora(loras)
 
 

@@ -30,7 +30,7 @@ def write(tensors: dict[str, Tensor], metadata: Mapping[str, str], path: Path) -
     path.write_bytes(_header(entries) + body)
 
 
-def write_each(shapes: Mapping[str, tuple[str, tuple[int, ...]]], read: Callable[[str], Tensor], path: Path) -> None:
+def write_streamed(shapes: Mapping[str, tuple[str, tuple[int, ...]]], read: Callable[[str], Tensor], path: Path) -> None:
     """Write tensors with only one in memory at a time: ``shapes`` has dtype and shape by name, ``read`` returns one tensor."""
     import torch
 

@@ -14,7 +14,7 @@ import torch
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, families
-from zthumb.adapters.adapter_cache import Applied
+from zthumb.adapters.adapter_cache import AppliedAdapters
 from zthumb.backends.base import BackendInfo, BaseBackend, Limits, WeightsLocation
 from zthumb.generation.image_generator import GenerationParams
 from zthumb.memory import room
@@ -255,7 +255,7 @@ class BackendPool:
 @dataclass(frozen=True)
 class _BatchResult:
     images: list["Image.Image"]
-    applied: Applied
+    applied: AppliedAdapters
     truncated_texts: tuple[Mapping[str, str], ...]
     lora_s: float
     generate_s: float

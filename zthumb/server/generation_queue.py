@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from zthumb.adapters.adapter_cache import Applied
+from zthumb.adapters.adapter_cache import AppliedAdapters
 from zthumb.server.request_resolver import ResolvedRequest
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class GenerationResult:
     """
 
     images: tuple["Image.Image", ...]
-    applied: Applied
+    applied: AppliedAdapters
     queue_s: float
     lora_s: float
     generate_s: float

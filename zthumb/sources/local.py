@@ -30,7 +30,7 @@ def components_of(folder: Path) -> list[str]:
     return [name for name in read_json(folder / INDEX) if (folder / name).is_dir()]
 
 
-def hash_parts(folder: Path, parts: Sequence[str]) -> str:
+def hash_components(folder: Path, parts: Sequence[str]) -> str:
     """Return one SHA-256 over the weights and configuration of some components of a base."""
     return hash_value(_hashes(folder, parts))
 

@@ -199,7 +199,7 @@ def _write_component(file: Path, prefix: str, component: _Component, target: Pat
 
         dtypes = {name: opened.get_slice(prefix + key.name).get_dtype() for name, key in component.checkpoint_keys.items()}
         shapes = {name: (dtypes[name], shape) for name, shape in component.shapes.items()}
-        safetensors_file.write_each(shapes, read_tensor, target / weights)
+        safetensors_file.write_streamed(shapes, read_tensor, target / weights)
 
 
 def _write_others(base: Path, others: Mapping[str, Path], target: Path, stored: Mapping[str, Any]) -> None:

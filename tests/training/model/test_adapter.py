@@ -26,7 +26,7 @@ TEXT, PISSA = ("adapter.text_encoders=true",), ("adapter.initialization=pissa",)
 
 
 def _changed_parts(run: str) -> dict[str, float]:
-    found = bases.recognise(Path(f"models/lora/{run}/{run}.safetensors"), Path("models/mini-sdxl")).adapter
+    found = bases.recognize(Path(f"models/lora/{run}/{run}.safetensors"), Path("models/mini-sdxl")).adapter
     return {part: max(float(each.change().abs().max()) for each in found.of(part).values()) for part in found.parts}
 
 
@@ -88,7 +88,7 @@ def test_text_encoders_at_a_rate_of_their_own(prepared: Path) -> None:
         recipe, base, trained, _ = prepared_base(prepared, *TEXT, *sets)
         train_step = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
         train_step.step(0)
-        layers = Adapter.of_peft(train_step.adapter(), 1.0)
+        layers = Adapter.from_peft(train_step.adapter(), 1.0)
         moved[rate] = {part: max(float(each.up.abs().max()) for each in layers.of(part).values()) for part in layers.parts}
     assert moved[3e-5]["text_encoder"] == pytest.approx(moved[3e-3]["text_encoder"] / 100, rel=0.1)
     assert moved[3e-5]["unet"] == pytest.approx(moved[3e-3]["unet"], rel=0.01)
@@ -96,7 +96,7 @@ def test_text_encoders_at_a_rate_of_their_own(prepared: Path) -> None:
 
 def test_pissa_is_exported_as_what_was_learned_at_twice_the_rank(prepared: Path) -> None:
     recipe, base, _, _ = prepared_base(prepared, *PISSA)
-    start = Adapter.of_peft(adapter.exported_weights(base.components, base.family), recipe.adapter.scale)
+    start = Adapter.from_peft(adapter.exported_weights(base.components, base.family), recipe.adapter.scale)
     # At the start the two halves take each other away.
     assert max(float(each.change().abs().max()) for each in start.layers.values()) < 1e-5
     path, layer = next(iter(start.layers.items()))
@@ -145,7 +145,7 @@ def test_a_dropped_caption_is_zeros_with_trained_encoders_too(prepared: Path) ->
 def test_modules_are_named_as_adapter_files_name_them(prepared: Path) -> None:
     _, base, _, _ = prepared_base(prepared, *TEXT)
     known = module_shapes.of_folder("mini", find_base("models/mini-sdxl"), families.get("sdxl"))
-    assert set(Adapter.of_peft(adapter.exported_weights(base.components, base.family), 1.0).layers) < set(known.shapes)
+    assert set(Adapter.from_peft(adapter.exported_weights(base.components, base.family), 1.0).layers) < set(known.shapes)
 
 
 def test_the_average_is_exported_and_training_goes_on_with_the_weights_themselves(prepared: Path) -> None:

@@ -44,7 +44,7 @@ def test_it_trains_exports_and_resumes_as_any_other(prepared: Path, kind: str) -
     train_lora.main(quick_arguments(prepared, "b", f"quantize={kind}"))
     assert _adapter("a") == _adapter("b")
     assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
-    found = bases.recognise(Path("models/lora/a/a.safetensors"), Path("models/mini-sdxl")).adapter
+    found = bases.recognize(Path("models/lora/a/a.safetensors"), Path("models/mini-sdxl")).adapter
     assert max(float(each.change().abs().max()) for each in found.layers.values()) > 1e-4
 
 

@@ -45,7 +45,7 @@ def test_the_fused_base_generates_as_the_adapted_one(miniature: Path, tmp_path: 
 
 
 def test_a_dora_with_another_adapter_is_refused(miniature: Path, tmp_path: Path) -> None:
-    weighted = [(random_adapter(miniature, magnitudes=True), 1.0), (random_adapter(miniature), 1.0)]
+    weighted = [(random_adapter(miniature, use_dora=True), 1.0), (random_adapter(miniature), 1.0)]
     with pytest.raises(BadInput, match="DoRA"):
         fuse(miniature, weighted, tmp_path / "fused")
     assert not (tmp_path / "fused").exists()

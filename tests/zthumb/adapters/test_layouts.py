@@ -57,7 +57,7 @@ def test_both_layouts_change_the_image_and_agree(
 
 
 def test_diffusers_reads_magnitudes_in_its_own_layout_and_the_kohya_file_has_them_too(miniature: Path, tmp_path: Path) -> None:
-    with_magnitudes = random_adapter(miniature, RANK, ALPHA, "attention", strength=0.03, magnitudes=True)
+    with_magnitudes = random_adapter(miniature, RANK, ALPHA, "attention", strength=0.03, use_dora=True)
     plain = Adapter({path: replace(layer, magnitude=None) for path, layer in with_magnitudes.layers.items()})
     files = [tmp_path / name / "pytorch_lora_weights.safetensors" for name in ("magnitudes", "plain")]
     for adapter, file in zip((with_magnitudes, plain), files, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zthumb.adapters.adapter_cache import Applied, Lora
+from zthumb.adapters.adapter_cache import AppliedAdapters, Lora
 from zthumb.generation.image_generator import GenerationParams
 from zthumb.server.generation_queue import Cancelled, GenerationQueue, GenerationResult, QueuedRequest, QueueFull, ShuttingDown
 from zthumb.server.request_resolver import BackendKey, Model, ResolvedRequest
@@ -35,7 +35,7 @@ class _Generator:
             if queued.resolved.variant_reason == "fails":
                 raise MemoryError
             images = tuple(Image.new("RGB", (8, 8)) for _ in queued.resolved.params)
-            queued.future.set_result(GenerationResult(images, Applied(), 0, 0, 0, len(batch), 0))
+            queued.future.set_result(GenerationResult(images, AppliedAdapters(), 0, 0, 0, len(batch), 0))
 
 
 @pytest.fixture

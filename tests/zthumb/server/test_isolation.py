@@ -31,7 +31,7 @@ def adapter_ids(models: Path) -> list[str]:
     for number, target in enumerate(targets):
         folder = models / "lora" / f"number-{number}"
         folder.mkdir(parents=True, exist_ok=True)
-        adapter = random_adapter(MINIATURE, 2 + number, 4.0, target, strength=0.03 + 0.02 * number, magnitudes=number == 3)
+        adapter = random_adapter(MINIATURE, 2 + number, 4.0, target, strength=0.03 + 0.02 * number, use_dora=number == 3)
         save_kohya(adapter, folder / f"number-{number}.safetensors", *MINI_SDXL, {"ss_v2": "False"})
     return [f"number-{number}" for number in range(len(targets))]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from foundation.trigger import standing_alone
+from foundation.trigger import whole_word_pattern
 from zthumb.checkpoints.clip_keys import inside_text_model
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.base import NO_TOKENS, ModelFamily
@@ -177,7 +177,7 @@ def _tokenize(prompt: str, tokenizer: Any, vocab_size: int, learned_tokens: Mapp
     ends = accumulate(learned_tokens.values(), initial=vocab_size)
     numbers = {text: list(range(start, end)) for text, (start, end) in zip(learned_tokens, pairwise(ends), strict=True)}
     longest = sorted(learned_tokens, key=len, reverse=True)
-    for match in standing_alone(longest).finditer(prompt) if learned_tokens else ():
+    for match in whole_word_pattern(longest).finditer(prompt) if learned_tokens else ():
         assert match.lastindex is not None
         ids += _plain(prompt[position : match.start()], tokenizer) + numbers[longest[match.lastindex - 1]]
         position = match.end()
