@@ -1,8 +1,9 @@
-"""The one place that decides on which device models run."""
+"""The one place that decides on which device models run, and that measures its memory."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
@@ -51,6 +52,75 @@ def free_cached_memory(device: torch.device) -> None:
         torch.xpu.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the bytes that are free on ``device``; for a CPU, in this machine's memory."""
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "xpu":
+        return int(torch.xpu.mem_get_info(device)[0])
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return int(psutil.virtual_memory().available)
+
+
+def total_bytes(device: torch.device) -> int:
+    """Return the bytes that ``device`` has; for a CPU, those that this process may allocate."""
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    if device.type == "xpu":
+        return int(torch.xpu.mem_get_info(device)[1])
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    return min(int(psutil.virtual_memory().total), _process_limit())
+
+
+def reset_peak_bytes(device: torch.device) -> None:
+    """Begin to measure ``peak_bytes`` anew, where the device can."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif device.type == "xpu":
+        torch.xpu.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Return the peak of allocated bytes on ``device``; on MPS those allocated now, on a CPU the process's peak of memory."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if device.type == "xpu":
+        return int(torch.xpu.max_memory_allocated(device))
+    return int(torch.mps.driver_allocated_memory()) if device.type == "mps" else _process_peak()
+
+
+def _process_limit() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 2**63
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return 2**63 if limit == resource.RLIM_INFINITY else limit
+
+
+def _process_peak() -> int:
+    import psutil
+
+    try:
+        import resource
+    except ImportError:
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _is_available(kind: str) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.arithmetic import arithmetic_info
+from foundation.device import choose_device
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_file, hash_value
 
@@ -100,9 +101,8 @@ def platform_info() -> dict[str, str | int | None]:
 
 
 def device() -> str:
-    """Return the device of this process's heavy work: cuda where torch is loaded and finds one, else cpu."""
-    torch = sys.modules.get("torch")
-    return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
+    """Return the type of the device of this process's heavy work; cpu where torch is not loaded."""
+    return choose_device().type if "torch" in sys.modules else "cpu"
 
 
 def command_line(module: str, argv: Sequence[str] | None) -> tuple[str, ...]:

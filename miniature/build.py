@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from foundation.device import choose_device
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
 from foundation.manifest import package_versions
@@ -135,7 +136,7 @@ def _record(work: Path, name: str, seed: int, device: torch.device) -> None:
 
 
 def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return choose_device()
 
 
 def _device_name(device: torch.device) -> str:

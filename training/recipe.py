@@ -15,7 +15,7 @@ from training.other_names import key_for
 FOLDER = Path(__file__).parent / "recipes"
 
 _OUTPUT_KEYS = ("trackers", "previews", "keep_checkpoints", "checkpoint_every")
-_EXECUTION_KEYS = ("gradient_checkpointing", "compile", "shard", "deterministic")
+_EXECUTION_KEYS = ("device", "gradient_checkpointing", "compile", "shard", "deterministic")
 
 _OTHER_LENGTH = {"steps": "epochs", "epochs": "steps"}
 """A length in one unit replaces a length in the other unit that the parent recipe gives."""
@@ -172,6 +172,7 @@ class Recipe(Strict):
     ``base`` and ``vae``, an autoencoder that replaces the base's own, are any reference to a model
     (``zthumb.sources.reference``). The length is ``steps``, or ``epochs``, which are converted to steps by the number of
     images. A step trains on ``batch_size`` images at a time, ``gradient_accumulation_steps`` times, in each process.
+    ``device`` is as for ``foundation.device.choose_device``.
     ``trackers`` are names that accelerate knows, such as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written.
     ``gradient_checkpointing`` recomputes the activations in the backward pass instead of saving them: less memory, a third more
     time. ``compile`` compiles the repeated blocks of the denoiser, which takes a while once and makes each step faster.
@@ -190,6 +191,7 @@ class Recipe(Strict):
     steps: int = Field(default=1000, ge=1)
     batch_size: int = Field(default=4, ge=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
+    device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     quantize: Literal["none", "int8", "nf4"] = "none"
     shard: bool = False

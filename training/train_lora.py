@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from foundation import processes
 from foundation.arguments import run_name
 from foundation.arithmetic import disable_onednn, make_portable
+from foundation.device import choose_device, total_bytes
 from foundation.errors import DONE, BadInput, StageFailed, command
 from foundation.files import check_can_write, check_disk_space, write_json
 from foundation.hashing import hash_file
@@ -146,7 +147,7 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     from training.memory.estimate import EFFICIENCY, estimate, operations_per_second
     from zthumb import families
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device(recipe.device)
     # Before a base is downloaded, the estimate can use the configuration files that come with its family.
     references = {families.get(name).reference.name: families.get(name).reference for name in families.names()}
     is_local = (Path(recipe.base) / INDEX).is_file()
@@ -184,14 +185,13 @@ def _advise_when_out_of_memory(recipe: Recipe, base: Path, has_own_prior: bool) 
 
         if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
             raise
-        import torch
 
-        from training.memory.advice import available_memory, memory_advice
+        from training.memory.advice import memory_advice
         from zthumb import families
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device(recipe.device)
         family = families.get(family_of(base))
-        raise StageFailed(memory_advice(recipe, family, base, device, available_memory(device), has_own_prior)) from None
+        raise StageFailed(memory_advice(recipe, family, base, device, total_bytes(device), has_own_prior)) from None
 
 
 def _train(trainer: "Trainer") -> int:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.serving.server_process import Client, run_server
+from foundation.device import peak_bytes
 from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions
 from foundation.offline import stay_offline
 from zthumb import families
-from zthumb.memory import room
 
 if TYPE_CHECKING:
     from zthumb.families.base import ModelFamily
@@ -117,7 +117,7 @@ def _measure_diffusers(base: Path, size: int, steps: int, images: int, rounds: i
             pipeline(PROMPT, width=size, height=size, num_inference_steps=steps, generator=generator)
 
     generate()
-    return Row("plain diffusers", round(images / _seconds(generate, rounds), 3), room.peak(device))
+    return Row("plain diffusers", round(images / _seconds(generate, rounds), 3), peak_bytes(device))
 
 
 def _measure_server(base: Path, models: Path, size: int, steps: int, images: int, rounds: int, settings: dict[str, str]) -> Row:

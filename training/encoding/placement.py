@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from foundation.device import free_cached_memory
+
 
 @contextlib.contextmanager
 def on_device(pipeline: Any, components: Sequence[str], device: torch.device) -> Iterator[None]:
@@ -24,5 +26,4 @@ def on_device(pipeline: Any, components: Sequence[str], device: torch.device) ->
     finally:
         for module, device_before in zip(modules, before, strict=True):
             module.to(device_before)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_cached_memory(device)

@@ -1,7 +1,5 @@
 """Suggest changes to a recipe that does not fit into memory, by the estimate."""
 
-import os
-import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,15 +15,6 @@ USABLE_FRACTION = 0.9
 _TILE = 512
 
 
-def available_memory(device: torch.device) -> int:
-    """Return the bytes that the device has, or that this process may allocate on the CPU."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[1])
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return physical if limit == resource.RLIM_INFINITY else min(physical, limit)
-
-
 def memory_advice(
     recipe: Recipe, family: ModelFamily, base: Path, device: torch.device, available_bytes: int, has_own_prior: bool = False
 ) -> str:
@@ -36,7 +25,7 @@ def memory_advice(
     needed = estimate(recipe, family, base, device, has_own_prior).peak
     message = f"out of memory: {available_bytes / 2**30:.1f} GiB are available, an estimated {needed / 2**30:.1f} are needed"
     smallest, settings = needed, dict[str, object]()
-    for change in _changes(recipe):
+    for change in _changes(recipe, device):
         candidate = {**settings, **change}
         changed = _with_settings(recipe, candidate)
         peak = estimate(changed, family, base, device, has_own_prior).peak
@@ -55,7 +44,7 @@ def memory_advice(
     return f"{message}, and still {smallest / 2**30:.1f} with every setting that saves memory. Lower the resolution, or the rank."
 
 
-def _changes(recipe: Recipe) -> Iterator[dict[str, object]]:
+def _changes(recipe: Recipe, device: torch.device) -> Iterator[dict[str, object]]:
     """Yield recipe values that save memory, in the order in which they are tried."""
     if not recipe.gradient_checkpointing:
         yield {"gradient_checkpointing": True}
@@ -73,7 +62,7 @@ def _changes(recipe: Recipe) -> Iterator[dict[str, object]]:
         if recipe.resolution > _TILE and recipe.previews.tile is None:
             yield {"previews.tile": _TILE}
         yield {"previews.prompts": []}
-    if recipe.precision == "fp32" and torch.cuda.is_available():
+    if recipe.precision == "fp32" and device.type != "cpu":
         yield {"precision": "bf16"}
     if recipe.optimizer.name == "adamw":
         yield {"optimizer.name": "adafactor"}

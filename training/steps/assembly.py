@@ -12,6 +12,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import InitProcessGroupKwargs, LoggerType
 
 from foundation.compilation import check_compiler
+from foundation.device import choose_device
 from foundation.errors import BadInput
 from foundation.manifest import Stage
 from foundation.plugins import suggestion
@@ -108,12 +109,16 @@ def _accelerator(run: Run, recipe: Recipe) -> Accelerator:
             raise BadInput(f"trackers: {name!r} is not one that accelerate knows. {suggestion(name, sorted(known))}")
         if name not in map(str, get_available_trackers()):
             raise BadInput(f"trackers: the package of {name} is not there: .venv/bin/pip install {name}")
+    device = choose_device(recipe.device)
+    if device.index is not None:
+        # accelerate takes the first of a kind unless it is told which.
+        os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
     # AdaptedModel.predict uses autocast itself, and TrainStep scales gradients.
     accelerator = Accelerator(
         mixed_precision="no",
         # One process encodes, generates and validates for all; the others wait for it.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
-        cpu=not torch.cuda.is_available(),
+        cpu=device.type == "cpu",
         log_with=list(recipe.trackers) or None,
         project_dir=run.folder,
     )

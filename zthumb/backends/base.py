@@ -26,12 +26,13 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class Options:
     """How a backend runs its base.
 
-    ``precision`` auto is bf16 on a GPU and fp32 on a CPU. Images larger than ``tile`` pixels are decoded in tiles.
-    ``channels_last`` lays weights out as convolutions on GPUs like them, ``compile`` compiles the denoiser's repeated blocks.
-    ``quantization`` keeps the denoiser's linear weights in eight bits, where a file has not fewer already. Adapters that lie
-    ready take at most ``adapter_bytes``.
+    ``device`` is as for ``foundation.device.choose_device``. ``precision`` auto is bf16 on a GPU and fp32 on a CPU or MPS. Images
+    larger than ``tile`` pixels are decoded in tiles. ``channels_last`` stores weights in the memory format that convolutions on
+    GPUs prefer, ``compile`` compiles the denoiser's repeated blocks. ``quantization`` keeps the denoiser's linear weights in
+    eight bits, unless its file has fewer. Cached adapters take at most ``adapter_bytes``.
     """
 
+    device: str = "auto"
     precision: Precision = "auto"
     tile: int | None = None
     channels_last: bool = False
@@ -63,8 +64,8 @@ class BackendInfo:
     """Facts about a loaded backend, which stay true after it was unloaded.
 
     ``resolution`` is the width and height in pixels that the base was trained at, ``scheduler`` the name of the base's own,
-    ``denoiser_bytes`` what the denoiser's weights take in memory without adapters, ``device`` cpu or cuda, ``precision`` fp32,
-    bf16 or fp16.
+    ``denoiser_bytes`` what the denoiser's weights take in memory without adapters, ``device`` torch's type of it, ``precision``
+    fp32, bf16 or fp16.
     """
 
     family: str

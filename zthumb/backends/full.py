@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from foundation.compilation import check_compiler
+from foundation.device import choose_device
 from zthumb import families
 from zthumb.adapters import module_shapes
 from zthumb.adapters.adapter_cache import AdapterCache, AppliedAdapters, Lora
@@ -44,7 +45,7 @@ class Backend(BaseBackend):
         return room.weights(location.base, element)
 
     def __init__(self, location: WeightsLocation, options: Options) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device(options.device)
         family = families.get(family_of(location.base))
         dtype = dtype_of(options, device)
         pipeline = self._load(location, family, options, device)
@@ -105,5 +106,5 @@ class Backend(BaseBackend):
 def dtype_of(options: Options, device: torch.device) -> torch.dtype:
     """The precision that a base is run in on ``device``."""
     if options.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        return torch.bfloat16 if device.type in ("cuda", "xpu") else torch.float32
     return _DTYPES[options.precision]

@@ -14,8 +14,6 @@ from zthumb.sources.local import components_of
 if TYPE_CHECKING:
     import torch
 
-_MEMORY_INFO = Path("/proc/meminfo")
-
 
 def weights(folder: Path, element: int) -> int:
     """Return the bytes of the weights of the base in ``folder`` at ``element`` bytes per value; only headers are read."""
@@ -33,27 +31,6 @@ def bytes_of(tensor: torch.Tensor) -> int:
         return int(tensor.nbytes)
     names, _ = tensor.__tensor_flatten__()
     return sum(bytes_of(getattr(tensor, name)) for name in names)
-
-
-def free(device: torch.device) -> int:
-    """Return the bytes that are free on ``device``; for a CPU, in this machine's memory."""
-    import torch
-
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    lines = _MEMORY_INFO.read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-
-
-def peak(device: torch.device) -> int:
-    """Return the peak of allocated bytes on ``device``; for a CPU, of this process's resident memory."""
-    import resource
-
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def is_short(error: BaseException) -> bool:

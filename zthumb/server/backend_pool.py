@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from foundation.device import choose_device, free_bytes, free_cached_memory, peak_bytes, reset_peak_bytes
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, families
@@ -57,7 +58,7 @@ class BackendPool:
         # Keyed by variant and resolved paths, so that two names of one base share one backend in memory.
         self._loaded: dict[_LocationKey, BaseBackend] = {}
         self._info: dict[_LocationKey, BackendInfo] = {}
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = choose_device(settings.device)
         self._check_default_model()
 
     def _check_default_model(self) -> None:
@@ -104,16 +105,16 @@ class BackendPool:
             if variant not in locations:
                 raise BadInput(f"variant: no weights for {variant} are available, only for {', '.join(locations)}.")
             return BackendKey(model, variant), "the request names it"
-        free_bytes, reasons, needed_bytes = room.free(self._device), list[str](), dict[str, float]()
+        free, reasons, needed_bytes = free_bytes(self._device), list[str](), dict[str, float]()
         for name, location in locations.items():
             is_loaded = self.is_loaded(BackendKey(model, name))
             needed_bytes[name] = (
                 0 if is_loaded else backends.get(name).weights_bytes(location, self._bytes_per_number) * _HEADROOM
             )
-            if needed_bytes[name] <= free_bytes:
-                reason = "is loaded" if is_loaded else f"needs {_gib(needed_bytes[name])} of {_gib(free_bytes)} free"
+            if needed_bytes[name] <= free:
+                reason = "is loaded" if is_loaded else f"needs {_gib(needed_bytes[name])} of {_gib(free)} free"
                 return BackendKey(model, name), "; ".join([*reasons, f"{name} {reason}"])
-            reasons.append(f"{name} would need {_gib(needed_bytes[name])} of {_gib(free_bytes)} free")
+            reasons.append(f"{name} would need {_gib(needed_bytes[name])} of {_gib(free)} free")
         smallest = min(needed_bytes, key=lambda name: needed_bytes[name])
         return BackendKey(model, smallest), "; ".join([*reasons, f"{smallest} is tried anyway"])
 
@@ -160,14 +161,13 @@ class BackendPool:
         location = self.locations(backend_key.model)[backend_key.variant]
         if self._loaded and backends.get(backend_key.variant).weights_bytes(
             location, self._bytes_per_number
-        ) * _HEADROOM > room.free(self._device):
+        ) * _HEADROOM > free_bytes(self._device):
             self._free_memory(keep=backend_key)
 
     def generate(self, batch: Sequence[QueuedRequest]) -> None:
         """Generate requests that can be batched, and set the result of each."""
         started = time.monotonic()
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        reset_peak_bytes(self._device)
         # Out of memory: try again without other backends, then with the least memory: one image at a time, decoded in tiles.
         result, backend_key = self._attempt(batch, self.settings.together), batch[0].resolved.backend_key
         if result is None and self._free_memory(keep=backend_key):
@@ -192,7 +192,7 @@ class BackendPool:
                     generate_s=result.generate_s,
                     batch_size=result.batch_size,
                     tile=result.tile,
-                    peak_bytes=room.peak(self._device),
+                    peak_bytes=peak_bytes(self._device),
                 )
             )
 
@@ -217,8 +217,7 @@ class BackendPool:
         for backend in self._loaded.values():
             backend.free_cache()
         gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_cached_memory(self._device)
         return len(self._loaded) < loaded_before
 
     def _find_locations(self, model: Model) -> dict[str, WeightsLocation]:

@@ -210,7 +210,7 @@ class ModelsResponse(BaseModel):
     lora_loaded: bool
     lora_path: str | None = None
     lora_scale: float
-    device: str = Field(description="the torch device that generates: cpu or cuda")
+    device: str = Field(description="the type of the torch device that generates: cpu, cuda, xpu or mps")
     precision: str = Field(description="of the denoiser: fp32, bf16 or fp16")
 
 

@@ -112,6 +112,10 @@ class Settings(BaseSettings):
     output_format: OutputFormat = Field(
         default="png", description="the image format of requests that name none: png, jpeg or webp"
     )
+    device: str = Field(
+        default="auto",
+        description="where models run: cuda (ROCm too), xpu, mps, cpu, with an index as in cuda:1; auto is the fastest",
+    )
     precision: Precision = Field(default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU and fp32 on a CPU")
     tile: int | None = Field(
         default=None,
@@ -188,6 +192,7 @@ class Settings(BaseSettings):
     def options(self) -> Options:
         """The options of every backend."""
         return Options(
+            device=self.device,
             precision=self.precision,
             tile=self.tile,
             channels_last=self.channels_last,

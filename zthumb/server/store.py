@@ -1,12 +1,12 @@
 """Persistent state: jobs and images in SQLite, with the images' files in the same folder."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
 from sqlalchemy import JSON, ForeignKey, create_engine, event, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -55,11 +55,10 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder / ".lock").open("w")
+        self._lock = FileLock(folder / ".lock", thread_local=False)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
+            self._lock.acquire(blocking=False)
+        except Timeout:
             raise BadInput(f"{folder}: another server keeps its jobs here. Choose another folder (ZTHUMB_DATA_FOLDER).") from None
         self._engine = create_engine(f"sqlite:///{folder / _FILE}")
         event.listen(self._engine, "connect", _set_pragmas)
@@ -68,7 +67,7 @@ class Store:
     def close(self) -> None:
         """Release the folder."""
         self._engine.dispose()
-        self._lock.close()
+        self._lock.release()
 
     def add_job(self, job_id: str, request: dict[str, Any]) -> None:
         """Store a queued job."""

@@ -1,6 +1,5 @@
 """Download a file completely and verified, or not at all: resumed after interruptions, by one process at a time."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from filelock import FileLock
 from urllib3.exceptions import HTTPError
 
 from foundation.errors import BadInput, SourceFailed
@@ -88,13 +88,8 @@ def download(
 @contextmanager
 def file_lock(target: Path) -> Iterator[None]:
     """Hold the lock of ``target``, waiting for any other process that is downloading it."""
-    lock = target.with_name(f".{target.name}.lock")
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        yield
 
 
 def _verify(target: Path, file: File) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from foundation.device import free_bytes
 from zthumb.memory import room
 
 
@@ -28,7 +29,7 @@ def test_fp16_variants_are_not_counted(tmp_path: Path) -> None:
 
 
 def test_this_machine_has_free_memory() -> None:
-    assert 2**20 < room.free(torch.device("cpu")) < 2**50
+    assert 2**20 < free_bytes(torch.device("cpu")) < 2**50
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 
+from foundation.device import choose_device
 from foundation.errors import BadInput
 from training.data.captioners.base import Captioner
 
@@ -23,8 +24,7 @@ class Blip(Captioner):
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise BadInput(f"{folder}: not a BLIP model: {str(error).splitlines()[0]}") from None
-        if torch.cuda.is_available():
-            self._model.to("cuda")
+        self._model.to(choose_device())
 
     def describe(self, image: Image.Image) -> str:
         pixels = self._processor(image, return_tensors="pt").pixel_values.to(self._model.device)
