@@ -19,7 +19,8 @@ from miniature.loop import Schedule, Task, Tensors, train
 from miniature.loss_weights import object_loss_weights
 from miniature.probes import attribute_labels
 from miniature.tokenizer import MAX_LENGTH
-from training.model.objective import add_noise, signal_to_noise, squared_errors
+from training.model.objective import squared_errors
+from zthumb.diffusion.ddpm import DDPM
 
 SCHEDULE = Schedule(steps=4000, batch=96, rate=1e-3)
 FINISH_SCHEDULE = Schedule(steps=6000, batch=96, rate=8e-4)
@@ -50,24 +51,21 @@ class Batch(NamedTuple):
 class _Loss(nn.Module):
     """The error of the predicted noise, plus the probes' loss while they are trained."""
 
-    alphas_cumprod: Tensor
-
-    def __init__(self, model: Architecture, alphas_cumprod: Tensor) -> None:
+    def __init__(self, model: Architecture, process: DDPM) -> None:
         super().__init__()
-        self.model = model
-        self.register_buffer("alphas_cumprod", alphas_cumprod)
+        self.model, self.process = model, process
         self.trains_probes = any(parameter.requires_grad for probe in model.probes for parameter in probe.parameters())
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return the loss over the tensors of a ``Batch``."""
         batch = Batch(*tensors)
         text = self.model.encode_text(batch.tokens)
-        noisy = add_noise(batch.latents, batch.noise, self.alphas_cumprod, batch.timesteps)
+        noisy = self.process.add_noise(batch.latents, batch.noise, batch.timesteps)
         predicted = self.model.predict(noisy, batch.timesteps, text, batch.keep_text, batch.time_ids)
         # The weights balance the possible gain of each timestep (arXiv 2310.08442): with equal or min-SNR weights the noisiest
         # timesteps, where the caption alone decides, contribute almost nothing.
         errors = squared_errors(predicted, batch.noise, batch.loss_weights)
-        denoising: Tensor = (errors * signal_to_noise(self.alphas_cumprod, batch.timesteps).rsqrt()).mean()
+        denoising: Tensor = (errors * self.process.signal_to_noise(batch.timesteps).rsqrt()).mean()
         return denoising + PROBE_WEIGHT * self.model.probe_loss(text, batch.labels) if self.trains_probes else denoising
 
 
@@ -77,12 +75,17 @@ def fit(
     """Train ``model`` on scaled ``latents`` (N, 4, 16, 16) of the images 0 … N-1 of ``seed``, resuming from ``folder``."""
     device = next(model.parameters()).device
     choose_attention(device, model.unet, *model.text_encoders)
-    alphas_cumprod = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
+    process = noise_process(device)
 
     def batch_at(step: int) -> Tensors:
         return draw_batch(name, latents, tokenizer, seed, step, schedule.batch, model.caption_dropout_rate)
 
-    return train(name, model, Task(batch_at, _Loss(model, alphas_cumprod)), schedule, folder / f"{name}.pt", device)
+    return train(name, model, Task(batch_at, _Loss(model, process)), schedule, folder / f"{name}.pt", device)
+
+
+def noise_process(device: torch.device) -> DDPM:
+    """Return the diffusion process of every miniature that predicts noise, for tensors on ``device``."""
+    return DDPM(DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod, "epsilon").to(device)
 
 
 def finish(

@@ -10,15 +10,16 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from diffusers import DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from miniature.architectures.base import choose_attention
 from miniature.architectures.sdxl import SDXL, encode_text
-from miniature.denoiser import NOISE_SCHEDULE, TIMESTEPS, Batch, draw_batch
+from miniature.denoiser import TIMESTEPS, Batch, draw_batch, noise_process
 from miniature.loop import Schedule, Task, Tensors, train
-from training.model.objective import add_noise, squared_errors
+from training.model.objective import squared_errors
+from zthumb.diffusion.ddpm import DDPM
 
 SCHEDULE = Schedule(steps=1500, batch=16, rate=4e-4, average=0.998)
 IMAGES = 15_000
@@ -75,49 +76,46 @@ def distil(
     """
     model = Distillation(StableDiffusionXLPipeline.from_pretrained(base, dtype=torch.float32, local_files_only=True))
     choose_attention(device, model.student, model.teacher, model.text_encoder, model.text_encoder_2)
-    alphas_cumprod = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod.to(device)
+    process = noise_process(device)
 
     def batch_at(step: int) -> Tensors:
         return draw_batch("distillation", latents, tokenizer, seed, step, schedule.batch, SDXL.caption_dropout_rate)
 
-    task = Task(batch_at, _Loss(model.to(device), alphas_cumprod))
+    task = Task(batch_at, _Loss(model.to(device), process))
     return train("distillation", model, task, schedule, folder / "distillation.pt", device).student
 
 
 class _Loss(nn.Module):
     """The distance between the student's prediction and its prediction one guided teacher step later."""
 
-    alphas_cumprod: Tensor
-
-    def __init__(self, model: Distillation, alphas_cumprod: Tensor) -> None:
+    def __init__(self, model: Distillation, process: DDPM) -> None:
         super().__init__()
-        self.model = model
-        self.register_buffer("alphas_cumprod", alphas_cumprod)
+        self.model, self.process = model, process
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return the loss over the tensors of a ``Batch``."""
-        batch, alphas_cumprod, size = Batch(*tensors), self.alphas_cumprod, len(tensors[0])
+        batch, process, size = Batch(*tensors), self.process, len(tensors[0])
         conditioning = (*self.model.encode_text(batch.tokens), batch.time_ids)
-        is_start = torch.arange(size, device=alphas_cumprod.device) < round(START_SHARE * size)
+        is_start = torch.arange(size, device=batch.latents.device) < round(START_SHARE * size)
         timesteps = batch.timesteps.masked_fill(is_start, TIMESTEPS - 1)
-        noised = add_noise(batch.latents, batch.noise, alphas_cumprod, timesteps)
+        noised = process.add_noise(batch.latents, batch.noise, timesteps)
         noisy = torch.where(is_start[:, None, None, None], batch.noise, noised)
         noise = _predict_noise(self.model.student, noisy, timesteps, conditioning)
-        predicted = _clean_latents(noise, noisy, timesteps, alphas_cumprod)
+        predicted = _clean_latents(noise, noisy, timesteps, process)
         with torch.no_grad():
-            target = _target(self.model, noisy, timesteps, conditioning, alphas_cumprod)
+            target = _target(self.model, noisy, timesteps, conditioning, process)
         distances = squared_errors(predicted, target, batch.loss_weights)
         loss: Tensor = ((distances + HUBER**2).sqrt() - HUBER).mean()
         return loss
 
 
-def _target(model: Distillation, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, alphas_cumprod: Tensor) -> Tensor:
+def _target(model: Distillation, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, process: DDPM) -> Tensor:
     """Return the student's prediction after one step of the teacher; at timestep 0, the latents of that step themselves."""
     next_timesteps = (timesteps - STRIDE).clamp(min=0)
     guided = _guided_noise(model.teacher, noisy, timesteps, conditioning)
-    next_latents = add_noise(_clean_latents(guided, noisy, timesteps, alphas_cumprod), guided, alphas_cumprod, next_timesteps)
+    next_latents = process.add_noise(_clean_latents(guided, noisy, timesteps, process), guided, next_timesteps)
     noise = _predict_noise(model.student, next_latents, next_timesteps, conditioning)
-    predicted = _clean_latents(noise, next_latents, next_timesteps, alphas_cumprod)
+    predicted = _clean_latents(noise, next_latents, next_timesteps, process)
     return torch.where((next_timesteps == 0)[:, None, None, None], next_latents, predicted)
 
 
@@ -139,7 +137,7 @@ def _predict_noise(unet: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor,
     return noise.float()
 
 
-def _clean_latents(noise: Tensor, noisy: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
+def _clean_latents(noise: Tensor, noisy: Tensor, timesteps: Tensor, process: DDPM) -> Tensor:
     """Return the clean latents that become ``noisy`` when ``noise`` is added at ``timesteps``."""
-    alpha = alphas_cumprod[timesteps].reshape(-1, 1, 1, 1)
+    alpha = process.alphas_cumprod[timesteps].reshape(-1, 1, 1, 1)
     return (noisy - (1 - alpha).sqrt() * noise) / alpha.sqrt()

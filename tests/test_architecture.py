@@ -21,6 +21,7 @@ ALLOWED = {
         "training",
         "foundation",
         "zthumb.families",
+        "zthumb.diffusion",
         "zthumb.adapters",
         "zthumb.sources",
         "zthumb.checkpoints",

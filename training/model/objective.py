@@ -23,14 +23,3 @@ def draw_noise(like: Tensor, offset: float, generator: torch.Generator) -> Tenso
     """Return noise for one image's latents (C, h, w), each channel shifted as a whole by ``offset`` times a normal number."""
     noise = torch.randn(like.shape, generator=generator)
     return noise + offset * torch.randn((like.shape[0], 1, 1), generator=generator) if offset else noise
-
-
-def add_noise(latents: Tensor, noise: Tensor, levels: Tensor, timesteps: Tensor) -> Tensor:
-    """Latents (B, C, H, W) at ``timesteps`` (B,) of a schedule with cumulated alphas ``levels`` (DDPM, arXiv 2006.11239)."""
-    kept = levels[timesteps].reshape(-1, 1, 1, 1)
-    return kept.sqrt() * latents + (1 - kept).sqrt() * noise
-
-
-def signal_to_noise(levels: Tensor, timesteps: Tensor) -> Tensor:
-    """The ratio of the latents' power to the noise's (B,) at ``timesteps`` (B,)."""
-    return levels[timesteps] / (1 - levels[timesteps])
