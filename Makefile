@@ -32,6 +32,7 @@ setup: $(READY) ## create .venv with pinned packages; a second call does nothing
 
 $(VENV)/.ready: $(PINS) pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; choose one with PYTHON3=…")'
+	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON3) cannot create environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON3) -m venv --clear $(VENV)
 	@echo "setup: installing the pinned packages into $(VENV)"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r training/requirements.dev.txt
