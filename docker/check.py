@@ -29,7 +29,6 @@ README = ROOT / "docker" / "README.md"
 IMAGES = {"zthumb-server:cpu": "docker/server.Dockerfile", "zthumb-training:cpu": "training/Dockerfile.cpu"}
 MAX_SERVER_BYTES = 2_500_000_000
 """Largest allowed size of the server's image."""
-MIRROR = "http://deb.debian.org"
 TINY = (
     "steps=4 batch_size=2 prior.images=4 prior.batch_size=2 prior.steps=2 checkpoint_every=2 previews.steps=2 validation.noises=1"
 )
@@ -49,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run all checks; exit code 0 passed, 1 a check failed, 2 this machine lacks root or a program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch-wheels", type=Path, help="folder with the pinned CPU build of torch (default: PyTorch's index)")
+    parser.add_argument("--debian", metavar="URL", help="a mirror of Debian (default: the one that apt uses here)")
     arguments = parser.parse_args(argv)
     missing = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"docker_check: {lacking} is missing; it needs root and Debian's packages buildah and debootstrap", file=sys.stderr)
         return 2
     try:
-        results = _run_checks(arguments.torch_wheels)
+        results = _run_checks(arguments.debian or configured_mirror(), arguments.torch_wheels)
     except (CheckFailed, subprocess.CalledProcessError) as error:
         print(f"docker_check: {error}", file=sys.stderr)
         return 1
@@ -66,12 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run_checks(wheels: Path | None) -> dict[str, Any]:
+def _run_checks(mirror: str, wheels: Path | None) -> dict[str, Any]:
     OUT.mkdir(parents=True, exist_ok=True)
-    debian = _prepare_base_image()  # 1. the image that FROM names
+    debian = _prepare_base_image(mirror)  # 1. the image that FROM names
     results: dict[str, Any] = {"debian": debian, "images": {}}
     for tag, file in IMAGES.items():  # 2. the images
-        seconds = _build_image(tag, file, wheels)
+        seconds = _build_image(tag, file, mirror, wheels)
         results["images"][tag] = {"bytes": _size(tag), "build_s": round(seconds)}
     if (size := results["images"]["zthumb-server:cpu"]["bytes"]) > MAX_SERVER_BYTES:
         raise CheckFailed(f"the server's image has {size} bytes, more than {MAX_SERVER_BYTES}")
@@ -81,12 +81,21 @@ def _run_checks(wheels: Path | None) -> dict[str, Any]:
     return results
 
 
-def _prepare_base_image() -> str:
+def configured_mirror() -> str:
+    """Return where apt finds Debian on this machine: the address above ``/debian``."""
+    uris = _output("apt-get", "indextargets", "--format", "$(REPO_URI)", "Label: Debian").split()
+    mirrors = [uri.rstrip("/").removesuffix("/debian") for uri in uris if uri.rstrip("/").endswith("/debian")]
+    if not mirrors:
+        raise CheckFailed("apt is not configured for Debian here; name a mirror with --debian URL")
+    return mirrors[0]
+
+
+def _prepare_base_image(mirror: str) -> str:
     """Make the base image of the Dockerfiles with debootstrap if it does not exist, and return the version of Debian in it."""
     name = _base_image_name()
     if subprocess.run([*_buildah(), "inspect", "--type", "image", name], capture_output=True).returncode:
         with tempfile.TemporaryDirectory() as folder:
-            _run("debootstrap", "--variant=minbase", "bookworm", folder, f"{MIRROR}/debian")
+            _run("debootstrap", "--variant=minbase", "bookworm", folder, f"{mirror}/debian")
             container = _output(*_buildah(), "from", "scratch")
             root = _output(*_buildah(), "mount", container)
             _run("cp", "-a", f"{folder}/.", root)
@@ -105,7 +114,7 @@ def _base_image_name() -> str:
     return next(line.split()[1] for line in lines if line.startswith("FROM "))
 
 
-def _build_image(tag: str, file: str, wheels: Path | None) -> float:
+def _build_image(tag: str, file: str, mirror: str, wheels: Path | None) -> float:
     """Build one image and return the seconds it took, downloads included."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +122,7 @@ def _build_image(tag: str, file: str, wheels: Path | None) -> float:
         pip.write_text("[global]\ncert = /ca.crt\ntimeout = 180\ndisable-pip-version-check = true\n", encoding="utf-8")
         mounts = [f"{CERTIFICATES}:/ca.crt:ro", f"{pip}:/etc/pip.conf:ro"]
         # A mirror has only today's Debian; if the pinned versions are no longer in it, the build fails.
-        build_args = {"DEBIAN": MIRROR, "DAY": ""}
+        build_args = {"DEBIAN": mirror, "DAY": ""}
         if wheels is not None:
             mounts.append(f"{wheels.resolve()}:/wheels:ro")
             build_args["TORCH_WHEELS"] = "/wheels"

@@ -213,3 +213,30 @@ def test_the_check_names_the_programs_that_the_machine_lacks(
     monkeypatch.setenv("PATH", "")
     assert check.main([]) == 2
     assert "buildah and debootstrap is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("configured", "expected"),
+    [
+        ("https://mirror.example/security/\nhttps://mirror.example/linux/debian/\n", "https://mirror.example/linux"),
+        ("mirror+file:/etc/apt/mirrors.list\nhttp://other.example/debian\n", "http://other.example"),
+    ],
+)
+def test_the_check_builds_from_the_mirror_that_apt_uses(
+    configured: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt = tmp_path / "apt-get"
+    apt.write_text(f"#!/bin/sh\nprintf '{configured}'\n", encoding="utf-8")
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert check.configured_mirror() == expected
+
+
+def test_without_a_mirror_the_check_asks_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "apt-get").write_text("#!/bin/sh\n", encoding="utf-8")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(check.CheckFailed, match="--debian URL"):
+        check.configured_mirror()
