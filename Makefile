@@ -17,7 +17,7 @@ DEVICE ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 # Several processes of one thread each use the cores better than one process of several threads.
 TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
-SOURCES := foundation training zthumb evaluation miniature benchmarks docker scripts tests
+SOURCES := foundation training zthumb evaluation miniature benchmarks docker examples scripts tests
 
 .PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_gpu bench_concepts lock docker_build docker_finetune_z docker_check clean
 

@@ -33,7 +33,9 @@ def serve(model: str, in_flight: int) -> Iterator[Client]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as data_folder:
         command = [sys.executable, "-m", "zthumb.server.main", "--host", "127.0.0.1", "--port", str(port), "--model", model]
-        process = subprocess.Popen(command, env=_environment(data_folder), stdout=subprocess.DEVNULL, preexec_fn=_end_with_parent)
+        # Windows has no code to run between fork and exec, and refuses any.
+        before_exec = _end_with_parent if sys.platform == "linux" else None
+        process = subprocess.Popen(command, env=_environment(data_folder), stdout=subprocess.DEVNULL, preexec_fn=before_exec)
         try:
             client = Client(f"http://127.0.0.1:{port}", in_flight)
             _wait_until_ready(client, process)
@@ -52,9 +54,8 @@ def serve(model: str, in_flight: int) -> Iterator[Client]:
 
 
 def _end_with_parent() -> None:
-    """Make sure, on Linux, that the server does not outlive the evaluation, whatever kills that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Make sure that the server does not outlive the evaluation, whatever kills that. Linux only."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _environment(data_folder: str) -> dict[str, str]:
