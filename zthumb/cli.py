@@ -15,7 +15,7 @@ from zthumb.server import main as server
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; exit code 0 success, 1 failure, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="zthumb", description="Generate SDXL images with adapters that unload without a trace.")
+    parser = argparse.ArgumentParser(prog="zthumb", description="Generate images with adapters that unload without a trace.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a base model and its adapters over HTTP", description=server.DESCRIPTION)
     server.add_arguments(serve)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def summarize(path: Path, recognised: Recognized) -> Summary:
         file=str(header.file),
         bytes=header.file.stat().st_size,
         sha256=hash_file(header.file),
-        layout=_layout(header),
+        layout=_layout(header, recognised.base.family.adapted_components),
         kind=" and ".join(adapter.kinds),
         fits=recognised.base.name,
         modules={component: sum(path.startswith(f"{component}.") for path in adapter.paths) for component in adapter.parts},
@@ -108,7 +109,7 @@ def _count(values: list[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
-def _layout(header: Header) -> str:
+def _layout(header: Header, components: Sequence[str]) -> str:
     names = list(header.shapes)
     if any(name.startswith("lycoris_") for name in names):
         return "LyCORIS"
@@ -117,4 +118,4 @@ def _layout(header: Header) -> str:
         return "kohya" if is_original else "kohya (diffusers block names)"
     if any(name.startswith(("diffusion_model.", "text_encoders.")) for name in names):
         return "ComfyUI"
-    return "diffusers" if any(name.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for name in names) else "PEFT"
+    return "diffusers" if any(name.partition(".")[0] in components for name in names) else "PEFT"

@@ -57,6 +57,8 @@ class ModelFamily(ABC):
     """
 
     name: str
+    pipeline_class: str
+    """The name of its pipeline in diffusers, as a base's ``model_index.json`` has it."""
     denoiser_component: str
     """The component that predicts noise or velocity."""
     adapted_components: Sequence[str]

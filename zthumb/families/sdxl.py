@@ -27,6 +27,7 @@ class SDXL(StableDiffusion):
     """
 
     name = "sdxl"
+    pipeline_class = "StableDiffusionXLPipeline"
     adapted_components = ("unet", "text_encoder", "text_encoder_2")
     reference = Path(__file__).parent / "bases" / "stable-diffusion-xl-base-1.0"
     text_components = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
@@ -56,12 +57,6 @@ class SDXL(StableDiffusion):
         }
     )
     embedding_keys = MappingProxyType({"clip_l": "text_encoder", "clip_g": "text_encoder_2"})
-
-    @property
-    def pipeline_class(self) -> Any:
-        from diffusers import StableDiffusionXLPipeline
-
-        return StableDiffusionXLPipeline
 
     def build_text_encoder(self, component: str, configuration: Mapping[str, Any]) -> Any:
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection

@@ -49,7 +49,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
 
     app = FastAPI(
         title="zthumb",
-        summary="SDXL images with adapters that never leak",
+        summary="Images with adapters that never leak",
         lifespan=lifespan,
         responses=errors.common_responses(),
     )

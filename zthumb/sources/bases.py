@@ -150,5 +150,5 @@ def _advice(path: Path) -> str:
         return f"{path}: the embedded base is missing. Run `make mini_base`, or `git checkout -- {path}` if it was deleted."
     return (
         f"{path}: there is no base model. Put one there, as a folder in the diffusers layout or a {single_file.ENDING} file, or "
-        "name another: SDXL base 1.0 is `sdxl-base-1.0`; `python -m zthumb.scripts.download_models sdxl-base-1.0` downloads it."
+        "name another: `python -m zthumb.scripts.download_models sdxl-base-1.0` downloads `sdxl-base-1.0`."
     )

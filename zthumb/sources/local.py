@@ -6,18 +6,20 @@ from pathlib import Path
 from foundation.errors import BadInput
 from foundation.files import read_json
 from foundation.hashing import hash_file, hash_files, hash_value
+from zthumb import families
 
 INDEX = "model_index.json"
 """The file that makes a folder a base: the names and classes of its components."""
-_FAMILIES = {"StableDiffusionXLPipeline": "sdxl"}
 
 
 def family_of(folder: Path) -> str:
     """Return the name of the family that a base belongs to, read from its index."""
     pipeline = read_json(folder / INDEX).get("_class_name", "")
-    if pipeline not in _FAMILIES:
-        raise BadInput(f"{folder}: a {pipeline or 'nameless'} model, which is not supported. Supported: {', '.join(_FAMILIES)}.")
-    return _FAMILIES[pipeline]
+    by_pipeline = {families.get(name).pipeline_class: name for name in families.names()}
+    if pipeline not in by_pipeline:
+        supported = ", ".join(by_pipeline)
+        raise BadInput(f"{folder}: a {pipeline or 'nameless'} model, which is not supported. Supported: {supported}.")
+    return by_pipeline[pipeline]
 
 
 def hash_base(folder: Path) -> str:

@@ -30,8 +30,7 @@ ENDING = ".safetensors"
 RECORD = "single_file.json"
 """The file in a converted folder that says which single file it was converted from."""
 _DIGITS = 12
-_WEIGHTS = {"unet": "diffusion_pytorch_model.safetensors", "vae": "diffusion_pytorch_model.safetensors"}
-_OTHER_WEIGHTS = "model.safetensors"
+_DIFFUSERS_WEIGHTS, _TRANSFORMERS_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 _VELOCITY, _ZERO_SNR = "v_pred", "ztsnr"
 """Empty tensors that mark a file as trained with v-prediction, and with zero terminal SNR."""
 
@@ -79,7 +78,8 @@ def convert_single_file(
             _check_disk_space(file, folder)
             with atomic_directory(target) as temporary:
                 for name, component in components.items():
-                    prefix, weights = family.single_file[name], _WEIGHTS.get(name, _OTHER_WEIGHTS)
+                    prefix = family.single_file[name]
+                    weights = _TRANSFORMERS_WEIGHTS if name in family.text_components else _DIFFUSERS_WEIGHTS
                     _write_component(file, prefix, component, temporary / name, weights)
                 _write_others(base, others, temporary, stored)
                 write_json(temporary / RECORD, {"sha256": digest, "files": []})
@@ -99,7 +99,7 @@ def convert_single_file_autoencoder(file: Path, base: Path, target: Path) -> Non
         mismatch = component.mismatch(stored, prefix)
         if mismatch is None:
             with atomic_directory(target) as temporary:
-                _write_component(file, prefix, component, temporary, _WEIGHTS[name])
+                _write_component(file, prefix, component, temporary, _DIFFUSERS_WEIGHTS)
             return
         mismatches.append(mismatch)
     raise BadInput(f"{file}: is not an autoencoder for {base}: {mismatches[1]}.")

@@ -51,11 +51,6 @@ class StableDiffusion(ClipTextFamily):
     def pipeline_options(self) -> Mapping[str, Any]:
         """Arguments of ``from_pretrained`` that leave out what is not used here."""
 
-    @property
-    @abstractmethod
-    def pipeline_class(self) -> Any:
-        """The diffusers pipeline."""
-
     @abstractmethod
     def build_text_encoder(self, component: str, configuration: Mapping[str, Any]) -> Any:
         """Return an untrained text encoder of that configuration."""
@@ -65,11 +60,12 @@ class StableDiffusion(ClipTextFamily):
         """Return the place in published files of a text encoder's tensor called ``name``."""
 
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
+        import diffusers
         from diffusers.utils import logging
 
         logging.disable_progress_bar()
         replaced = {} if denoiser is None else {self.denoiser_component: denoiser}
-        pipeline = self.pipeline_class.from_pretrained(
+        pipeline = getattr(diffusers, self.pipeline_class).from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, **self.pipeline_options, **replaced
         )
         pipeline.set_progress_bar_config(disable=True)
