@@ -209,8 +209,9 @@ def compare(record: Record, new_output: Path) -> list[str]:
 
 
 def _link_entries(source: Path, target: Path, exclude: set[str]) -> None:
+    # A lock is not linked: the repeated stage writes elsewhere and takes its own, and a lock behind a link is refused.
     for entry in source.iterdir():
-        if entry.name not in exclude:
+        if entry.name not in exclude and entry.suffix != ".lock":
             (target / entry.name).symlink_to(entry)
 
 

@@ -61,9 +61,7 @@ def test_a_module_that_no_checkpoint_has_is_refused() -> None:
             to_original(module, SDXL)
 
 
-@pytest.mark.parametrize(
-    "name", ["stable-diffusion-v1-5", "small-sd", "bk-sdm-small", "stable-diffusion-2-1", "stable-diffusion-xl-base-1.0"]
-)
+@pytest.mark.parametrize("name", sorted(path.name for path in BASES.iterdir()))
 def test_no_two_modules_of_a_base_share_a_name(name: str) -> None:
     configuration = json.loads((BASES / name / "unet" / "config.json").read_text())
     with torch.device("meta"):
