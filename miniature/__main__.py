@@ -35,23 +35,18 @@ def _parser() -> argparse.ArgumentParser:
         "--share", type=float, default=1.0, help="fraction of the full number of images and steps, for a trial run (default: 1)"
     )
     build.set_defaults(run_command=_build)
-    distil = commands.add_parser("distil", help="distil models/mini-sdxl-turbo from models/mini-sdxl; resumable")
-    distil.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
-    distil.add_argument(
-        "--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)"
-    )
-    distil.add_argument("--seed", type=int, default=0)
-    distil.set_defaults(run_command=_distil)
-    clip = commands.add_parser("fit-clip", help="fit models/mini-clip to models/mini-sdxl; resumable")
-    clip.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
-    clip.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)")
-    clip.add_argument("--seed", type=int, default=0)
-    clip.set_defaults(run_command=_fit_clip)
-    sd15 = commands.add_parser("fit-sd15", help="train models/mini-sd15 from models/mini-sdxl; resumable")
-    sd15.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
-    sd15.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)")
-    sd15.add_argument("--seed", type=int, default=0)
-    sd15.set_defaults(run_command=_fit_sd15)
+    for name, text, run_command in (
+        ("distil", "distil models/mini-sdxl-turbo from models/mini-sdxl; resumable", _distil),
+        ("fit-clip", "fit models/mini-clip to models/mini-sdxl; resumable", _fit_clip),
+        ("fit-sd15", "train models/mini-sd15 from models/mini-sdxl; resumable", _fit_sd15),
+    ):
+        stage = commands.add_parser(name, help=text)
+        stage.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
+        stage.add_argument(
+            "--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)"
+        )
+        stage.add_argument("--seed", type=int, default=0)
+        stage.set_defaults(run_command=run_command)
     grade = commands.add_parser("grade", help="grade both bases by geometry over 200 prompts, and mini-clip by retrieval")
     grade.add_argument("--models", type=Path, default=MODELS, help="folder of the models (default: models)")
     grade.add_argument(
@@ -81,7 +76,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
     plan = Plan() if arguments.share == 1 else Plan().scaled(arguments.share)
     build(arguments.models, arguments.work, arguments.seed, plan)
-    print(f"{arguments.models}: mini-sdxl, mini-clip, mini-sdxl-turbo and mini-sd15 are written; `make grade_mini` grades them")
+    print(f"{arguments.models}: mini-sdxl, -clip, -sdxl-turbo and -sd15 are written; `make grade_mini` grades all but the last")
     return DONE
 
 
@@ -127,7 +122,7 @@ def _fit_sd15(arguments: argparse.Namespace) -> int:
     from miniature.build import fit_sd15
 
     fit_sd15(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-sd15 is written; `make grade_mini` grades it")
+    print(f"{arguments.models}/mini-sd15 is written")
     return DONE
 
 

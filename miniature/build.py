@@ -3,6 +3,7 @@
 import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     that it builds on, and its name hashes its settings, so that nothing of another seed or plan is ever reused.
     """
     plan = plan or Plan()
-    device = _device()
+    device = choose_device()
     images_folder, training_images = _draw_images(work, seed, plan.images)  # 1. the training images
     clip_tokenizer = tokenizer.build(seed)  # 2. the tokenizer
     vae_folder = _stage_folder(images_folder, "autoencoder", plan.autoencoder)
@@ -89,7 +90,7 @@ def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None 
     folder = _stage_folder(images_folder / f"base-{hash_base(base)[:8]}", "image-tower", plan.image_tower)
     clip_tokenizer = tokenizer.build(seed)
     text = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=torch.float32, local_files_only=True)
-    device = _device()
+    device = choose_device()
     clip = image_tower.fit(training_images, text, clip_tokenizer, seed, folder, device, plan.image_tower)
     assemble.save_clip(clip, clip_tokenizer, models / "mini-clip")
     _record(work, "mini-clip", seed, device)
@@ -97,30 +98,39 @@ def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None 
 
 def distil(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Distil the UNet of ``models/mini-sdxl`` into one that needs few steps and save ``models/mini-sdxl-turbo``."""
-    plan, base = plan or Plan(), models / "mini-sdxl"
-    images_folder, training_images = _draw_images(work, seed, min(plan.images, distillation.IMAGES))
-    folder = _stage_folder(images_folder / f"base-{hash_base(base)[:8]}", "distillation", plan.distillation)
-    vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
-    latents = autoencoder.encode_all(vae, training_images, folder.parent)
-    clip_tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
-    device = _device()
-    student = distillation.distil(base, latents, clip_tokenizer, seed, folder, device, plan.distillation)
+    plan, base, device = plan or Plan(), models / "mini-sdxl", choose_device()
+    encoded = _encode_images(base, work, seed, min(plan.images, distillation.IMAGES))
+    folder = _stage_folder(encoded.folder, "distillation", plan.distillation)
+    student = distillation.distil(base, encoded.latents, encoded.tokenizer, seed, folder, device, plan.distillation)
     assemble.save_few_step(student, base, models / "mini-sdxl-turbo")
     _record(work, "mini-sdxl-turbo", seed, device)
 
 
 def fit_sd15(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Train Stable Diffusion 1.5 in small on the latents of ``models/mini-sdxl`` and save ``models/mini-sd15``."""
-    plan, base = plan or Plan(), models / "mini-sdxl"
-    images_folder, training_images = _draw_images(work, seed, min(plan.images, sd15.IMAGES))
-    folder = _stage_folder(images_folder / f"base-{hash_base(base)[:8]}", "sd15", plan.sd15)
-    vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
-    latents = autoencoder.encode_all(vae, training_images, folder.parent)
-    clip_tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
-    device = _device()
-    trained = sd15.fit(base, latents, clip_tokenizer, seed, folder, device, plan.sd15)
-    assemble.save_sd15(trained, vae, clip_tokenizer, base, models / "mini-sd15")
+    plan, base, device = plan or Plan(), models / "mini-sdxl", choose_device()
+    encoded = _encode_images(base, work, seed, min(plan.images, sd15.IMAGES))
+    folder = _stage_folder(encoded.folder, "sd15", plan.sd15)
+    trained = sd15.fit(base, encoded.latents, encoded.tokenizer, seed, folder, device, plan.sd15)
+    assemble.save_sd15(trained, encoded.vae, encoded.tokenizer, base, models / "mini-sd15")
     _record(work, "mini-sd15", seed, device)
+
+
+class _Encoded(NamedTuple):
+    """Latents (N, 4, 16, 16) of training images by a base's autoencoder, in ``folder``, with the base's tokenizer."""
+
+    folder: Path
+    latents: torch.Tensor
+    vae: AutoencoderKL
+    tokenizer: CLIPTokenizer
+
+
+def _encode_images(base: Path, work: Path, seed: int, count: int) -> _Encoded:
+    images_folder, training_images = _draw_images(work, seed, count)
+    folder = images_folder / f"base-{hash_base(base)[:8]}"
+    vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
+    latents = autoencoder.encode_all(vae, training_images, folder)
+    return _Encoded(folder, latents, vae, CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True))
 
 
 def _draw_images(work: Path, seed: int, count: int) -> tuple[Path, np.ndarray]:
@@ -133,10 +143,6 @@ def _record(work: Path, name: str, seed: int, device: torch.device) -> None:
     path = work / BUILD_RECORDS
     record = {"seed": seed, "device": _device_name(device), "packages": package_versions()}
     write_json(path, {**(read_json(path) if path.exists() else {}), name: record})
-
-
-def _device() -> torch.device:
-    return choose_device()
 
 
 def _device_name(device: torch.device) -> str:

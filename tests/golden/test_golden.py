@@ -61,20 +61,20 @@ def test_the_losses_of_twenty_steps_are_those_that_were_recorded(produced: Path)
 
 
 def test_the_evaluation_comes_to_the_recorded_results(produced: Path) -> None:
-    _compare(read_json(produced / "results.json"), read_json(RECORDED / "results.json"), "results")
+    _assert_near(read_json(produced / "results.json"), read_json(RECORDED / "results.json"), "results")
 
 
-def _compare(made: Any, recorded: Any, where: str) -> None:
+def _assert_near(made: Any, recorded: Any, where: str) -> None:
     """Same structure, same words, numbers within a tolerance; hashes differ where bytes do."""
     if isinstance(recorded, dict):
         assert made.keys() == recorded.keys(), where
         for key, value in recorded.items():
             if "sha256" not in key:
-                _compare(made[key], value, f"{where}.{key}")
+                _assert_near(made[key], value, f"{where}.{key}")
     elif isinstance(recorded, list):
         assert len(made) == len(recorded), where
         for place, (one, other) in enumerate(zip(made, recorded, strict=True)):
-            _compare(one, other, f"{where}[{place}]")
+            _assert_near(one, other, f"{where}[{place}]")
     elif isinstance(recorded, float):
         assert made == pytest.approx(recorded, abs=FIGURES_APART), where
     else:
