@@ -27,7 +27,7 @@ if __name__ == "__main__":
             parser.exit(1, f"error: {response.json()['detail']}\n")
         images.append(Image.open(io.BytesIO(base64.b64decode(response.json()["images"][0]["b64_json"]))))
 
-    # 2. Side by side, weakest first as they were given.
+    # 2. Side by side, in the order that was given.
     width, height = images[0].size
     strip = Image.new("RGB", (len(images) * width, height))
     for index, image in enumerate(images):
