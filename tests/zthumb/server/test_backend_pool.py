@@ -9,7 +9,7 @@ from foundation.errors import BadInput
 from tests.conftest import MINIATURE, ROOT
 from zthumb import backends, families
 from zthumb.gguf.write import write
-from zthumb.memory import room
+from zthumb.server import backend_pool
 from zthumb.server.backend_pool import BackendPool
 from zthumb.server.request_resolver import BackendKey, Model
 from zthumb.server.settings import Settings
@@ -44,7 +44,7 @@ def test_auto_takes_the_first_variant_that_fits_and_gives_the_reason(
     def free(_: torch.device) -> int:
         return free_bytes
 
-    monkeypatch.setattr(room, "free", free)
+    monkeypatch.setattr(backend_pool, "free_bytes", free)
     name, reason = _choose(pool, "auto")
     assert name == "full"
     assert reason.startswith(expected_reason)
@@ -58,7 +58,7 @@ def test_auto_takes_the_gguf_variant_if_the_full_one_does_not_fit(tmp_path: Path
         backends.get(name).weights_bytes(location, 4) for name, location in pool.locations(pool.default_model).items()
     )
     # Given free memory for gguf but not for full
-    monkeypatch.setattr(room, "free", lambda _: round(1.3 * (full_bytes + gguf_bytes) / 2))
+    monkeypatch.setattr(backend_pool, "free_bytes", lambda _: round(1.3 * (full_bytes + gguf_bytes) / 2))
 
     name, reason = _choose(pool, "auto")
 

@@ -15,8 +15,7 @@ from tests.conftest import MINIATURE, ROOT
 from tests.zthumb.published import write_single_file
 from tests.zthumb.server.conftest import pixels, settings, started
 from tests.zthumb.sources.fake_civitai import FakeCivitai, running_civitai
-from zthumb.memory import room
-from zthumb.server import presets
+from zthumb.server import backend_pool, presets
 from zthumb.server.main import main
 from zthumb.server.schemas import GenerateRequest
 from zthumb.sources.resolve import Resolver
@@ -146,7 +145,7 @@ def test_the_requested_base_replaces_the_loaded_one_if_both_do_not_fit(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = pixels(_generate(client, prompt="a red star", preset="own", deterministic=True))
-    monkeypatch.setattr(room, "free", lambda _: 0)
+    monkeypatch.setattr(backend_pool, "free_bytes", lambda _: 0)
     response = _generate(client, prompt="a red star", preset="vae", deterministic=True)
     # The same image, because the autoencoder is the same, and it was not decoded in tiles
     assert np.array_equal(pixels(response), before)
