@@ -149,7 +149,7 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
 
     device = choose_device(recipe.device)
     # Before a base is downloaded, the estimate can use the configuration files that come with its family.
-    references = {families.get(name).reference.name: families.get(name).reference for name in families.names()}
+    references = {folder.name: folder for name in families.names() for folder in families.get(name).references}
     is_local = (Path(recipe.base) / INDEX).is_file()
     reference = None if is_local else references.get(Path(published_as(recipe.base)).name)
     base = reference or find_base(recipe.base, recipe.vae)

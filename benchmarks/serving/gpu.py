@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         raise BadInput("this machine has no NVIDIA GPU. `make bench_serve` measures on the CPU.")
     family = families.get("sdxl")
-    rows = measure(family, family.reference, size=1024, steps=30, images=8, rounds=3, settings=_SETTINGS)
+    rows = measure(family, family.references[0], size=1024, steps=30, images=8, rounds=3, settings=_SETTINGS)
     write_json(
         arguments.out,
         {"device": torch.cuda.get_device_name(), "rows": [asdict(row) for row in rows], "packages": package_versions()},

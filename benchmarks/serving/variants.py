@@ -18,6 +18,7 @@ from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_info
 from foundation.offline import stay_offline
+from zthumb import families
 from zthumb.backends.base import BaseBackend, Precision
 from zthumb.memory.quantize import Quantization
 
@@ -149,7 +150,7 @@ def _generate(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
     from zthumb.generation.image_generator import GenerationParams
 
     assert backend is not None
-    size, guidance = backend.info.resolution, backend.limits.default_guidance_scale
+    size, guidance = backend.info.resolution, backend.limits(families.get(backend.info.family)).default_guidance_scale
     batch = [GenerationParams(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(PROMPTS)]
     images = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
     return np.stack([np.asarray(image, dtype=np.float32) for image in images])

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from foundation import processes
@@ -59,24 +59,25 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
 
     ``has_own_prior``: the data set has regularization images of its own.
     """
-    dtype, attention = DTYPES[recipe.precision], _attention(device)
+    dtype, fused = DTYPES[recipe.precision], _FusedAttention()
     images = recipe.batch_size + (
         recipe.prior.batch_size if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0
     )
     with torch.device("meta"):
         adapted = _adapted(recipe, family, folder, dtype)
-        denoiser: Any = adapted.components[family.denoiser_component]
-        denoiser.set_attn_processor(attention)
+        for name, model in adapted.components.items():
+            _choose_attention(family, name, model, device)
         configuration = family.configuration(folder, family.denoiser_component)
         saved_by_quantizing = _saved_by_quantizing(recipe, family, folder, dtype)
         noisy, conditioning = _inputs(family, configuration, images, dtype, recipe.resolution)
         saved = _SavedTensors(adapted)
         with FlopCounterMode(display=False) as operations:
-            with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor):
+            with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor), fused:
                 loss: Tensor = adapted(noisy, torch.zeros(images), conditioning).sum()
-            attention_operations = _fused_operations(attention)
+            attention_operations = fused.operations
             forward = operations.get_total_flops() + attention_operations
-            loss.backward()  # type: ignore[no-untyped-call]
+            with fused:  # With checkpointing, the backward pass computes attention again.
+                loss.backward()  # type: ignore[no-untyped-call]
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
     trained = sum(parameter.numel() for parameter in adapter.trained_parameters(adapted))
     return Estimate(
@@ -89,7 +90,7 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
         operations=recipe.gradient_accumulation_steps
         * (
             operations.get_total_flops()
-            + _fused_operations(attention)
+            + fused.operations
             + 2.5 * attention_operations
             + forward * (images - recipe.batch_size) / images
         ),
@@ -135,9 +136,9 @@ def _denoising(dtype: torch.dtype, resolution: int, family: ModelFamily, folder:
     configuration = family.configuration(folder, family.denoiser_component)
     with torch.device("meta"), torch.no_grad():
         denoiser = family.build_component(family.denoiser_component, configuration).to(dtype)
-        denoiser.set_attn_processor(_attention(device))
+        _choose_attention(family, family.denoiser_component, denoiser, device)
         noisy, conditioning = _inputs(family, configuration, 2 * images, dtype, resolution)
-        with PeakMemoryTracker() as memory:
+        with PeakMemoryTracker() as memory, _FusedAttention():
             family.predict(denoiser, noisy, torch.zeros(2 * images), conditioning)
     return int(memory.peak)
 
@@ -149,8 +150,10 @@ def _inputs(
     return noisy.to(dtype), conditioning.to(dtype=dtype)
 
 
-def _attention(device: torch.device) -> Any:
-    return _FusedAttention() if device.type == "cuda" else AttnProcessor()
+def _choose_attention(family: ModelFamily, component: str, model: Any, device: torch.device) -> None:
+    """Let ``model``, which is on the meta device, compute attention as it is trained on ``device``."""
+    if device.type == "cpu":
+        family.use_plain_attention(component, model)
 
 
 def _saved_by_quantizing(recipe: Recipe, family: ModelFamily, folder: Path, dtype: torch.dtype) -> float:
@@ -203,30 +206,31 @@ class _SavedTensors:
 class _FusedAttention:
     """Fused attention, as on GPUs: it saves queries, keys, values and the output, but never the attention matrix.
 
-    It replaces diffusers' attention processors and counts its own operations, which ``FlopCounterMode`` does not know.
+    Within the block it replaces torch's ``scaled_dot_product_attention``, which has no fused form on the meta device, and counts
+    its own operations, which ``FlopCounterMode`` does not know. A ``TorchFunctionMode`` would miss what checkpointing recomputes.
     """
 
     def __init__(self) -> None:
         self.operations = 0.0
+        self._original = functional.scaled_dot_product_attention
 
-    def __call__(self, attention: Any, hidden: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any) -> Tensor:
-        context = hidden if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = attention.to_q(hidden), attention.to_k(context), attention.to_v(context)
-        self.operations += 4.0 * query.numel() * key.shape[1]
-        attended = _AttentionFunction.apply(query, key, value)  # type: ignore[no-untyped-call]
-        out: Tensor = attention.to_out[0](attended)
-        return out
+    def __enter__(self) -> None:
+        functional.scaled_dot_product_attention = self
 
+    def __exit__(self, *_: object) -> None:
+        functional.scaled_dot_product_attention = self._original
 
-def _fused_operations(attention: Any) -> float:
-    """Return the operations of fused attention; those of other attention are counted by ``FlopCounterMode``."""
-    return attention.operations if isinstance(attention, _FusedAttention) else 0.0
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+        self.operations += 4.0 * query.numel() * key.shape[-2]
+        attended: Tensor = _AttentionFunction.apply(query, key, value)  # type: ignore[no-untyped-call]
+        return attended
 
 
 class _AttentionFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        out = torch.empty_like(query)
+        # Fused kernels lay the heads of a token out side by side, so that joining them copies nothing.
+        out = query.new_empty(query.transpose(1, 2).shape).transpose(1, 2)
         ctx.save_for_backward(query, key, value, out)
         return out
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import AttnProcessor
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ def attach(components: Components, recipe: Recipe, family: ModelFamily) -> None:
                 _inject_layers(model, family.lora_modules(name, model, recipe.adapter.targets), recipe)
             if recipe.adapter.tokens and not is_denoiser:
                 learned_tokens.add_tokens(model, recipe.adapter.tokens)
-            _speed_up(model, recipe)
+            _speed_up(model, name, recipe, family)
     if reference is not None and base is not None:
         init_from_adapter(reference, base, dict(_layers_by_path(components, family)), _TRAINED)
 
@@ -157,8 +156,8 @@ def _measure_norms_in_fp32(layer: Any) -> None:
         norms.copy_(weight.float().flatten(1).norm(dim=1).reshape(norms.shape))
 
 
-def _speed_up(model: Any, recipe: Recipe) -> None:
-    is_denoiser = hasattr(model, "set_attn_processor")
+def _speed_up(model: Any, component: str, recipe: Recipe, family: ModelFamily) -> None:
+    is_denoiser = component == family.denoiser_component
     if recipe.gradient_checkpointing:
         model.enable_gradient_checkpointing() if is_denoiser else model.gradient_checkpointing_enable()
         # Gradients are checkpointed in training mode alone; nothing else in these models depends on it.
@@ -166,8 +165,7 @@ def _speed_up(model: Any, recipe: Recipe) -> None:
     if recipe.compile and is_denoiser:
         model.compile_repeated_blocks()
     if model.device.type == "cpu":
-        # On a CPU the backward pass of fused attention takes twice as long as plain matrix products.
-        model.set_attn_processor(AttnProcessor()) if is_denoiser else model.set_attn_implementation("eager")
+        family.use_plain_attention(component, model)
 
 
 def _layers(model: nn.Module) -> dict[str, Any]:

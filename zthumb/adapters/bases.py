@@ -52,7 +52,7 @@ def _read_for(base: ModuleShapes, path: Path) -> Recognized:
 
 
 def _available_bases() -> Iterator[ModuleShapes]:
-    folders = [families.get(name).reference for name in families.names()]
+    folders = [reference for name in families.names() for reference in families.get(name).references]
     for folder in [*folders, *sorted(index.parent for index in MODELS.glob("*/model_index.json"))]:
         # Skip folders that cannot be compared with: models of another family, incomplete downloads.
         with contextlib.suppress(BadInput, OSError, ValueError, KeyError, TypeError):

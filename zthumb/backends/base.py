@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from zthumb.adapters.adapter_cache import AppliedAdapters, Lora
     from zthumb.diffusion.sampling import StepCallback
+    from zthumb.families.base import Limits, ModelFamily
     from zthumb.generation.image_generator import GenerationParams
 
 from zthumb.memory.quantize import Quantization
@@ -50,16 +51,6 @@ class WeightsLocation:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a backend can be asked for: the fewest and most steps, the range of the guidance scale, and both's defaults."""
-
-    steps: tuple[int, int]
-    default_steps: int
-    guidance_scale: tuple[float, float]
-    default_guidance_scale: float
-
-
-@dataclass(frozen=True)
 class BackendInfo:
     """Facts about a loaded backend, which stay true after it was unloaded.
 
@@ -81,10 +72,14 @@ class BaseBackend(ABC):
     """A loaded base model that generates images with the adapters that a request names, and with no others."""
 
     name: str
-    limits: Limits
     preference: int
     """Variant ``auto`` takes the backend with the lowest number that fits into memory."""
     info: BackendInfo
+
+    @classmethod
+    @abstractmethod
+    def limits(cls, family: ModelFamily) -> Limits:
+        """Return what a request for a base of ``family`` may ask of this backend."""
 
     @classmethod
     @abstractmethod

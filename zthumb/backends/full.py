@@ -12,10 +12,10 @@ from foundation.device import choose_device
 from zthumb import families
 from zthumb.adapters import module_shapes
 from zthumb.adapters.adapter_cache import AdapterCache, AppliedAdapters, Lora
-from zthumb.backends.base import BackendInfo, BaseBackend, Limits, Options, WeightsLocation
+from zthumb.backends.base import BackendInfo, BaseBackend, Options, WeightsLocation
 from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback
-from zthumb.families.base import ModelFamily
+from zthumb.families.base import Limits, ModelFamily
 from zthumb.generation.image_generator import GenerationParams, ImageGenerator
 from zthumb.memory import room
 from zthumb.memory.quantize import quantize
@@ -31,9 +31,12 @@ class Backend(BaseBackend):
     """A diffusers pipeline."""
 
     name = "full"
-    limits = Limits(steps=(1, 150), default_steps=25, guidance_scale=(0.0, 30.0), default_guidance_scale=5.0)
     preference = 0
     spacing: str | None = None
+
+    @classmethod
+    def limits(cls, family: ModelFamily) -> Limits:
+        return family.limits
 
     @classmethod
     def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:

@@ -3,16 +3,20 @@
 from pathlib import Path
 
 from zthumb.backends import full
-from zthumb.backends.base import Limits, WeightsLocation
+from zthumb.backends.base import WeightsLocation
+from zthumb.families.base import Limits, ModelFamily
 
 
 class Backend(full.Backend):
     """The same pipeline, begun at pure noise: with so few steps the first must not lie anywhere else (arXiv 2305.08891)."""
 
     name = "turbo"
-    limits = Limits(steps=(1, 4), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
     preference = 2
     spacing = "trailing"
+
+    @classmethod
+    def limits(cls, family: ModelFamily) -> Limits:
+        return family.few_step_limits
 
     @classmethod
     def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:

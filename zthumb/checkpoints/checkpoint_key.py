@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ class CheckpointKey:
     name: str
     third: int | None = None
     is_transposed: bool = False
+
+    def with_prefix(self, prefix: str) -> CheckpointKey:
+        """Return the same place in a file whose names begin with ``prefix``."""
+        return replace(self, name=prefix + self.name)
 
     def fits(self, stored: tuple[int, ...], expected: tuple[int, ...]) -> bool:
         """Whether a tensor of shape ``stored`` in the file holds one of shape ``expected``."""

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.checkpoints.checkpoint_key import CheckpointKey
+    from zthumb.checkpoints.single_file import SingleFile
     from zthumb.diffusion.process import DiffusionProcess
 
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
+NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class LoraMetadata:
     tag: str
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What can be asked of a base: the fewest and most steps, the range of the guidance scale, and both's defaults."""
+
+    steps: tuple[int, int]
+    default_steps: int
+    guidance_scale: tuple[float, float]
+    default_guidance_scale: float
+
+
 class ModelFamily(ABC):
     """One model family: its components, conditioning, process, LoRA targets and file formats.
 
@@ -63,8 +75,16 @@ class ModelFamily(ABC):
     """The component that predicts noise or velocity."""
     adapted_components: Sequence[str]
     """The components that an adapter can change, the denoiser first."""
-    reference: Path
-    """A folder with the configuration of the family's best known base and no weights: what is true of it before it is there."""
+    references: Sequence[Path]
+    """Folders with the configuration of the family's best known bases and no weights: what is true of them before they are there.
+
+    Of two with the same shapes the likelier comes first.
+    """
+    size_multiple: int
+    """Width and height of an image in pixels are multiples of it."""
+    limits: Limits
+    few_step_limits: Limits
+    """Those of a base distilled to few steps."""
     image_components: Sequence[str]
     """The components that ``encode_images`` and ``decode_images`` depend on."""
     text_components: Sequence[str]
@@ -199,6 +219,13 @@ class ModelFamily(ABC):
             generators=generators,
         )
 
+    def use_plain_attention(self, component: str, model: Any) -> None:  # noqa: ARG002
+        """Make ``model`` compute attention as matrix products, whose backward pass takes half as long on a CPU at small sizes.
+
+        A family whose models cannot leave fused attention does nothing.
+        """
+        return
+
     @abstractmethod
     def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
         """Return noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` images."""
@@ -265,8 +292,17 @@ class ModelFamily(ABC):
 
     # Checkpoint files
 
+    gguf_architecture: str
+    """``general.architecture`` of its denoiser's GGUF files, as ComfyUI-GGUF names it."""
     single_file: Mapping[str, str]
     """Component with weights → prefix of its tensors in a checkpoint that is one file."""
+
+    single_file_aliases: Mapping[str, str] = NO_ALIASES
+    """Prefix that some single files have → the one that is meant."""
+
+    def stated_scheduler(self, file: SingleFile) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return the settings of the scheduler that a checkpoint in a single file states; the others are its reference's."""
+        return {}
 
     @abstractmethod
     def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:

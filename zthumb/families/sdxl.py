@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zthumb.checkpoints import clip_keys
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.diffusion.conditioning import Conditioning
-from zthumb.families.base import ImageSize, LoraMetadata
+from zthumb.families.base import ImageSize, Limits, LoraMetadata
 from zthumb.families.shared.clip_text import LENGTH, PROMPT_EMBEDS
-from zthumb.families.shared.stable_diffusion import FACTOR, StableDiffusion
+from zthumb.families.shared.stable_diffusion import BASES, FACTOR, StableDiffusion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +28,11 @@ class SDXL(StableDiffusion):
     name = "sdxl"
     pipeline_class = "StableDiffusionXLPipeline"
     adapted_components = ("unet", "text_encoder", "text_encoder_2")
-    reference = Path(__file__).parent / "bases" / "stable-diffusion-xl-base-1.0"
+    references = (BASES / "stable-diffusion-xl-base-1.0",)
     text_components = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
     reads_penultimate = True
+    limits = Limits(steps=(1, 150), default_steps=25, guidance_scale=(0.0, 30.0), default_guidance_scale=5.0)
+    gguf_architecture = "sdxl"
     pipeline_options = MappingProxyType({"add_watermarker": False})
     single_file = MappingProxyType(
         {

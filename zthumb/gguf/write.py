@@ -38,7 +38,7 @@ def write(base: Path, family: ModelFamily, kind: str, target: Path, has_original
     shapes = _read_shapes(component)
     tensor_types = {name: _tensor_type(shape, linear_type) for name, shape in shapes.items()}
     with atomic_file(target) as path:
-        writer = GGUFWriter(path, family.name)
+        writer = GGUFWriter(path, family.gguf_architecture)
         writer.add_string(CONFIGURATION, json.dumps(dict(configuration), sort_keys=True))
         writer.add_string(SOURCE, hash_value(hash_files(component, "*.safetensors")))
         for name, shape in shapes.items():

@@ -16,7 +16,8 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, families
 from zthumb.adapters.adapter_cache import AppliedAdapters
-from zthumb.backends.base import BackendInfo, BaseBackend, Limits, WeightsLocation
+from zthumb.backends.base import BackendInfo, BaseBackend, WeightsLocation
+from zthumb.families.base import ModelFamily
 from zthumb.generation.image_generator import GenerationParams
 from zthumb.memory import room
 from zthumb.server.download_guard import DownloadGuard
@@ -118,9 +119,9 @@ class BackendPool:
         smallest = min(needed_bytes, key=lambda name: needed_bytes[name])
         return BackendKey(model, smallest), "; ".join([*reasons, f"{smallest} is tried anyway"])
 
-    def limits(self, variant: str) -> Limits:
-        """Return the limits of requests for ``variant``."""
-        return backends.get(variant).limits
+    def family(self, model: Model) -> ModelFamily:
+        """Return the family of ``model``."""
+        return families.get(family_of(next(iter(self.locations(model).values())).base))
 
     def size(self, model: Model) -> tuple[int, int]:
         """Return the width and height in pixels that ``model`` was trained at.

@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from foundation.config import Strict, explain, parse, read_model, read_yaml
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
-from zthumb import backends, prompts
+from zthumb import backends, families, prompts
 from zthumb.diffusion.schedulers import SchedulerName
+from zthumb.families.base import ModelFamily
 from zthumb.server.adapter_registry import HASH_PREFIX
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
 from zthumb.server.settings import MAX_WEIGHT
@@ -49,6 +50,12 @@ class PresetLora(Strict):
             trigger=", ".join(self.triggers) or None,
             trigger_weight=1 if self.triggers else 0,
         )
+
+
+def _possible_families(base: str | None) -> list[ModelFamily]:
+    """Return the families that a base may be of, as far as that is known before it is there."""
+    name = None if base is None else catalogue.family_of(base)
+    return [families.get(name) for name in (families.names() if name is None else [name])]
 
 
 class Preset(Strict):
@@ -110,9 +117,11 @@ class Preset(Strict):
     @model_validator(mode="after")
     def _is_within_the_variants_limits(self) -> Self:
         if self.variant != "auto":
-            limits = backends.get(self.variant).limits
-            for name, value, (low, high) in (("steps", self.steps, limits.steps), ("cfg", self.cfg, limits.guidance_scale)):
-                if value is not None and not low <= value <= high:
+            known = [backends.get(self.variant).limits(family) for family in _possible_families(self.base)]
+            steps, guidance = [limits.steps for limits in known], [limits.guidance_scale for limits in known]
+            for name, value, ranges in (("steps", self.steps, steps), ("cfg", self.cfg, guidance)):
+                if value is not None and not any(low <= value <= high for low, high in ranges):
+                    low, high = ranges[0]
                     raise ValueError(
                         f"{name}: {value:g} is not supported by variant {self.variant}, which takes {low:g} to {high:g}"
                     )

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from foundation.errors import BadInput
 from foundation.trigger import contains_trigger
-from zthumb import prompts
+from zthumb import backends, prompts
 from zthumb.a1111.lora_tags import LoraTag, extract
 from zthumb.adapters.adapter_cache import Lora
 from zthumb.adapters.textual_inversion import trigger_of
-from zthumb.backends.base import Limits
+from zthumb.families.base import ModelFamily
 from zthumb.generation.image_generator import GenerationParams
 from zthumb.prompts.base import Malformed, is_plain
 from zthumb.server.adapter_registry import AdapterRegistry
@@ -100,7 +100,7 @@ class RequestResolver:
         request: GenerateRequest,
         backend_key: BackendKey,
         variant_reason: str,
-        limits: Limits,
+        family: ModelFamily,
         size: tuple[int, int],
         has_preset_loras: bool = False,
     ) -> ResolvedRequest:
@@ -109,10 +109,12 @@ class RequestResolver:
         ``size`` is the base's own width and height in pixels. With ``has_preset_loras`` the adapters come from a preset and may
         always be downloaded, because the operator of the server wrote it. Raises ``BadInput`` that says what is impossible.
         """
+        limits = backends.get(backend_key.variant).limits(family)
         steps = _check_limit(limits.steps, request.steps, limits.default_steps, "steps", backend_key.variant)
         guidance = _check_limit(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", backend_key.variant)
         seed = secrets.randbelow(_SEED_COUNT) if request.seed is None else request.seed
         width, height = request.width or size[0], request.height or size[1]
+        _check_size(width, height, family)
         parser = request.prompt_parser or self.settings.prompt_parser
         text, tags = _extract_lora_tags(request)
         loras = self.registry.requested_loras(request, may_fetch=has_preset_loras or self.settings.may_fetch, tags=tags)
@@ -238,6 +240,16 @@ def _check_limit(limits: tuple[float, float], value: float | None, default: floa
         allowed = f"{low:g} to {high:g}" if low < high else f"only {low:g}"
         raise BadInput(f"{field}: {value:g} is not supported by variant {variant}, which takes {allowed}.")
     return value
+
+
+def _check_size(width: int, height: int, family: ModelFamily) -> None:
+    multiple = family.size_multiple
+    for field, edge in (("width", width), ("height", height)):
+        if edge % multiple:
+            nearest = max(multiple, round(edge / multiple) * multiple)
+            raise BadInput(
+                f"{field}: {edge} is not a multiple of {multiple}, which {family.name} needs; the nearest is {nearest}."
+            )
 
 
 def _warnings(request: GenerateRequest, guidance: float, loras: Sequence[Lora]) -> tuple[str, ...]:

@@ -271,7 +271,8 @@ class CapabilitiesResponse(BaseModel):
     output_formats: list[str]
     max_batch: int
     max_loras: int
-    size: tuple[int, int] = Field(description="smallest and largest edge in pixels, in multiples of 8")
+    size: tuple[int, int] = Field(description="smallest and largest edge in pixels")
+    size_multiple: int = Field(description="width and height are multiples of it")
 
 
 class JobImage(BaseModel):

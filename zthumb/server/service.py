@@ -85,10 +85,11 @@ class Service:
         try:
             await run_in_thread(lambda: self.pool.locations(self.pool.default_model))
             backend_key, _ = self.pool.choose("auto", self.pool.default_model)
-            backend = await asyncio.wrap_future(self.queue.call(lambda: self.pool.backend(backend_key)))
+            await asyncio.wrap_future(self.queue.call(lambda: self.pool.backend(backend_key)))
             request_resolver = RequestResolver(self.settings, self.registry)
             warm_up = GenerateRequest(prompt="", steps=1, seed=0)
-            resolved = request_resolver.resolve(warm_up, backend_key, "", backend.limits, self.pool.size(backend_key.model))
+            family, size = self.pool.family(backend_key.model), self.pool.size(backend_key.model)
+            resolved = request_resolver.resolve(warm_up, backend_key, "", family, size)
             await asyncio.wrap_future(self.queue.submit(resolved).future)
             self._default_key, self._request_resolver = backend_key, request_resolver
         except Exception as error:
@@ -128,7 +129,7 @@ class Service:
             model = Model(preset.base or model.base, preset.vae if preset.base else preset.vae or model.vae)
         backend_key, reason = self.pool.choose(request.variant, model)
         return request_resolver.resolve(
-            request, backend_key, reason, self.pool.limits(backend_key.variant), self.pool.size(model), has_preset_loras
+            request, backend_key, reason, self.pool.family(model), self.pool.size(model), has_preset_loras
         )
 
     async def generate(self, request: GenerateRequest, is_disconnected: Callable[[], Awaitable[bool]]) -> GenerateResponse:
@@ -268,9 +269,9 @@ class Service:
 
     def capabilities(self) -> CapabilitiesResponse:
         """Return the available variants and the limits of requests."""
-        variants = {}
+        variants, family = {}, self.pool.family(self.pool.default_model)
         for name, location in self.pool.locations(self.pool.default_model).items():
-            limits = backends.get(name).limits
+            limits = backends.get(name).limits(family)
             variants[name] = BackendCapabilities(
                 base=location.denoiser.name,
                 is_loaded=self.pool.is_loaded(BackendKey(self.pool.default_model, name)),
@@ -287,6 +288,7 @@ class Service:
             max_batch=MAX_BATCH,
             max_loras=MAX_LORAS,
             size=(64, 2048),
+            size_multiple=family.size_multiple,
         )
 
 

@@ -8,6 +8,7 @@ from foundation.errors import BadInput
 from foundation.files import atomic_directory, read_json
 from foundation.hashing import hash_value
 from zthumb import families
+from zthumb.checkpoints.single_file import ENDING
 from zthumb.families.base import ModelFamily
 from zthumb.sources import catalogue, kinds, single_file
 from zthumb.sources.download import file_lock
@@ -69,7 +70,7 @@ def _candidates(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _reference_bases() -> list[Path]:
-    return [families.get(name).reference for name in families.names()]
+    return [reference for name in families.names() for reference in families.get(name).references]
 
 
 def _local_bases(folders: Sequence[Path]) -> list[Path]:
@@ -125,9 +126,7 @@ def _hub_repository(base: Path) -> str:
 def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
     """Return a folder of links to the components of ``base``, with another autoencoder."""
     if not (vae.is_file() or kinds.AUTOENCODER.is_complete(vae)):
-        raise BadInput(
-            f"{vae}: is not an autoencoder: expected a {single_file.ENDING} file, or a folder with {_CONFIGURATION} and weights."
-        )
+        raise BadInput(f"{vae}: is not an autoencoder: expected a {ENDING} file, or a folder with {_CONFIGURATION} and weights.")
     family = families.get(family_of(base))
     (autoencoder,) = family.image_components
     digest = hash_value([str(base.resolve()), str(vae.resolve()), vae.stat().st_mtime_ns])
@@ -149,6 +148,6 @@ def _advice(path: Path) -> str:
     if path.name == "mini-sdxl":
         return f"{path}: the embedded base is missing. Run `make mini_base`, or `git checkout -- {path}` if it was deleted."
     return (
-        f"{path}: there is no base model. Put one there, as a folder in the diffusers layout or a {single_file.ENDING} file, or "
+        f"{path}: there is no base model. Put one there, as a folder in the diffusers layout or a {ENDING} file, or "
         "name another: `python -m zthumb.scripts.download_models sdxl-base-1.0` downloads `sdxl-base-1.0`."
     )

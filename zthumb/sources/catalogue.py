@@ -62,6 +62,12 @@ def licence_of(reference: str) -> str:
     return match.licence if match else "unknown"
 
 
+def family_of(reference: str) -> str | None:
+    """Return the family of the base that ``reference`` names, by its path or repository name; None for others."""
+    match = _entry_of(reference)
+    return match.family if match else None
+
+
 def published_as(reference: str) -> str:
     """Return the hub repository of the base that ``reference`` names, where anybody finds it; ``reference`` itself for others."""
     match = _entry_of(reference)

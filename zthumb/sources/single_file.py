@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
@@ -18,6 +19,7 @@ from foundation.hashing import hash_file
 from zthumb import families
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.checkpoints.clip_keys import inside_text_model
+from zthumb.checkpoints.single_file import SingleFile
 from zthumb.sources.download import DISK_RESERVE, file_lock
 from zthumb.sources.local import INDEX, family_of
 
@@ -26,13 +28,12 @@ if TYPE_CHECKING:
 
     from zthumb.families.base import ModelFamily
 
-ENDING = ".safetensors"
 RECORD = "single_file.json"
 """The file in a converted folder that says which single file it was converted from."""
+_SCHEDULER = Path("scheduler") / "scheduler_config.json"
+_SCHEDULER_DEFAULTS: Mapping[str, Any] = MappingProxyType({"prediction_type": "epsilon", "rescale_betas_zero_snr": False})
 _DIGITS = 12
 _DIFFUSERS_WEIGHTS, _TRANSFORMERS_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
-_VELOCITY, _ZERO_SNR = "v_pred", "ztsnr"
-"""Empty tensors that mark a file as trained with v-prediction, and with zero terminal SNR."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class _Component:
     shapes: Mapping[str, tuple[int, ...]]
     checkpoint_keys: Mapping[str, CheckpointKey]
 
-    def mismatch(self, stored: Mapping[str, tuple[int, ...]], prefix: str) -> str | None:
-        """Return the first tensor of a file, by its ``stored`` shapes, that does not fit this component; None if all fit."""
+    def mismatch(self, opened: SingleFile, prefix: str) -> str | None:
+        """Return the first tensor of an ``opened`` file that does not fit this component; None if all fit."""
         for name, expected in self.shapes.items():
             key = self.checkpoint_keys[name]
-            shape = stored.get(prefix + key.name)
+            shape = opened.shapes.get(prefix + key.name)
             if shape is None:
                 return f"it lacks {prefix}{key.name}"
             if not key.fits(shape, expected):
@@ -66,9 +67,9 @@ def convert_single_file(
     folder = models / "unpacked"
     if converted := _find_converted(file, folder):
         return converted
-    stored = _read_shapes(file)
-    base, components = _find_fitting_base(file, stored, known)
+    base, components = _find_fitting_base(SingleFile.read(file), known)
     family = families.get(family_of(base))
+    opened = SingleFile.read(file).renamed(family.single_file_aliases)
     others, digest = other_components(base), hash_file(file)
     target = folder / f"{file.stem}-{digest[:_DIGITS]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,8 +81,8 @@ def convert_single_file(
                 for name, component in components.items():
                     prefix = family.single_file[name]
                     weights = _TRANSFORMERS_WEIGHTS if name in family.text_components else _DIFFUSERS_WEIGHTS
-                    _write_component(file, prefix, component, temporary / name, weights)
-                _write_others(base, others, temporary, stored)
+                    _write_component(opened, prefix, component, temporary / name, weights)
+                _write_others(base, others, temporary, family.stated_scheduler(opened))
                 write_json(temporary / RECORD, {"sha256": digest, "files": []})
         _record_file(file, target / RECORD)
     return target
@@ -91,15 +92,15 @@ def convert_single_file_autoencoder(file: Path, base: Path, target: Path) -> Non
     """Write the autoencoder in ``file`` to the folder ``target``, built as that of ``base``; ``BadInput`` if it does not fit."""
     family = families.get(family_of(base))
     (name,) = family.image_components
-    stored, published = _read_shapes(file), _component(family, base, name)
+    opened, published = SingleFile.read(file), _component(family, base, name)
     # The tensors of an autoencoder's file have the names of a whole checkpoint, of a published autoencoder, or of diffusers.
     diffusers = _Component(published.folder, published.shapes, {tensor: CheckpointKey(tensor) for tensor in published.shapes})
     mismatches = []
     for component, prefix in ((published, family.single_file[name]), (published, ""), (diffusers, "")):
-        mismatch = component.mismatch(stored, prefix)
+        mismatch = component.mismatch(opened, prefix)
         if mismatch is None:
             with atomic_directory(target) as temporary:
-                _write_component(file, prefix, component, temporary, _DIFFUSERS_WEIGHTS)
+                _write_component(opened, prefix, component, temporary, _DIFFUSERS_WEIGHTS)
             return
         mismatches.append(mismatch)
     raise BadInput(f"{file}: is not an autoencoder for {base}: {mismatches[1]}.")
@@ -126,36 +127,30 @@ def _state(file: Path) -> dict[str, Any]:
     return {"path": str(file.resolve()), "size": stat.st_size, "changed": stat.st_mtime_ns}
 
 
-def _read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all tensors in ``file``, reading only its header."""
-    from safetensors import SafetensorError, safe_open
+def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path, dict[str, _Component]]:
+    """Return the likeliest base whose components all fit the file, and these; ``BadInput`` says why the nearest does not fit.
 
-    if file.suffix != ENDING:
-        raise BadInput(f"{file}: a base is a folder in the diffusers layout or a {ENDING} file; other files may contain code.")
-    try:
-        with safe_open(file, "pt") as opened:
-            return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise BadInput(f"{file}: not a safetensors file: {str(error).splitlines()[0]}") from None
-
-
-def _find_fitting_base(
-    file: Path, stored: Mapping[str, tuple[int, ...]], known: Sequence[Path]
-) -> tuple[Path, dict[str, _Component]]:
-    """Return the first base whose components all fit ``stored``, and these; ``BadInput`` says why the nearest does not fit."""
-    mismatches = []
+    Of bases with the same shapes it is the first whose scheduler is as the file states it.
+    """
+    fitting, mismatches = list[tuple[Path, dict[str, _Component]]](), []
     for base in known:
         family = families.get(family_of(base))
+        renamed = opened.renamed(family.single_file_aliases)
         components = {name: _component(family, base, name) for name in family.single_file}
-        reasons = [component.mismatch(stored, family.single_file[name]) for name, component in components.items()]
+        reasons = [component.mismatch(renamed, family.single_file[name]) for name, component in components.items()]
         if not any(reasons):
-            return base, components
+            if _agrees(read_json(base / _SCHEDULER), family.stated_scheduler(renamed)):
+                return base, components
+            fitting.append((base, components))
         mismatches.append(
-            (sum(reason is not None for reason in reasons), f"compared with {base.name}, {next(filter(None, reasons))}")
+            (sum(reason is not None for reason in reasons), f"compared with {base.name}, {next(filter(None, reasons), '')}")
         )
+    if fitting:
+        return fitting[0]
     nearest = min(mismatches, default=(0, "no base is known"))[1]
     raise BadInput(
-        f"{file}: is not the checkpoint of a supported base: {nearest}. If it is an adapter, name it where adapters are named."
+        f"{opened.path}: is not the checkpoint of a supported base: {nearest}. "
+        "If it is an adapter, name it where adapters are named."
     )
 
 
@@ -184,34 +179,34 @@ def _check_disk_space(file: Path, folder: Path) -> None:
         )
 
 
-def _write_component(file: Path, prefix: str, component: _Component, target: Path, weights: str) -> None:
+def _write_component(file: SingleFile, prefix: str, component: _Component, target: Path, weights: str) -> None:
     from safetensors import safe_open
 
     from zthumb.checkpoints import safetensors_file
 
     target.mkdir(exist_ok=True)
     shutil.copyfile(component.folder / "config.json", target / "config.json")
-    with safe_open(file, "pt") as opened:
+    with safe_open(file.path, "pt") as opened:
+        stored_names = {name: file.stored_name(prefix + key.name) for name, key in component.checkpoint_keys.items()}
 
         def read_tensor(name: str) -> Tensor:
-            key = component.checkpoint_keys[name]
-            return key.extract(opened.get_tensor(prefix + key.name), component.shapes[name])
+            return component.checkpoint_keys[name].extract(opened.get_tensor(stored_names[name]), component.shapes[name])
 
-        dtypes = {name: opened.get_slice(prefix + key.name).get_dtype() for name, key in component.checkpoint_keys.items()}
+        dtypes = {name: opened.get_slice(stored).get_dtype() for name, stored in stored_names.items()}
         shapes = {name: (dtypes[name], shape) for name, shape in component.shapes.items()}
         safetensors_file.write_streamed(shapes, read_tensor, target / weights)
 
 
-def _write_others(base: Path, others: Mapping[str, Path], target: Path, stored: Mapping[str, Any]) -> None:
-    """Write what the file lacks: the index, the tokenizers, and the scheduler with the prediction type that the file states."""
+def _write_others(base: Path, others: Mapping[str, Path], target: Path, stated: Mapping[str, Any]) -> None:
+    """Write what the file lacks: the index, the tokenizers, and the scheduler with the settings that the file states."""
     shutil.copyfile(base / INDEX, target / INDEX)
     for name, folder in others.items():
         shutil.copytree(folder, target / name)
-    scheduler = target / "scheduler" / "scheduler_config.json"
+    scheduler = target / _SCHEDULER
     configuration = read_json(scheduler)
-    stated = {
-        "prediction_type": "v_prediction" if _VELOCITY in stored else "epsilon",
-        "rescale_betas_zero_snr": _ZERO_SNR in stored,
-    }
-    if any(configuration.get(name, False) != value for name, value in stated.items()):
+    if not _agrees(configuration, stated):
         write_json(scheduler, {**configuration, **stated})
+
+
+def _agrees(scheduler: Mapping[str, Any], stated: Mapping[str, Any]) -> bool:
+    return all(scheduler.get(name, _SCHEDULER_DEFAULTS.get(name)) == value for name, value in stated.items())

@@ -24,7 +24,7 @@ SDXL, GPU = families.get("sdxl"), torch.device("cuda")
 def test_it_suggests_what_would_fit_and_nothing_that_does_not_help(
     name: str, settings: list[str], available_gib: float, changes: str
 ) -> None:
-    advice = memory_advice(recipes.load(name, settings), SDXL, SDXL.reference, GPU, int(available_gib * 2**30))
+    advice = memory_advice(recipes.load(name, settings), SDXL, SDXL.references[0], GPU, int(available_gib * 2**30))
     assert f"With {changes}about " in advice, advice
     assert ("the run starts over" in advice) == ("quantize" in changes)
 

@@ -27,7 +27,7 @@ def _sdxl(**values: object) -> Estimate:
 def _estimate(values: str) -> Estimate:
     recipe = {"base": "x", "resolution": 1024, "batch_size": 1, "precision": "bf16", "prior": {"weight": 0}, **json.loads(values)}
     sdxl = families.get("sdxl")
-    return estimate(Recipe.model_validate(recipe), sdxl, sdxl.reference, torch.device("cuda"))
+    return estimate(Recipe.model_validate(recipe), sdxl, sdxl.references[0], torch.device("cuda"))
 
 
 def test_sdxl_at_1024_needs_about_what_other_trainers_publish() -> None:
@@ -98,7 +98,7 @@ def test_previews_are_included_and_need_less_memory_with_tiles() -> None:
 def test_a_recipe_named_after_a_card_leaves_a_fifth_of_its_memory_free(name: str, card_gib: int) -> None:
     sdxl = families.get("sdxl")
 
-    needed = estimate(recipes.load(name), sdxl, sdxl.reference, torch.device("cuda"), has_own_prior=True)
+    needed = estimate(recipes.load(name), sdxl, sdxl.references[0], torch.device("cuda"), has_own_prior=True)
 
     assert needed.peak < 0.8 * card_gib * 2**30
 

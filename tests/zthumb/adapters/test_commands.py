@@ -41,7 +41,7 @@ def test_an_adapter_of_full_size_is_recognised(tmp_path: Path, capsys: pytest.Ca
     from zthumb.adapters import module_shapes
 
     sdxl = families.get("sdxl")
-    base = module_shapes.of_folder("sdxl", sdxl.reference, sdxl)
+    base = module_shapes.of_folder("sdxl", sdxl.references[0], sdxl)
     # The counts of SDXL base 1.0: 794 linear and convolution modules in the UNet, 12 and 32 text layers of 6, one projection.
     counts = {component: sum(name.startswith(f"{component}.") for name in base.shapes) for component in sdxl.adapted_components}
     assert counts == {

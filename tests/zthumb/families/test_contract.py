@@ -14,7 +14,7 @@ from zthumb.families.shared.clip_text import TOKEN_IDS, ClipTextFamily
 
 pytestmark = pytest.mark.slow
 
-MINIATURES = {"sdxl": "mini-sdxl"}
+MINIATURES = {"sd15": "mini-sd15", "sdxl": "mini-sdxl"}
 PROMPTS = ["a photo of a red star on a blue background", "a drawing of a green ring at the left on a white background"]
 SIZE, STEPS, GUIDANCE = ImageSize.whole(128, 128), 4, 5.0
 

@@ -193,7 +193,7 @@ def test_tokenizers_that_a_reference_base_lacks_come_from_a_local_base(
     reference = tmp_path / "stable-diffusion-xl-base-1.0"
     weights = shutil.ignore_patterns("*.safetensors", "tokenizer*")
     shutil.copytree(ROOT / "models" / "mini-sdxl", reference, ignore=weights)
-    monkeypatch.setattr(type(SDXL), "reference", reference)
+    monkeypatch.setattr(type(SDXL), "references", (reference,))
     write_single_file(models / "mini-sdxl", models / "mini.safetensors")
     # Then the tokenizers are the local base's, without a request to the hub, which cannot be reached from here
     assert hash_base(find_base("models/mini.safetensors")) == hash_base(models / "mini-sdxl")

@@ -14,14 +14,27 @@ from zthumb.checkpoints import vae_keys
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.checkpoints.unet_keys import UNetLayout, to_original
 from zthumb.diffusion.ddpm import DDPM, Prediction
+from zthumb.families.base import Limits
 from zthumb.families.shared.clip_text import ClipTextFamily
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from zthumb.checkpoints.single_file import SingleFile
+
+BASES = Path(__file__).parent.parent / "bases"
+"""Configurations of published bases, without weights."""
+
 FACTOR = 8
 """Pixels of an image's edge for one of its latents'."""
+
+_VELOCITY, _ZERO_SNR = "v_pred", "ztsnr"
+"""Empty tensors that mark a single file as trained with v-prediction, and with zero terminal SNR."""
+
+_PREDICTION_KEY = "modelspec.prediction_type"
+"""Where the header of a file may state its prediction type (https://github.com/Stability-AI/ModelSpec)."""
+_PREDICTIONS = MappingProxyType({"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"})
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
@@ -45,6 +58,8 @@ class StableDiffusion(ClipTextFamily):
 
     denoiser_component = "unet"
     image_components = ("vae",)
+    size_multiple = FACTOR
+    few_step_limits = Limits(steps=(1, 4), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
 
     @property
     @abstractmethod
@@ -111,6 +126,14 @@ class StableDiffusion(ClipTextFamily):
             raise BadInput(f"the base's scheduler predicts {prediction!r}; known are {', '.join(get_args(Prediction))}.")
         return DDPM(pipeline.scheduler.alphas_cumprod, prediction)
 
+    def use_plain_attention(self, component: str, model: Any) -> None:
+        from diffusers.models.attention_processor import AttnProcessor
+
+        if component == self.denoiser_component:
+            model.set_attn_processor(AttnProcessor())
+        elif component in self.text_components:
+            model.set_attn_implementation("eager")
+
     def decode_dummy(self, autoencoder: Any, count: int, size: int) -> None:
         import torch
 
@@ -119,6 +142,16 @@ class StableDiffusion(ClipTextFamily):
 
     def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
         return _UNET_TARGETS if component == self.denoiser_component else _TEXT_TARGETS
+
+    def stated_scheduler(self, file: SingleFile) -> Mapping[str, Any]:
+        stated = _PREDICTIONS.get(file.metadata.get(_PREDICTION_KEY, ""))
+        if stated is None:
+            stated = "v_prediction" if _VELOCITY in file.shapes or self.predicts_velocity(file) else "epsilon"
+        return {"prediction_type": stated, "rescale_betas_zero_snr": _ZERO_SNR in file.shapes}
+
+    def predicts_velocity(self, file: SingleFile) -> bool:  # noqa: ARG002
+        """Return whether the weights of a single file that does not state its prediction type show that it is velocity."""
+        return False
 
     def original_name(self, module: str, configuration: Mapping[str, Any]) -> str:
         return to_original(module, UNetLayout.of(configuration))
