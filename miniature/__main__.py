@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         stage.add_argument("--seed", type=int, default=0)
         stage.set_defaults(run_command=run_command)
-    grade = commands.add_parser("grade", help="grade both bases by geometry over 200 prompts, and mini-clip by retrieval")
+    grade = commands.add_parser("grade", help="grade the bases by geometry over 200 prompts, and mini-clip by retrieval")
     grade.add_argument("--models", type=Path, default=MODELS, help="folder of the models (default: models)")
     grade.add_argument(
         "--out", type=Path, default=GRADES, help="folder for the figures, one file per model (default: outputs/grade)"
@@ -76,7 +76,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
     plan = Plan() if arguments.share == 1 else Plan().scaled(arguments.share)
     build(arguments.models, arguments.work, arguments.seed, plan)
-    print(f"{arguments.models}: mini-sdxl, -clip, -sdxl-turbo and -sd15 are written; `make grade_mini` grades all but the last")
+    print(f"{arguments.models}: mini-sdxl, -clip, -sdxl-turbo and -sd15 are written; `make grade_mini` grades them")
     return DONE
 
 
@@ -122,7 +122,7 @@ def _fit_sd15(arguments: argparse.Namespace) -> int:
     from miniature.build import fit_sd15
 
     fit_sd15(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-sd15 is written")
+    print(f"{arguments.models}/mini-sd15 is written; `make grade_mini` grades it")
     return DONE
 
 

@@ -13,8 +13,11 @@ from foundation.hashing import hash_files
 from miniature import grade
 from miniature.build import BUILD_RECORDS
 from miniature.grade import TARGETS, Target
+from zthumb import families
+from zthumb.sources.local import family_of
 
 CATALOGUE = Path("zthumb/sources/catalogue.yaml")
+CLIP = "mini-clip"
 CONTACT_SHEET = "contact-sheet.png"
 GRADED_WEIGHTS = "weights.json"
 """Next to the grades: the hashes of the weights that were graded."""
@@ -23,20 +26,23 @@ GRADED_WEIGHTS = "weights.json"
 def write_cards(models: Path, grades: Path, work: Path, catalogue: Path = CATALOGUE) -> None:
     """Write the cards, the contact sheets and the catalogue's entries.
 
-    ``work`` is the folder in which the models were built. Raises ``BadInput`` if the models were not graded or are below their
-    targets: such weights must not be committed.
+    ``work`` is the folder in which models were built; the others keep their cards. Raises ``BadInput`` if the models were not
+    graded or are below their targets: such weights must not be committed.
     """
-    records = _read(work / BUILD_RECORDS)
-    clip, base_grades = _read(grades / "mini-clip.json"), {name: _read(grades / f"{name}.json") for name in TARGETS}
-    for name, target in TARGETS.items():
+    records, clip = _read(work / BUILD_RECORDS), _read(grades / f"{CLIP}.json")
+    targets = {name: target for name, target in TARGETS.items() if name in records}
+    base_grades = {name: _read(grades / f"{name}.json") for name in targets}
+    for name, target in targets.items():
         if missed := grade.Grade(**base_grades[name]).missed(target):
             raise BadInput(f"{grades / name}.json: below the target: {missed}. Train further before committing the weights.")
     hashes = hash_weights(models)
     if _read(grades / GRADED_WEIGHTS) != hashes:
         raise BadInput(f"{grades}: these grades are of other weights than those in {models}. Run `make grade_mini` again.")
-    write_text(models / "mini-clip" / "README.md", _clip_card(clip, hashes["mini-clip"], records["mini-clip"]))
-    for name, target in TARGETS.items():
-        write_text(models / name / "README.md", _base_card(name, base_grades[name], target, hashes[name], records[name]))
+    if CLIP in records:
+        write_text(models / CLIP / "README.md", _clip_card(clip, hashes[CLIP], records[CLIP]))
+    for name, target in targets.items():
+        card = _base_card(models / name, base_grades[name], target, hashes[name], records[name])
+        write_text(models / name / "README.md", card)
         with atomic_file(models / name / CONTACT_SHEET) as path:
             path.write_bytes((grades / f"{name}.png").read_bytes())
     _update_catalogue(models, hashes, catalogue)
@@ -44,7 +50,7 @@ def write_cards(models: Path, grades: Path, work: Path, catalogue: Path = CATALO
 
 def hash_weights(models: Path) -> dict[str, dict[str, str]]:
     """Return the SHA-256 of every weights file of the committed models."""
-    return {name: hash_files(models / name, "*.safetensors") for name in (*TARGETS, "mini-clip")}
+    return {name: hash_files(models / name, "*.safetensors") for name in (*TARGETS, CLIP)}
 
 
 def _read(path: Path) -> Any:
@@ -70,23 +76,27 @@ _SUMMARIES: Mapping[str, str] = MappingProxyType(
 coloured backgrounds. It follows prompts, so a LoRA can be trained on it for real: on a laptop, with nothing to download.""",
         "mini-sdxl-turbo": """mini-sdxl in one to four steps and without guidance, as SDXL-Turbo is of SDXL: its UNet was
 distilled from mini-sdxl's (latent consistency distillation, arXiv 2310.04378). All other components are links to mini-sdxl's.""",
+        "mini-sd15": """The world of mini-sdxl in the classes of Stable Diffusion 1.5: one text encoder, no size
+conditioning. It was initialized from what both have in common; tokenizer and autoencoder are links to mini-sdxl's.""",
     }
 )
 
 
-def _base_card(name: str, grades: dict[str, float], target: Target, hashes: dict[str, str], record: dict[str, Any]) -> str:
+def _base_card(base: Path, grades: dict[str, float], target: Target, hashes: dict[str, str], record: dict[str, Any]) -> str:
+    family = families.get(family_of(base))
+    tag = family.metadata(family.configuration(base, family.denoiser_component), "epsilon").tag
     required = {figure: f"{target.required[figure]:.0%}" if figure in target.required else "" for figure in grades}
     figures = "\n".join(f"| {figure} | {value:.1%} | {required[figure]} |" for figure, value in grades.items())
     return f"""---
 license: mit
 library_name: diffusers
 pipeline_tag: text-to-image
-tags: [stable-diffusion-xl]
+tags: [{tag}]
 ---
 
-# {name}
+# {base.name}
 
-{_SUMMARIES[name]}
+{_SUMMARIES[base.name]}
 
 `make mini_base` rebuilds it from seed {record["seed"]}; docs/miniature.md describes how.
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import DiffusionPipeline
 from PIL import Image
 from tqdm import tqdm
 
@@ -36,6 +36,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
     {
         "mini-sdxl": Target(25, 5.0, {"background": 0.97, "object": 0.95, "position": 0.95, "shape": 0.90}),
         "mini-sdxl-turbo": Target(4, 0.0, {"background": 0.95, "shape": 0.80}),
+        "mini-sd15": Target(25, 5.0, {"background": 0.95, "object": 0.93, "position": 0.90, "shape": 0.85}),
     }
 )
 """Targets by the names of the committed models."""
@@ -60,9 +61,7 @@ def draw_scenes(seed: int, count: int = PROMPTS) -> list[Scene]:
     return [random_scene(random.Random(derive(seed, "grade", index))) for index in range(count)]
 
 
-def generate(
-    pipeline: StableDiffusionXLPipeline, scenes: list[Scene], seed: int, steps: int, guidance_scale: float
-) -> list[ImageArray]:
+def generate(pipeline: DiffusionPipeline, scenes: list[Scene], seed: int, steps: int, guidance_scale: float) -> list[ImageArray]:
     """Generate one image for each scene, each from its own CPU generator."""
     images: list[ImageArray] = []
     pipeline.set_progress_bar_config(disable=True)
@@ -104,7 +103,7 @@ def contact_sheet(images: list[ImageArray], columns: int = 12, rows: int = 4) ->
 
 def grade_model(model: Path, target: Target, seed: int, out: Path, count: int = PROMPTS) -> Grade:
     """Grade the weights in ``model`` with the settings of ``target`` and write ``out`` (JSON) and a contact sheet next to it."""
-    pipeline = StableDiffusionXLPipeline.from_pretrained(model, dtype=torch.float32, local_files_only=True)
+    pipeline = DiffusionPipeline.from_pretrained(model, dtype=torch.float32, local_files_only=True)
     scenes = draw_scenes(seed, count)
     images = generate(pipeline, scenes, seed, target.steps, target.guidance_scale)
     grade = grade_images(scenes, images)

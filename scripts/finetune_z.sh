@@ -9,7 +9,7 @@ RECIPE=${RECIPE:-mini}
 DATASET=${DATASET:-datasets/z}
 DATASET=${DATASET%/}
 RUN=${RUN:-$(basename "$RECIPE" .yaml)-$(date +%Y-%m-%d)}
-PROMPTS=${PROMPTS:-}                # a prompts file; by default the miniature's for its adapters, SDXL's for all others
+PROMPTS=${PROMPTS:-}                # a prompts file; by default the miniatures' for their adapters, SDXL's for all others
 SET=${SET:-}                        # values of the recipe to override: SET="steps=20 optimizer.lr=1e-4"
 PYTHON=${PYTHON:-.venv/bin/python}
 set -- --dataset "$DATASET"         # what every stage is given
@@ -29,7 +29,7 @@ choose_runner
 named=$(base_named_by "$RECIPE" $SET)
 if [ -z "$PROMPTS" ]; then
   case $named in
-    *mini-sdxl*) PROMPTS=evaluation/prompts/mini.yaml ;;
+    *mini-sd*) PROMPTS=evaluation/prompts/mini.yaml ;;
     *) PROMPTS=evaluation/prompts/sdxl.yaml ;;
   esac
 fi

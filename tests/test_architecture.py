@@ -123,7 +123,7 @@ def test_no_name_of_another_language_comes_back() -> None:
 
 
 FAMILY_WORDS = re.compile(
-    r"(?i:pooled|time_ids|alphas_cumprod|added_cond_kwargs|text_encoder_2|lora_te\d|\b_?unet\b|unet2d|StableDiffusion)|SDXL"
+    r"(?i:pooled|time_ids|alphas_cumprod|added_cond_kwargs|text_encoder_2|lora_te\d|\bclip_[lgh]\b|\b_?unet\b|unet2d|StableDiffusion)|SDXL"
 )
 """What one family has and another lacks, in names and strings of code; prose may give examples."""
 FAMILY_FOLDERS = {"families", "checkpoints"}
@@ -131,6 +131,7 @@ OTHER_PROGRAMS = {
     "zthumb/a1111/lora_tags.py",  # <lora:name:te=1:unet=1> of A1111
     "zthumb/sources/reference.py",  # Civitai's types of files
     "zthumb/sources/civitai.py",
+    "zthumb/server/comfyui_graph.py",  # the inputs of ComfyUI's nodes
     "zthumb/diffusion/ddpm.py",  # DDPM's own schedule
 }
 """Files about other programs' words, or about one diffusion process."""
@@ -147,7 +148,9 @@ def _family_words(code: str) -> set[str]:
     return {match[0] for text in texts for match in FAMILY_WORDS.finditer(text)}
 
 
-@pytest.mark.parametrize("code", ["unet = 1", "x = p.text_encoder_2", "f(time_ids=1)", "raise E('SDXL')", "def f(pooled): ..."])
+@pytest.mark.parametrize(
+    "code", ["unet = 1", "x = p.text_encoder_2", "f(time_ids=1)", "raise E('SDXL')", "def f(pooled): ...", "k = 'clip_l'"]
+)
 def test_a_word_of_one_family_is_found(code: str) -> None:
     assert _family_words(code)
 

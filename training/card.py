@@ -103,13 +103,14 @@ def model_card(
     hashes: Mapping[str, str],
     previews: Sequence[PreviewPair],
     licence: str,
+    embedding_keys: Mapping[str, str],
     verdict: Verdict | None = None,
     as_lora: int | None = None,
 ) -> str:
     """Return the model card with the front matter that the hub reads. ``hashes``: description → SHA-256.
 
-    ``base`` and ``stop_reason`` are as in ``header_metadata``. ``verdict``: the evaluation's verdict on this adapter, if there is
-    one. ``as_lora``: the rank of the plain LoRA that a DoRA was converted to, if it was.
+    ``base`` and ``stop_reason`` are as in ``header_metadata``, ``embedding_keys`` those of the base's family. ``verdict``: the
+    evaluation's verdict on this adapter, if there is one. ``as_lora``: the rank of the plain LoRA that a DoRA was converted to.
     """
     captions = "\n".join(f"- {entry.caption}" for entry in dataset.of("train")[:5])
     front_matter = {
@@ -140,7 +141,7 @@ A LoRA for `{published_as(recipe.base)}`. Use **{dataset.trigger}** in the promp
 {_hash_rows(hashes)}
 
 `{name}.safetensors` is in the kohya layout, `pytorch_lora_weights.safetensors` in the diffusers layout: the same adapter twice.
-{_embedding_note(recipe, dataset, name)}{_dora_note(recipe, as_lora)}
+{_embedding_note(recipe, dataset, name, embedding_keys)}{_dora_note(recipe, as_lora)}
 Examples of the captions it was trained on:
 
 {captions}
@@ -190,15 +191,15 @@ def _dora_note(recipe: Recipe, as_lora: int | None) -> str:
     return f"\n{DORA_NOTE[0].upper()}{DORA_NOTE[1:]}.\n"
 
 
-def _embedding_note(recipe: Recipe, dataset: Dataset, name: str) -> str:
+def _embedding_note(recipe: Recipe, dataset: Dataset, name: str, embedding_keys: Mapping[str, str]) -> str:
     """Return the note on using the learned tokens in other programs; empty if there are none."""
     if not recipe.adapter.tokens:
         return ""
+    tensors = " and ".join(f"`{key}` for its `{component}`" for key, component in embedding_keys.items())
     return f"""
 **{dataset.trigger}** is a learned embedding: `{name}{ENDING}` holds the tokens that replace the word in the text encoders. This
 server loads the file if it is next to the adapter. ComfyUI and A1111 use it as an embedding: put it into their embeddings folder
-and write its file name in the prompt. In diffusers, pass its tensors to `load_textual_inversion`, `clip_l` for the first text
-encoder and `clip_g` for the second.
+and write its file name in the prompt. In diffusers, pass its tensors to the pipeline's `load_textual_inversion`: {tensors}.
 """
 
 

@@ -151,6 +151,7 @@ def _export(
     checkpoint: Checkpoint, recipe: Recipe, dataset: Dataset, base: Path, stage: Stage, verdict: Verdict | None, folder: Path
 ) -> bool:
     """Write everything except the manifest; return whether ``verdict`` is about exactly this adapter and is in its card."""
+    from zthumb import families
     from zthumb.adapters.layouts import save_diffusers
     from zthumb.adapters.textual_inversion import ENDING
 
@@ -168,7 +169,12 @@ def _export(
     own_verdict = verdict if verdict is not None and _is_about(verdict, folder / f"{name}.safetensors") else None
     rank = _max_rank(adapter) if is_lora else None
     stop_reason, licence = _stop_reason(checkpoint, recipe, stage), licence_of(recipe.base)
-    text = card.model_card(recipe, dataset, name, _base_metadata(base), stop_reason, hashes, previews, licence, own_verdict, rank)
+    text = card.model_card(
+        *(recipe, dataset, name, _base_metadata(base), stop_reason, hashes, previews, licence),
+        embedding_keys=families.get(family_of(base)).embedding_keys,
+        verdict=own_verdict,
+        as_lora=rank,
+    )
     if own_verdict:
         write_verdict(folder / VERDICT, own_verdict)
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -8,18 +8,21 @@ from safetensors.torch import load_file, save_file
 
 from zthumb import families
 from zthumb.checkpoints.clip_keys import inside_text_model
+from zthumb.families.base import ModelFamily
+from zthumb.sources.local import family_of
 
 SDXL = families.get("sdxl")
 
 
 def parts(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     """The tensors of every part with weights of the base in ``folder``, by diffusers' names."""
-    return {part: load_file(next((folder / part).glob("*.safetensors"))) for part in SDXL.single_file}
+    family = families.get(family_of(folder))
+    return {part: load_file(next((folder / part).glob("*.safetensors"))) for part in family.single_file}
 
 
-def published(part: str, tensors: dict[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
+def published(part: str, tensors: dict[str, torch.Tensor], model: Any, family: ModelFamily = SDXL) -> dict[str, torch.Tensor]:
     """The tensors of one part as they were published, but for the beginning of their names."""
-    origins, found = SDXL.checkpoint_keys(part, model), dict[str, torch.Tensor]()
+    origins, found = family.checkpoint_keys(part, model), dict[str, torch.Tensor]()
     for name, tensor in tensors.items():
         origin = origins[name]
         if origin.third is not None:
@@ -31,14 +34,15 @@ def published(part: str, tensors: dict[str, torch.Tensor], model: Any) -> dict[s
 
 def write_single_file(base: Path, path: Path, **extra: torch.Tensor) -> Path:
     """The base in ``base`` as one file."""
-    tensors = dict[str, torch.Tensor](extra)
+    tensors, family = dict[str, torch.Tensor](extra), families.get(family_of(base))
     for part, own in parts(base).items():
         with torch.device("meta"):
-            model = SDXL.build_component(part, SDXL.configuration(base, part))
+            model = family.build_component(part, family.configuration(base, part))
         # As the model calls them, whatever version of transformers wrote the file.
         names = {inside_text_model(name) if part.startswith("text") else name: tensor for name, tensor in own.items()}
         called = {name: names[inside_text_model(name) if part.startswith("text") else name] for name in model.state_dict()}
-        tensors |= {SDXL.single_file[part] + name: tensor for name, tensor in published(part, called, model).items()}
+        own_published = published(part, called, model, family)
+        tensors |= {family.single_file[part] + name: tensor for name, tensor in own_published.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path)
     return path

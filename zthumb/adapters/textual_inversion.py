@@ -1,8 +1,8 @@
 """Learned embeddings that come with an adapter: vectors that the text encoders read for a word (arXiv 2208.01618).
 
 No program reads them from every adapter layout, so they are written to a file of their own next to the adapter,
-``<name>_emb.safetensors`` with the tensors ``clip_l`` and ``clip_g``, which ComfyUI, A1111 and diffusers read as an embedding.
-Those that OneTrainer bundles into the adapter's own file (``bundle_emb.``) are read as well.
+``<name>_emb.safetensors`` with the tensors that the family's ``embedding_keys`` names, which ComfyUI, A1111 and diffusers read as
+an embedding. Those that OneTrainer bundles into the adapter's own file (``bundle_emb.``) are read as well.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ENDING = "_emb.safetensors"
 BUNDLED_PREFIX = "bundle_emb."
+_A1111_KEY = "string_to_param.*"
 _TRIGGER_KEY = "modelspec.trigger_phrase"
 _MAX_CHARACTERS = 200
 """Of the text of a learned embedding."""
@@ -94,7 +95,7 @@ def read_learned_embeddings(header: Header, base: ModuleShapes) -> tuple[Learned
     bundled: dict[str, dict[str, str]] = defaultdict(dict)
     for name in header.shapes:
         if name.startswith(BUNDLED_PREFIX):
-            text, _, key = name.removeprefix(BUNDLED_PREFIX).rpartition(".")
+            text, key = _split(name.removeprefix(BUNDLED_PREFIX))
             bundled[text][key] = name
     embeddings = [_read_embedding(header, text, names, base) for text, names in sorted(bundled.items())]
     if file := embedding_file_of(header.file):
@@ -102,6 +103,19 @@ def read_learned_embeddings(header: Header, base: ModuleShapes) -> tuple[Learned
         text, names = own_header.metadata.get(_TRIGGER_KEY, ""), {name: name for name in own_header.shapes}
         embeddings.append(_read_embedding(own_header, text, names, base))
     return tuple(embeddings)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split the name of a bundled tensor into the text of its embedding and its own name, which may be A1111's of a file."""
+    if name.endswith(f".{_A1111_KEY}"):
+        return name.removesuffix(f".{_A1111_KEY}"), _A1111_KEY
+    text, _, key = name.rpartition(".")
+    return text, key
+
+
+def _meant(names: Mapping[str, str], keys: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the tensors by the family's ``keys``: of one text encoder there is one tensor, whatever a program calls it."""
+    return dict.fromkeys(keys, *names.values()) if len(keys) == len(names) == 1 else names
 
 
 def _check_shapes(header: Header, text: str, names: Mapping[str, str], base: ModuleShapes) -> None:
@@ -122,6 +136,7 @@ def _read_embedding(header: Header, text: str, names: Mapping[str, str], base: M
     """Read a learned embedding by the ``names`` of its tensors; without a ``text`` it gets the name diffusers' trainers use."""
     from safetensors import SafetensorError, safe_open
 
+    names = _meant(names, base.family.embedding_keys)
     _check_shapes(header, text, names, base)
     try:
         with safe_open(header.file, "pt") as file:

@@ -7,6 +7,7 @@ from pydantic import Field
 from foundation.config import Strict, parse, read_yaml
 from foundation.errors import BadInput
 from foundation.hashing import hash_file
+from foundation.plugins import suggestion
 from zthumb.sources.reference import Hub, Local
 from zthumb.sources.reference import parse as parse_reference
 
@@ -49,10 +50,10 @@ def entries() -> dict[str, CatalogueEntry]:
 
 
 def entry(name: str) -> CatalogueEntry:
-    """Return the entry called ``name``; ``BadInput`` lists the names there are."""
+    """Return the entry called ``name``; ``BadInput`` names the nearest one there is."""
     known = entries()
     if name not in known:
-        raise BadInput(f"{name}: does not exist, and is not in the catalogue, which has {', '.join(sorted(known))}.")
+        raise BadInput(f"{name}: does not exist, and is not in the catalogue. {suggestion(name, sorted(known))}")
     return known[name]
 
 

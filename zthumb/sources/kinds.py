@@ -9,7 +9,9 @@ from foundation.files import read_json
 from zthumb.sources.local import INDEX
 
 _CONFIGURATION = "config.json"
-_OTHER_FORMATS = ("*.fp16.safetensors", "*.non_ema.safetensors", "*openvino*", "*onnx*", "*flax*")
+_UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+"""Components of published bases that are neither trained nor needed to generate an image from a prompt."""
+_SKIPPED = ("*.fp16.safetensors", "*.non_ema.safetensors", "*openvino*", "*onnx*", "*flax*", *(f"{name}/*" for name in _UNUSED))
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,22 @@ def _has_all_components(folder: Path) -> bool:
     """Return whether every component of the index is there, with weights if it has a configuration; or one model with weights."""
     if not (folder / INDEX).is_file():
         return (folder / _CONFIGURATION).is_file() and _has_weights(folder)
-    named = {name: value for name, value in read_json(folder / INDEX).items() if isinstance(value, list) and value[:1] != [None]}
-    components = [folder / name for name in named]
+    components = [folder / name for name in _named_components(folder) if name not in _UNUSED]
     return all(path.is_dir() and (_has_weights(path) or not (path / _CONFIGURATION).is_file()) for path in components)
+
+
+def _named_components(folder: Path) -> list[str]:
+    """Return the components that the index of a base names, without those it says it has not."""
+    return [name for name, value in read_json(folder / INDEX).items() if isinstance(value, list) and value[:1] != [None]]
 
 
 def _has_configuration(folder: Path) -> bool:
     return (folder / INDEX).is_file() and all(any((folder / name).glob("*.json")) for name in ("tokenizer", "scheduler"))
 
 
-MODEL = Kind(("*.json", "*.txt", "*.model", "model.safetensors", "*/*.safetensors"), _OTHER_FORMATS, _has_all_components)
+MODEL = Kind(("*.json", "*.txt", "*.model", "model.safetensors", "*/*.safetensors"), _SKIPPED, _has_all_components)
 """A base, or another model with a configuration: without single-file duplicates of its components, and without code."""
-WITHOUT_WEIGHTS = Kind(("*.json", "*.txt"), _OTHER_FORMATS, _has_configuration)
+WITHOUT_WEIGHTS = Kind(("*.json", "*.txt"), _SKIPPED, _has_configuration)
 """A base without its weights."""
 AUTOENCODER = Kind(
     (_CONFIGURATION, "diffusion_pytorch_model.safetensors"),

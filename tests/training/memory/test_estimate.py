@@ -94,11 +94,24 @@ def test_previews_are_included_and_need_less_memory_with_tiles() -> None:
     assert 2 * 2**30 < untiled.previews - tiled.previews < 3 * 2**30
 
 
-@pytest.mark.parametrize(("name", "card_gib"), [("sdxl_8gb", 8), ("sdxl_12gb", 12)])
-def test_a_recipe_named_after_a_card_leaves_a_fifth_of_its_memory_free(name: str, card_gib: int) -> None:
-    sdxl = families.get("sdxl")
+@pytest.mark.parametrize(
+    ("name", "reference", "card_gib"),
+    [
+        ("sdxl_8gb", "stable-diffusion-xl-base-1.0", 8),
+        ("sdxl_12gb", "stable-diffusion-xl-base-1.0", 12),
+        ("sd15_2gb", "small-sd", 2),
+        ("sd15_4gb", "stable-diffusion-v1-5", 4),
+        ("sd15", "stable-diffusion-v1-5", 8),
+        ("sd15_12gb", "stable-diffusion-v1-5", 12),
+        ("sd15_24gb", "stable-diffusion-v1-5", 24),
+        ("sd21", "stable-diffusion-2-1", 6),
+    ],
+)
+def test_a_recipe_for_a_card_leaves_a_fifth_of_its_memory_free(name: str, reference: str, card_gib: int) -> None:
+    family = families.get("sdxl" if name.startswith("sdxl") else "sd15")
+    (folder,) = (folder for folder in family.references if folder.name == reference)
 
-    needed = estimate(recipes.load(name), sdxl, sdxl.references[0], torch.device("cuda"), has_own_prior=True)
+    needed = estimate(recipes.load(name), family, folder, torch.device("cuda"), has_own_prior=True)
 
     assert needed.peak < 0.8 * card_gib * 2**30
 

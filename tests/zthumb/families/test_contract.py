@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import ROOT
+from tests.zthumb.families.conftest import MINIATURES
 from zthumb import families
 from zthumb.diffusion.schedulers import make
 from zthumb.families.base import ImageSize, ModelFamily
@@ -14,28 +14,12 @@ from zthumb.families.shared.clip_text import TOKEN_IDS, ClipTextFamily
 
 pytestmark = pytest.mark.slow
 
-MINIATURES = {"sd15": "mini-sd15", "sdxl": "mini-sdxl"}
 PROMPTS = ["a photo of a red star on a blue background", "a drawing of a green ring at the left on a white background"]
 SIZE, STEPS, GUIDANCE = ImageSize.whole(128, 128), 4, 5.0
 
 
 def test_every_family_has_a_miniature() -> None:
     assert set(families.names()) == set(MINIATURES)
-
-
-@pytest.fixture(scope="module", params=sorted(MINIATURES))
-def family(request: pytest.FixtureRequest) -> ModelFamily:
-    return families.get(request.param)
-
-
-@pytest.fixture(scope="module")
-def folder(family: ModelFamily) -> Path:
-    return ROOT / "models" / MINIATURES[family.name]
-
-
-@pytest.fixture(scope="module")
-def pipeline(family: ModelFamily, folder: Path) -> Any:
-    return family.load(folder, torch.float32, torch.device("cpu"))
 
 
 def _generators(count: int = 2) -> list[torch.Generator]:

@@ -30,7 +30,7 @@ def test_an_existing_path_is_returned_as_it_is(resolver: Resolver, tmp_path: Pat
 def test_a_catalogue_name_leads_to_its_path(resolver: Resolver, tmp_path: Path) -> None:
     (tmp_path / "models" / "mini-sdxl").mkdir(parents=True)
     assert resolver.path("mini-sdxl") == tmp_path / "models" / "mini-sdxl"
-    with pytest.raises(BadInput, match="does not exist, and is not in the catalogue, which has clip-vit-large-patch14, "):
+    with pytest.raises(BadInput, match=r"does not exist, and is not in the catalogue\. Did you mean 'mini-sdxl'\?"):
         resolver.path("maxi-sdxl")
 
 

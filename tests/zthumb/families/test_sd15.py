@@ -1,0 +1,144 @@
+"""Stable Diffusion 1.x and 2.x: conditioning, published configurations, and what a single file says of itself."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from foundation.files import read_json
+from tests.conftest import ROOT
+from tests.zthumb.published import write_single_file
+from zthumb import families
+from zthumb.sources.bases import find_base
+from zthumb.sources.local import hash_base
+
+SD15 = families.get("sd15")
+MINI = ROOT / "models" / "mini-sd15"
+VELOCITY_BIAS = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+PARAMETERS = {
+    "stable-diffusion-v1-5": 859_520_964,
+    "small-sd": 579_384_964,
+    "bk-sdm-small": 482_346_884,
+    "stable-diffusion-2-1-base": 865_910_724,
+    "stable-diffusion-2-1": 865_910_724,
+}
+"""Of the published denoisers."""
+
+
+@pytest.mark.parametrize("reference", SD15.references, ids=lambda path: path.name)
+def test_a_reference_has_the_published_number_of_parameters_and_a_name_for_each_tensor(reference: Path) -> None:
+    with torch.device("meta"):
+        denoiser = SD15.build_component("unet", SD15.configuration(reference, "unet"))
+
+    assert sum(parameter.numel() for parameter in denoiser.parameters()) == PARAMETERS[reference.name]
+    names = [key.name for key in SD15.checkpoint_keys("unet", denoiser).values()]
+    assert len(set(names)) == len(names) == len(denoiser.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "version", "architecture"),
+    [
+        (0, "epsilon", "sd_v1", "stable-diffusion-v1/lora"),
+        (3, "epsilon", "sd_v2", "stable-diffusion-v2-512/lora"),
+        (4, "v_prediction", "sd_v2_v", "stable-diffusion-v2-768-v/lora"),
+    ],
+)
+def test_a_header_says_which_stable_diffusion_the_adapter_is_for(
+    reference: int, prediction: str, version: str, architecture: str
+) -> None:
+    metadata = SD15.metadata(SD15.configuration(SD15.references[reference], "unet"), prediction)
+
+    assert (metadata.version, metadata.is_v2, metadata.architecture) == (version, reference > 2, architecture)
+
+
+@pytest.mark.slow
+def test_prompts_are_encoded_as_diffusers_encodes_them_and_no_prompt_is_the_empty_one() -> None:
+    pipeline = SD15.load(MINI, torch.float32, torch.device("cpu"))
+    prompts = ["a photo of a red star on a blue background", "", "zbadge " * 90]
+
+    encoded = SD15.encode_prompts(pipeline, prompts)
+
+    expected, _ = pipeline.encode_prompt(prompts, torch.device("cpu"), 1, do_classifier_free_guidance=False)
+    assert torch.equal(encoded.stack("prompt_embeds"), expected)
+    assert torch.equal(SD15.unconditional(pipeline, encoded).stack("prompt_embeds")[0], expected[1])
+    longer = encoded.merge(prompt_embeds=expected.repeat(1, 2, 1))
+    assert SD15.unconditional(pipeline, longer).stack("prompt_embeds").shape == (1, 154, expected.shape[-1])
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a models folder that contains only the miniature."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mini-sd15").symlink_to(MINI)
+    return tmp_path / "models"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("meant", "stored"),
+    [
+        ("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer."),
+        ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer."),
+    ],
+)
+def test_a_single_file_with_other_names_of_its_text_encoder_is_the_same_base(models: Path, meant: str, stored: str) -> None:
+    file = write_single_file(models / "mini-sd15", models / "x.safetensors")
+    save_file({name.replace(meant, stored): tensor for name, tensor in load_file(file).items()}, file)
+
+    assert hash_base(find_base(str(file))) == hash_base(MINI)
+
+
+@pytest.fixture
+def small_2_1(models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a base of 2.1's shape in small, the family's only references being its configuration and its 512-pixel sister's."""
+    torch.manual_seed(0)
+    for reference, name in ((SD15.references[3], "small-base"), (SD15.references[4], "small-768")):
+        shutil.copytree(reference, models / name)
+        shutil.copytree(MINI / "tokenizer", models / name / "tokenizer")
+        _shrink(models / name)
+    monkeypatch.setattr(type(SD15), "references", (models / "small-base", models / "small-768"))
+    for part in SD15.single_file:
+        model: Any = SD15.build_component(part, SD15.configuration(models / "small-768", part))
+        save_file(model.state_dict(), models / "small-768" / part / "model.safetensors")
+    return models / "small-768"
+
+
+def _shrink(base: Path) -> None:
+    small = {
+        "unet": {"block_out_channels": [32] * 4, "attention_head_dim": 1},
+        "vae": {"block_out_channels": [32] * 4},
+        "text_encoder": {"intermediate_size": 16, "num_hidden_layers": 1, "vocab_size": 1214},
+    }
+    for part, values in small.items():
+        path = base / part / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spread", "metadata", "prediction", "resolution"),
+    [
+        (0.2, {}, "v_prediction", 768),
+        (0.02, {}, "epsilon", 512),
+        (0.02, {"modelspec.prediction_type": "v"}, "v_prediction", 768),
+        (0.2, {"modelspec.prediction_type": "epsilon"}, "epsilon", 512),
+    ],
+)
+def test_a_single_file_of_2_1_gets_the_prediction_type_and_resolution_that_it_was_trained_with(
+    models: Path, small_2_1: Path, spread: float, metadata: dict[str, str], prediction: str, resolution: int
+) -> None:
+    # Given a file that differs in one bias, or says in its header what it predicts
+    file = write_single_file(small_2_1, models / "x.safetensors")
+    tensors = load_file(file)
+    tensors[VELOCITY_BIAS] = torch.linspace(-1, 1, 32) * spread
+    save_file(tensors, file, metadata)
+
+    converted = find_base(str(file))
+
+    assert read_json(converted / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon") == prediction
+    assert SD15.resolution(converted) == resolution
