@@ -11,7 +11,7 @@ from foundation.files import read_json, write_json
 from foundation.hashing import hash_file
 from training import export_lora, prepare_dataset, train_lora
 from training.export_lora import ADAPTERS
-from zthumb.adapters.header import DIFFUSERS_FILE
+from zthumb.checkpoints.header import DIFFUSERS_FILE
 
 DATASET, RUN = Path("datasets/z"), "portable"
 EXPECTED = Path(__file__).parent / "portable.json"

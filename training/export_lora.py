@@ -27,7 +27,7 @@ from training.steps.checkpoints import Checkpoint
 from training.steps.run import PREVIEWS, RECIPE, Run
 from training.train_lora import RUNS
 from training.validation import selection
-from zthumb.adapters.header import DIFFUSERS_FILE
+from zthumb.checkpoints.header import DIFFUSERS_FILE
 from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import licence_of
 from zthumb.sources.local import family_of, hash_base

@@ -115,7 +115,7 @@ class _Variant:
 
 
 def _variants() -> Iterator[_Variant]:
-    from zthumb.gguf import types
+    from zthumb.checkpoints.gguf import types
 
     for name in get_args(Quantization):
         yield _Variant("full, bf16" if name == "none" else f"full, {name}", "full", quantization=name)
@@ -127,13 +127,13 @@ def _load_backend(variant: _Variant, model: Path, folder: Path) -> BaseBackend |
     """Return the backend of a variant, or None if this machine cannot run it."""
     from zthumb import backends, families
     from zthumb.backends.base import Options
-    from zthumb.gguf.write import write
+    from zthumb.backends.gguf import write_denoiser
     from zthumb.sources.local import family_of
 
     backend, gguf_file = backends.get(variant.backend), None
     if variant.kind:
         gguf_file = folder / f"{variant.kind}.gguf"
-        write(model, families.get(family_of(model)), variant.kind, gguf_file)
+        write_denoiser(model, families.get(family_of(model)), variant.kind, gguf_file)
     location = backend.find(model, gguf_file)
     if location is None:
         raise BadInput(f"{model}: no base model in this folder.")

@@ -21,9 +21,9 @@ from foundation.manifest import package_versions
 from miniature import concept
 from tests.conftest import ROOT
 from training import export_lora, prepare_dataset, train_lora
-from zthumb.adapters.header import DIFFUSERS_FILE
 from zthumb.backends.base import Options, WeightsLocation
 from zthumb.backends.full import Backend
+from zthumb.checkpoints.header import DIFFUSERS_FILE
 from zthumb.generation.image_generator import GenerationParams
 
 RUN = "golden"

@@ -13,7 +13,7 @@ from training import card, export_lora, train_lora
 from training import recipe as recipes
 from training.data.dataset import read_dataset
 from zthumb import families
-from zthumb.adapters import header
+from zthumb.checkpoints import header
 from zthumb.sources.local import hash_base
 
 pytestmark = pytest.mark.slow

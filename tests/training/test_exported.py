@@ -10,7 +10,7 @@ from tests.adapters import MINI_SDXL
 from tests.training.conftest import prepared_base
 from training.steps.train_step import TrainStep
 from zthumb import families
-from zthumb.adapters import apply, bases, textual_inversion
+from zthumb.adapters import apply, fitting_base, textual_inversion
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.extended_embedding import with_learned_tokens
 from zthumb.adapters.layouts import save_diffusers, save_kohya
@@ -78,7 +78,7 @@ def _predict(
 ) -> torch.Tensor:
     pipeline = SDXL.load(miniature, torch.float32, torch.device("cpu"))
     parts = {part: getattr(pipeline, part) for part in SDXL.adapted_components}
-    adapter = bases.recognize(file, miniature).adapter
+    adapter = fitting_base.recognize(file, miniature).adapter
     apply.inject(parts, adapter, "trained")
     apply.set_weights(apply.adapted_modules(parts), {"trained": 1.0})
     caption = (prepared / name).with_suffix(".txt").read_text().strip()

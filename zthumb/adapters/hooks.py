@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zthumb.adapters.change import Change
-from zthumb.gguf.linear import BlockLinear, dequantize
+from zthumb.checkpoints.gguf.linear import BlockLinear, dequantize
 
 _ATTRIBUTE = "_zthumb_changes"
 

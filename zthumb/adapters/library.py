@@ -9,7 +9,8 @@ from pathlib import Path
 
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
-from zthumb.adapters import header, textual_inversion
+from zthumb.adapters import textual_inversion
+from zthumb.checkpoints import header
 
 FOLDER = "lora"
 _SUFFIX = ".safetensors"

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
 from foundation.hashing import hash_file, hash_value
-from zthumb.adapters import header as headers
 from zthumb.adapters import kinds, textual_inversion
 from zthumb.adapters import scales as peft_scales
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.change import Change
-from zthumb.adapters.header import Header
 from zthumb.adapters.kinds.base import IncompleteTensors, Kind
 from zthumb.adapters.module_names import path_of
 from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.adapters.scales import Scales
+from zthumb.checkpoints import header as headers
+from zthumb.checkpoints.header import Header
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,9 +17,9 @@ from pydantic import BaseModel, Field, FiniteFloat, PositiveInt, ValidationError
 
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Layer
-from zthumb.adapters.header import PEFT_FILE, Header
 from zthumb.adapters.module_shapes import ModuleShapes
-from zthumb.adapters.patterns import Patterns
+from zthumb.adapters.peft_patterns import Patterns
+from zthumb.checkpoints.header import PEFT_FILE, Header
 
 if TYPE_CHECKING:
     from torch import Tensor

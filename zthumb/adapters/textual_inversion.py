@@ -8,16 +8,16 @@ an embedding. Those that OneTrainer bundles into the adapter's own file (``bundl
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
-from foundation.files import read_json, write_json
-from zthumb.adapters import header as headers
-from zthumb.adapters.header import Header
+from zthumb.checkpoints import header as headers
 from zthumb.checkpoints import safetensors_file
+from zthumb.checkpoints.header import Header
+from zthumb.sources.trigger_words import stored_triggers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,25 +69,15 @@ def embedding_file_of(file: Path) -> Path | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def note_triggers(file: Path, triggers: Sequence[str]) -> None:
-    """Store the trigger words from the web page of a downloaded adapter next to its ``file``."""
-    if triggers:
-        write_json(_triggers_file(file), list(triggers))
-
-
 def trigger_of(file: Path) -> str | None:
     """Return the trigger word of the adapter in ``file``, or None if none is known.
 
-    It is looked up in the adapter's header, in its learned embedding, and in what ``note_triggers`` stored, in this order.
+    It is looked up in the adapter's header, in its learned embedding, and in what ``store_triggers`` stored, in this order.
     """
     sources = (file, embedding_file_of(file))
     triggers = [headers.read(source).metadata.get(_TRIGGER_KEY, "").strip() for source in sources if source is not None]
-    triggers += [str(word).strip() for word in (read_json(_triggers_file(file)) if _triggers_file(file).is_file() else [])]
+    triggers += [word.strip() for word in stored_triggers(file)]
     return next((trigger for trigger in triggers if 0 < len(trigger) <= _MAX_CHARACTERS), None)
-
-
-def _triggers_file(file: Path) -> Path:
-    return file.with_name(f"{file.name}.triggers.json")
 
 
 def read_learned_embeddings(header: Header, base: ModuleShapes) -> tuple[LearnedEmbedding, ...]:

@@ -17,7 +17,7 @@ from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback
 from zthumb.families.base import Limits, ModelFamily
 from zthumb.generation.image_generator import GenerationParams, ImageGenerator
-from zthumb.memory import room
+from zthumb.memory import usage
 from zthumb.memory.quantize import quantize
 from zthumb.sources.local import family_of, hash_base
 
@@ -45,7 +45,7 @@ class Backend(BaseBackend):
 
     @classmethod
     def weights_bytes(cls, location: WeightsLocation, element: int) -> int:
-        return room.weights(location.base, element)
+        return usage.weights(location.base, element)
 
     def __init__(self, location: WeightsLocation, options: Options) -> None:
         device = choose_device(options.device)
@@ -54,7 +54,7 @@ class Backend(BaseBackend):
         pipeline = self._load(location, family, options, device)
         denoiser = family.denoiser(pipeline)
         components = {name: getattr(pipeline, name) for name in family.adapted_components}
-        size = sum(room.bytes_of(parameter) for parameter in denoiser.parameters())
+        size = sum(usage.bytes_of(parameter) for parameter in denoiser.parameters())
         if options.channels_last:
             denoiser.to(memory_format=torch.channels_last)
         self._adapters = AdapterCache(

@@ -1,5 +1,6 @@
 """The whole model with its denoiser from a GGUF file: a fraction of the memory, a little off in each image."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,35 @@ from foundation.hashing import hash_file, hash_value
 from zthumb import families
 from zthumb.backends import full
 from zthumb.backends.base import Options, WeightsLocation
+from zthumb.checkpoints.gguf.load import load
+from zthumb.checkpoints.gguf.write import write
 from zthumb.families.base import ModelFamily
-from zthumb.gguf.load import load
-from zthumb.memory import room
+from zthumb.memory import usage
 from zthumb.sources.local import family_of, hash_base
+
+
+def read_denoiser(file: Path, base: Path, family: ModelFamily, dtype: torch.dtype) -> Any:
+    """Return the denoiser in ``file``, configured as that of ``base``; weights that are not quantized get ``dtype``.
+
+    Raises ``BadInput`` when tensors are missing, unknown or of another shape.
+    """
+    denoiser = _build(family, family.configuration(base, family.denoiser_component))
+    return load(file, denoiser, family.checkpoint_keys(family.denoiser_component, denoiser), str(base), dtype)
+
+
+def write_denoiser(base: Path, family: ModelFamily, kind: str, target: Path, has_original_names: bool = False) -> None:
+    """Write the denoiser of ``base`` to ``target``, its linear weights as ``kind``, by diffusers' names or the original ones."""
+    configuration = family.configuration(base, family.denoiser_component)
+    names = dict[str, str]()
+    if has_original_names:
+        keys = family.checkpoint_keys(family.denoiser_component, _build(family, configuration))
+        names = {name: key.name for name, key in keys.items()}
+    write(base / family.denoiser_component, configuration, family.gguf_architecture, kind, target, names)
+
+
+def _build(family: ModelFamily, configuration: Mapping[str, Any]) -> Any:
+    with torch.device("meta"):
+        return family.build_component(family.denoiser_component, configuration).requires_grad_(False)
 
 
 class Backend(full.Backend):
@@ -29,11 +55,11 @@ class Backend(full.Backend):
     @classmethod
     def weights_bytes(cls, location: WeightsLocation, element: int) -> int:
         whole = location.base / families.get(family_of(location.base)).denoiser_component
-        return room.weights(location.base, element) - room.weights_of(whole, element) + location.denoiser.stat().st_size
+        return usage.weights(location.base, element) - usage.weights_of(whole, element) + location.denoiser.stat().st_size
 
     def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
         dtype = full.dtype_of(options, device)
-        denoiser = load(location.denoiser, location.base, family, dtype).to(device)
+        denoiser = read_denoiser(location.denoiser, location.base, family, dtype).to(device)
         return family.load(location.base, dtype, device, denoiser)
 
     def _hash(self, location: WeightsLocation) -> str:

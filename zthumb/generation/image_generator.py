@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from foundation.errors import StageFailed
-from zthumb import prompts
 from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback, draw_noise, sample
+from zthumb.generation import prompts
 from zthumb.generation.latent_previewer import LatentPreviewer
 from zthumb.generation.prompt_schedule import PromptSchedule
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from zthumb import prompts
 from zthumb.families.base import ImageSize
+from zthumb.generation import prompts
 
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning
     from zthumb.families.base import ModelFamily
     from zthumb.generation.image_generator import GenerationParams
-    from zthumb.prompts.base import Part
+    from zthumb.generation.prompts.base import Part
 
 
 class PromptSchedule:

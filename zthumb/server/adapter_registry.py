@@ -9,9 +9,10 @@ from pathlib import Path
 from foundation.errors import BadInput
 from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Verdict, read_verdict
-from zthumb.a1111.lora_tags import LoraTag
-from zthumb.adapters import header, library, reader
+from zthumb.adapters import library, reader
 from zthumb.adapters.adapter_cache import Lora
+from zthumb.checkpoints import header
+from zthumb.generation.grammar.lora_tags import LoraTag
 from zthumb.server.download_guard import DownloadGuard
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
 from zthumb.server.settings import MAX_WEIGHT, Settings

@@ -19,7 +19,7 @@ from zthumb.adapters.adapter_cache import AppliedAdapters
 from zthumb.backends.base import BackendInfo, BaseBackend, WeightsLocation
 from zthumb.families.base import ModelFamily
 from zthumb.generation.image_generator import GenerationParams
-from zthumb.memory import room
+from zthumb.memory import usage
 from zthumb.server.download_guard import DownloadGuard
 from zthumb.server.generation_queue import Cancelled, GenerationResult, QueuedRequest
 from zthumb.server.request_resolver import BackendKey, Model
@@ -202,7 +202,7 @@ class BackendPool:
         try:
             return _generate_with_adapters(self.backend(batch[0].resolved.backend_key), batch, batch_size, tile)
         except Exception as error:
-            if not room.is_short(error):
+            if not usage.is_short(error):
                 raise
         # Return only here, after the exception is released: its frames hold every tensor of the failed call.
         return None

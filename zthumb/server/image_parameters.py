@@ -14,8 +14,8 @@ from typing import Any
 from foundation.errors import BadInput
 from foundation.images import is_png, without_pixels
 from zthumb.a1111 import infotext, samplers
-from zthumb.a1111.lora_tags import extract
-from zthumb.prompts.base import Malformed
+from zthumb.generation.grammar.lora_tags import extract
+from zthumb.generation.prompts.base import Malformed
 from zthumb.server.comfyui_graph import parameters_of_graph
 from zthumb.server.files import PARAMETERS_CHUNK
 

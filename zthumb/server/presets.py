@@ -9,9 +9,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from foundation.config import Strict, explain, parse, read_model, read_yaml
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
-from zthumb import backends, families, prompts
+from zthumb import backends, families
 from zthumb.diffusion.schedulers import SchedulerName
 from zthumb.families.base import ModelFamily
+from zthumb.generation import prompts
 from zthumb.server.adapter_registry import HASH_PREFIX
 from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
 from zthumb.server.settings import MAX_WEIGHT

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from foundation.errors import BadInput
 from foundation.trigger import contains_trigger
-from zthumb import backends, prompts
-from zthumb.a1111.lora_tags import LoraTag, extract
+from zthumb import backends
 from zthumb.adapters.adapter_cache import Lora
 from zthumb.adapters.textual_inversion import trigger_of
 from zthumb.families.base import ModelFamily
+from zthumb.generation import prompts
+from zthumb.generation.grammar.lora_tags import LoraTag, extract
 from zthumb.generation.image_generator import GenerationParams
-from zthumb.prompts.base import Malformed, is_plain
+from zthumb.generation.prompts.base import Malformed, is_plain
 from zthumb.server.adapter_registry import AdapterRegistry
 from zthumb.server.schemas import MAX_SEED, GenerateRequest
 from zthumb.server.settings import OutputFormat, Settings

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from foundation.verdict import Verdict
-from zthumb import backends, prompts
+from zthumb import backends
 from zthumb.diffusion.schedulers import SchedulerName
+from zthumb.generation import prompts
 from zthumb.server import examples
 from zthumb.server.settings import MAX_WEIGHT, OutputFormat
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from foundation.errors import BadInput, SourceFailed
-from zthumb import backends, prompts
+from zthumb import backends
 from zthumb.diffusion.schedulers import NAMES
+from zthumb.generation import prompts
 from zthumb.generation.image_generator import GenerationParams
 from zthumb.server import presets
 from zthumb.server.adapter_registry import AdapterRegistry

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from foundation.errors import BadInput
-from zthumb import prompts
 from zthumb.backends.base import Options, Precision
+from zthumb.generation import prompts
 from zthumb.memory.quantize import Quantization
 from zthumb.sources.reference import parse
 

@@ -10,7 +10,7 @@ from foundation.hashing import hash_value
 from zthumb import families
 from zthumb.checkpoints.single_file import ENDING
 from zthumb.families.base import ModelFamily
-from zthumb.sources import catalogue, kinds, single_file
+from zthumb.sources import catalogue, conversion, kinds
 from zthumb.sources.download import file_lock
 from zthumb.sources.local import INDEX, components_of, family_of
 from zthumb.sources.progress import bars
@@ -55,7 +55,7 @@ def _diffusers_folder(path: Path, resolver: Resolver) -> Path:
         return path
     if path.is_dir():
         raise BadInput(f"{path}: is not a base model: a folder in the diffusers layout has a {INDEX}.")
-    return single_file.convert_single_file(
+    return conversion.convert_single_file(
         path, resolver.models, list(_candidates(resolver.folders)), lambda base: _other_components(base, resolver)
     )
 
@@ -138,7 +138,7 @@ def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
                 for path in (base / INDEX, *(base / name for name in components_of(base) if name != autoencoder)):
                     (temporary / path.name).symlink_to(os.path.relpath(path.resolve(), target.resolve()))
                 if vae.is_file():
-                    single_file.convert_single_file_autoencoder(vae, base, temporary / autoencoder)
+                    conversion.convert_single_file_autoencoder(vae, base, temporary / autoencoder)
                 else:
                     (temporary / autoencoder).symlink_to(os.path.relpath(vae.resolve(), target.resolve()))
     return target

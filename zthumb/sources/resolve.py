@@ -9,13 +9,13 @@ from urllib.parse import unquote, urlsplit
 from foundation.errors import BadInput, SourceFailed
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
-from zthumb.adapters.textual_inversion import note_triggers
 from zthumb.sources import catalogue, civitai, hub
 from zthumb.sources.catalogue import MODELS, CatalogueEntry, find_mismatches, local_path
 from zthumb.sources.download import File, ProgressCallback, download, file_lock
 from zthumb.sources.guard import Policy
 from zthumb.sources.kinds import MODEL, Kind
 from zthumb.sources.reference import Air, Hub, Local, Named, Reference, Url, parse
+from zthumb.sources.trigger_words import store_triggers
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Resolver:
         match = civitai.look_up(air, self.policy, self.civitai_host)
         target = self.models / "civitai" / match.model / match.version / match.name
         self._download(match.file, target)
-        note_triggers(target, match.triggers)
+        store_triggers(target, match.triggers)
         write_json(self._record_path(air), {"path": target.relative_to(self.models).as_posix(), **_state(target)})
         return target
 

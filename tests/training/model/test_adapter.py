@@ -15,7 +15,7 @@ from training import recipe as recipes
 from training.model import adapter
 from training.steps.train_step import TrainStep
 from zthumb import families
-from zthumb.adapters import bases, module_shapes
+from zthumb.adapters import fitting_base, module_shapes
 from zthumb.adapters.adapter import Adapter
 from zthumb.families.shared.clip_text import ClipTextFamily
 from zthumb.sources.bases import find_base
@@ -26,7 +26,7 @@ TEXT, PISSA = ("adapter.text_encoders=true",), ("adapter.initialization=pissa",)
 
 
 def _changed_parts(run: str) -> dict[str, float]:
-    found = bases.recognize(Path(f"models/lora/{run}/{run}.safetensors"), Path("models/mini-sdxl")).adapter
+    found = fitting_base.recognize(Path(f"models/lora/{run}/{run}.safetensors"), Path("models/mini-sdxl")).adapter
     return {part: max(float(each.change().abs().max()) for each in found.of(part).values()) for part in found.parts}
 
 

@@ -12,7 +12,7 @@ from training import export_lora, train_lora
 from training.model.quantize import linear_weights
 from training.steps.train_step import TrainStep
 from zthumb import families
-from zthumb.adapters import bases
+from zthumb.adapters import fitting_base
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def test_it_trains_exports_and_resumes_as_any_other(prepared: Path, kind: str) -
     train_lora.main(quick_arguments(prepared, "b", f"quantize={kind}"))
     assert _adapter("a") == _adapter("b")
     assert export_lora.main(["--run", "a", "--dataset", str(prepared)]) == 0
-    found = bases.recognize(Path("models/lora/a/a.safetensors"), Path("models/mini-sdxl")).adapter
+    found = fitting_base.recognize(Path("models/lora/a/a.safetensors"), Path("models/mini-sdxl")).adapter
     assert max(float(each.change().abs().max()) for each in found.layers.values()) > 1e-4
 
 

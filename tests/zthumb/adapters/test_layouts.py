@@ -14,10 +14,11 @@ from safetensors import safe_open
 from tests.adapters import MINI_SDXL, random_adapter
 from tests.zthumb.adapters.conftest import random_layer
 from zthumb import families
-from zthumb.adapters import header, reader
+from zthumb.adapters import reader
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.layouts import save_diffusers, save_kohya
 from zthumb.adapters.module_shapes import ModuleShapes
+from zthumb.checkpoints import header
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from foundation.errors import BadInput
 from zthumb.adapters.adapter import Adapter, Layer
-from zthumb.adapters.difference import difference, norm
+from zthumb.adapters.distance import difference, norm
 from zthumb.adapters.merge import merge
 from zthumb.adapters.resize import resize
 

@@ -14,7 +14,7 @@ from foundation.errors import BadInput
 from tests.zthumb.adapters.conftest import random_layer
 from zthumb.adapters import reader
 from zthumb.adapters.adapter import Adapter, Layer
-from zthumb.adapters.difference import difference
+from zthumb.adapters.distance import difference
 from zthumb.adapters.layouts import save_diffusers, save_kohya
 from zthumb.adapters.module_shapes import ModuleShapes
 

@@ -14,10 +14,10 @@ from zthumb import families
 from zthumb.adapters import reader, textual_inversion
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.extended_embedding import with_learned_tokens
-from zthumb.adapters.header import DIFFUSERS_FILE
 from zthumb.adapters.layouts import save_diffusers
 from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.adapters.textual_inversion import LearnedEmbedding
+from zthumb.checkpoints.header import DIFFUSERS_FILE
 from zthumb.families.sdxl import FAMILY as SDXL
 
 WIDTHS = {"text_encoder": 128, "text_encoder_2": 128}

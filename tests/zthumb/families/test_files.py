@@ -13,9 +13,8 @@ from tests.zthumb.published import write_single_file
 from zthumb.adapters import module_shapes, reader
 from zthumb.adapters.adapter_cache import AdapterCache, Lora
 from zthumb.adapters.layouts import save_diffusers, save_kohya
+from zthumb.backends.gguf import read_denoiser, write_denoiser
 from zthumb.families.base import ImageSize, ModelFamily
-from zthumb.gguf.load import load
-from zthumb.gguf.write import write
 from zthumb.sources.bases import find_base
 from zthumb.sources.local import hash_base
 
@@ -51,9 +50,9 @@ def test_a_single_file_is_converted_to_exactly_the_base_it_was_made_from(
 def test_a_gguf_file_predicts_as_the_base(
     family: ModelFamily, folder: Path, pipeline: Any, tmp_path: Path, has_original_names: bool
 ) -> None:
-    write(folder, family, "q8_0", tmp_path / "x.gguf", has_original_names)
+    write_denoiser(folder, family, "q8_0", tmp_path / "x.gguf", has_original_names)
 
-    denoiser = load(tmp_path / "x.gguf", folder, family, torch.float32)
+    denoiser = read_denoiser(tmp_path / "x.gguf", folder, family, torch.float32)
 
     expected, actual = _predicted(family, pipeline), _predicted(family, pipeline, denoiser)
     assert float((actual - expected).norm() / expected.norm()) < 0.01

@@ -8,7 +8,7 @@ import torch
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE, ROOT
 from zthumb import backends, families
-from zthumb.gguf.write import write
+from zthumb.backends.gguf import write_denoiser
 from zthumb.server import backend_pool
 from zthumb.server.backend_pool import BackendPool
 from zthumb.server.request_resolver import BackendKey, Model
@@ -52,7 +52,7 @@ def test_auto_takes_the_first_variant_that_fits_and_gives_the_reason(
 
 def test_auto_takes_the_gguf_variant_if_the_full_one_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mini-sdxl").symlink_to(MINIATURE)
-    write(MINIATURE, families.get("sdxl"), "q4_0", tmp_path / "mini-sdxl.gguf")
+    write_denoiser(MINIATURE, families.get("sdxl"), "q4_0", tmp_path / "mini-sdxl.gguf")
     pool = _pool(model=str(tmp_path / "mini-sdxl"))
     full_bytes, gguf_bytes = (
         backends.get(name).weights_bytes(location, 4) for name, location in pool.locations(pool.default_model).items()

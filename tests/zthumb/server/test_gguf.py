@@ -18,8 +18,8 @@ from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb import families
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.layouts import save_kohya
+from zthumb.backends.gguf import write_denoiser
 from zthumb.generation.image_generator import ImageGenerator
-from zthumb.gguf.write import write
 from zthumb.server.app import create_app
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ GGUF = {**STAR, "variant": "gguf"}
 
 @pytest.fixture(scope="module")
 def with_gguf(models: Path) -> Iterator[TestClient]:
-    write(MINIATURE, families.get("sdxl"), "q5_0", models / "mini-sdxl.gguf")
+    write_denoiser(MINIATURE, families.get("sdxl"), "q5_0", models / "mini-sdxl.gguf")
     with started(settings(models)) as client:
         yield client
 

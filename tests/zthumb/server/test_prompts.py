@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from foundation.errors import BadInput, StageFailed
 from tests.zthumb.server.conftest import pixels, settings, started
-from zthumb.prompts import lpw
+from zthumb.generation.prompts import lpw
 
 LONG = "a photo of a red star, " * 20 + "on a blue background"
 

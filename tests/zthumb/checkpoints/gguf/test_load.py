@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 from foundation.errors import BadInput
 from tests.adapters import random_adapter
 from tests.conftest import MINIATURE
-from tests.zthumb.gguf.conftest import SDXL, Tensors, prediction, relative_error, write
+from tests.zthumb.checkpoints.gguf.conftest import SDXL, Tensors, prediction, relative_error, write
 from zthumb import families
 from zthumb.adapters import apply, module_shapes
 from zthumb.adapters.adapter import Adapter
-from zthumb.gguf import types
-from zthumb.gguf.linear import BlockLinear
-from zthumb.gguf.load import load
-from zthumb.gguf.write import write as convert
+from zthumb.backends.gguf import read_denoiser, write_denoiser
+from zthumb.checkpoints.gguf import types
+from zthumb.checkpoints.gguf.linear import BlockLinear
 
 
 def _load(path: Path, dtype: torch.dtype = torch.float32) -> Any:
-    return load(path, MINIATURE, SDXL, dtype)
+    return read_denoiser(path, MINIATURE, SDXL, dtype)
 
 
 def _q8_type(_: str, values: NDArray[Any]) -> Type:
@@ -57,7 +56,7 @@ def _count_linears(denoiser: Any) -> int:
 def test_a_converted_denoiser_predicts_as_the_original(
     tmp_path: Path, denoiser: Any, kind: str, max_error: float, has_original_names: bool
 ) -> None:
-    convert(MINIATURE, SDXL, kind, tmp_path / "x.gguf", has_original_names)
+    write_denoiser(MINIATURE, SDXL, kind, tmp_path / "x.gguf", has_original_names)
     loaded = _load(tmp_path / "x.gguf")
     assert relative_error(prediction(denoiser), prediction(loaded)) < max_error
     assert _count_block_linears(loaded) == (0 if kind == "f16" else _count_linears(denoiser))
@@ -65,7 +64,7 @@ def test_a_converted_denoiser_predicts_as_the_original(
 
 def test_the_same_base_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        convert(MINIATURE, SDXL, "q8_0", tmp_path / f"{name}.gguf")
+        write_denoiser(MINIATURE, SDXL, "q8_0", tmp_path / f"{name}.gguf")
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
 
 
@@ -136,7 +135,7 @@ def test_types_that_are_only_read_dequantize_as_in_the_reference_implementation(
 
 
 def test_an_adapter_has_the_same_effect_as_on_the_full_base_and_unloads_without_a_trace(tmp_path: Path, denoiser: Any) -> None:
-    convert(MINIATURE, SDXL, "q8_0", tmp_path / "x.gguf")
+    write_denoiser(MINIATURE, SDXL, "q8_0", tmp_path / "x.gguf")
     loaded = _load(tmp_path / "x.gguf")
     assert (
         module_shapes.of_components("x", {"unet": loaded}, families.get("sdxl")).shapes
@@ -170,7 +169,7 @@ def test_an_unsupported_type_is_named_in_the_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_loaded_denoiser_predicts_in_the_configured_precision(tmp_path: Path, dtype: torch.dtype) -> None:
-    convert(MINIATURE, SDXL, "q8_0", tmp_path / "x.gguf")
+    write_denoiser(MINIATURE, SDXL, "q8_0", tmp_path / "x.gguf")
     loaded = _load(tmp_path / "x.gguf", dtype)
     assert loaded.dtype == dtype
     layer = next(module for module in loaded.modules() if isinstance(module, BlockLinear))

@@ -7,29 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
-from zthumb.gguf.file import GgufFile, StoredTensor, read_gguf
+from zthumb.checkpoints.gguf.file import GgufFile, StoredTensor, read_gguf
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from zthumb.checkpoints.checkpoint_key import CheckpointKey
-    from zthumb.families.base import ModelFamily
 
 
-def load(path: Path, base: Path, family: ModelFamily, dtype: torch.dtype) -> Any:
-    """Return the denoiser in the file at ``path``, configured as that of ``base``; weights that are not quantized get ``dtype``.
+def load(path: Path, denoiser: Any, checkpoint_keys: Mapping[str, CheckpointKey], base: str, dtype: torch.dtype) -> Any:
+    """Return ``denoiser``, on the meta device so far, with the weights in the file at ``path``.
 
-    Raises ``BadInput`` when tensors are missing, unknown or of another shape.
+    Its tensors have their diffusers names in the file, or those of ``checkpoint_keys``. Weights that are not quantized get
+    ``dtype``. Raises ``BadInput``, which names the ``base`` that the denoiser was built for, when tensors are missing, unknown or
+    of another shape.
     """
     import torch
 
     file = read_gguf(path)
-    configuration = family.configuration(base, family.denoiser_component)
-    with torch.device("meta"):
-        denoiser = family.build_component(family.denoiser_component, configuration).requires_grad_(False)
     _check_types(file)
-    stored = _by_diffusers_name(file, family.checkpoint_keys(family.denoiser_component, denoiser))
+    stored = _by_diffusers_name(file, checkpoint_keys)
     _check_shapes(file, stored, denoiser, base)
     for name, module in list(denoiser.named_modules()):
         weight = f"{name}.weight"
@@ -57,7 +55,7 @@ def _by_diffusers_name(file: GgufFile, checkpoint_keys: Mapping[str, CheckpointK
     return {diffusers_names.get(name, name): tensor for name, tensor in file.tensors.items()}
 
 
-def _check_shapes(file: GgufFile, stored: dict[str, StoredTensor], denoiser: Any, base: Path) -> None:
+def _check_shapes(file: GgufFile, stored: dict[str, StoredTensor], denoiser: Any, base: str) -> None:
     """Raise ``BadInput`` unless ``stored`` fits ``denoiser``; give its tensors the shapes of ``denoiser``."""
     expected = {name: tuple(tensor.shape) for name, tensor in denoiser.state_dict().items()}
     for missing in expected.keys() - stored.keys():
@@ -82,7 +80,7 @@ def _is_quantized(tensor: StoredTensor) -> bool:
 
 
 def _block_linear(weight: StoredTensor, bias: Tensor | None) -> Any:
-    from zthumb.gguf.linear import BlockLinear
+    from zthumb.checkpoints.gguf.linear import BlockLinear
 
     return BlockLinear(_bytes(weight), weight.type, bias, (weight.shape[0], weight.shape[1]))
 
@@ -92,7 +90,7 @@ def _dequantized(tensor: StoredTensor, dtype: torch.dtype) -> Tensor:
     import torch
     from gguf import GGMLQuantizationType
 
-    from zthumb.gguf.linear import dequantize
+    from zthumb.checkpoints.gguf.linear import dequantize
 
     if tensor.type in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
         return torch.from_numpy(tensor.data.copy()).reshape(tensor.shape).to(dtype)

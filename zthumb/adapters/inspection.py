@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.hashing import hash_file
-from zthumb.adapters import header as headers
-from zthumb.adapters.bases import Recognized
-from zthumb.adapters.difference import norm
+from zthumb.adapters.distance import norm
 from zthumb.adapters.effect import dense_delta_weight
-from zthumb.adapters.header import Header
+from zthumb.adapters.fitting_base import Recognized
+from zthumb.checkpoints import header as headers
+from zthumb.checkpoints.header import Header
 
 _SHOWN_METADATA = ("modelspec.trigger_phrase", "ss_output_name", "modelspec.title", "ss_base_model_version", "ss_sd_model_name")
 

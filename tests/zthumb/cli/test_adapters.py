@@ -10,12 +10,13 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import MINIATURE
 from tests.zthumb.adapters.conftest import random_layer
 from zthumb import families
-from zthumb.adapters import header, reader, textual_inversion
+from zthumb.adapters import reader, textual_inversion
 from zthumb.adapters.adapter import Adapter, Layer
-from zthumb.adapters.difference import difference
+from zthumb.adapters.distance import difference
 from zthumb.adapters.layouts import save_kohya
 from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.adapters.textual_inversion import LearnedEmbedding
+from zthumb.checkpoints import header
 from zthumb.cli import main
 
 BASE = ["--base", str(MINIATURE)]

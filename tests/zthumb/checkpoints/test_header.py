@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from foundation.errors import BadInput
-from zthumb.adapters import header
+from zthumb.checkpoints import header
 
 
 @given(st.binary(max_size=400))

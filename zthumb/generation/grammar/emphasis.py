@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from zthumb.a1111 import schedule
-from zthumb.prompts.base import MAX_TOKEN_WEIGHT, PIECES, Malformed, check_weight
+from zthumb.generation.grammar import schedule
+from zthumb.generation.prompts.base import MAX_TOKEN_WEIGHT, PIECES, Malformed, check_weight
 
 _STEP = 1.1
 _MARK = re.compile(r"\\[()\[\]\\]|(?P<weight>:\s*(?P<number>[+-]?[.\d]+)\s*\))|[()\[\]]|(?P<break>\bBREAK\b)")

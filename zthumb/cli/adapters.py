@@ -16,7 +16,7 @@ from zthumb.adapters.textual_inversion import ENDING, save
 
 if TYPE_CHECKING:
     from zthumb.adapters.adapter import Adapter
-    from zthumb.adapters.bases import Recognized
+    from zthumb.adapters.fitting_base import Recognized
     from zthumb.adapters.resize import Resized
     from zthumb.families.base import ModelFamily
 
@@ -64,14 +64,14 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from zthumb.adapters import summary
+    from zthumb.adapters import inspection
 
     for index, file in enumerate(arguments.files):
-        summarised = summary.summarize(file, _recognise(file, arguments))
+        summarised = inspection.summarize(file, _recognise(file, arguments))
         if arguments.json:
             print(json.dumps(asdict(summarised), ensure_ascii=False))
         else:
-            print("\n" * bool(index) + "\n".join(summary.lines(summarised)))
+            print("\n" * bool(index) + "\n".join(inspection.lines(summarised)))
     return DONE
 
 
@@ -150,7 +150,7 @@ def _print_notes(adapter: Adapter) -> None:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from zthumb.adapters.difference import difference
+    from zthumb.adapters.distance import difference
 
     sources = [_recognise(file, arguments) for file in (arguments.first, arguments.second)]
     _check_same_base(sources)
@@ -177,7 +177,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _recognise(file: Path, arguments: argparse.Namespace) -> Recognized:
-    from zthumb.adapters.bases import recognize
+    from zthumb.adapters.fitting_base import recognize
     from zthumb.sources.bases import find_base
 
     return recognize(file, find_base(str(arguments.base)) if arguments.base else None)
@@ -225,7 +225,7 @@ def _write_learned_embeddings(adapter: Adapter, out: Path, family: ModelFamily) 
 
 def _metadata_of(file: Path) -> dict[str, str]:
     """Return the header's metadata about the adapter, without the keys that are about the file's own bytes."""
-    from zthumb.adapters import header
+    from zthumb.checkpoints import header
 
     return {key: value for key, value in header.read(file).metadata.items() if key not in _FILE_SPECIFIC_KEYS}
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zthumb.a1111.schedule import find, parts_of
-from zthumb.prompts.base import Malformed
+from zthumb.generation.grammar.schedule import find, parts_of
+from zthumb.generation.prompts.base import Malformed
 
 
 def _texts(text: str, steps: int = 4) -> list[str]:

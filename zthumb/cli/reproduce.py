@@ -15,7 +15,7 @@ from foundation.files import read_json
 from foundation.hashing import hash_file
 from foundation.manifest import NAME as MANIFEST
 from foundation.manifest import git_state, package_versions, platform_info
-from zthumb.difference import difference
+from zthumb.cli.file_difference import difference
 
 RESULTS = "results.json"
 DESCRIPTION = (

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from foundation.device import free_bytes
-from zthumb.memory import room
+from zthumb.memory import usage
 
 
 def test_the_size_of_weights_is_computed_from_their_headers(miniature: Path) -> None:
     files = list(miniature.rglob("*.safetensors"))
     # They are stored in two bytes per value, after headers of a few per cent of the size.
     stored = sum(path.stat().st_size for path in files)
-    assert 0.95 * stored < room.weights(miniature, element=2) < stored
-    assert room.weights(miniature, element=4) == 2 * room.weights(miniature, element=2)
+    assert 0.95 * stored < usage.weights(miniature, element=2) < stored
+    assert usage.weights(miniature, element=4) == 2 * usage.weights(miniature, element=2)
 
 
 def test_fp16_variants_are_not_counted(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_fp16_variants_are_not_counted(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
     for name in ("model.safetensors", "model.fp16.safetensors"):
         (tmp_path / "unet" / name).write_bytes(struct.pack("<Q", len(header)) + header)
-    assert room.weights(tmp_path, element=4) == 60
+    assert usage.weights(tmp_path, element=4) == 60
 
 
 def test_this_machine_has_free_memory() -> None:
@@ -43,4 +43,4 @@ def test_this_machine_has_free_memory() -> None:
     ],
 )
 def test_only_errors_of_exhausted_memory_count_as_such(error: Exception, is_short: bool) -> None:
-    assert room.is_short(error) == is_short
+    assert usage.is_short(error) == is_short

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from foundation.errors import DONE, BadInput
-from zthumb.gguf import types
+from zthumb.checkpoints.gguf import types
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
 def _convert_to_gguf(arguments: argparse.Namespace) -> int:
     from zthumb import families
-    from zthumb.gguf.write import write
+    from zthumb.backends.gguf import write_denoiser
     from zthumb.sources.bases import find_base
     from zthumb.sources.local import family_of
 
@@ -40,7 +40,7 @@ def _convert_to_gguf(arguments: argparse.Namespace) -> int:
     if out.exists() and not arguments.force:
         raise BadInput(f"{out}: already exists. Choose another --out, or overwrite it with --force.")
     family = families.get(family_of(base))
-    write(base, family, arguments.type, out, has_original_names=arguments.names == "original")
+    write_denoiser(base, family, arguments.type, out, has_original_names=arguments.names == "original")
     original = sum(path.stat().st_size for path in (base / family.denoiser_component).glob("*.safetensors"))
     print(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, instead of {original / 2**20:.1f} MiB in {base}")
     return DONE

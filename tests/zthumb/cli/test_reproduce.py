@@ -14,9 +14,8 @@ from foundation.errors import BAD_INPUT, DONE, FAILED
 from foundation.files import read_json, write_json
 from foundation.hashing import hash_files
 from foundation.manifest import NAME, Stage
-from zthumb import reproduce
-from zthumb.cli import main
-from zthumb.difference import difference
+from zthumb.cli import main, reproduce
+from zthumb.cli.file_difference import difference
 
 STAGE = """
 import json, pathlib, sys

@@ -1,7 +1,7 @@
 """What is meant by the marks in a prompt. One module each; a new way to write prompts is a new module with a ``PARSER`` in it."""
 
 from foundation import plugins
-from zthumb.prompts.base import Parser
+from zthumb.generation.prompts.base import Parser
 
 
 def names() -> list[str]:

@@ -7,25 +7,31 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from foundation.files import atomic_file
 from foundation.hashing import hash_files, hash_value
-from zthumb.gguf import types
+from zthumb.checkpoints.gguf import types
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zthumb.families.base import ModelFamily
-
 CONFIGURATION, SOURCE = "zthumb.configuration", "zthumb.source_sha256"
 
 
-def write(base: Path, family: ModelFamily, kind: str, target: Path, has_original_names: bool = False) -> None:
-    """Write the denoiser of the base in ``base`` to ``target``, its linear weights as ``kind`` (``types.WRITTEN``).
+def write(
+    component: Path,
+    configuration: Mapping[str, Any],
+    architecture: str,
+    kind: str,
+    target: Path,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write the denoiser in the folder ``component`` to ``target``, its linear weights as ``kind`` (``types.WRITTEN``).
 
-    Its tensors get their diffusers names, or their original names. Only one tensor at a time is in memory. The same base gives
-    the same bytes.
+    ``architecture`` and ``configuration`` are stored in the file. Tensors are called by their diffusers names, or by ``names``.
+    Only one tensor at a time is in memory. The same denoiser gives the same bytes.
     """
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter
@@ -33,31 +39,21 @@ def write(base: Path, family: ModelFamily, kind: str, target: Path, has_original
     from tqdm import tqdm
 
     linear_type = GGMLQuantizationType[types.parse_type(kind)]
-    component, configuration = base / family.denoiser_component, family.configuration(base, family.denoiser_component)
-    original_names = _original_names(family, configuration) if has_original_names else {}
     shapes = _read_shapes(component)
     tensor_types = {name: _tensor_type(shape, linear_type) for name, shape in shapes.items()}
     with atomic_file(target) as path:
-        writer = GGUFWriter(path, family.gguf_architecture)
+        writer = GGUFWriter(path, architecture)
         writer.add_string(CONFIGURATION, json.dumps(dict(configuration), sort_keys=True))
         writer.add_string(SOURCE, hash_value(hash_files(component, "*.safetensors")))
         for name, shape in shapes.items():
             size = prod(quant_shape_to_byte_shape(shape, tensor_types[name]))
-            writer.add_tensor_info(original_names.get(name, name), shape, np.dtype(np.float32), size, tensor_types[name])
+            writer.add_tensor_info(names.get(name, name), shape, np.dtype(np.float32), size, tensor_types[name])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for name, values in tqdm(_tensors(component, shapes), desc="convert", unit="tensor", total=len(shapes)):
             writer.write_tensor_data(quantize(values, tensor_types[name]))
         writer.close()
-
-
-def _original_names(family: ModelFamily, configuration: Mapping[str, Any]) -> Mapping[str, str]:
-    import torch
-
-    with torch.device("meta"):
-        denoiser = family.build_component(family.denoiser_component, configuration)
-    return {name: key.name for name, key in family.checkpoint_keys(family.denoiser_component, denoiser).items()}
 
 
 def _tensor_type(shape: tuple[int, ...], linear_type: Any) -> Any:

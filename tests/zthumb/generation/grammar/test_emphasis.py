@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zthumb.a1111.attention import parse
-from zthumb.prompts.base import Malformed
+from zthumb.generation.grammar.emphasis import parse
+from zthumb.generation.prompts.base import Malformed
 
 
 def _parsed(text: str) -> list[list[tuple[str, float]]]:

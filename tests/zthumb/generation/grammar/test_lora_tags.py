@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zthumb.a1111.lora_tags import extract
-from zthumb.prompts.base import Malformed
+from zthumb.generation.grammar.lora_tags import extract
+from zthumb.generation.prompts.base import Malformed
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from foundation.errors import BadInput
 from tests.conftest import MINIATURE
-from zthumb import families, prompts
+from zthumb import families
 from zthumb.adapters.extended_embedding import with_learned_tokens
 from zthumb.adapters.textual_inversion import LearnedEmbedding
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.shared.clip_text import ClipTextFamily
-from zthumb.prompts.base import Malformed, is_plain
+from zthumb.generation import prompts
+from zthumb.generation.prompts.base import Malformed, is_plain
 
 SDXL = families.get("sdxl")
 assert isinstance(SDXL, ClipTextFamily)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zthumb.a1111 import schedule
-from zthumb.a1111.attention import Section, parse
-from zthumb.prompts.base import Parser, Part, check_pieces, clip_text
+from zthumb.generation.grammar import schedule
+from zthumb.generation.grammar.emphasis import Section, parse
+from zthumb.generation.prompts.base import Parser, Part, check_pieces, clip_text
 
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from zthumb.prompts.base import Parser
+from zthumb.generation.prompts.base import Parser
 
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning

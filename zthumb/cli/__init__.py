@@ -1,14 +1,11 @@
-"""The ``zthumb`` command."""
+"""The ``zthumb`` command; a module for each group of subcommands."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from foundation.errors import command
 from foundation.offline import keep_quiet
-from zthumb import reproduce
-from zthumb.adapters import commands as adapters
-from zthumb.gguf import commands as gguf
+from zthumb.cli import adapters, convert, reproduce
 from zthumb.server import main as server
 
 
@@ -22,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     serve.set_defaults(run=server.serve)
     adapters_parser = commands.add_parser("adapters", help="inspect, convert, merge, resize, diff", description=adapters.__doc__)
     adapters.add_commands(adapters_parser)
-    convert = commands.add_parser("convert", help="write a base's denoiser in another format", description=gguf.__doc__)
-    gguf.add_commands(convert)
+    convert_parser = commands.add_parser("convert", help="write a base's denoiser in another format", description=convert.__doc__)
+    convert.add_commands(convert_parser)
     reproduce_parser = commands.add_parser(
         "reproduce", help="run a stage again and compare byte for byte", description=reproduce.DESCRIPTION
     )
@@ -33,7 +30,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_quiet()
     code: int = arguments.run(arguments)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

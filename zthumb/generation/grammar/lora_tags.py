@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from zthumb.prompts.base import Malformed
+from zthumb.generation.prompts.base import Malformed
 
 _TAG = re.compile(r"<\s*(?P<kind>lora|lyco|hypernet|hypernetwork)\s*:(?P<rest>[^<>]*)>", re.IGNORECASE)
 _SPACES = re.compile(r" {2,}")

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
-from zthumb.prompts.base import MAX_TOKEN_WEIGHT, Malformed, Part, check_weight
+from zthumb.generation.prompts.base import MAX_TOKEN_WEIGHT, Malformed, Part, check_weight
 
 _AND = re.compile(r"\bAND\b")
 _PART_WEIGHT = re.compile(r":\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+))\s*$")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zthumb.prompts.base import MAX_TOKEN_WEIGHT, Malformed, Parser, check_pieces, check_weight, clip_text
+from zthumb.generation.prompts.base import MAX_TOKEN_WEIGHT, Malformed, Parser, check_pieces, check_weight, clip_text
 
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning
