@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.extractors import identify
-from evaluation.protocol import Protocol, check_trigger_free, read_protocol
-from evaluation.references import References, load_image, references_from_dataset
+from evaluation.features.concept_images import References, load_image, references_from_dataset
+from evaluation.features.extractors import identify
+from evaluation.protocol.plan import Protocol, check_trigger_free, read_protocol
 from evaluation.results import OUT
 from foundation.errors import DONE, command
 from foundation.files import check_can_write, check_disk_space

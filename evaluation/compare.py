@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evaluation import metrics
 from evaluation.results import OUT, Candidate, Results, read_results
-from evaluation.statistics import Interval, cluster_t, sign_flip
+from evaluation.statistics.intervals import Interval, cluster_t, sign_flip
 from foundation.errors import DONE, FAILED, BadInput, command
 
 

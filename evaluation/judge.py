@@ -9,15 +9,14 @@ from typing import Any
 from PIL import Image
 
 from evaluation import metrics
-from evaluation.client import Client, ServedModel
-from evaluation.collect import Collector
-from evaluation.evidence import collect_evidence
-from evaluation.extractors import open_extractor
-from evaluation.features import ExtractorSet
-from evaluation.gates import judge_gates
-from evaluation.measure import Measurements, measure, training_image_name
-from evaluation.protocol import VERSION
-from evaluation.references import load_image
+from evaluation.collection.client import Client, ServedModel
+from evaluation.collection.collect import Collector
+from evaluation.collection.subjects import identify_adapter
+from evaluation.features.concept_images import load_image
+from evaluation.features.extraction import ExtractorSet
+from evaluation.features.extractors import open_extractor
+from evaluation.features.sweep import AdapterScale
+from evaluation.protocol.plan import VERSION
 from evaluation.results import (
     HELD_OUT,
     Candidate,
@@ -30,9 +29,19 @@ from evaluation.results import (
     write_results,
     write_samples,
 )
-from evaluation.selection import BASE, MIN_GAP, Choice, Halves, build_candidates, choose, similarity_gap, split_prompts
-from evaluation.subjects import identify_adapter
-from evaluation.sweep import AdapterScale
+from evaluation.statistics.evidence import collect_evidence
+from evaluation.statistics.gates import judge_gates
+from evaluation.statistics.measure import Measurements, measure, training_image_name
+from evaluation.statistics.scale_choice import (
+    BASE,
+    MIN_GAP,
+    Choice,
+    Halves,
+    build_candidates,
+    choose,
+    similarity_gap,
+    split_prompts,
+)
 from evaluation.task import Task
 from foundation.errors import StageFailed
 from foundation.files import atomic_file, read_json, write_json

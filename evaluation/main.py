@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evaluation.client import Client
-from evaluation.extractors import identify
-from evaluation.protocol import VERSION, Protocol, check_trigger_free, read_protocol
-from evaluation.references import References, references_from_dataset, references_from_folder
+from evaluation.collection.client import Client
+from evaluation.collection.local_server import hash_model, serve
+from evaluation.features.concept_images import References, references_from_dataset, references_from_folder
+from evaluation.features.extractors import identify
+from evaluation.protocol.plan import VERSION, Protocol, check_trigger_free, read_protocol
 from evaluation.results import OUT, Results, read_results
-from evaluation.server import hash_model, serve
 from evaluation.task import Task
 from foundation.arguments import run_name
 from foundation.config import parse

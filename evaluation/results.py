@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from evaluation.extractors.base import Identity
+from evaluation.features.extractors.base import Identity
 from evaluation.metrics.base import Guard
-from evaluation.protocol import Phase, Sample, Stratum
-from evaluation.statistics import Interval
+from evaluation.protocol.plan import Phase, Sample, Stratum
+from evaluation.statistics.intervals import Interval
 from foundation.config import Strict, read_model
 from foundation.errors import BadInput
 from foundation.files import write_json, write_text

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from evaluation.protocol import Plan, Protocol, make_plan
-from evaluation.references import References
+from evaluation.features.concept_images import References
+from evaluation.protocol.plan import Plan, Protocol, make_plan
 
 
 @dataclass(frozen=True)

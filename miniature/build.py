@@ -15,7 +15,7 @@ from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
 from foundation.manifest import package_versions
 from foundation.seeds import derive
-from miniature import assemble, autoencoder, denoiser, distillation, image_tower, images, sd15, tokenizer
+from miniature import assemble, autoencoder, denoiser, distillation, image_tower, sd15, tokenizer, training_images
 from miniature.architectures.sdxl import SDXL
 from miniature.loop import Schedule
 from zthumb.sources.local import hash_base
@@ -29,7 +29,7 @@ BUILD_RECORDS = "built.json"
 class Plan:
     """The number of training images and the schedule of each model."""
 
-    images: int = images.COUNT
+    images: int = training_images.COUNT
     autoencoder: Schedule = autoencoder.SCHEDULE
     # Before the field ``denoiser``, which hides the module of that name from the lines below it.
     finish: Schedule = denoiser.FINISH_SCHEDULE
@@ -63,11 +63,11 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     """
     plan = plan or Plan()
     device = choose_device()
-    images_folder, training_images = _draw_images(work, seed, plan.images)  # 1. the training images
+    images_folder, drawn = _draw_images(work, seed, plan.images)  # 1. the training images
     clip_tokenizer = tokenizer.build(seed)  # 2. the tokenizer
     vae_folder = _stage_folder(images_folder, "autoencoder", plan.autoencoder)
-    vae = autoencoder.fit(training_images, seed, vae_folder, device, plan.autoencoder)  # 3. images → latents
-    latents = autoencoder.encode_all(vae, training_images, vae_folder)
+    vae = autoencoder.fit(drawn, seed, vae_folder, device, plan.autoencoder)  # 3. images → latents
+    latents = autoencoder.encode_all(vae, drawn, vae_folder)
     denoiser_folder = _stage_folder(vae_folder, "denoiser", plan.denoiser)
     torch.manual_seed(derive(seed, "denoiser", "weights"))
     model = SDXL(clip_tokenizer).to(device)
@@ -86,12 +86,12 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
 def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
     """Fit an image tower to the second text encoder of ``models/mini-sdxl`` and save ``models/mini-clip``."""
     plan, base = plan or Plan(), models / "mini-sdxl"
-    images_folder, training_images = _draw_images(work, seed, min(plan.images, image_tower.IMAGES))
+    images_folder, drawn = _draw_images(work, seed, min(plan.images, image_tower.IMAGES))
     folder = _stage_folder(images_folder / f"base-{hash_base(base)[:8]}", "image-tower", plan.image_tower)
     clip_tokenizer = tokenizer.build(seed)
     text = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=torch.float32, local_files_only=True)
     device = choose_device()
-    clip = image_tower.fit(training_images, text, clip_tokenizer, seed, folder, device, plan.image_tower)
+    clip = image_tower.fit(drawn, text, clip_tokenizer, seed, folder, device, plan.image_tower)
     assemble.save_clip(clip, clip_tokenizer, models / "mini-clip")
     _record(work, "mini-clip", seed, device)
 
@@ -126,17 +126,17 @@ class _Encoded(NamedTuple):
 
 
 def _encode_images(base: Path, work: Path, seed: int, count: int) -> _Encoded:
-    images_folder, training_images = _draw_images(work, seed, count)
+    images_folder, drawn = _draw_images(work, seed, count)
     folder = images_folder / f"base-{hash_base(base)[:8]}"
     vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
-    latents = autoencoder.encode_all(vae, training_images, folder)
+    latents = autoencoder.encode_all(vae, drawn, folder)
     return _Encoded(folder, latents, vae, CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True))
 
 
 def _draw_images(work: Path, seed: int, count: int) -> tuple[Path, np.ndarray]:
     """Return the folder for everything built from the first ``count`` images of ``seed``, and those images."""
     folder = work / f"seed-{seed}-images-{count}"
-    return folder, images.draw_all(seed, folder, count)
+    return folder, training_images.draw_all(seed, folder, count)
 
 
 def _record(work: Path, name: str, seed: int, device: torch.device) -> None:

@@ -14,11 +14,11 @@ from transformers import CLIPTokenizer
 from foundation.seeds import derive
 from miniature.architectures.base import Architecture, choose_attention
 from miniature.captions import random_caption
-from miniature.images import draw_example
 from miniature.loop import Schedule, Task, Tensors, train
 from miniature.loss_weights import object_loss_weights
 from miniature.probes import attribute_labels
 from miniature.tokenizer import MAX_LENGTH
+from miniature.training_images import draw_example
 from training.model.objective import squared_errors
 from zthumb.diffusion.ddpm import DDPM
 

@@ -21,10 +21,10 @@ from miniature.architectures.base import choose_attention
 from miniature.autoencoder import to_tensor
 from miniature.captions import full_caption, random_caption
 from miniature.drawing import draw
-from miniature.images import Example, draw_example
 from miniature.invention import taught_shapes
 from miniature.loop import Schedule, Task, Tensors, train
 from miniature.tokenizer import MAX_LENGTH
+from miniature.training_images import Example, draw_example
 from miniature.world import RESOLUTION, Scene, random_accidents, random_scene
 
 SCHEDULE = Schedule(steps=2000, batch=64, rate=1e-3)

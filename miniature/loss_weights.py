@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from miniature.images import Example
+from miniature.training_images import Example
 from miniature.world import RESOLUTION
 
 MARGIN = 6.0

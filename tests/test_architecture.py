@@ -11,21 +11,13 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGES = {"foundation", "training", "zthumb", "evaluation", "miniature", "benchmarks"}
+BELOW_TRAINING = {"zthumb.families", "zthumb.diffusion", "zthumb.checkpoints", "zthumb.adapters", "zthumb.sources"}
 ALLOWED = {
     "foundation": {"foundation"},
     "zthumb": {"zthumb", "foundation"},
     "evaluation": {"evaluation", "foundation"},
-    "training": {"training", "foundation", "zthumb.families", "zthumb.diffusion", "zthumb.adapters", "zthumb.sources"},
-    "miniature": {
-        "miniature",
-        "training",
-        "foundation",
-        "zthumb.families",
-        "zthumb.diffusion",
-        "zthumb.adapters",
-        "zthumb.sources",
-        "zthumb.checkpoints",
-    },
+    "training": {"training", "foundation", *BELOW_TRAINING},
+    "miniature": {"miniature", "training", "foundation", *BELOW_TRAINING},
 }
 
 
@@ -64,6 +56,27 @@ def test_inside_training_the_arrows_follow_the_way_of_the_data(part: str) -> Non
                 assert parts[1] in TRAINING[part], f"{path}: {name}"
 
 
+EVALUATION = {
+    "protocol": set(),
+    "collection": {"protocol"},
+    "metrics": {"protocol"},
+    "features": {"metrics", "protocol"},
+    "statistics": {"features", "metrics", "protocol"},
+    "report": {"collection", "metrics", "protocol", "statistics"},
+}
+
+
+@pytest.mark.parametrize("folder", sorted(EVALUATION))
+def test_inside_the_evaluation_the_arrows_follow_the_way_from_images_to_a_verdict(folder: str) -> None:
+    folders = {path.parent.name for path in (ROOT / "evaluation").glob("*/*.py")}
+    assert folders == set(EVALUATION)
+    for path in (ROOT / "evaluation" / folder).rglob("*.py"):
+        for name in _imports(path):
+            parts = [*name.split("."), ""]
+            if parts[0] == "evaluation" and parts[1] in folders:
+                assert parts[1] in EVALUATION[folder] | {folder}, f"{path}: {name}"
+
+
 ZTHUMB = {
     "diffusion": set(),
     "checkpoints": set(),
@@ -71,7 +84,7 @@ ZTHUMB = {
     "sources": {"checkpoints", "families"},
     "generation": {"diffusion", "families"},
     "adapters": {"checkpoints", "families", "sources"},
-    "memory": {"checkpoints"},
+    "memory": {"sources"},
     "backends": {"adapters", "checkpoints", "diffusion", "families", "generation", "memory", "sources"},
     "server": {"adapters", "backends", "checkpoints", "diffusion", "families", "generation", "memory", "sources"},
     "cli": {"adapters", "backends", "checkpoints", "families", "server", "sources"},
@@ -80,8 +93,7 @@ ZTHUMB = {
 
 
 def test_every_folder_of_zthumb_has_its_arrows() -> None:
-    folders = {path.parent.name for path in (ROOT / "zthumb").glob("*/*.py")}
-    assert folders == set(ZTHUMB)
+    assert {path.parent.name for path in (ROOT / "zthumb").glob("*/*.py")} == set(ZTHUMB)
 
 
 @pytest.mark.parametrize("folder", sorted(ZTHUMB))
@@ -135,7 +147,7 @@ OTHER_PROGRAMS = {
     "zthumb/generation/grammar/lora_tags.py",  # <lora:name:te=1:unet=1> of A1111
     "zthumb/sources/reference.py",  # Civitai's types of files
     "zthumb/sources/civitai.py",
-    "zthumb/server/comfyui_graph.py",  # the inputs of ComfyUI's nodes
+    "zthumb/server/storage/comfyui_graph.py",  # the inputs of ComfyUI's nodes
     "zthumb/diffusion/ddpm.py",  # DDPM's own schedule
 }
 """Files about other programs' words, or about one diffusion process."""

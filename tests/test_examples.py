@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.server import serve
+from evaluation.collection.local_server import serve
 from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE, ROOT
 from zthumb.adapters import layouts

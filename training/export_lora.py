@@ -26,7 +26,7 @@ from training.recipe import Recipe
 from training.steps.checkpoints import Checkpoint
 from training.steps.run import PREVIEWS, RECIPE, Run
 from training.train_lora import RUNS
-from training.validation import selection
+from training.validation import checkpoint_choice
 from zthumb.checkpoints.header import DIFFUSERS_FILE
 from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import licence_of
@@ -191,7 +191,7 @@ def _base_metadata(base: Path) -> LoraMetadata:
 
 
 def _stop_reason(checkpoint: Checkpoint, recipe: Recipe, stage: Stage) -> str:
-    return selection.describe_end(checkpoint.step, int(str(stage.settings["ended_after"])), recipe.steps)
+    return checkpoint_choice.describe_end(checkpoint.step, int(str(stage.settings["ended_after"])), recipe.steps)
 
 
 def _write(

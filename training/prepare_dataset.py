@@ -15,11 +15,11 @@ from training.data.caption import complete_caption
 from training.data.concept import NAME as CONCEPT
 from training.data.concept import Concept, read_concept
 from training.data.dataset import NAME, Dataset
+from training.data.dataset_summary import summary_lines
 from training.data.prepare import prepare_images
 from training.data.preview import contact_sheet
 from training.data.raw import RawImage, find_raw_images
 from training.data.references import check_references, find_references
-from training.data.summary import summary_lines
 from zthumb import families
 from zthumb.sources.bases import find_base
 from zthumb.sources.local import family_of

@@ -22,8 +22,8 @@ from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
 from training.recipe import Recipe
 from training.steps.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
-from training.validation import selection
-from training.validation.results import Validation
+from training.validation import checkpoint_choice
+from training.validation.records import Validation
 from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import published_as
 from zthumb.sources.local import INDEX, family_of, hash_base
@@ -225,10 +225,10 @@ def _choose_and_report(run: Run, recipe: Recipe, last: int) -> None:
     from training.validation import curves
 
     validations = run.validations()
-    step = selection.chosen_step(validations, last, recipe.validation)
+    step = checkpoint_choice.chosen_step(validations, last, recipe.validation)
     write_json(run.folder / CHOSEN, {"step": step, "of": last, "rule": recipe.validation.choose})
     curves.draw(run.folder / METRICS, validations, run.folder / curves.NAME)
-    print(f"train: {run.folder}: {recipe.steps} steps requested: {selection.describe_end(step, last, recipe.steps)}")
+    print(f"train: {run.folder}: {recipe.steps} steps requested: {checkpoint_choice.describe_end(step, last, recipe.steps)}")
     for validation in validations:
         if validation.step == step:
             print(f"train: its loss on {validation.images} held-out images is {_change(validation)} than the base's")

@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions
-from training.encoding.examples import Examples
+from training.encoding.encoded_examples import Examples
 from training.memory.estimate import estimate, operations_per_second
-from training.model import adapter
+from training.model import peft_adapter
 from training.model.adapted_model import DTYPES, Adapted, AdaptedModel
 from training.recipe import Recipe
 from training.steps.train_step import TrainStep
@@ -113,7 +113,7 @@ def _train_step(recipe: Recipe, family: ModelFamily, folder: Path, device: torch
         denoiser.requires_grad_(False)
         latents, conditioning = family.dummy_inputs(configuration, IMAGES, recipe.resolution)
     components = {family.denoiser_component: denoiser}
-    adapter.attach(components, recipe, family)
+    peft_adapter.attach(components, recipe, family)
     process = DDPM(torch.linspace(0.999, 0.005, TIMESTEPS, device=device), "epsilon")
     model = AdaptedModel(family, Adapted(family, components), process, DTYPES[recipe.precision], device)
     examples = Examples(

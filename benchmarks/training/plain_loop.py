@@ -8,7 +8,7 @@ from peft import LoraConfig
 from torch.nn import functional
 
 from training.data.dataset import Dataset
-from training.encoding.examples import pixels
+from training.encoding.encoded_examples import pixels
 from training.recipe import Recipe
 from zthumb.families.base import ModelFamily
 

@@ -18,7 +18,7 @@ from foundation.errors import DONE, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_info
 from miniature.drawing import draw
-from miniature.images import draw_example
+from miniature.training_images import draw_example
 from training import prepare_dataset
 
 OUT = Path("outputs/bench/prepare.json")

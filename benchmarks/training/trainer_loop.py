@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from training.data.dataset import read_dataset
 from training.encoding.cache import Cache
-from training.encoding.examples import Encoders
+from training.encoding.encoded_examples import Encoders
 from training.model.adapted_model import DTYPES, AdaptedModel
 from training.recipe import Recipe
 from training.steps.batches import BatchSampler

@@ -8,12 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.extractors.base import Features
-from evaluation.protocol import Stratum
+from evaluation.arrays import Features, Values
+from evaluation.protocol.plan import Stratum
 from foundation.config import Strict
 from foundation.fingerprint import Fingerprint
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from evaluation.extractors.base import Pixels
-from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
-from evaluation.protocol import STRATA, Stratum
+from evaluation.arrays import Pixels, Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats
+from evaluation.protocol.plan import STRATA, Stratum
 
 _MAX_INCREASE = 0.05
 

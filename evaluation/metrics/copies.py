@@ -4,8 +4,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
-from evaluation.protocol import WITH_TRIGGER, Stratum
+from evaluation.arrays import Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats
+from evaluation.protocol.plan import WITH_TRIGGER, Stratum
 from foundation.fingerprint import Fingerprints
 
 _MAX_INCREASE = 0.2

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluation.extractors.base import Features
-from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values
-from evaluation.protocol import WITH_TRIGGER, Stratum
+from evaluation.arrays import Features, Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats
+from evaluation.protocol.plan import WITH_TRIGGER, Stratum
 
 _MIN_DIVERSITY = 0.2
 

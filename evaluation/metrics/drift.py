@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
-from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, Values, cosine_distances
-from evaluation.protocol import Stratum
+from evaluation.arrays import Values
+from evaluation.metrics.base import Guard, Metric, PromptSamples, ReferenceStats, cosine_distances
+from evaluation.protocol.plan import Stratum
 
 _MAX_DRIFT = 0.1
 

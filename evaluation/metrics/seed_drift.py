@@ -4,8 +4,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats, Values, cosine_distances
-from evaluation.protocol import Stratum
+from evaluation.arrays import Values
+from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats, cosine_distances
+from evaluation.protocol.plan import Stratum
 
 _MIN_DISTANCE = 1e-6
 

@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
-from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats, Values
-from evaluation.protocol import WITH_TRIGGER, Stratum
+from evaluation.arrays import Values
+from evaluation.metrics.base import Metric, PromptSamples, ReferenceStats
+from evaluation.protocol.plan import WITH_TRIGGER, Stratum
 
 
 class Similarity(Metric):

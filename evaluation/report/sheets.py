@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation.collect import slug
+from evaluation.collection.collect import slug
 from evaluation.report.view_model import ReportView, Row
 from evaluation.results import SampleResult
 from foundation.hashing import hash_value

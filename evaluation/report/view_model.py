@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation import metrics
-from evaluation.distribution_metrics import DESCRIPTIONS
 from evaluation.metrics.base import Metric
-from evaluation.protocol import STRATA, Stratum
+from evaluation.protocol.plan import STRATA, Stratum
 from evaluation.results import Candidate, Results, SampleResult, read_samples
-from evaluation.statistics import Interval
+from evaluation.statistics.distribution_metrics import DESCRIPTIONS
+from evaluation.statistics.intervals import Interval
 
 TITLES: dict[Stratum, str] = {
     "trained": "With the trigger, as in the captions",

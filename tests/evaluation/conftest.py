@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.server import serve
+from evaluation.collection.local_server import serve
 from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import ROOT
 from zthumb.adapters.layouts import save_kohya

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.metrics.base import ImageFeatures, PromptSamples, ReferenceStats
-from evaluation.protocol import Stratum
+from evaluation.protocol.plan import Stratum
 from foundation.fingerprint import Fingerprint
 
 X, Y, Z = np.eye(3)

@@ -8,7 +8,7 @@ import yaml
 
 from evaluation import main as evaluation
 from evaluation.results import Results, read_results
-from evaluation.selection import Choice, choose
+from evaluation.statistics.scale_choice import Choice, choose
 from foundation.errors import DONE
 from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE, ROOT

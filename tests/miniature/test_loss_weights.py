@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from miniature.images import Example, draw_example, render
 from miniature.loss_weights import object_loss_weights
+from miniature.training_images import Example, draw_example, render
 
 
 def _recolour(example: Example) -> Example:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from miniature import captions, tokenizer
-from miniature.images import draw_example
+from miniature.training_images import draw_example
 from miniature.world import COLOURS, SHAPES
 
 

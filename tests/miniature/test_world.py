@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from miniature import captions, geometry
 from miniature.drawing import draw
-from miniature.images import draw_example, render
 from miniature.invention import invented_names, outline_of
 from miniature.outlines import CONCEPTS, OUTLINES
+from miniature.training_images import draw_example, render
 from miniature.world import (
     COLOURS,
     FILLS,

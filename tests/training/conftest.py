@@ -12,10 +12,10 @@ from training import prepare_dataset
 from training import recipe as recipes
 from training.data.dataset import read_dataset
 from training.encoding.cache import Cache
-from training.encoding.examples import Encoders, Examples
+from training.encoding.encoded_examples import Encoders, Examples
 from training.model.adapted_model import AdaptedModel, load
 from training.recipe import Recipe
-from training.validation.results import Interval, Stratum, Validation
+from training.validation.records import Interval, Stratum, Validation
 from zthumb import families
 from zthumb.sources.bases import find_base
 

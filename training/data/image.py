@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from foundation.images import BadImage, open_image
+from foundation.image_reader import BadImage, open_image
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class OpenedRawImage:
 
 
 def open_raw_image(path: Path, min_side: int = 1, background: str = "white") -> OpenedRawImage:
-    """Open ``path`` by ``foundation.images.open_image``.
+    """Open ``path`` by ``foundation.image_reader.open_image``.
 
     Raises ``BadImage`` also for an image with a side of fewer than ``min_side`` pixels.
     """

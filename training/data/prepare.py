@@ -15,7 +15,7 @@ from foundation.errors import BadInput
 from foundation.files import atomic_directory
 from foundation.fingerprint import Fingerprint, fingerprint
 from foundation.hashing import hash_file
-from foundation.images import BadImage
+from foundation.image_reader import BadImage
 from training.data.buckets import Size, nearest_bucket
 from training.data.concept import Concept
 from training.data.dataset import PREPARED, Dataset, Entry, LeftOut

@@ -6,7 +6,7 @@ from foundation.errors import BadInput
 from foundation.fingerprint import SAME_IMAGE, Fingerprints, fingerprint
 from foundation.hashing import hash_file
 from foundation.image_files import images_in
-from foundation.images import open_image
+from foundation.image_reader import open_image
 from training.data.dataset import Dataset, Entry
 from training.data.fit import fit_image
 from training.data.layout import REFERENCE

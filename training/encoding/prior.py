@@ -10,7 +10,7 @@ from foundation.errors import BadInput
 from foundation.seeds import derive
 from training.data.dataset import Dataset
 from training.encoding.cache import Tensors
-from training.encoding.examples import Encoders, Examples, joined
+from training.encoding.encoded_examples import Encoders, Examples, joined
 from training.encoding.placement import on_device
 from training.recipe import PriorRecipe, Recipe
 from zthumb.families.base import ImageSize

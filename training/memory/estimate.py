@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foundation import processes
 from training.memory.peak_memory import PeakMemoryTracker
-from training.model import adapter
+from training.model import peft_adapter
 from training.model.adapted_model import DTYPES, Adapted, adapted_components
 from training.model.quantize import BYTES, linear_weights
 from training.recipe import Recipe
@@ -79,7 +79,7 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
             with fused:  # With checkpointing, the backward pass computes attention again.
                 loss.backward()  # type: ignore[no-untyped-call]
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
-    trained = sum(parameter.numel() for parameter in adapter.trained_parameters(adapted))
+    trained = sum(parameter.numel() for parameter in peft_adapter.trained_parameters(adapted))
     return Estimate(
         weights=round(frozen - saved_by_quantizing) // (processes.count() if recipe.shard else 1),
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.ema_decay else 0))),
@@ -169,7 +169,7 @@ def _adapted(recipe: Recipe, family: ModelFamily, folder: Path, dtype: torch.dty
     components = {}
     for name in adapted_components(recipe, family):
         components[name] = family.build_component(name, family.configuration(folder, name)).requires_grad_(False).to(dtype)
-    adapter.attach(components, recipe, family)
+    peft_adapter.attach(components, recipe, family)
     return Adapted(family, components)
 
 

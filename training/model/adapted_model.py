@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.model import adapter, learned_tokens
+from training.model import learned_tokens, peft_adapter
 from training.model.quantize import quantize
 from training.model.shard import shard
 from training.recipe import Recipe
@@ -91,7 +91,7 @@ class AdaptedModel:
         if recipe.adapter.tokens:
             assert isinstance(family, ClipTextFamily)
             embeddings = family.token_embeddings(pipeline, trigger)
-        adapter.attach(components, recipe, family)
+        peft_adapter.attach(components, recipe, family)
         for name, vectors in embeddings.items():
             learned_tokens.initialize(components[name], vectors)
         if recipe.shard:
@@ -119,10 +119,10 @@ class AdaptedModel:
     @contextlib.contextmanager
     def adapter_disabled(self) -> Iterator[None]:
         """Disable the adapter inside the block."""
-        adapter.enable(self.components, False)
+        peft_adapter.enable(self.components, False)
         self.adapted.is_enabled = False
         try:
             yield
         finally:
-            adapter.enable(self.components, True)
+            peft_adapter.enable(self.components, True)
             self.adapted.is_enabled = True

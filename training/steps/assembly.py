@@ -19,7 +19,7 @@ from foundation.plugins import suggestion
 from training.data.dataset import Dataset
 from training.encoding import prior
 from training.encoding.cache import Cache
-from training.encoding.examples import Encoders
+from training.encoding.encoded_examples import Encoders
 from training.model.adapted_model import AdaptedModel, load
 from training.recipe import Recipe
 from training.steps.run import Run

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from foundation.seeds import derive
-from training.encoding.examples import Examples, joined
+from training.encoding.encoded_examples import Examples, joined
 from training.model.objective import draw_noise
 from training.recipe import Recipe
 from training.steps.order import images_of, steps_per_epoch

@@ -19,7 +19,7 @@ from foundation.manifest import Stage
 from training.recipe import Recipe
 from training.steps import checkpoints
 from training.steps.checkpoints import Checkpoint
-from training.validation.results import Validation
+from training.validation.records import Validation
 
 METRICS, VALIDATION, RECIPE, CHOSEN = "metrics.jsonl", "validation.jsonl", "recipe.yaml", "chosen.json"
 PREVIEWS = "previews"

@@ -15,8 +15,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from foundation.errors import StageFailed
-from training.encoding.examples import Examples
-from training.model import adapter, learned_tokens, optimizers
+from training.encoding.encoded_examples import Examples
+from training.model import learned_tokens, optimizers, peft_adapter
 from training.model.adapted_model import AdaptedModel
 from training.model.ema import EMA
 from training.model.lr_schedule import lr_at
@@ -49,7 +49,7 @@ class TrainStep:
         self, recipe: Recipe, base: AdaptedModel, accelerator: Accelerator, examples: Examples, prior: Examples | None
     ) -> None:
         self._recipe, self._base, self._accelerator = recipe, base, accelerator
-        self._parameters = adapter.trained_parameters(base.adapted)
+        self._parameters = peft_adapter.trained_parameters(base.adapted)
         optimizer = optimizers.make_optimizer(recipe.optimizer, _parameter_groups(base, recipe))
         # Sharded weights are not wrapped: the adapter's gradients are exchanged here then.
         self._adapted = base.adapted if recipe.shard else accelerator.prepare(base.adapted)
@@ -67,12 +67,12 @@ class TrainStep:
     def adapter(self) -> dict[str, Tensor]:
         """Return the weights to export as they are now, by PEFT name, on the CPU."""
         with self.ema.in_place():
-            return adapter.exported_weights(self._base.components, self._base.family)
+            return peft_adapter.exported_weights(self._base.components, self._base.family)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint stores to resume from."""
         return {
-            "weights": adapter.training_state(self._base.components),
+            "weights": peft_adapter.training_state(self._base.components),
             "optimizer": self._optimizer.state_dict(),
             "ema": self.ema.state(),
             "scaler": self._scaler.state_dict(),
@@ -85,7 +85,7 @@ class TrainStep:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Resume from ``checkpoint``."""
         state = checkpoint.training()
-        adapter.load_training_state(self._base.components, state["weights"])
+        peft_adapter.load_training_state(self._base.components, state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state(state["ema"])
         self._scaler.load_state_dict(state["scaler"])
@@ -174,14 +174,14 @@ def _parameter_groups(base: AdaptedModel, whole: Recipe) -> list[dict[str, Any]]
     text = [
         parameter
         for encoder in text_encoders
-        for parameter in adapter.trained_parameters(encoder)
+        for parameter in peft_adapter.trained_parameters(encoder)
         if not any(parameter is embeddings for embeddings in tokens)
     ]
     # Decay of weights that start as the base's own would remove the base; decay of embeddings would remove their meaning.
     no_decay = {"weight_decay": 0.0}
     denoiser = base.components[base.family.denoiser_component]
     groups = [
-        {"params": adapter.trained_parameters(denoiser), "lr_scale": 1.0},
+        {"params": peft_adapter.trained_parameters(denoiser), "lr_scale": 1.0},
         {"params": text, "lr_scale": (recipe.text_encoder_lr or recipe.lr) / recipe.lr},
         {"params": tokens, "lr_scale": (recipe.token_lr or recipe.lr) / recipe.lr, **no_decay},
     ]

@@ -15,7 +15,7 @@ from training.steps import checkpoints
 from training.steps.interruption import Interruption
 from training.steps.run import Run
 from training.steps.train_step import Report, TrainStep
-from training.validation import selection
+from training.validation import checkpoint_choice
 from training.validation.previews import Previews
 from training.validation.validator import Validator
 
@@ -89,7 +89,7 @@ class Trainer:
 
     def _save(self, done: int) -> None:
         if self.accelerator.is_main_process:
-            folder, best = self.run.checkpoints, selection.lowest_loss(self.run.validations())
+            folder, best = self.run.checkpoints, checkpoint_choice.lowest_loss(self.run.validations())
             adapter, state = self.train_step.adapter(), self.train_step.state()
             if not all(weight.isfinite().all() for weight in adapter.values()):
                 raise not_finite(f"step {done}: a weight of the adapter is not finite")
@@ -106,7 +106,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _is_finished(self, done: int) -> bool:
-        is_last = done == self.recipe.steps or selection.should_stop(self.run.validations(), self.recipe.validation)
+        is_last = done == self.recipe.steps or checkpoint_choice.should_stop(self.run.validations(), self.recipe.validation)
         return self._agree(is_last)
 
     def _agree(self, value: bool) -> bool:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from foundation.files import atomic_file
-from training.validation.results import Validation
+from training.validation.records import Validation
 
 NAME = "curves.png"
 _SMOOTHED_OVER = 25

@@ -12,11 +12,11 @@ from scipy import stats
 from torch import Tensor
 
 from foundation.seeds import derive
-from training.encoding.examples import Examples
+from training.encoding.encoded_examples import Examples
 from training.model.adapted_model import AdaptedModel
 from training.model.objective import draw_noise, not_finite, squared_errors
 from training.recipe import Recipe
-from training.validation.results import Interval, Stratum, Validation
+from training.validation.records import Interval, Stratum, Validation
 
 CONFIDENCE = 0.95
 

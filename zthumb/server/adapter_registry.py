@@ -13,8 +13,8 @@ from zthumb.adapters import library, reader
 from zthumb.adapters.adapter_cache import Lora
 from zthumb.checkpoints import header
 from zthumb.generation.grammar.lora_tags import LoraTag
-from zthumb.server.download_guard import DownloadGuard
-from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
+from zthumb.server.api.schemas import MAX_LORAS, GenerateRequest, LoraRequest
+from zthumb.server.queue.download_guard import DownloadGuard
 from zthumb.server.settings import MAX_WEIGHT, Settings
 from zthumb.sources import kinds
 from zthumb.sources.catalogue import entries

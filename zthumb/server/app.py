@@ -13,15 +13,14 @@ from fastapi.responses import JSONResponse
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 
-from zthumb.server import errors
-from zthumb.server.error_content import error_content
-from zthumb.server.generation_queue import QueueFull
-from zthumb.server.jobs import Jobs
-from zthumb.server.routes import a1111, generate, images, jobs, openai, system
+from zthumb.server.api import a1111, error_responses, generate, images, jobs, openai, system
+from zthumb.server.api.error_content import error_content
+from zthumb.server.queue.background_jobs import Jobs
+from zthumb.server.queue.generation_queue import QueueFull
 from zthumb.server.security import BehindProxy, SecurityMiddleware
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
-from zthumb.server.store import Store
+from zthumb.server.storage.store import Store
 from zthumb.sources.download import ProgressCallback
 from zthumb.sources.resolve import Resolver
 
@@ -51,7 +50,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         title="zthumb",
         summary="Images with adapters that never leak",
         lifespan=lifespan,
-        responses=errors.common_responses(),
+        responses=error_responses.common_responses(),
     )
     app.state.service, app.state.store = service, store
     app.add_middleware(SecurityMiddleware, settings=settings)
@@ -63,7 +62,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     app.add_middleware(BehindProxy, settings=settings)
     for module in (generate, jobs, images, openai, a1111, system):
         app.include_router(module.router)
-    for error_type, status in errors.STATUS.items():
+    for error_type, status in error_responses.STATUS.items():
         app.add_exception_handler(error_type, _error_handler(status, service))
     app.add_exception_handler(QueueFull, _queue_full)
     app.add_exception_handler(RequestValidationError, _invalid_request)

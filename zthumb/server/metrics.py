@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from zthumb.server.generation_queue import GenerationResult
+from zthumb.server.queue.generation_queue import GenerationResult
 from zthumb.server.request_resolver import ResolvedRequest
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)

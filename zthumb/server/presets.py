@@ -14,7 +14,7 @@ from zthumb.diffusion.schedulers import SchedulerName
 from zthumb.families.base import ModelFamily
 from zthumb.generation import prompts
 from zthumb.server.adapter_registry import HASH_PREFIX
-from zthumb.server.schemas import MAX_LORAS, GenerateRequest, LoraRequest
+from zthumb.server.api.schemas import MAX_LORAS, GenerateRequest, LoraRequest
 from zthumb.server.settings import MAX_WEIGHT
 from zthumb.sources import catalogue
 from zthumb.sources.bases import check, check_base

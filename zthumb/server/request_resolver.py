@@ -15,7 +15,7 @@ from zthumb.generation.grammar.lora_tags import LoraTag, extract
 from zthumb.generation.image_generator import GenerationParams
 from zthumb.generation.prompts.base import Malformed, is_plain
 from zthumb.server.adapter_registry import AdapterRegistry
-from zthumb.server.schemas import MAX_SEED, GenerateRequest
+from zthumb.server.api.schemas import MAX_SEED, GenerateRequest
 from zthumb.server.settings import OutputFormat, Settings
 
 _SEED_COUNT = 2**32

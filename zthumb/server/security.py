@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from zthumb.server.error_content import error_content
+from zthumb.server.api.error_content import error_content
 from zthumb.server.settings import Settings
 
 _LOG = logging.getLogger("zthumb")

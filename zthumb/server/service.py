@@ -15,13 +15,7 @@ from zthumb.generation import prompts
 from zthumb.generation.image_generator import GenerationParams
 from zthumb.server import presets
 from zthumb.server.adapter_registry import AdapterRegistry
-from zthumb.server.backend_pool import BackendPool
-from zthumb.server.download_guard import run_in_thread
-from zthumb.server.files import encode_image
-from zthumb.server.generation_queue import GenerationQueue, GenerationResult, QueuedRequest
-from zthumb.server.metrics import Metrics
-from zthumb.server.request_resolver import BackendKey, Model, RequestResolver, ResolvedRequest
-from zthumb.server.schemas import (
+from zthumb.server.api.schemas import (
     MAX_BATCH,
     MAX_LORAS,
     AppliedLora,
@@ -38,7 +32,13 @@ from zthumb.server.schemas import (
     ReadyResponse,
     Timings,
 )
+from zthumb.server.metrics import Metrics
+from zthumb.server.queue.backend_pool import BackendPool
+from zthumb.server.queue.download_guard import run_in_thread
+from zthumb.server.queue.generation_queue import GenerationQueue, GenerationResult, QueuedRequest
+from zthumb.server.request_resolver import BackendKey, Model, RequestResolver, ResolvedRequest
 from zthumb.server.settings import OutputFormat, Settings
+from zthumb.server.storage.image_encoder import encode_image
 from zthumb.sources import hub
 from zthumb.sources.reference import shown
 from zthumb.sources.resolve import Resolver

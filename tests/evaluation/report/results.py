@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluation.extractors.base import Identity
-from evaluation.measure import Measurements
-from evaluation.protocol import VERSION, Protocol
+from evaluation.features.extractors.base import Identity
+from evaluation.protocol.plan import VERSION, Protocol
 from evaluation.results import EvaluatedAdapter, GateFinding, Results, SampleResult, write_results, write_samples
-from evaluation.selection import build_candidates, split_prompts
+from evaluation.statistics.measure import Measurements
+from evaluation.statistics.scale_choice import build_candidates, split_prompts
 from foundation.verdict import Effect, Verdict
 from tests.evaluation.image_features import features, reference_stats
 

@@ -2,7 +2,7 @@
 
 import re
 
-from evaluation.protocol import VERSION
+from evaluation.protocol.plan import VERSION
 from evaluation.report.rendering import render_template
 from evaluation.report.view_model import build_view
 from evaluation.results import read_results

@@ -11,7 +11,7 @@ from tests.training.conftest import prepared_base, quick_arguments
 from training import recipe as recipes
 from training import train_lora
 from training.data.dataset import NAME
-from training.model import adapter, learned_tokens
+from training.model import learned_tokens, peft_adapter
 from training.steps.train_step import TrainStep
 
 QUICK = ("prior.weight=0", "optimizer.warmup_steps=0")
@@ -43,7 +43,7 @@ def test_words_learn_at_a_rate_of_their_own_and_the_vocabulary_stays(prepared: P
         # AdamW's first step is as long as the rate.
         assert float((learned.detach() - value).abs().max()) == pytest.approx(0.01, rel=0.05)
         assert torch.equal(base.adapted.text_components[part].get_input_embeddings().own.weight, own[part])
-    assert len(adapter.trained_parameters(base.adapted.components["text_encoder"])) == 1
+    assert len(peft_adapter.trained_parameters(base.adapted.components["text_encoder"])) == 1
 
 
 def test_a_trigger_word_in_no_caption_is_refused(prepared: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.encoding.examples import Examples
+from training.encoding.encoded_examples import Examples
 from training.recipe import Recipe
 from training.steps.batches import Batch, BatchSampler
 from zthumb.diffusion.conditioning import Conditioning

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from foundation.errors import StageFailed
 from tests.training.conftest import prepared_base
-from training.model import adapter
+from training.model import peft_adapter
 from training.model.objective import squared_errors
 from training.steps.batches import BatchSampler
 from training.steps.train_step import TrainStep
@@ -64,7 +64,7 @@ def test_a_gradient_that_is_not_finite_stops_and_names_step_images_and_timesteps
     train_step = TrainStep(recipe, base, Accelerator(cpu=True), trained, None)
     ((batch,),) = BatchSampler(recipe, trained, None, base.process).passes(3)
     before = train_step.adapter()
-    adapter.trained_parameters(base.adapted)[0].register_hook(lambda gradient: gradient * float("inf"))
+    peft_adapter.trained_parameters(base.adapted)[0].register_hook(lambda gradient: gradient * float("inf"))
 
     with pytest.raises(StageFailed) as failure:
         train_step.step(3)

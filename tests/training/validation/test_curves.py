@@ -8,7 +8,7 @@ from PIL import Image
 from tests.training.conftest import validation
 from training.steps.run import Run
 from training.validation import curves
-from training.validation.results import Validation
+from training.validation.records import Validation
 
 
 @pytest.mark.parametrize("looks", [[], [validation(0, 0.5), validation(20, 0.4), validation(40, 0.3)]])

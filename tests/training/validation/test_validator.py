@@ -8,7 +8,7 @@ import torch
 
 from foundation.errors import StageFailed
 from tests.training.conftest import prepared_base
-from training.encoding.examples import Examples
+from training.encoding.encoded_examples import Examples
 from training.validation.validator import Validator
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tests.conftest import MINIATURE
-from training.encoding.examples import pixels
+from training.encoding.encoded_examples import pixels
 from zthumb import families
 from zthumb.generation.latent_previewer import LatentPreviewer
 

@@ -15,9 +15,10 @@ from tests.conftest import MINIATURE, ROOT
 from tests.zthumb.published import write_single_file
 from tests.zthumb.server.conftest import pixels, settings, started
 from tests.zthumb.sources.fake_civitai import FakeCivitai, running_civitai
-from zthumb.server import backend_pool, presets
+from zthumb.server import presets
+from zthumb.server.api.schemas import GenerateRequest
 from zthumb.server.main import main
-from zthumb.server.schemas import GenerateRequest
+from zthumb.server.queue import backend_pool
 from zthumb.sources.resolve import Resolver
 
 

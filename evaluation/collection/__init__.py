@@ -1,0 +1,1 @@
+"""Requests to the server, and the images that it answers with."""

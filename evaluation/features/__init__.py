@@ -1,0 +1,1 @@
+"""What is compared of images: extracted once, by extractors that are plugins."""

@@ -1,0 +1,1 @@
+"""What is asked of the server: prompts, seeds and scales, and the samples that the gates need."""

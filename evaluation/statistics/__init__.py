@@ -1,0 +1,1 @@
+"""Gates before any figure, figures with intervals over prompts, and the rule that recommends a scale."""

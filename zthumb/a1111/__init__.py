@@ -1,1 +1,0 @@
-"""Formats that AUTOMATIC1111's web UI has made common: its prompt syntax and the parameters in its images."""

@@ -1,0 +1,39 @@
+"""FastAPI dependencies: the service and jobs of the app, and the prefix of the URLs in responses."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from zthumb.server.queue.background_jobs import Jobs
+from zthumb.server.service import Service
+
+
+def _service(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+def _jobs(request: Request) -> Jobs:
+    jobs = request.app.state.jobs
+    assert isinstance(jobs, Jobs)
+    return jobs
+
+
+def _root_path(request: Request) -> str:
+    root_path: str = request.scope.get("root_path", "")
+    return root_path.rstrip("/")
+
+
+def _base_url(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
+
+
+RootPath = Annotated[str, Depends(_root_path)]
+"""The path under which a proxy serves this server, the prefix of its URL paths; empty without such a proxy."""
+
+BaseUrl = Annotated[str, Depends(_base_url)]
+"""The URL at which the client reached this server, without a trailing slash."""
+
+JobsDep = Annotated[Jobs, Depends(_jobs)]
+ServiceDep = Annotated[Service, Depends(_service)]

@@ -1,0 +1,1 @@
+"""Requests that wait, and the generator thread's backends."""

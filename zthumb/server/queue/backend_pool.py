@@ -1,0 +1,325 @@
+"""The loaded backends: chooses the backend of a request, loads it, and generates batches of requests with it."""
+
+import gc
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from foundation.device import choose_device, free_bytes, free_cached_memory, peak_bytes, reset_peak_bytes
+from foundation.errors import BadInput
+from foundation.plugins import suggestion
+from zthumb import backends, families
+from zthumb.adapters.adapter_cache import AppliedAdapters
+from zthumb.backends.base import BackendInfo, BaseBackend, WeightsLocation
+from zthumb.families.base import ModelFamily
+from zthumb.generation.image_generator import GenerationParams
+from zthumb.memory import usage
+from zthumb.server.queue.download_guard import DownloadGuard
+from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, QueuedRequest
+from zthumb.server.request_resolver import BackendKey, Model
+from zthumb.server.settings import Settings
+from zthumb.sources import kinds
+from zthumb.sources.bases import check_base, find_base
+from zthumb.sources.local import family_of
+from zthumb.sources.resolve import Resolver
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SMALL_TILE = 512
+_HEADROOM = 1.3
+"""Memory that generation takes, as a multiple of the size of the weights; used to choose a variant."""
+
+
+_LocationKey = tuple[str, Path, Path]
+
+
+class OutOfMemory(Exception):
+    """Memory ran out, even in the mode that takes the least of it."""
+
+
+class BackendPool:
+    """Backends, each loaded when it is first needed.
+
+    ``backend`` and ``generate`` must be called in the generator thread; ``choose`` and the queries may be called in any thread.
+    """
+
+    def __init__(self, settings: Settings, resolver: Resolver) -> None:
+        """Check the server's own model; ``BadInput`` if there is no base."""
+        self.settings, self._resolver = settings, resolver
+        self.default_model = Model(settings.model, settings.vae)
+        self._locations: dict[Model, Mapping[str, WeightsLocation]] = {}
+        self._downloads = DownloadGuard()
+        # Keyed by variant and resolved paths, so that two names of one base share one backend in memory.
+        self._loaded: dict[_LocationKey, BaseBackend] = {}
+        self._info: dict[_LocationKey, BackendInfo] = {}
+        self._device = choose_device(settings.device)
+        self._check_default_model()
+
+    def _check_default_model(self) -> None:
+        """Report at once what can be found wrong without downloading anything or reading a file to its end."""
+        is_local = self._is_local_folder(self.default_model.base)
+        if not is_local and not self.settings.turbo_model:
+            check_base(self.default_model.base)
+        if (is_local or self.settings.turbo_model) and self.default_model.vae is None:
+            self.locations(self.default_model)
+
+    def _is_local_folder(self, reference: str) -> bool:
+        path = self._resolver.here(reference)
+        return path is not None and path.is_dir()
+
+    def locations(self, model: Model) -> Mapping[str, WeightsLocation]:
+        """Return the weights of each available variant of ``model``, the preferred variant first.
+
+        The model is downloaded now if need be; ``DownloadInProgress`` if another request is downloading it already.
+        """
+        if model not in self._locations:
+            with self._downloads.single_flight(model.base):
+                self._locations[model] = self._find_locations(model)
+        return self._locations[model]
+
+    def known_locations(self) -> list[WeightsLocation]:
+        """Return the weights that were located so far, of all models."""
+        return [location for locations in list(self._locations.values()) for location in locations.values()]
+
+    def is_local(self, model: Model) -> bool:
+        """Return whether ``model`` can be used without downloading anything."""
+        references = [(model.base, kinds.MODEL), *([(model.vae, kinds.AUTOENCODER)] if model.vae else [])]
+        return model in self._locations or all(self._resolver.here(reference, kind) is not None for reference, kind in references)
+
+    def choose(self, variant: str, model: Model) -> tuple[BackendKey, str]:
+        """Return the backend of ``model`` for a request that asks for ``variant``, which may be ``auto``, and the reason.
+
+        ``auto`` takes the first variant that fits into the free memory, or else the smallest. Raises ``BadInput`` for a variant
+        that is unknown or not available.
+        """
+        locations = self.locations(model)
+        if variant != "auto":
+            if variant not in backends.names():
+                raise BadInput(f"variant: there is no variant {variant!r}. {suggestion(variant, ['auto', *locations])}")
+            if variant not in locations:
+                raise BadInput(f"variant: no weights for {variant} are available, only for {', '.join(locations)}.")
+            return BackendKey(model, variant), "the request names it"
+        free, reasons, needed_bytes = free_bytes(self._device), list[str](), dict[str, float]()
+        for name, location in locations.items():
+            is_loaded = self.is_loaded(BackendKey(model, name))
+            needed_bytes[name] = (
+                0 if is_loaded else backends.get(name).weights_bytes(location, self._bytes_per_number) * _HEADROOM
+            )
+            if needed_bytes[name] <= free:
+                reason = "is loaded" if is_loaded else f"needs {_gib(needed_bytes[name])} of {_gib(free)} free"
+                return BackendKey(model, name), "; ".join([*reasons, f"{name} {reason}"])
+            reasons.append(f"{name} would need {_gib(needed_bytes[name])} of {_gib(free)} free")
+        smallest = min(needed_bytes, key=lambda name: needed_bytes[name])
+        return BackendKey(model, smallest), "; ".join([*reasons, f"{smallest} is tried anyway"])
+
+    def family(self, model: Model) -> ModelFamily:
+        """Return the family of ``model``."""
+        return families.get(family_of(next(iter(self.locations(model).values())).base))
+
+    def size(self, model: Model) -> tuple[int, int]:
+        """Return the width and height in pixels that ``model`` was trained at.
+
+        For the server's own model the setting takes precedence.
+        """
+        if model == self.default_model and self.settings.training_resolution is not None:
+            return self.settings.training_resolution
+        base = next(iter(self.locations(model).values())).base
+        edge = families.get(family_of(base)).resolution(base)
+        return edge, edge
+
+    def is_loaded(self, backend_key: BackendKey) -> bool:
+        """Return whether the backend is in memory now."""
+        return self._location_key(backend_key) in self._loaded
+
+    def info(self, backend_key: BackendKey) -> BackendInfo:
+        """Return the description of a backend that was loaded before, even if it was unloaded since."""
+        return self._info[self._location_key(backend_key)]
+
+    def backend(self, backend_key: BackendKey) -> BaseBackend:
+        """Return the backend; load it if need be."""
+        key = self._location_key(backend_key)
+        if key not in self._loaded:
+            self._free_memory_for(backend_key)
+            self._loaded[key] = backends.get(backend_key.variant)(
+                self.locations(backend_key.model)[backend_key.variant], self.settings.options
+            )
+            self._info[key] = self._loaded[key].info
+        return self._loaded[key]
+
+    def _location_key(self, backend_key: BackendKey) -> _LocationKey:
+        location = self.locations(backend_key.model)[backend_key.variant]
+        return backend_key.variant, location.denoiser.resolve(), location.base.resolve()
+
+    def _free_memory_for(self, backend_key: BackendKey) -> None:
+        """Unload other backends if this one does not fit into memory next to them."""
+        location = self.locations(backend_key.model)[backend_key.variant]
+        if self._loaded and backends.get(backend_key.variant).weights_bytes(
+            location, self._bytes_per_number
+        ) * _HEADROOM > free_bytes(self._device):
+            self._free_memory(keep=backend_key)
+
+    def generate(self, batch: Sequence[QueuedRequest]) -> None:
+        """Generate requests that can be batched, and set the result of each."""
+        started = time.monotonic()
+        reset_peak_bytes(self._device)
+        # Out of memory: try again without other backends, then with the least memory: one image at a time, decoded in tiles.
+        result, backend_key = self._attempt(batch, self.settings.together), batch[0].resolved.backend_key
+        if result is None and self._free_memory(keep=backend_key):
+            result = self._attempt(batch, self.settings.together)
+        if result is None:
+            self._free_memory(keep=backend_key)
+            result = self._attempt(batch, batch_size=1, tile=_SMALL_TILE)
+        if result is None:
+            raise OutOfMemory(
+                "there is not enough memory for this request, even with one image at a time decoded in tiles. Ask for smaller "
+                "images or fewer adapters."
+            )
+        images = iter(result.images)
+        for queued, truncated_text in zip(batch, result.truncated_texts, strict=True):
+            queued.future.set_result(
+                GenerationResult(
+                    images=tuple(next(images) for _ in queued.resolved.params),
+                    applied=result.applied,
+                    truncated_text=truncated_text,
+                    queue_s=started - queued.submitted_at,
+                    lora_s=result.lora_s,
+                    generate_s=result.generate_s,
+                    batch_size=result.batch_size,
+                    tile=result.tile,
+                    peak_bytes=peak_bytes(self._device),
+                )
+            )
+
+    def _attempt(self, batch: Sequence[QueuedRequest], batch_size: int, tile: int | None = None) -> "_BatchResult | None":
+        """Generate all requests; return None if memory ran out."""
+        try:
+            return _generate_with_adapters(self.backend(batch[0].resolved.backend_key), batch, batch_size, tile)
+        except Exception as error:
+            if not usage.is_short(error):
+                raise
+        # Return only here, after the exception is released: its frames hold every tensor of the failed call.
+        return None
+
+    def _free_memory(self, keep: BackendKey) -> bool:
+        """Free all memory that is not needed: unload the other backends, which load again on demand, and the cached adapters.
+
+        Return whether another backend was unloaded.
+        """
+        loaded_before = len(self._loaded)
+        key_to_keep = self._location_key(keep)
+        self._loaded = {key: backend for key, backend in self._loaded.items() if key == key_to_keep}
+        for backend in self._loaded.values():
+            backend.free_cache()
+        gc.collect()
+        free_cached_memory(self._device)
+        return len(self._loaded) < loaded_before
+
+    def _find_locations(self, model: Model) -> dict[str, WeightsLocation]:
+        try:
+            base = find_base(model.base, model.vae, self._resolver)
+        except BadInput:
+            # A server may have the few-step base alone.
+            if model != self.default_model or not self.settings.turbo_model:
+                raise
+            base = Path(model.base)
+        locations = {}
+        for name in sorted(backends.names(), key=lambda name: backends.get(name).preference):
+            reference = getattr(self.settings, f"{name}_model", None) if model == self.default_model else None
+            location = backends.get(name).find(base, self._variant_path(name, reference) if reference else None)
+            if location is not None:
+                locations[name] = location
+            elif reference:
+                raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: {reference} has no weights that variant {name} can run.")
+        return locations
+
+    def _variant_path(self, variant: str, reference: str) -> Path:
+        try:
+            path = self._resolver.path(reference)
+            return path if path.suffix == ".gguf" else find_base(reference, None, self._resolver)
+        except BadInput as error:
+            raise BadInput(f"ZTHUMB_{variant.upper()}_MODEL: {error}") from None
+
+    @property
+    def _bytes_per_number(self) -> int:
+        precision = self.settings.precision
+        return 4 if precision == "fp32" or (precision == "auto" and self._device.type == "cpu") else 2
+
+
+@dataclass(frozen=True)
+class _BatchResult:
+    images: list["Image.Image"]
+    applied: AppliedAdapters
+    truncated_texts: tuple[Mapping[str, str], ...]
+    lora_s: float
+    generate_s: float
+    batch_size: int
+    tile: int | None
+
+
+def _generate_with_adapters(
+    backend: BaseBackend, batch: Sequence[QueuedRequest], batch_size: int, tile: int | None = None
+) -> _BatchResult:
+    """Generate the images of all requests with the adapters that they share."""
+    batch_size = 1 if batch[0].resolved.deterministic else batch_size
+    started = time.monotonic()
+    with backend.apply_lora(batch[0].resolved.loras) as applied:
+        adapters_applied = time.monotonic()
+        images = _generate_images(backend, batch, applied.words, batch_size, tile)
+        truncated_texts = tuple(_truncated_text(backend, queued.resolved.params[0], applied.words) for queued in batch)
+    return _BatchResult(
+        images,
+        applied,
+        truncated_texts,
+        lora_s=adapters_applied - started,
+        generate_s=time.monotonic() - adapters_applied,
+        batch_size=min(len(images), batch_size),
+        tile=tile,
+    )
+
+
+def _truncated_text(backend: BaseBackend, params: GenerationParams, learned_tokens: Mapping[str, int]) -> dict[str, str]:
+    """Return the ends of both prompts that are not encoded, by the field of the request."""
+    fields = {"prompt": params, "negative_prompt": replace(params, prompt=params.negative_prompt or "")}
+    truncated = {field: backend.truncated_text(field_params, learned_tokens) for field, field_params in fields.items()}
+    return {field: end for field, end in truncated.items() if end}
+
+
+def _generate_images(
+    backend: BaseBackend, batch: Sequence[QueuedRequest], learned_tokens: Mapping[str, int], batch_size: int, tile: int | None
+) -> list["Image.Image"]:
+    """Generate the images of all requests, ``batch_size`` at a time."""
+    params = [params for queued in batch for params in queued.resolved.params]
+    groups = list(_groups(params, batch_size))
+    steps_done, images = 0, list["Image.Image"]()
+    # Index of each request's first image → the request.
+    starts = accumulate((len(queued.resolved.params) for queued in batch), initial=0)
+    requests_by_start = dict(zip(starts, batch, strict=False))
+
+    def on_step(step: int, latents: torch.Tensor) -> None:
+        if all(queued.is_cancelled for queued in batch):
+            raise Cancelled
+        for queued in batch:
+            queued.progress = (steps_done + step) / (len(groups) * params[0].steps)
+        for index in range(len(latents)):
+            if request := requests_by_start.get(len(images) + index):
+                request.preview = partial(backend.preview, latents[index : index + 1])
+
+    for group in groups:
+        images += backend.generate(group, on_step, learned_tokens, tile)
+        steps_done += params[0].steps
+    return images
+
+
+def _groups(params: Sequence[GenerationParams], batch_size: int) -> Iterator[Sequence[GenerationParams]]:
+    return (params[start : start + batch_size] for start in range(0, len(params), batch_size))
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"

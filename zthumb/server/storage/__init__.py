@@ -1,0 +1,1 @@
+"""Images, their parameters and jobs, kept in the data folder."""
