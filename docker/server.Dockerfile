@@ -38,7 +38,7 @@ COPY zthumb /app/zthumb
 COPY presets /app/presets
 RUN mkdir models outputs; chown zthumb outputs
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    ZTHUMB_HOST=0.0.0.0 ZTHUMB_DATA_FOLDER=/app/outputs/server ZTHUMB_FETCHED_FOLDER=/app/outputs/models HF_HOME=/app/outputs/hub
+    ZTHUMB_HOST=0.0.0.0 ZTHUMB_DATA_FOLDER=/app/outputs/server ZTHUMB_DOWNLOAD_FOLDER=/app/outputs/models HF_HOME=/app/outputs/hub
 USER 1000
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=3600s --retries=3 CMD ["python", "-m", "zthumb.server.health"]

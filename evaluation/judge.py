@@ -80,8 +80,8 @@ def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Result
         prompts_sha256=task.prompts_sha256,
         settings=_settings(task),
         environment={"packages": package_versions(), "platform": platform_info(), "git": git_state()},
-        asked=len(samples),
-        answered=sum(sample.status == "ok" for sample in samples),
+        requested=len(samples),
+        generated=sum(sample.status == "ok" for sample in samples),
         gates=gates,
         primary=metrics.PRIMARY,
         ceiling=measurements.ceiling,
@@ -94,7 +94,7 @@ def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Result
     write_samples(folder, measurements.samples)
     write_results(folder, results)
     write_verdict(folder / VERDICT, results.verdict)
-    if results.answered == results.asked:
+    if results.generated == results.requested:
         (folder / _SERVER).unlink()
     # The reports are rendered from what is on the disk, so that they can be rendered again from the same values.
     return read_results(folder)

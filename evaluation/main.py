@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _evaluate(task, server.client(), target, stage, arguments)  # 3. generate, measure, judge, render
     results = read_results(target)
-    print(f"evaluate: {results.answered} of {results.asked} images; {results.verdict.sentence}")  # 4. report
+    print(f"evaluate: {results.generated} of {results.requested} images; {results.verdict.sentence}")  # 4. report
     print(f"evaluate: {target / 'report.html'}")
-    return DONE if results.answered == results.asked else FAILED
+    return DONE if results.generated == results.requested else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,7 +179,7 @@ def _evaluate(task: Task, client: Client, target: Path, stage: Stage, arguments:
         shutil.rmtree(folder, ignore_errors=True)
     results: Results = evaluate(task, client, folder, arguments.in_flight)
     write_reports(results, folder)
-    if results.answered == results.asked:
+    if results.generated == results.requested:
         stage.write_manifest(folder, hash_files(folder))
         replace_folder(folder, target)
         return

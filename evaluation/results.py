@@ -26,7 +26,7 @@ DIGITS = 6
 class SampleResult(Strict):
     """The result of one requested image.
 
-    ``image`` is relative to the results' folder. ``together`` is the batch size it was generated in. ``distance`` is the mean
+    ``image`` is relative to the results' folder. ``batch_size`` is the batch size it was generated in. ``distance`` is the mean
     absolute difference of pixels from the base's image of the same prompt and seed, 0 … 1; ``metrics`` are those that have a
     value for each image. ``nearest`` is the most similar training image, ``nearest_cosine`` their cosine.
     """
@@ -42,7 +42,7 @@ class SampleResult(Strict):
     sha256: str | None = None
     pixels_sha256: str | None = None
     adapter_sha256: str | None = None
-    together: int | None = None
+    batch_size: int | None = None
     error: str | None = None
     distance: float | None = None
     metrics: dict[str, float] = Field(default={})
@@ -56,7 +56,7 @@ class SampleResult(Strict):
 
 
 class GateFinding(Strict):
-    """The finding of a gate; ``told`` describes it in plain words. A gate without anything to judge is "not judged".
+    """The finding of a gate; ``message`` describes it in plain words. A gate without anything to judge is "not judged".
 
     A failed gate of an ``adapter`` voids the figures of that adapter only, one of the server voids all.
     """
@@ -65,7 +65,7 @@ class GateFinding(Strict):
     name: str
     title: str
     state: Literal["passed", "failed", "not judged"]
-    told: str
+    message: str
 
 
 def void_all(gates: Sequence[GateFinding], adapters: Collection[str]) -> list[GateFinding] | None:
@@ -94,16 +94,16 @@ class GuardFinding(Strict):
 class Candidate(Strict):
     """An adapter at a scale; the candidate without an adapter is the base.
 
-    ``asked`` and ``answered`` count the requested and the generated images. ``figures`` are over all prompts, ``by_prompt`` are
-    the values that they summarize (metric → prompt → value). ``selected`` is the primary metric's gain on the selection prompts,
-    ``confirmed`` on the confirmation prompts; ``sets`` are distribution metrics of all its images. ``p`` is the p value of
-    ``selected``, ``p_holm`` the same adjusted for all candidates.
+    ``requested`` and ``generated`` count images. ``figures`` are over all prompts, ``by_prompt`` are the values that they
+    summarize (metric → prompt → value). ``selected`` is the primary metric's gain on the selection prompts, ``confirmed`` on the
+    confirmation prompts; ``set_metrics`` are distribution metrics of all its images. ``p`` is the p value of ``selected``,
+    ``p_holm`` the same adjusted for all candidates.
     """
 
     adapter: str | None
     lora_scale: float
-    asked: int
-    answered: int
+    requested: int
+    generated: int
     distance: Interval | None
     figures: dict[str, Figure]
     by_prompt: dict[str, dict[str, float]] = Field(default={})
@@ -112,7 +112,7 @@ class Candidate(Strict):
     confirmed: Interval | None = None
     p: float | None = None
     p_holm: float | None = None
-    sets: dict[str, float] = Field(default={})
+    set_metrics: dict[str, float] = Field(default={})
 
 
 class EvaluatedAdapter(Strict):
@@ -141,8 +141,8 @@ class Results(Strict):
     prompts_sha256: str
     settings: dict[str, Any]
     environment: dict[str, Any]
-    asked: int
-    answered: int
+    requested: int
+    generated: int
     gates: tuple[GateFinding, ...]
     primary: str
     ceiling: float | None

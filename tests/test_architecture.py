@@ -122,6 +122,7 @@ FORBIDDEN_NAMES = {
     *("LoadedAdapters", "Course", "Eyes", "Vocabulary", "Draining", "NotKnown", "TookTooLong", "NoMemory", "Fetching"),
     *("picture", "pictures", "paint", "painted", "painting", "painter", "sketch", "lesson", "heeded", "set_aside", "whole_file"),
     *("whole_folder", "noise_levels", "empty_part", "lay_out", "goes_with", "take_off", "put_on", "weigh", "spare", "knowing"),
+    *("told", "asked", "answered", "queue_room", "requests_fetch", "fetched_folder"),
 }
 """Names that were left for the field's own (docs/design.md)."""
 

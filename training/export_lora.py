@@ -159,7 +159,7 @@ def _export(
     is_lora = "as" in stage.settings
     adapter = _write(checkpoint, name, recipe, dataset, base, stage, folder)
     save_diffusers(adapter, folder / DIFFUSERS_FILE)
-    files = [f"{name}.safetensors", DIFFUSERS_FILE, *(f"{name}{ENDING}" for _ in adapter.words)]
+    files = [f"{name}.safetensors", DIFFUSERS_FILE, *(f"{name}{ENDING}" for _ in adapter.embeddings)]
     hashes = {
         **{f"`{file}`": hash_file(folder / file) for file in files},
         "the base": stage.inputs[recipe.base],
@@ -222,7 +222,7 @@ def _write(
             "ss_network_args": "{}",
         }
     save_kohya(adapter, folder / f"{name}.safetensors", family, denoiser_config, metadata)
-    for embedding in adapter.words:
+    for embedding in adapter.embeddings:
         save(embedding, folder / f"{name}{ENDING}", family)
     return adapter
 

@@ -28,7 +28,7 @@ OUT = Path("outputs/bench/gpu_serve.json")
 PROMPT = "a photo of a red star on a blue background"
 _TOKENIZER_BASE = Path("models/mini-sdxl")
 """The base whose tokenizers and scheduler are used: their content does not affect the time that random weights take."""
-_SETTINGS = {"ZTHUMB_PRECISION": "bf16", "ZTHUMB_COMPILE": "true", "ZTHUMB_CHANNELS_LAST": "true", "ZTHUMB_TOGETHER": "8"}
+_SETTINGS = {"ZTHUMB_PRECISION": "bf16", "ZTHUMB_COMPILE": "true", "ZTHUMB_CHANNELS_LAST": "true", "ZTHUMB_BATCH_SIZE": "8"}
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Client:
         return GenerateResponse(
             images=tuple(base64.b64decode(image["b64_json"]) for image in response["images"]),
             adapter_sha256=loras[0]["sha256"] if loras else None,
-            batch_size=response["meta"]["together"],
+            batch_size=response["meta"]["batch_size"],
         )
 
     def _request_json(self, method: str, path: str, fields: Mapping[str, Any] | None) -> Any:

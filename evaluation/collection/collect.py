@@ -117,7 +117,7 @@ class Collector:
             sha256=hashlib.sha256(data).hexdigest(),
             pixels_sha256=hashlib.sha256(pixels.tobytes()).hexdigest(),
             adapter_sha256=response.adapter_sha256,
-            together=response.batch_size,
+            batch_size=response.batch_size,
         )
 
     def _record(self, results: Sequence[SampleResult]) -> None:

@@ -67,7 +67,7 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
         ("SHA-256 of the training images", results.dataset["training_sha256"]),
         ("SHA-256 of the prompts file", results.prompts_sha256),
         *((name, str(value)) for name, value in settings.items()),
-        ("images", f"{results.answered} of {results.asked} generated, including those for the gates"),
+        ("images", f"{results.generated} of {results.requested} generated, including those for the gates"),
         ("protocol", f"version {results.protocol_version}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in results.environment["packages"].items())),
         ("platform", ", ".join(f"{name} {value}" for name, value in results.environment["platform"].items())),

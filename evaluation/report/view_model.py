@@ -71,7 +71,7 @@ class ReportView:
         return {
             name: description
             for name, description in DESCRIPTIONS.items()
-            if any(name in column.candidate.sets for column in self.columns)
+            if any(name in column.candidate.set_metrics for column in self.columns)
         }
 
     @property

@@ -66,12 +66,12 @@ def _identity_gate(name: str, title: str, pairs: Sequence[Pair | None], noise_fl
     different = [pair for pair in present if not pair.is_identical]
     if not different:
         message = f"{len(present)} of {len(present)} images are identical to the last bit."
-        return GateFinding(name=name, title=title, state="passed", told=message)
+        return GateFinding(name=name, title=title, state="passed", message=message)
     worst = max(different, key=lambda pair: pair.distance)
     is_noise = worst.distance <= _NOISE_FACTOR * noise_floor
     message = f"{len(different)} of {len(present)} images differ, by at most {worst.distance:.2%} ({worst.prompt!r}); "
     message += f"two responses to the same request differ by up to {noise_floor:.2%}."
-    return GateFinding(name=name, title=title, state="passed" if is_noise else "failed", told=message)
+    return GateFinding(name=name, title=title, state="passed" if is_noise else "failed", message=message)
 
 
 def _effect_gate(pairs: Sequence[Pair | None], noise_floor: float) -> GateFinding:
@@ -79,11 +79,11 @@ def _effect_gate(pairs: Sequence[Pair | None], noise_floor: float) -> GateFindin
     name, title = "the adapter counts", "The strongest scale differs from scale 0"
     present = _present(pairs)
     if not present:
-        return GateFinding(name=name, title=title, state="failed", told="None of its images was generated.")
+        return GateFinding(name=name, title=title, state="failed", message="None of its images was generated.")
     changed = [pair for pair in present if not pair.is_identical and pair.distance > _NOISE_FACTOR * noise_floor]
     mean = np.mean([pair.distance for pair in present])
     message = f"{len(changed)} of {len(present)} images differ from the base's; the mean difference of all is {mean:.2%}."
-    return GateFinding(name=name, title=title, state="passed" if changed else "failed", told=message)
+    return GateFinding(name=name, title=title, state="passed" if changed else "failed", message=message)
 
 
 _GROWTH_NAME, _GROWTH_TITLE = "the scale counts", "The distance to the base grows with the scale"
@@ -104,7 +104,7 @@ def _growth_gate(by_scale: Mapping[float, Mapping[str, float]], is_exact: bool) 
     steps = [_growth_between(by_scale[low], by_scale[high]) for low, high in pairwise(scales)]
     falls = any(step is not None and step.high is not None and step.high < 0 for step in steps)
     passed = grows and not falls
-    return GateFinding(name=_GROWTH_NAME, title=_GROWTH_TITLE, state="passed" if passed else "failed", told=f"{message}.")
+    return GateFinding(name=_GROWTH_NAME, title=_GROWTH_TITLE, state="passed" if passed else "failed", message=f"{message}.")
 
 
 def _growth_between(low: Mapping[str, float], high: Mapping[str, float]) -> Interval | None:
@@ -114,7 +114,7 @@ def _growth_between(low: Mapping[str, float], high: Mapping[str, float]) -> Inte
 
 
 def _growth_not_judged(reason: str) -> GateFinding:
-    return GateFinding(name=_GROWTH_NAME, title=_GROWTH_TITLE, state="not judged", told=f"Not judged: {reason}.")
+    return GateFinding(name=_GROWTH_NAME, title=_GROWTH_TITLE, state="not judged", message=f"Not judged: {reason}.")
 
 
 def _repeatability_gate(pairs: Sequence[Pair | None], noise_floor: float, is_exact: bool) -> GateFinding:
@@ -125,10 +125,11 @@ def _repeatability_gate(pairs: Sequence[Pair | None], noise_floor: float, is_exa
     count = len(pairs)
     if all(pair.is_identical for pair in _present(pairs)):
         message = f"{count} of {count} images are identical to the last bit."
-        return GateFinding(name=name, title=title, state="passed", told=message)
+        return GateFinding(name=name, title=title, state="passed", message=message)
     message = f"Two responses to the same request differ by up to {noise_floor:.2%}: the noise floor. "
     message += "On a CPU in fp32 it must be zero." if is_exact else f"Up to {_MAX_NOISE:.2%} counts as rounding on this device."
-    return GateFinding(name=name, title=title, state="failed" if is_exact or noise_floor > _MAX_NOISE else "passed", told=message)
+    has_failed = is_exact or noise_floor > _MAX_NOISE
+    return GateFinding(name=name, title=title, state="failed" if has_failed else "passed", message=message)
 
 
 def _missing_images(name: str, title: str, pairs: Sequence[Pair | None]) -> GateFinding | None:
@@ -136,7 +137,7 @@ def _missing_images(name: str, title: str, pairs: Sequence[Pair | None]) -> Gate
     if pairs and all(pair is not None for pair in pairs):
         return None
     message = f"{sum(pair is None for pair in pairs)} of {len(pairs)} images could not be compared because a request failed."
-    return GateFinding(name=name, title=title, state="failed", told=message)
+    return GateFinding(name=name, title=title, state="failed", message=message)
 
 
 def _present(pairs: Iterable[Pair | None]) -> list[Pair]:

@@ -142,10 +142,10 @@ def _build_candidate(
     candidate = Candidate(
         adapter=adapter,
         lora_scale=scale,
-        asked=requested,
-        answered=generated,
+        requested=requested,
+        generated=generated,
         distance=cluster_t(distances) if distances else None,
-        sets=measurements.set_metrics.get(adapter_scale, {}),
+        set_metrics=measurements.set_metrics.get(adapter_scale, {}),
         figures=figures,
         by_prompt={name: values_by_prompt(measurements, name, adapter_scale) for name in figures},
     )

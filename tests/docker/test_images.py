@@ -141,7 +141,7 @@ def test_the_defaults_of_compose_give_the_documented_settings(name: str, monkeyp
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*)\}", r"\1", text))
     settings = Settings(host="0.0.0.0")
     assert settings.model == {"server": "models/mini-sdxl", "gpu": "sdxl-base-1.0"}[name]
-    assert settings.own_names == ("localhost", "127.0.0.1")
+    assert settings.allowed_host_names == ("localhost", "127.0.0.1")
     assert settings.hf_token is None
     assert settings.may_fetch is False
 

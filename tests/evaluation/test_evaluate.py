@@ -67,7 +67,7 @@ def test_a_report_contains_every_image_and_its_distance_to_the_base(folder: Path
         assert base.distance == 0
         assert sample.distance == pytest.approx(np.abs(base_pixels - pixels).mean() / 255, abs=1e-6)
     results = read_results(report)
-    assert results.answered == results.asked == len(read_samples(report))
+    assert results.generated == results.requested == len(read_samples(report))
     assert [adapter.name for adapter in results.adapters] == ["a"]
     assert len(results.adapters[0].sha256) == len(results.base["sha256"]) == 64
     assert results.verdict.outcome == "inconclusive"
@@ -177,7 +177,7 @@ def test_failed_samples_are_recorded_and_counted_in_the_report_and_only_they_are
     def fault(fields: dict[str, Any], generate: Any) -> dict[str, Any]:
         requests_sent.append(fields)
         if is_broken.is_set() and fields["prompt"] == "a blue star" and fields.get("lora_scale") == 0.8:
-            return {"images": [], "meta": {"loras": [{"sha256": "0"}], "together": 1}}
+            return {"images": [], "meta": {"loras": [{"sha256": "0"}], "batch_size": 1}}
         response: dict[str, Any] = generate(fields)
         return response
 
@@ -268,7 +268,7 @@ def test_an_invalid_response_is_recorded_as_a_failed_sample(
 ) -> None:
     def fault(fields: dict[str, Any], generate: Any) -> dict[str, Any]:
         if fields["prompt"] == "a blue star" and fields.get("lora_scale") == 0.8:
-            return {**response, "meta": {"loras": [{"sha256": "0"}], "together": 1}}
+            return {**response, "meta": {"loras": [{"sha256": "0"}], "batch_size": 1}}
         valid: dict[str, Any] = generate(fields)
         return valid
 

@@ -27,7 +27,7 @@ from zthumb.checkpoints.header import DIFFUSERS_FILE
 from zthumb.generation.image_generator import GenerationParams
 
 RUN = "golden"
-LEFT_OUT = ("environment", "title", "told", "reason", "sentence")
+LEFT_OUT = ("environment", "title", "message", "reason", "sentence")
 STEPS = 20
 SETTINGS = [
     f"steps={STEPS}",

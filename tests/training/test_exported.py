@@ -82,7 +82,7 @@ def _predict(
     apply.inject(parts, adapter, "trained")
     apply.set_weights(apply.adapted_modules(parts), {"trained": 1.0})
     caption = (prepared / name).with_suffix(".txt").read_text().strip()
-    with with_learned_tokens(parts, adapter.words) as learned_tokens:
+    with with_learned_tokens(parts, adapter.embeddings) as learned_tokens:
         encoded = SDXL.encode_prompts(pipeline, [caption], learned_tokens)
     with torch.no_grad():
         return SDXL.predict(pipeline.unet, noisy, timesteps, encoded.merge(time_ids=conditioning.stack("time_ids")))

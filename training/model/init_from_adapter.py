@@ -30,7 +30,7 @@ def init_from_adapter(reference: str, base: ModuleShapes, layers: Mapping[str, A
             f"adapter.from: {path} changes {len(untrained)} modules that are not trained here, as {untrained[0]}. "
             "Widen adapter.targets, or set adapter.text_encoders."
         )
-    if any(change.bias() is not None for change in adapter.changes.values()) or adapter.words:
+    if any(change.bias() is not None for change in adapter.changes.values()) or adapter.embeddings:
         raise BadInput(f"adapter.from: {path} changes biases or brings a word, which a run cannot begin with.")
     shares = [_init_layer(layers[module], adapter, module, base, name) for module in adapter.paths]
     if min(shares) < _EXACT:

@@ -65,13 +65,13 @@ class Layer:
 class Adapter:
     """Layers by module path; a path begins with the pipeline component: ``unet.``, ``text_encoder_2.`` …
 
-    ``words`` are the learned embeddings for the text encoders. ``changes`` are the weight changes of every other kind, also by
+    ``embeddings`` are learned and read by the text encoders. ``changes`` are the weight changes of every other kind, also by
     module path; a module may have both a layer and a change. ``notes`` say which contents of the file were skipped, one sentence
     each.
     """
 
     layers: Mapping[str, Layer]
-    words: tuple[LearnedEmbedding, ...] = ()
+    embeddings: tuple[LearnedEmbedding, ...] = ()
     changes: Mapping[str, Change] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

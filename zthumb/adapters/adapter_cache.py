@@ -57,7 +57,7 @@ class AppliedAdapters:
 
     sha256: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    words: Mapping[str, int] = field(default_factory=dict)
+    learned_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 class AdapterCache:
@@ -138,7 +138,7 @@ class AdapterCache:
             raise
         finally:
             self._modules = apply.adapted_modules(self._components)
-        self._loaded[version] = _LoadedAdapter(name, sha256, size, adapter.words, adapter.notes)
+        self._loaded[version] = _LoadedAdapter(name, sha256, size, adapter.embeddings, adapter.notes)
         return self._loaded[version]
 
     def _evict(self, size: int, pinned: Sequence[_FileVersion], version: _FileVersion) -> None:

@@ -39,14 +39,14 @@ class Difference:
     both: dict[str, ModuleDifference]
     apart: float | None
     cosine: float
-    same_words: bool = True
+    same_embeddings: bool = True
 
     @property
     def is_none(self) -> bool:
         """Return whether both change the model in the same way, up to rounding."""
         relative = [self.apart, *(module.magnitudes for module in self.both.values())]
         is_equal = all(distance is not None and distance < _ROUNDING for distance in relative)
-        return not self.only_first and not self.only_second and is_equal and self.same_words
+        return not self.only_first and not self.only_second and is_equal and self.same_embeddings
 
 
 def difference(first: Adapter, second: Adapter) -> Difference:
@@ -80,7 +80,7 @@ def difference(first: Adapter, second: Adapter) -> Difference:
         },
         apart=overall.apart / overall.first if overall.first else None if overall.apart else 0.0,
         cosine=overall.cosine,
-        same_words=_are_equal(first.words, second.words),
+        same_embeddings=_are_equal(first.embeddings, second.embeddings),
     )
 
 

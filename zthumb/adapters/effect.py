@@ -32,7 +32,7 @@ def dense_delta_weight(adapter: Adapter, path: str, base: ModuleShapes) -> Tenso
 
 def check_effect(adapter: Adapter, base: ModuleShapes, file: Path) -> None:
     """Raise ``BadInput`` for an adapter that changes nothing: its factors or its alpha are zero, or it was never trained."""
-    if any(_has_effect(adapter, path, base) for path in adapter.paths) or adapter.words:
+    if any(_has_effect(adapter, path, base) for path in adapter.paths) or adapter.embeddings:
         return
     raise BadInput(
         f"{file}: changes nothing: its factors or its alpha are zero, or it was never trained. Use a later checkpoint, or the "

@@ -22,8 +22,8 @@ class Summary:
     """One adapter: what it contains, which base it fits, how strong it is.
 
     ``ranks`` counts modules by rank, ``scales`` by scale; ``norms`` has the Frobenius norm of the change of each component.
-    ``words`` has the texts of its learned embeddings, each with its number of tokens. ``told`` is metadata from the header, which
-    cannot be verified.
+    ``learned_tokens`` has the texts of its learned embeddings, each with its number of tokens. ``metadata`` is from the header:
+    nobody can verify it.
     """
 
     file: str
@@ -37,8 +37,8 @@ class Summary:
     scales: dict[str, int]
     norms: dict[str, float]
     dtypes: dict[str, int]
-    words: dict[str, int]
-    told: dict[str, str]
+    learned_tokens: dict[str, int]
+    metadata: dict[str, str]
     notes: tuple[str, ...] = ()
 
 
@@ -57,8 +57,8 @@ def summarize(path: Path, recognised: Recognized) -> Summary:
         scales=_count([f"{layer.scale:g}" for layer in adapter.layers.values()]),
         norms={component: _norm(recognised, component) for component in adapter.parts},
         dtypes=_count(list(header.dtypes.values())),
-        words={embedding.text: embedding.tokens for embedding in adapter.words},
-        told={key: header.metadata[key] for key in _SHOWN_METADATA if key in header.metadata},
+        learned_tokens={embedding.text: embedding.tokens for embedding in adapter.embeddings},
+        metadata={key: header.metadata[key] for key in _SHOWN_METADATA if key in header.metadata},
         notes=adapter.notes,
     )
 
@@ -77,8 +77,8 @@ def lines(summary: Summary) -> list[str]:
             for name, counts in counted.items()
             if counts
         ),
-        *(("learned tokens", f"{text} ({count} tokens)") for text, count in summary.words.items()),
-        *summary.told.items(),
+        *(("learned tokens", f"{text} ({count} tokens)") for text, count in summary.learned_tokens.items()),
+        *summary.metadata.items(),
         *(("note", note) for note in summary.notes),
     ]
     width = max(len(name) for name, _ in rows)

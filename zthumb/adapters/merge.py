@@ -17,7 +17,7 @@ def merge(weighted: Sequence[tuple[Adapter, float]]) -> Adapter:
         raise BadInput("a DoRA cannot be merged with another adapter: its change depends on the weights that it is applied to.")
     paths = sorted({path for adapter, _ in weighted for path in adapter.layers})
     layers = {path: _sum([(a.layers[path], weight) for a, weight in weighted if path in a.layers]) for path in paths}
-    return Adapter(layers, tuple(embedding for adapter, _ in weighted for embedding in adapter.words))
+    return Adapter(layers, tuple(embedding for adapter, _ in weighted for embedding in adapter.embeddings))
 
 
 def _sum(weighted: Sequence[tuple[Layer, float]]) -> Layer:

@@ -303,7 +303,7 @@ def _without_mixed_dora(adapter: Adapter, base: ModuleShapes) -> Adapter:
             if path in changes:
                 raise BadInput(f"{path}: a DoRA and another change in one module, while other modules have no DoRA.")
             changes[path] = _to_change(layers.pop(path), base.shapes[path])
-    return Adapter(layers, adapter.words, changes, adapter.notes)
+    return Adapter(layers, adapter.embeddings, changes, adapter.notes)
 
 
 def _values(header: Header, role: str, name: str, tensor: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def resize(adapter: Adapter, rank: int | None = None, keep: float = 1.0) -> Resi
     layers, kept = {}, {}
     for path, layer in adapter.layers.items():
         layers[path], kept[path] = _reduce(layer, rank or layer.rank, keep)
-    return Resized(Adapter(layers, adapter.words, notes=adapter.notes), kept)
+    return Resized(Adapter(layers, adapter.embeddings, notes=adapter.notes), kept)
 
 
 def as_lora(adapter: Adapter, base: ModuleShapes, rank: int) -> Resized:
@@ -54,7 +54,7 @@ def as_lora(adapter: Adapter, base: ModuleShapes, rank: int) -> Resized:
         *adapter.notes,
         *([f"a LoRA cannot hold {len(dropped)} of its changes, for example {dropped[0]}"] if dropped else []),
     )
-    return Resized(Adapter(layers, adapter.words, notes=notes), kept)
+    return Resized(Adapter(layers, adapter.embeddings, notes=notes), kept)
 
 
 def _factorize(change: Tensor, rank: int) -> tuple[Layer, float]:

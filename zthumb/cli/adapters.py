@@ -113,7 +113,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.into:
         fuse(arguments.into, weighted, arguments.out)
         print(f"{arguments.out}: {arguments.into} with {len(weighted)} adapters merged into its weights")
-        for embedding in (embedding for adapter, _ in weighted for embedding in adapter.words):
+        for embedding in (embedding for adapter, _ in weighted for embedding in adapter.embeddings):
             print(f"{arguments.out}: without the learned tokens of {embedding.text!r}: keep their file, a base cannot hold them")
         return DONE
     merged = merge(weighted)
@@ -165,7 +165,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     print(f"{len(result.both)} modules in both; {distance}, cosine {result.cosine:.4f}")
     if unequal := [path for path, module in result.both.items() if module.magnitudes is None or module.magnitudes > 1e-5]:
         print(f"the DoRA magnitudes differ in {len(unequal)} modules, for example {unequal[0]}")
-    if not result.same_words:
+    if not result.same_embeddings:
         print("their learned tokens differ")
     if result.is_none:
         print("both change the model in the same way")
@@ -206,8 +206,8 @@ def _write(adapter: Adapter, source: Recognized, metadata: Mapping[str, str], ar
 
 
 def _check_learned_embeddings(adapter: Adapter, out: Path) -> None:
-    if len(adapter.words) > 1:
-        texts = ", ".join(repr(embedding.text) for embedding in adapter.words)
+    if len(adapter.embeddings) > 1:
+        texts = ", ".join(repr(embedding.text) for embedding in adapter.embeddings)
         raise BadInput(
             f"{out}: one file cannot hold the learned tokens of {texts}: use only one adapter that has learned tokens."
         )
@@ -217,7 +217,7 @@ def _write_learned_embeddings(adapter: Adapter, out: Path, family: ModelFamily) 
     """Write the learned embedding of the adapter to its own file next to ``out``; delete one left by a replaced adapter."""
     file = out.with_name(f"{out.stem}{ENDING}")
     file.unlink(missing_ok=True)
-    for embedding in adapter.words:
+    for embedding in adapter.embeddings:
         with atomic_file(file) as path:
             save(embedding, path, family)
         print(f"{file}: learned tokens of {embedding.text!r} ({embedding.tokens})")
@@ -275,7 +275,7 @@ def _in_dtype(adapter: Adapter, name: str | None) -> Adapter:
     tensors += [tensor for change in changes.values() for tensor in change.tensors.values()]
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise BadInput(f"--dtype {name}: some values of the adapter are too large for it. Use bf16.")
-    return Adapter(layers, adapter.words, changes, adapter.notes)
+    return Adapter(layers, adapter.embeddings, changes, adapter.notes)
 
 
 def _parse_weighted(text: str) -> tuple[Path, float]:

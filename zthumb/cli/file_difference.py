@@ -18,7 +18,7 @@ NUMBERS, LITTLE = 0.01, 0.005
 
 _IGNORED_SECTIONS = frozenset({"environment"})
 """Sections of results that describe the machine and the code, not the findings."""
-_PROSE_KEYS = frozenset({"told", "reason", "sentence"})
+_PROSE_KEYS = frozenset({"message", "reason", "sentence"})
 """Keys of results whose text repeats numbers that are compared themselves."""
 _PROVENANCE = re.compile(r'<section id="provenance".*?</section>|^## How it was made$.*?(?=^## |\Z)', re.DOTALL | re.MULTILINE)
 """The section of a report's pages that describes the machine and the code."""

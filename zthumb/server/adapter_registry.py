@@ -154,7 +154,7 @@ class AdapterRegistry:
             return header.read(downloaded).file
         if not may_fetch:
             raise BadInput(
-                f"{field}: {ref!r} must be downloaded first, and requests may not download here (ZTHUMB_REQUESTS_FETCH)."
+                f"{field}: {ref!r} must be downloaded first, and requests may not download here (ZTHUMB_DOWNLOAD_ON_REQUEST)."
             )
         with self._downloads.single_flight(ref):
             return header.read(self._resolver.path(ref, kinds.ADAPTER)).file

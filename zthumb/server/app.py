@@ -72,7 +72,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
 
 def make_resolver(settings: Settings, progress: Callable[[str], ProgressCallback] = lambda _: lambda _, __: None) -> Resolver:
     """Create the resolver that finds and downloads a server's models; ``progress`` makes a progress callback for each file."""
-    downloads = settings.fetched_folder or settings.models_folder
+    downloads = settings.download_folder or settings.models_folder
     beside = () if downloads == settings.models_folder else (settings.models_folder,)
     return Resolver(downloads, beside=beside, watch=progress)
 

@@ -12,7 +12,7 @@ def main() -> int:
     """Return 0 if the server is ready, else 1."""
     settings = Settings()
     # The server refuses host names other than its own, if it was given any.
-    headers = {"Host": settings.own_names[0]} if settings.own_names else {}
+    headers = {"Host": settings.allowed_host_names[0]} if settings.allowed_host_names else {}
     request = urllib.request.Request(f"http://127.0.0.1:{settings.port}/health/ready", headers=headers)
     try:
         # Without a proxy: the server is on this machine.

@@ -139,9 +139,9 @@ class RequestResolver:
         # Seeds wrap around after the last one, so that every seed in a response is valid in a request.
         params = tuple(replace(first, seed=(seed + index) % (MAX_SEED + 1)) for index in range(request.batch))
         cost = steps * request.batch * width * height / (size[0] * size[1])
-        if cost > self.settings.queue_room:
+        if cost > self.settings.queue_capacity:
             raise BadInput(
-                f"steps × images × pixels: {cost:.0f} is more than this server accepts at once ({self.settings.queue_room}). "
+                f"steps × images × pixels: {cost:.0f} is more than this server accepts at once ({self.settings.queue_capacity}). "
                 "Request less, or split it into several requests."
             )
         warnings = (*trigger_warnings, *_warnings(request, guidance, loras), *_foreign_mark_warnings(parser, texts))

@@ -103,7 +103,7 @@ class SecurityMiddleware:
         """Return the response to a request that is refused, or None."""
         host = _host(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
-            return _error_response(scope, 421, f"{host!r} is not a name of this server (ZTHUMB_NAMES)")
+            return _error_response(scope, 421, f"{host!r} is not a name of this server (ZTHUMB_ALLOWED_HOSTS)")
         if scope["method"] in _UNSAFE_METHODS and not self._is_origin_allowed(headers):
             return _error_response(scope, 403, "pages of other origins may not call this server (ZTHUMB_ORIGINS)")
         if int(headers.get("content-length") or 0) > self._body_limit:
@@ -221,8 +221,8 @@ def _allowed_hosts(settings: Settings) -> set[str] | None:
     They are those of the settings, or this machine's own names if the server listens on it alone. Otherwise a page whose own
     name resolves to this machine would be of the server's own origin (DNS rebinding).
     """
-    if settings.own_names:
-        return set(settings.own_names)
+    if settings.allowed_host_names:
+        return set(settings.allowed_host_names)
     try:
         is_loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
     except ValueError:

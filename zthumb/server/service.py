@@ -79,8 +79,8 @@ class Service:
         """
         self.queue = GenerationQueue(
             self.pool.generate,
-            capacity=self.settings.queue_room,
-            batch_size=self.settings.together,
+            capacity=self.settings.queue_capacity,
+            batch_size=self.settings.batch_size,
             on_result=self.metrics.generated,
         )
         try:
@@ -186,16 +186,16 @@ class Service:
             backend=resolved.backend_key.variant,
             variant=resolved.backend_key.variant,
             base=shown(resolved.backend_key.model.base),
-            why=resolved.variant_reason,
+            variant_reason=resolved.variant_reason,
             scheduler=first.scheduler or self.pool.info(resolved.backend_key).scheduler,
             steps=first.steps,
             cfg=first.guidance_scale,
             width=first.width,
             height=first.height,
-            together=result.batch_size,
+            batch_size=result.batch_size,
             timings=Timings(queue=round(result.queue_s, 4), lora=round(result.lora_s, 4), generate=round(result.generate_s, 4)),
             peak_memory_mb=round(result.peak_bytes / 2**20, 1),
-            words=list(result.applied.words),
+            learned_tokens=list(result.applied.learned_tokens),
             loras=[
                 AppliedLora(path=self.registry.public_path(lora.path), weight=lora.weight, sha256=sha256, trigger=trigger)
                 for lora, sha256, trigger in zip(resolved.loras, result.applied.sha256, resolved.triggers, strict=True)
@@ -219,7 +219,7 @@ class Service:
     def without_local_paths(self, message: str) -> str:
         """Return a message without the folders on this server's disk that its models are in."""
         cache = hub.cache_folder(self.resolver.hub_cache)
-        for folder in (self.settings.models_folder, self.settings.fetched_folder, cache):
+        for folder in (self.settings.models_folder, self.settings.download_folder, cache):
             if folder is not None:
                 message = message.replace(f"{folder.resolve()}/", "").replace(f"{folder.resolve()}", "models")
         for location in self.pool.known_locations():

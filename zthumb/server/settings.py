@@ -66,11 +66,11 @@ class Settings(BaseSettings):
         default=None, description="the denoiser of variant gguf; by default the file MODEL with .gguf appended"
     )
     models_folder: Path = Field(default=Path("models"), description="the folder of adapters that are named by a path or id")
-    fetched_folder: Path | None = Field(
+    download_folder: Path | None = Field(
         default=None, description="the folder for downloaded and converted models; by default the models folder"
     )
     presets_folder: Path = Field(default=Path("presets"), description="the folder of presets, one file each")
-    requests_fetch: bool | None = Field(
+    download_on_request: bool | None = Field(
         default=None,
         description="whether requests may name adapters that must be downloaded; by default only for a server on loopback",
     )
@@ -129,16 +129,16 @@ class Settings(BaseSettings):
         default="none", description="quantize the denoiser's linear weights to eight bits: int8wo, fp8wo, int8dq or fp8dq"
     )
     adapter_memory_mb: int = Field(default=1024, ge=1, description="memory for adapters that stay loaded, in MiB")
-    queue_room: int = Field(
+    queue_capacity: int = Field(
         default=4000,
         ge=1,
         description="the capacity of the queue, in steps of one image of the base's own size; beyond it requests get status 429",
     )
-    together: int = Field(default=8, ge=1, le=64, description="the largest batch of compatible requests, in images")
+    batch_size: int = Field(default=8, ge=1, le=64, description="the largest batch of compatible requests, in images")
     api_keys: SecretStr = Field(
         default=SecretStr(""), description="valid API keys, separated by commas; without any, no key is needed"
     )
-    names: str = Field(
+    allowed_hosts: str = Field(
         default="",
         description="host names of this server, separated by commas: others are rejected (DNS rebinding); by default those of "
         "this machine if the server listens on loopback, else any",
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     @property
     def may_fetch(self) -> bool:
         """Whether requests may name adapters that must be downloaded."""
-        return self.requests_fetch if self.requests_fetch is not None else self.host in _LOOPBACK_HOSTS
+        return self.download_on_request if self.download_on_request is not None else self.host in _LOOPBACK_HOSTS
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -179,9 +179,9 @@ class Settings(BaseSettings):
         return _split_list(self.api_keys.get_secret_value())
 
     @property
-    def own_names(self) -> tuple[str, ...]:
+    def allowed_host_names(self) -> tuple[str, ...]:
         """The accepted host names; empty if none were set."""
-        return _split_list(self.names)
+        return _split_list(self.allowed_hosts)
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

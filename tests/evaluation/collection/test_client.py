@@ -13,7 +13,7 @@ from evaluation.collection import client as client_module
 from evaluation.collection.client import Client
 from foundation.errors import BadInput, StageFailed
 
-GOOD = {"images": [{"b64_json": "aGk="}], "meta": {"loras": [], "together": 1}}
+GOOD = {"images": [{"b64_json": "aGk="}], "meta": {"loras": [], "batch_size": 1}}
 
 
 @contextmanager

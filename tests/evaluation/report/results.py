@@ -15,8 +15,8 @@ from tests.evaluation.image_features import features, reference_stats
 
 PROTOCOL = Protocol(trained=("a red {trigger}", "a <b> & | {trigger}"), control=("a star",), seeds=(1, 2), scales=(0, 0.8))
 GATES = (
-    GateFinding(name="zero is the base", title="Scale 0 equals the base", state="passed", told="4 of 4 are identical."),
-    GateFinding(name="it repeats", title="The same request gives the same image", state="passed", told="All are identical."),
+    GateFinding(name="zero is the base", title="Scale 0 equals the base", state="passed", message="4 of 4 are identical."),
+    GateFinding(name="it repeats", title="The same request gives the same image", state="passed", message="All are identical."),
 )
 
 
@@ -100,8 +100,8 @@ def _results(names: list[str], requested: int, failed: bool, gate_fails: bool) -
         prompts_sha256="d" * 64,
         settings={"seeds": [1, 2], "scales": [0.0, 0.8], "steps": 3, "cfg": 5.0},
         environment={"packages": {"torch": "2"}, "platform": {"system": "Linux"}, "git": None},
-        asked=requested,
-        answered=requested - failed,
+        requested=requested,
+        generated=requested - failed,
         gates=gates,
         primary="similarity",
         ceiling=0.6,

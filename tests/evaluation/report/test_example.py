@@ -24,4 +24,4 @@ def test_it_is_a_recommendation_by_the_current_protocol() -> None:
     results = read_results(EXAMPLE)
     assert results.protocol_version == VERSION
     assert results.verdict.outcome == "recommended"
-    assert results.answered == results.asked >= 12 * 4 * 4
+    assert results.generated == results.requested >= 12 * 4 * 4

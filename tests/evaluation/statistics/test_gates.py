@@ -21,7 +21,7 @@ def _failed(evidence: Evidence) -> list[str]:
 def test_a_correct_server_passes_every_gate() -> None:
     gates = judge_gates(CORRECT)
     assert [gate.state for gate in gates] == ["passed"] * 5
-    assert "2 of 2 images are identical to the last bit" in gates[0].told
+    assert "2 of 2 images are identical to the last bit" in gates[0].message
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_on_a_device_that_rounds_differences_up_to_the_noise_floor_pass() -> Non
 def test_a_gate_whose_images_could_not_be_compared_fails() -> None:
     gates = judge_gates(replace(CORRECT, zero_at_end=[IDENTICAL[0], None]))
     assert [gate.name for gate in gates if gate.state == "failed"] == ["nothing sticks"]
-    assert "1 of 2 images could not be compared" in gates[1].told
+    assert "1 of 2 images could not be compared" in gates[1].message
 
 
 def test_on_a_device_that_rounds_growth_must_be_significant() -> None:

@@ -20,12 +20,12 @@ QUICK = ("prior.weight=0", "optimizer.warmup_steps=0")
 def test_the_word_begins_as_what_the_base_reads_it_as(prepared: Path) -> None:
     # The miniature reads "zbadge" as four tokens of its own.
     _, base, trained, _ = prepared_base(prepared, *QUICK, "adapter.tokens=4")
-    told = trained.conditioning.select([0])
+    conditioning = trained.conditioning.select([0])
     noisy, timesteps = torch.stack(trained.latents[:1]), torch.tensor([600])
     with torch.no_grad():
-        adapted = base.predict(noisy, timesteps, told)
+        adapted = base.predict(noisy, timesteps, conditioning)
         with base.adapter_disabled():
-            assert torch.allclose(base.predict(noisy, timesteps, told), adapted, atol=1e-5)
+            assert torch.allclose(base.predict(noisy, timesteps, conditioning), adapted, atol=1e-5)
 
 
 def test_words_learn_at_a_rate_of_their_own_and_the_vocabulary_stays(prepared: Path) -> None:
@@ -54,13 +54,13 @@ def test_a_trigger_word_in_no_caption_is_refused(prepared: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (["optimizer.token_lr=0.1"], "set adapter.tokens"),
         (["adapter.tokens=2", "optimizer.name=prodigy", "optimizer.token_lr=0.1"], "remove token_lr"),
         (["adapter.tokens=99"], "adapter.tokens"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(settings: list[str], told: str) -> None:
-    with pytest.raises(BadInput, match=told):
+def test_settings_that_contradict_each_other_are_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         recipes.load("mini", settings)

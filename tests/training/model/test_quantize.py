@@ -21,13 +21,13 @@ pytestmark = pytest.mark.slow
 def test_the_quantized_base_predicts_nearly_the_same_with_a_part_of_the_memory(prepared: Path, kind: str, apart: float) -> None:
     _, whole, trained, _ = prepared_base(prepared)
     _, fewer, _, _ = prepared_base(prepared, f"quantize={kind}")
-    noisy, timesteps, told = (
+    noisy, timesteps, conditioning = (
         torch.stack(trained.latents[:4]),
         torch.tensor([50, 300, 600, 950]),
         trained.conditioning.select([0, 1, 2, 3]),
     )
     with torch.no_grad(), whole.adapter_disabled(), fewer.adapter_disabled():
-        expected, found = whole.predict(noisy, timesteps, told), fewer.predict(noisy, timesteps, told)
+        expected, found = whole.predict(noisy, timesteps, conditioning), fewer.predict(noisy, timesteps, conditioning)
     assert 0 < float((found - expected).norm() / expected.norm()) < apart
     bytes_whole, bytes_fewer = (
         sum(weight.nbytes for weight in base.adapted.parameters() if not weight.requires_grad) for base in (whole, fewer)

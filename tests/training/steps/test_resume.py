@@ -59,10 +59,10 @@ def test_a_run_that_was_over_early_is_over_when_it_goes_on(prepared: Path, capsy
     settings = ("optimizer.lr=0.3", "prior.weight=0", "optimizer.warmup_steps=0", "checkpoint_every=1", "validation.patience=1")
     arguments = quick_arguments(prepared, "a", *settings)
     train_lora.main(arguments)
-    (told,) = (line for line in capsys.readouterr().out.splitlines() if "steps requested" in line)
-    last = int(told.split("ended after ")[1].split()[0])
+    (message,) = (line for line in capsys.readouterr().out.splitlines() if "steps requested" in line)
+    last = int(message.split("ended after ")[1].split()[0])
     assert last < 6
-    assert f"6 steps requested: it ended after {last} steps, as the held-out loss fell no more" in told
+    assert f"6 steps requested: it ended after {last} steps, as the held-out loss fell no more" in message
     looks, chosen = (RUN / "validation.jsonl").read_text(), (RUN / "chosen.json").read_text()
     (RUN / "manifest.json").unlink()
 

@@ -44,12 +44,12 @@ def test_a_run_that_learns_something_else_steps_aside_whole(tmp_path: Path) -> N
             run.log({"step": again})
             assert run.archive(_lesson(again), again) is None
 
-            told = run.archive(_lesson(again + 1, "q" * 64), again + 1)
+            message = run.archive(_lesson(again + 1, "q" * 64), again + 1)
 
             aside = tmp_path / f"run-earlier-{again}"
-            assert told is not None
-            assert told.endswith(f"what it held, {again} steps, is now {aside}")
-            assert f"dataset.json has changed, steps: {again} → {again + 1}, so it starts over" in told
+            assert message is not None
+            assert message.endswith(f"what it held, {again} steps, is now {aside}")
+            assert f"dataset.json has changed, steps: {again} → {again + 1}, so it starts over" in message
             assert list(run.folder.iterdir()) == []
             assert [each.step for each in checkpoints.read_checkpoints(aside / "checkpoints") if each.is_valid] == [again]
             assert (aside / "metrics.jsonl").read_text() == f'{{"step": {again}}}\n'

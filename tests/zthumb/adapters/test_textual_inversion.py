@@ -45,9 +45,9 @@ def _encoded(pipeline: Any, prompt: str, learned_tokens: dict[str, int]) -> torc
 
 
 def test_a_learned_embedding_is_read_from_the_file_next_to_its_adapter(saved: Path, base: ModuleShapes) -> None:
-    assert reader.load(saved, base).words == ()
+    assert reader.load(saved, base).embeddings == ()
     textual_inversion.save(_embedding(), saved.with_name("a_emb.safetensors"), families.get("sdxl"))
-    (embedding,) = reader.load(saved, base).words
+    (embedding,) = reader.load(saved, base).embeddings
     assert (embedding.text, embedding.tokens) == ("zbadge", 2)
     assert all(torch.equal(embedding.vectors[name], vectors) for name, vectors in _embedding().vectors.items())
 
@@ -57,9 +57,9 @@ def test_in_the_diffusers_layout_the_only_embedding_file_of_the_folder_is_read(
 ) -> None:
     save_diffusers(adapter, tmp_path / DIFFUSERS_FILE)
     textual_inversion.save(_embedding(), tmp_path / "run_emb.safetensors", families.get("sdxl"))
-    assert [embedding.text for embedding in reader.load(tmp_path, base).words] == ["zbadge"]
+    assert [embedding.text for embedding in reader.load(tmp_path, base).embeddings] == ["zbadge"]
     textual_inversion.save(_embedding("other"), tmp_path / "other_emb.safetensors", families.get("sdxl"))
-    assert reader.load(tmp_path, base).words == ()
+    assert reader.load(tmp_path, base).embeddings == ()
 
 
 def test_learned_embeddings_bundled_into_the_adapter_file_are_read(saved: Path, base: ModuleShapes) -> None:
@@ -67,14 +67,14 @@ def test_learned_embeddings_bundled_into_the_adapter_file_are_read(saved: Path, 
     bundled = {"clip_l": vectors["text_encoder"], "clip_g": vectors["text_encoder_2"]}
     tensors = load_file(saved) | {f"bundle_emb.my.word.{name}": rows for name, rows in bundled.items()}
     save_file(tensors, saved)
-    (embedding,) = reader.load(saved, base).words
+    (embedding,) = reader.load(saved, base).embeddings
     assert embedding.text == "my.word"
     assert torch.equal(embedding.vectors["text_encoder_2"], vectors["text_encoder_2"])
 
 
 def test_an_embedding_without_a_text_gets_the_name_that_diffusers_trainers_use(saved: Path, base: ModuleShapes) -> None:
     save_file({"clip_l": torch.ones(2, 128), "clip_g": torch.ones(2, 128)}, saved.with_name("a_emb.safetensors"))
-    assert [embedding.text for embedding in reader.load(saved, base).words] == ["<s0><s1>"]
+    assert [embedding.text for embedding in reader.load(saved, base).embeddings] == ["<s0><s1>"]
 
 
 @pytest.mark.parametrize(

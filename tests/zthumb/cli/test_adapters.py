@@ -32,7 +32,7 @@ def test_inspect_prints_the_kind_the_layout_and_the_base_that_fits(
     assert (summary["fits"], summary["layout"], summary["kind"]) == ("mini-sdxl", "kohya", "LoRA")
     assert sum(summary["modules"].values()) == len(adapter.layers)
     assert set(summary["modules"]) == {"unet", "text_encoder", "text_encoder_2"}
-    assert summary["told"] == {"ss_output_name": "a"}
+    assert summary["metadata"] == {"ss_output_name": "a"}
     assert main(["adapters", "inspect", str(saved)]) == 0
     assert "LoRA in the kohya layout" in capsys.readouterr().out
 
@@ -99,7 +99,7 @@ def test_learned_tokens_are_carried_over_with_their_adapter(
     assert not merged.exists()
     textual_inversion.embedding_file_of(small).unlink()  # type: ignore[union-attr]
     assert main(["adapters", "merge", str(small), str(saved), "--out", str(merged), *BASE]) == 0
-    (embedding,) = reader.load(merged, base).words
+    (embedding,) = reader.load(merged, base).embeddings
     assert torch.equal(embedding.vectors["text_encoder_2"], vectors["text_encoder_2"])
 
     assert main(["adapters", "inspect", str(merged), *BASE]) == 0

@@ -57,9 +57,9 @@ def test_each_image_of_several_is_nearly_what_it_is_alone(generator: ImageGenera
 
 
 def test_every_step_is_told_and_what_is_raised_there_ends_it(generator: ImageGenerator) -> None:
-    told: list[int] = []
-    generator.generate([STAR], lambda step, _: told.append(step))
-    assert told == list(range(1, 13))
+    steps: list[int] = []
+    generator.generate([STAR], lambda step, _: steps.append(step))
+    assert steps == list(range(1, 13))
 
     def stop(step: int, _: torch.Tensor) -> None:
         if step == 3:

@@ -56,7 +56,7 @@ def settings(models: Path, **values: Any) -> Settings:
             "model": str(models / "mini-sdxl"),
             "models_folder": models,
             "data_folder": data_folder,
-            "requests_fetch": False,
+            "download_on_request": False,
             **values,
         }
     )

@@ -35,8 +35,8 @@ def test_a_prompt_gives_an_image_with_everything_needed_to_reproduce_it(client: 
     meta = body["meta"]
     assert (meta["backend"], meta["variant"], meta["steps"], meta["cfg"]) == ("full", "full", 4, 5.0)
     assert (meta["width"], meta["height"], meta["loras"]) == (128, 128, [])
-    assert (meta["scheduler"], meta["together"]) == ("euler", 1)
-    assert "GiB free" in meta["why"] or "is loaded" in meta["why"]
+    assert (meta["scheduler"], meta["batch_size"]) == ("euler", 1)
+    assert "GiB free" in meta["variant_reason"] or "is loaded" in meta["variant_reason"]
     assert meta["peak_memory_mb"] > 100
     assert meta["timings"]["generate"] > 0
 
@@ -61,7 +61,7 @@ def test_an_image_is_the_same_alone_and_in_a_deterministic_batch(client: TestCli
     assert [image["seed"] for image in deterministic.json()["images"]] == [5, 6, 7]
     assert np.array_equal(pixels(deterministic, 2), pixels(alone))
     batched = client.post("/generate", json={**BASE, "batch": 3})
-    assert (deterministic.json()["meta"]["together"], batched.json()["meta"]["together"]) == (1, 3)
+    assert (deterministic.json()["meta"]["batch_size"], batched.json()["meta"]["batch_size"]) == (1, 3)
     # Sums are rounded in another order when several images are generated at once.
     assert np.abs(pixels(batched, 2).astype(int) - pixels(alone)).max() <= 2
 
@@ -165,16 +165,16 @@ def test_out_of_memory_is_retried_with_smaller_batches_and_then_reported(
     )
     generate, batch_sizes = ImageGenerator.generate, list[int]()
 
-    def limited_generate(generator: ImageGenerator, batch: Any, on_step: Any, words: Any, tile: int | None = None) -> Any:
+    def limited_generate(generator: ImageGenerator, batch: Any, on_step: Any, learned: Any, tile: int | None = None) -> Any:
         batch_sizes.append(len(batch))
         if len(batch) > max_batch_size:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return generate(generator, batch, on_step, words, tile)
+        return generate(generator, batch, on_step, learned, tile)
 
     monkeypatch.setattr(ImageGenerator, "generate", limited_generate)
     max_batch_size = 1
     response = client.post("/generate", json=adapted)
-    assert (batch_sizes, response.json()["meta"]["together"]) == ([2, 1, 1], 1)
+    assert (batch_sizes, response.json()["meta"]["batch_size"]) == ([2, 1, 1], 1)
     assert np.array_equal(pixels(response, 1), pixels(expected, 1))
     max_batch_size = 0
     refused = client.post("/generate", json=adapted)
@@ -317,7 +317,7 @@ def test_an_isolated_batch_is_generated_at_once_and_is_bit_identical_whatever_ot
 ) -> None:
     request = {**BASE, "batch": 3, "isolated": True}
     alone = client.post("/generate", json=request)
-    assert alone.json()["meta"]["together"] == 3
+    assert alone.json()["meta"]["batch_size"] == 3
     with ThreadPoolExecutor(6) as pool:
         others = [pool.submit(client.post, "/generate", json={**BASE, "seed": 50 + number}) for number in range(4)]
         again = pool.submit(client.post, "/generate", json=request).result()

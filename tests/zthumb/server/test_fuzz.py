@@ -28,7 +28,7 @@ CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance,
 @pytest.fixture(scope="module")
 def small(models: Path) -> Iterator[TestClient]:
     """A server that accepts only a few steps per request, so that every request is done soon."""
-    with started(server_settings(models, queue_room=26)) as client:
+    with started(server_settings(models, queue_capacity=26)) as client:
         yield client
 
 

@@ -41,7 +41,7 @@ def test_a_ready_server_is_healthy_whatever_proxy_is_configured(
 
 
 def test_the_check_uses_a_host_name_that_the_server_accepts(requested_hosts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZTHUMB_NAMES", "images.example.org, localhost")
+    monkeypatch.setenv("ZTHUMB_ALLOWED_HOSTS", "images.example.org, localhost")
     assert health.main() == 0
     assert requested_hosts == ["images.example.org"]
 

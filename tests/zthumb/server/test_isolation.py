@@ -66,7 +66,7 @@ def test_compatible_requests_are_batched_and_give_nearly_the_same_images_as_alon
     alone = [pixels(client.post("/generate", json={**request, "deterministic": True})) for request in requests]
     with ThreadPoolExecutor(len(requests)) as pool:
         responses = list(pool.map(lambda request: client.post("/generate", json=request), requests))
-    assert max(response.json()["meta"]["together"] for response in responses) > 1
+    assert max(response.json()["meta"]["batch_size"] for response in responses) > 1
     for response, expected in zip(responses, alone, strict=True):
         assert np.abs(pixels(response).astype(int) - expected).max() <= 2
 

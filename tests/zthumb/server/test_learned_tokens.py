@@ -62,7 +62,7 @@ def test_a_learned_word_has_an_effect_only_with_its_adapter(client: TestClient) 
 
 def test_the_response_names_the_learned_words(client: TestClient) -> None:
     request = {"prompt": WITH_WORD, "steps": 1, "loras": [{"id": "taught"}]}
-    assert client.post("/generate", json=request).json()["meta"]["words"] == ["zbadge"]
+    assert client.post("/generate", json=request).json()["meta"]["learned_tokens"] == ["zbadge"]
 
 
 def test_the_file_of_a_learned_word_is_not_listed_as_an_adapter(client: TestClient) -> None:

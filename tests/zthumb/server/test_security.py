@@ -75,7 +75,7 @@ def test_a_public_server_accepts_any_host_name() -> None:
 
 @pytest.mark.parametrize(("host", "status"), [("images.example:8000", 200), ("localhost", 421), ("evil.example", 421)])
 def test_a_server_with_configured_names_accepts_only_those(host: str, status: int) -> None:
-    assert _client(host="0.0.0.0", names="images.example").get("/x", headers={"host": host}).status_code == status
+    assert _client(host="0.0.0.0", allowed_hosts="images.example").get("/x", headers={"host": host}).status_code == status
 
 
 def _chunks(size: int) -> Iterator[bytes]:

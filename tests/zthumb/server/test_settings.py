@@ -83,4 +83,4 @@ def test_a_resolution_is_one_edge_or_width_and_height(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(("host", "may_fetch"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)])
 def test_requests_may_download_by_default_only_on_a_local_server(host: str, may_fetch: bool) -> None:
     assert Settings(host=host).may_fetch is may_fetch
-    assert Settings(host=host, requests_fetch=not may_fetch).may_fetch is not may_fetch
+    assert Settings(host=host, download_on_request=not may_fetch).may_fetch is not may_fetch

@@ -30,7 +30,7 @@ def test_four_steps_without_guidance_follow_the_prompt(with_turbo: TestClient) -
     assert (content.background, content.colour, content.shape) == ("blue", "red", "star")
     meta = response.json()["meta"]
     assert (meta["variant"], meta["steps"], meta["cfg"], meta["scheduler"]) == ("turbo", 4, 0.0, "euler_a")
-    assert meta["why"] == "the request names it"
+    assert meta["variant_reason"] == "the request names it"
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])

@@ -18,13 +18,13 @@ def get(name: str) -> Parser:
 
 def foreign_marks(name: str, text: str) -> list[str]:
     """What in ``text`` means nothing to the parser called ``name`` and something to another, a sentence for each."""
-    told = []
+    warnings = []
     for other in names():
         for mark in () if other == name else get(other).marks:
             found = mark.search(text)
             if found and not any(own.search(found[0]) for own in get(name).marks):
-                told.append(
+                warnings.append(
                     f"{found[0][:40]!r} at character {found.start() + 1} means nothing to prompt_parser {name} and is read as "
                     f"words; {other} reads it."
                 )
-    return told
+    return warnings

@@ -34,17 +34,17 @@ META: Examples = MappingProxyType(
         "backend": "full",
         "variant": "full",
         "base": "models/mini-sdxl",
-        "why": "full is loaded",
+        "variant_reason": "full is loaded",
         "scheduler": "euler",
         "steps": 25,
         "cfg": 5.0,
         "width": 128,
         "height": 128,
-        "together": 1,
+        "batch_size": 1,
         "timings": {"queue": 0.0, "lora": 0.001, "generate": 1.9},
         "peak_memory_mb": 912.4,
         "loras": [{"path": "lora/demo/demo.safetensors", "weight": 0.8, "sha256": _SHA256, "trigger": None}],
-        "words": [],
+        "learned_tokens": [],
     }
 )
 GENERATED: Examples = MappingProxyType(

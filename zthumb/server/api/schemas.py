@@ -165,22 +165,22 @@ class Timings(BaseModel):
 
 
 class Meta(BaseModel):
-    """How the images were generated. ``together`` is the number of images that were generated at once."""
+    """How the images were generated. ``batch_size`` is the number of images that were generated at once."""
 
     backend: str
     variant: str
     base: str = Field(description="the reference to the base model")
-    why: str = Field(description="why this variant was chosen")
+    variant_reason: str = Field(description="why this variant was chosen")
     scheduler: str
     steps: int
     cfg: float
     width: int
     height: int
-    together: int
+    batch_size: int
     timings: Timings
     peak_memory_mb: float
     loras: list[AppliedLora]
-    words: list[str] = Field(description="words in the adapters' files that have learned embeddings")
+    learned_tokens: list[str] = Field(description="words in the adapters' files that have learned embeddings")
 
 
 class GenerateResponse(BaseModel):

@@ -170,9 +170,9 @@ class BackendPool:
         started = time.monotonic()
         reset_peak_bytes(self._device)
         # Out of memory: try again without other backends, then with the least memory: one image at a time, decoded in tiles.
-        result, backend_key = self._attempt(batch, self.settings.together), batch[0].resolved.backend_key
+        result, backend_key = self._attempt(batch, self.settings.batch_size), batch[0].resolved.backend_key
         if result is None and self._free_memory(keep=backend_key):
-            result = self._attempt(batch, self.settings.together)
+            result = self._attempt(batch, self.settings.batch_size)
         if result is None:
             self._free_memory(keep=backend_key)
             result = self._attempt(batch, batch_size=1, tile=_SMALL_TILE)
@@ -271,8 +271,8 @@ def _generate_with_adapters(
     started = time.monotonic()
     with backend.apply_lora(batch[0].resolved.loras) as applied:
         adapters_applied = time.monotonic()
-        images = _generate_images(backend, batch, applied.words, batch_size, tile)
-        truncated_texts = tuple(_truncated_text(backend, queued.resolved.params[0], applied.words) for queued in batch)
+        images = _generate_images(backend, batch, applied.learned_tokens, batch_size, tile)
+        truncated_texts = tuple(_truncated_text(backend, queued.resolved.params[0], applied.learned_tokens) for queued in batch)
     return _BatchResult(
         images,
         applied,

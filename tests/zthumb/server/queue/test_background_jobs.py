@@ -174,7 +174,7 @@ def test_jobs_of_a_killed_server_are_generated_by_the_next_one(models: Path, tmp
 
 
 def test_jobs_that_have_not_started_at_shutdown_are_generated_by_the_next_server(models: Path, tmp_path: Path) -> None:
-    small_queue = settings(models, data_folder=tmp_path / "data", queue_room=150)
+    small_queue = settings(models, data_folder=tmp_path / "data", queue_capacity=150)
     with started(small_queue) as client:
         jobs = [client.post("/jobs", json={**STAR, "steps": steps}).json()["id"] for steps in (60, 70, 80)]
         while client.get(f"/jobs/{jobs[0]}").json()["state"] == "queued":
@@ -184,7 +184,7 @@ def test_jobs_that_have_not_started_at_shutdown_are_generated_by_the_next_server
     store.close()
     assert unfinished == jobs[1:]
     # They are queued again whatever the capacity, because they were accepted.
-    with started(settings(models, data_folder=tmp_path / "data", queue_room=100)) as client:
+    with started(settings(models, data_folder=tmp_path / "data", queue_capacity=100)) as client:
         assert [_wait_until_ended(client, job)["state"] for job in jobs] == ["done"] * 3
 
 
