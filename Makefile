@@ -19,7 +19,7 @@ TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation miniature benchmarks docker examples scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_gpu bench_concepts lock docker_build docker_finetune_z docker_check clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_gpu bench_concepts docs lock docker_build docker_finetune_z docker_check clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench_variants: setup ## measure memory and image error of quantized denoisers  
 bench_gpu: setup ## measure full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m benchmarks.training.gpu
 	@$(PYTHON) -m benchmarks.serving.gpu
+
+docs: setup ## build the documentation site  → outputs/site
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet && echo "outputs/site/index.html"
 
 lock: setup ## write docker/locks/*.txt from the pinned versions  [TORCH_WHEELS=folder or page of CPU builds of torch]
 	@$(PYTHON) docker/lock.py $(TORCH_WHEELS)
