@@ -22,7 +22,7 @@ SOURCES := foundation training zthumb evaluation miniature benchmarks docker exa
 .PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_gpu bench_concepts docs lock docker_build docker_finetune_z docker_check clean
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ifneq ($(VENV),.venv)
 READY :=
@@ -39,7 +39,7 @@ $(VENV)/.ready: $(PINS) pyproject.toml
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-finetune_z: setup ## images → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [TRIGGER=word] [RUN=name] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
+finetune_z: setup ## images → adapter → report  [RECIPE=mini] [DATASET=datasets/z] [TRIGGER=word] [RUN=name] [SET="steps=800"] [PROMPTS=file] [FORCE=1] [SKIP_BAD=1] [ALLOW_MISSING_CAPTIONS=1]
 	@PYTHON=$(PYTHON) scripts/finetune_z.sh
 
 test: setup ## run every test  [TEST_PROCESSES=2]

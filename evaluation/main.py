@@ -51,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m evaluation",
         description="Generate images for the same prompts and seeds at several LoRA scales through a server, check them with "
         "gates, guards and statistics, and write a report with a verdict to outputs/lora_eval/RUN. "
-        "`python -m evaluation compare A B` compares two reports, `python -m evaluation render RUN` renders the pages of a "
-        "report again.",
+        "`python -m evaluation check` reports in advance what is missing, `python -m evaluation compare A B` compares two "
+        "reports, `python -m evaluation render RUN` renders the pages of a report again.",
     )
     parser.add_argument(
         "--adapter",
@@ -71,7 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", type=Path, help="the prepared data set: held-out and training images, and the trigger word")
     parser.add_argument("--references", type=Path, help="a folder of images of the concept, if there is no data set")
     parser.add_argument("--trigger", help="the concept's trigger word (default: the data set's)")
-    parser.add_argument("--prompts", type=Path, default=PROMPTS / "mini.yaml", help="the prompts file (default: the miniature's)")
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        default=PROMPTS / "mini.yaml",
+        help="the prompts file (default: evaluation/prompts/mini.yaml; for real models evaluation/prompts/sdxl.yaml)",
+    )
     parser.add_argument("--seeds", type=_comma_separated(int), help="seeds instead of the file's, separated by commas")
     parser.add_argument("--scales", type=_comma_separated(float), help="scales instead of the file's, separated by commas")
     parser.add_argument(
@@ -80,14 +85,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME[=WEIGHTS]",
         help="a feature extractor to compare images with, instead of the file's; may be given several times",
     )
-    parser.add_argument("--in-flight", type=int, default=4, metavar="N", help="requests at once (default: %(default)s)")
+    parser.add_argument(
+        "--in-flight", type=int, default=4, metavar="N", help="number of requests sent at the same time (default: %(default)s)"
+    )
     parser.add_argument("--force", action="store_true", help="evaluate again even if nothing has changed")
     return parser
 
 
 def _comma_separated(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
     def numbers(text: str) -> tuple[float, ...]:
-        return tuple(kind(part) for part in text.split(","))
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, separated by commas") from None
 
     return numbers
 

@@ -16,7 +16,7 @@ from foundation.verdict import NAME as VERDICT
 def main(argv: Sequence[str] | None = None) -> int:
     """Render one report again; exit code 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m evaluation render", description=__doc__)
-    parser.add_argument("report", help="a run's name, or the folder of its report")
+    parser.add_argument("report", metavar="REPORT", help="a run's name, or the folder of its report")
     parser.add_argument("--to", type=Path, help="the folder to write to (default: the report's own)")
     arguments = parser.parse_args(argv)
     folder = Path(arguments.report) if Path(arguments.report).is_dir() else OUT / arguments.report

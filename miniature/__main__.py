@@ -1,4 +1,4 @@
-"""``python -m miniature``: build the miniature models, grade them, draw a concept data set, check the report of a concept."""
+"""Build the miniature models, grade them, draw a concept data set, check the report of a concept."""
 
 import argparse
 import sys

@@ -26,7 +26,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the examples, the embedded base and an exported adapter of the name that the page has."""
+    """Return a folder with the examples, the miniature base and an exported adapter of the name that the page has."""
     folder = tmp_path_factory.mktemp("checkout")
     adapter = folder / "models" / "lora" / "mini-demo"
     adapter.mkdir(parents=True)

@@ -26,7 +26,13 @@ DORA_NOTE = (
 """How other programs apply a DoRA that is exported as it is."""
 
 _HUB_LICENCES: Mapping[str, str] = MappingProxyType(
-    {"CreativeML Open RAIL++-M": "openrail++", "MIT": "mit", "Apache-2.0": "apache-2.0"}
+    {
+        "CreativeML Open RAIL-M": "creativeml-openrail-m",
+        "CreativeML Open RAIL++-M": "openrail++",
+        "OpenRAIL": "openrail",
+        "MIT": "mit",
+        "Apache-2.0": "apache-2.0",
+    }
 )
 
 

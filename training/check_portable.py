@@ -1,4 +1,4 @@
-"""``make check_portable``: train the demo with ``portable: true`` and compare the adapter's hash with the committed one."""
+"""Train the demo with portable: true and compare the adapter's hash with the committed one."""
 
 import argparse
 import sys

@@ -170,7 +170,7 @@ def _export(
     rank = _max_rank(adapter) if is_lora else None
     stop_reason, licence = _stop_reason(checkpoint, recipe, stage), licence_of(recipe.base)
     text = card.model_card(
-        *(recipe, dataset, name, _base_metadata(base), stop_reason, hashes, previews, licence),
+        *(recipe, dataset, name, _base_metadata(recipe, base), stop_reason, hashes, previews, licence),
         embedding_keys=families.get(family_of(base)).embedding_keys,
         verdict=own_verdict,
         as_lora=rank,
@@ -181,13 +181,20 @@ def _export(
     return own_verdict is not None
 
 
-def _base_metadata(base: Path) -> LoraMetadata:
+def _prediction(recipe: Recipe, base: Path) -> str:
+    """What the adapted denoiser predicts: what the recipe says, or else what the base does."""
+    from zthumb import families
+
+    objective = recipe.objective.prediction
+    return families.get(family_of(base)).prediction(base) if objective == "base" else objective
+
+
+def _base_metadata(recipe: Recipe, base: Path) -> LoraMetadata:
     """What names the base's family in headers and cards."""
     from zthumb import families
 
     family = families.get(family_of(base))
-    prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"]
-    return family.metadata(family.configuration(base, family.denoiser_component), prediction)
+    return family.metadata(family.configuration(base, family.denoiser_component), _prediction(recipe, base))
 
 
 def _stop_reason(checkpoint: Checkpoint, recipe: Recipe, stage: Stage) -> str:
@@ -205,12 +212,10 @@ def _write(
     family = families.get(family_of(base))
     adapter = _read_adapter(checkpoint, recipe, dataset, family)
     denoiser_config = family.configuration(base, family.denoiser_component)
-    prediction = recipe.objective.prediction
-    if prediction == "base":
-        prediction = read_json(base / "scheduler" / "scheduler_config.json")["prediction_type"]
     stop_reason = _stop_reason(checkpoint, recipe, stage)
     metadata = card.header_metadata(
-        recipe, dataset, name, _base_metadata(base), stage.inputs[recipe.base], checkpoint.step, stop_reason, prediction
+        *(recipe, dataset, name, _base_metadata(recipe, base), stage.inputs[recipe.base]),
+        *(checkpoint.step, stop_reason, _prediction(recipe, base)),
     )
     if stage.settings.get("as") == "lora":
         adapter = _as_lora(adapter, base, family, int(str(stage.settings["rank"])))

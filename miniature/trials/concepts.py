@@ -1,8 +1,8 @@
 """The trial concepts: the outline, trigger word and caption template of each.
 
 They differ in kind from the demo's badge: letters, a figure, signs with holes, two-coloured things, a texture, a style. Their
-captions differ in grammar, as those of different people do. The embedded base knows similar things, such as stripes, sketches and
-joined bodies, but none of the concepts.
+captions differ in grammar, as those of different people do. The miniature base knows similar things, such as stripes, sketches
+and joined bodies, but none of the concepts.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Images of the trial concepts, in a style unlike the embedded base's world: different light, shadows, sizes and positions."""
+"""Images of the trial concepts, in a style unlike the miniature base's world: different light, shadows, sizes and positions."""
 
 import math
 import random

@@ -18,6 +18,7 @@ from training.recipe import Recipe
 from training.validation.records import Interval, Stratum, Validation
 from zthumb import families
 from zthumb.sources.bases import find_base
+from zthumb.sources.local import family_of
 
 QUICK = ["steps=6", "batch_size=2", "prior.images=4", "prior.batch_size=2", "prior.steps=2", "checkpoint_every=2"]
 QUICK += ["validation.choose=lowest", "validation.strata=2", "validation.noises=1", "previews.prompts=[]"]
@@ -38,9 +39,10 @@ def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(prepared_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: Path) -> Path:
-    """Return a copy of the prepared data set in the test's folder, with the miniature at its usual path."""
+    """Return a copy of the prepared data set in the test's folder, with the miniatures at their usual paths."""
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "mini-sdxl").symlink_to(miniature)
+    for name in ("mini-sdxl", "mini-sd15"):
+        (tmp_path / "models" / name).symlink_to(miniature.parent / name)
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(prepared_once, tmp_path / "badges"))
 
@@ -62,7 +64,8 @@ def validation(step: int, loss: float) -> Validation:
 def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, AdaptedModel, Examples, Examples]:
     """Return the quick recipe, the miniature with an adapter attached, and the encoded training and held-out images."""
     recipe = recipes.load("mini", [*QUICK, "validation.strata=4", "validation.noises=1", *sets])
-    base, family, device = find_base(recipe.base), families.get("sdxl"), torch.device("cpu")
+    base, device = find_base(recipe.base), torch.device("cpu")
+    family = families.get(family_of(base))
     pipeline = load(recipe, family, base, device)
     prepared = read_dataset(dataset)
     learned_tokens = {prepared.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}

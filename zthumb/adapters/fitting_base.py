@@ -13,9 +13,11 @@ from zthumb.adapters import module_shapes, reader
 from zthumb.adapters.adapter import Adapter
 from zthumb.adapters.effect import check_effect
 from zthumb.adapters.module_shapes import ModuleShapes
+from zthumb.checkpoints import header as headers
 from zthumb.sources.local import family_of
 
 MODELS = Path("models")
+_VERSION_KEY = "ss_base_model_version"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def recognize(path: Path, base: Path | None = None) -> Recognized:
         candidate = module_shapes.of_folder(base.name, base, families.get(family_of(base)))
         return _read_for(candidate, path)
     reasons = []
-    for candidate in _available_bases():
+    for candidate in _available_bases(headers.read(path).metadata.get(_VERSION_KEY)):
         try:
             return _read_for(candidate, path)
         except BadInput as error:
@@ -51,9 +53,17 @@ def _read_for(base: ModuleShapes, path: Path) -> Recognized:
     return Recognized(adapter, base)
 
 
-def _available_bases() -> Iterator[ModuleShapes]:
+def _available_bases(version: str | None) -> Iterator[ModuleShapes]:
+    """Yield the bases, first those of the ``version`` that the adapter's header names: several have the same shapes."""
     folders = [reference for name in families.names() for reference in families.get(name).references]
-    for folder in [*folders, *sorted(index.parent for index in MODELS.glob("*/model_index.json"))]:
+    folders += sorted(index.parent for index in MODELS.glob("*/model_index.json"))
+    candidates = []
+    for folder in folders:
         # Skip folders that cannot be compared with: models of another family, incomplete downloads.
         with contextlib.suppress(BadInput, OSError, ValueError, KeyError, TypeError):
-            yield module_shapes.of_folder(folder.name, folder, families.get(family_of(folder)))
+            family = families.get(family_of(folder))
+            configuration = family.configuration(folder, family.denoiser_component)
+            candidates.append((family.metadata(configuration, family.prediction(folder)).version != version, folder, family))
+    for _, folder, family in sorted(candidates, key=lambda candidate: candidate[0]):
+        with contextlib.suppress(BadInput, OSError, ValueError, KeyError, TypeError):
+            yield module_shapes.of_folder(folder.name, folder, family)

@@ -17,7 +17,9 @@ def merge(weighted: Sequence[tuple[Adapter, float]]) -> Adapter:
         raise BadInput("a DoRA cannot be merged with another adapter: its change depends on the weights that it is applied to.")
     paths = sorted({path for adapter, _ in weighted for path in adapter.layers})
     layers = {path: _sum([(a.layers[path], weight) for a, weight in weighted if path in a.layers]) for path in paths}
-    return Adapter(layers, tuple(embedding for adapter, _ in weighted for embedding in adapter.embeddings))
+    embeddings = tuple(embedding for adapter, _ in weighted for embedding in adapter.embeddings)
+    notes = dict.fromkeys(note for adapter, _ in weighted for note in adapter.notes)
+    return Adapter(layers, embeddings, notes=tuple(notes))
 
 
 def _sum(weighted: Sequence[tuple[Layer, float]]) -> Layer:

@@ -108,17 +108,22 @@ def _meant(names: Mapping[str, str], keys: Mapping[str, str]) -> Mapping[str, st
     return dict.fromkeys(keys, *names.values()) if len(keys) == len(names) == 1 else names
 
 
+def _two_dimensional(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Some programs store a single token without its dimension."""
+    return (1, *shape) if len(shape) == 1 else shape
+
+
 def _check_shapes(header: Header, text: str, names: Mapping[str, str], base: ModuleShapes) -> None:
     keys = base.family.embedding_keys
     if set(names) != set(keys) or len(text) > _MAX_CHARACTERS:
         tensors = ", ".join(sorted(names.values())[:4])
         raise BadInput(f"{header.file}: learned tokens with {tensors}; expected {' and '.join(keys)}, one for each text encoder.")
     for key, component in keys.items():
-        shape, width = header.shapes[names[key]], base.text_width(component)
+        shape, width = _two_dimensional(header.shapes[names[key]]), base.text_width(component)
         if len(shape) != 2 or not 1 <= shape[0] <= _MAX_TOKENS or shape[1] != width:
             reason = f"{names[key]} {shape} does not fit {base.name} (…, {width})"
             raise BadInput(f"{header.file}: learned tokens for another base: {reason}.")
-    if len({header.shapes[name][0] for name in names.values()}) > 1:
+    if len({_two_dimensional(header.shapes[name])[0] for name in names.values()}) > 1:
         raise BadInput(f"{header.file}: {text!r} has different numbers of learned tokens for the text encoders.")
 
 
@@ -130,9 +135,10 @@ def _read_embedding(header: Header, text: str, names: Mapping[str, str], base: M
     _check_shapes(header, text, names, base)
     try:
         with safe_open(header.file, "pt") as file:
-            vectors = {component: file.get_tensor(names[key]).float() for key, component in base.family.embedding_keys.items()}
+            stored = {component: file.get_tensor(names[key]).float() for key, component in base.family.embedding_keys.items()}
     except (SafetensorError, ValueError, KeyError) as error:
         raise BadInput(f"{header.file}: not a safetensors file: {str(error).splitlines()[0]}") from None
+    vectors = {component: rows.reshape(_two_dimensional(tuple(rows.shape))) for component, rows in stored.items()}
     if not all(rows.isfinite().all() for rows in vectors.values()):
         raise BadInput(
             f"{header.file}: the learned tokens of {text!r} contain NaN or infinity: the training that produced them failed."

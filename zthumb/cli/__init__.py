@@ -12,7 +12,9 @@ from zthumb.server import main as server
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; exit code 0 success, 1 failure, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="zthumb", description="Generate images with adapters that unload without a trace.")
+    parser = argparse.ArgumentParser(
+        prog="zthumb", description="Serve a base model with its adapters, and inspect, convert and merge model files."
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a base model and its adapters over HTTP", description=server.DESCRIPTION)
     server.add_arguments(serve)

@@ -1,4 +1,4 @@
-"""``zthumb adapters``: inspect, convert, merge, resize and compare LoRA files."""
+"""Inspect, convert, merge, resize and compare adapter files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foundation.arguments import positive
 from foundation.errors import DONE, FAILED, BadInput
 from foundation.files import atomic_file
 from zthumb.adapters.textual_inversion import ENDING, save
@@ -37,16 +38,16 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--as", dest="kind", choices=("lora",), help="approximate another kind by a plain LoRA of --rank; print the share kept"
     )
-    convert.add_argument("--rank", type=_positive, help=f"rank for --as lora (default: {_DEFAULT_RANK})")
+    convert.add_argument("--rank", type=positive, help=f"rank for --as lora (default: {_DEFAULT_RANK})")
     convert.set_defaults(run=_convert)
     merge = commands.add_parser("merge", help="combine several adapters into one, or merge them into a base")
     merge.add_argument("files", nargs="+", metavar="FILE[:WEIGHT]", help="an adapter and its weight (default: 1)")
-    merge.add_argument("--rank", type=_positive, help="reduce the result to this rank (default: the sum of all ranks, exact)")
+    merge.add_argument("--rank", type=positive, help="reduce the result to this rank (default: the sum of all ranks, exact)")
     merge.add_argument("--into", type=Path, metavar="BASE", help="write BASE with the adapters merged into its weights to OUT")
     merge.set_defaults(run=_merge)
     resize = commands.add_parser("resize", help="write the nearest adapter of a smaller rank")
     resize.add_argument("file", type=Path, metavar="FILE")
-    resize.add_argument("--rank", type=_positive, help="the largest rank")
+    resize.add_argument("--rank", type=positive, help="the largest rank")
     resize.add_argument("--keep", type=_fraction, default=1.0, help="share of each module's change to keep, 0 to 1 (default: 1)")
     resize.set_defaults(run=_resize)
     diff = commands.add_parser("diff", help="measure how different two adapters are; exit code 1 if they differ")
@@ -57,7 +58,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     for command in (inspect, convert, merge, resize, diff):
         command.add_argument("--base", type=Path, help="the base of the adapters (default: the first available base they fit)")
     for command in (convert, merge, resize):
-        command.add_argument("--out", type=Path, required=True, help="the file to write")
+        command.add_argument("--out", type=Path, required=True, help="the file to write; with merge --into, the folder")
         command.add_argument("--to", choices=("kohya", "diffusers"), help="layout of OUT (default: kohya)")
         command.add_argument("--dtype", choices=tuple(_DTYPES), help="dtype of the tensors (default: fp32, which is exact)")
         command.add_argument("--force", action="store_true", help="replace OUT if it exists")
@@ -271,7 +272,7 @@ def _in_dtype(adapter: Adapter, name: str | None) -> Adapter:
     dtype = getattr(torch, _DTYPES[name])
     layers = {path: layer.fold_scale().to(dtype) for path, layer in adapter.layers.items()}
     changes = {path: change.in_dtype(dtype) for path, change in adapter.changes.items()}
-    tensors = [tensor for layer in layers.values() for tensor in (layer.up, layer.down)]
+    tensors = [tensor for layer in layers.values() for tensor in (layer.up, layer.down, layer.magnitude) if tensor is not None]
     tensors += [tensor for change in changes.values() for tensor in change.tensors.values()]
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise BadInput(f"--dtype {name}: some values of the adapter are too large for it. Use bf16.")
@@ -293,15 +294,11 @@ def _mean(kept: list[tuple[str, float]]) -> float:
     return sum(share for _, share in kept) / len(kept)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
 def _fraction(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError("must be above 0 and at most 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 1")
     return value

@@ -60,7 +60,7 @@ class Record:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("manifest", type=Path, help="a manifest.json, or a results.json next to one")
+    parser.add_argument("manifest", metavar="MANIFEST", type=Path, help="a manifest.json, or a results.json next to one")
     parser.add_argument("--server", help="for an evaluation: use this server (default: start one)")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-SchedulerName = Literal["dpmpp_2m_karras", "euler", "euler_a", "ddim", "unipc", "lcm"]
+SchedulerName = Literal["dpmpp_2m_karras", "euler", "euler_a", "ddim", "pndm", "unipc", "lcm"]
 NAMES: tuple[str, ...] = get_args(SchedulerName)
 
 _KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
@@ -16,6 +16,7 @@ _KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         "euler": ("EulerDiscreteScheduler", {}),
         "euler_a": ("EulerAncestralDiscreteScheduler", {}),
         "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
+        "pndm": ("PNDMScheduler", {"skip_prk_steps": True, "set_alpha_to_one": False}),
         "unipc": ("UniPCMultistepScheduler", {}),
         "lcm": ("LCMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
     }
@@ -51,4 +52,5 @@ _SHARED = (
     "prediction_type",
     "steps_offset",
     "timestep_spacing",
+    "rescale_betas_zero_snr",
 )

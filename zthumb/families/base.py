@@ -118,6 +118,10 @@ class ModelFamily(ABC):
         return values
 
     @abstractmethod
+    def prediction(self, folder: Path) -> str:
+        """Return what the denoiser of the base in ``folder`` predicts, as ``metadata`` takes it."""
+
+    @abstractmethod
     def resolution(self, folder: Path) -> int:
         """Return the width and height in pixels that the base in ``folder`` was trained at."""
 

@@ -14,13 +14,14 @@ from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.base import Limits, LoraMetadata
 from zthumb.families.shared.clip_text import LENGTH, PROMPT_EMBEDS
-from zthumb.families.shared.stable_diffusion import BASES, FACTOR, StableDiffusion
+from zthumb.families.shared.stable_diffusion import BASES, FACTOR, ZERO_SNR, StableDiffusion
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.checkpoints.single_file import SingleFile
 
+_ZERO_SNR_SCHEDULER = MappingProxyType({"_class_name": "DDIMScheduler", "timestep_spacing": "trailing", "clip_sample": False})
 _WIDTH_OF_2 = 1024
 """The width of the prompt embeddings of Stable Diffusion 2.x; that of 1.x is 768."""
 _CROSS_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
@@ -83,9 +84,14 @@ class SD15(StableDiffusion):
             return clip_keys.of_transformers(name).with_prefix("transformer.")
         return clip_keys.of_open_clip(name).with_prefix("model.")
 
+    def stated_scheduler(self, file: SingleFile) -> Mapping[str, Any]:
+        stated = super().stated_scheduler(file)
+        # The schedulers that these bases were published with cannot begin at pure noise.
+        return {**stated, **_ZERO_SNR_SCHEDULER} if stated[ZERO_SNR] else stated
+
     def predicts_velocity(self, file: SingleFile) -> bool:
         # Published 2.x files do not say what they predict. ComfyUI tells 2.1 from 2.1 base by the spread of this bias.
-        if file.shapes.get(_CROSS_ATTENTION, ())[1:] != (_WIDTH_OF_2,):
+        if file.shapes.get(_CROSS_ATTENTION, ())[1:] != (_WIDTH_OF_2,) or _VELOCITY_BIAS not in file.shapes:
             return False
         return float(file.tensor(_VELOCITY_BIAS).float().std(unbiased=False)) > _VELOCITY_DEVIATION
 

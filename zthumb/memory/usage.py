@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from math import prod
@@ -13,6 +14,8 @@ from zthumb.sources.local import components_of
 
 if TYPE_CHECKING:
     import torch
+
+_VARIANT = re.compile(r"\.(fp16|non_ema)\.")
 
 
 def weights(folder: Path, element: int) -> int:
@@ -41,8 +44,8 @@ def is_short(error: BaseException) -> bool:
 
 
 def _weight_files(component: Path) -> Iterator[Path]:
-    """Return the weight files of a component, without the fp16 variants."""
-    return (path for path in sorted(component.glob("*.safetensors")) if ".fp16." not in path.name)
+    """Return the weight files of a component, without variants that are not loaded."""
+    return (path for path in sorted(component.glob("*.safetensors")) if not _VARIANT.search(path.name))
 
 
 def _count_values(path: Path) -> int:

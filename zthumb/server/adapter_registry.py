@@ -70,8 +70,12 @@ class AdapterRegistry:
                 verdicts[self.public_path(path)] = verdict
         return verdicts
 
-    def requested_loras(self, request: GenerateRequest, may_fetch: bool, tags: Sequence[LoraTag] = ()) -> tuple[Lora, ...]:
+    def requested_loras(
+        self, request: GenerateRequest, may_fetch: bool, tags: Sequence[LoraTag] = (), is_default_model: bool = True
+    ) -> tuple[Lora, ...]:
         """Return the adapters that the fields of a request name, followed by those of the ``tags`` in its prompt.
+
+        The server's default adapter is for its default model alone.
 
         Raises ``BadInput`` for an adapter that is not on this server and ``may_fetch`` forbids to download, for one that is named
         twice, and for too many.
@@ -81,7 +85,7 @@ class AdapterRegistry:
         paths_by_id = self.paths_by_id() if tags else {}
         from_prompt = tuple(Lora(self._path_of_tag(tag, paths_by_id), tag.weight) for tag in tags)
         # If the prompt names adapters and the fields do not, the default adapter is not used.
-        from_fields = () if tags and not request.names_adapters else self._loras_from_fields(request, may_fetch)
+        from_fields = () if tags and not request.names_adapters else self._loras_from_fields(request, may_fetch, is_default_model)
         loras = (*from_fields, *from_prompt)
         if len({lora.path for lora in loras}) < len(loras):
             raise BadInput(f"{'prompt' if tags else 'loras'}: names one adapter twice.")
@@ -89,18 +93,18 @@ class AdapterRegistry:
             raise BadInput(f"prompt: {len(loras)} adapters are named; the maximum is {MAX_LORAS}.")
         return loras
 
-    def _loras_from_fields(self, request: GenerateRequest, may_fetch: bool) -> tuple[Lora, ...]:
+    def _loras_from_fields(self, request: GenerateRequest, may_fetch: bool, is_default_model: bool) -> tuple[Lora, ...]:
         if request.loras:
             return tuple(self._lora(lora_request, may_fetch) for lora_request in request.loras)
         if request.loras is not None and request.lora_path is None and request.lora_scale is None:
             return ()
         if request.lora_path is not None:
             return (Lora(self._path_in_models_folder(request.lora_path, "lora_path"), self._weight(request.lora_scale)),)
-        if self._settings.lora_path is not None:
+        if self._settings.lora_path is not None and is_default_model:
             default_adapter = self._path_of_ref(self._settings.lora_path, "Z_LORA_PATH", may_fetch=True)
             return (Lora(default_adapter, self._weight(request.lora_scale)),)
         if request.lora_scale is not None:
-            raise BadInput("lora_scale: given without lora_path, and this server has no default adapter.")
+            raise BadInput("lora_scale: given without lora_path, and this server has no default adapter for this model.")
         return ()
 
     def _adapter_files(self) -> list[Path]:

@@ -48,7 +48,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
 
     app = FastAPI(
         title="zthumb",
-        summary="Images with adapters that never leak",
+        summary="Generates images with LoRA adapters chosen for each request",
         lifespan=lifespan,
         responses=error_responses.common_responses(),
     )

@@ -118,7 +118,8 @@ class RequestResolver:
         _check_size(width, height, family)
         parser = request.prompt_parser or self.settings.prompt_parser
         text, tags = _extract_lora_tags(request)
-        loras = self.registry.requested_loras(request, may_fetch=has_preset_loras or self.settings.may_fetch, tags=tags)
+        may_fetch, is_default_model = has_preset_loras or self.settings.may_fetch, self._is_default_model(backend_key)
+        loras = self.registry.requested_loras(request, may_fetch, tags, is_default_model)
         prompt, triggers, trigger_warnings = _prepend_triggers(request, text, parser, loras)
         texts = {"prompt": text, "negative_prompt": request.negative_prompt or ""}
         # A prompt that is valid by itself may be invalid with trigger words before it.
@@ -134,7 +135,7 @@ class RequestResolver:
             guidance_scale=guidance,
             scheduler=request.scheduler,
             prompt_parser=parser,
-            original_size=self.settings.training_resolution if self._is_default_model(backend_key) else None,
+            original_size=self.settings.training_resolution if is_default_model else None,
         )
         # Seeds wrap around after the last one, so that every seed in a response is valid in a request.
         params = tuple(replace(first, seed=(seed + index) % (MAX_SEED + 1)) for index in range(request.batch))

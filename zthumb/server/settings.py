@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("TRAINING_RESOLUTION", "ZTHUMB_TRAINING_RESOLUTION"),
         description="the size the base was trained at, as 1024 or 1024x768 (width by height): the size of requests that give "
-        "none, and the original size that the base is conditioned on; by default the base's own, and each image's own",
+        "none, and the original size, for bases that are conditioned on one; by default the base's own, and each image's own",
     )
     turbo_model: str | None = Field(
         default=None, description="the base of variant turbo; by default the folder MODEL with -turbo appended"
@@ -116,7 +116,9 @@ class Settings(BaseSettings):
         default="auto",
         description="where models run: cuda (ROCm too), xpu, mps, cpu, with an index as in cuda:1; auto is the fastest",
     )
-    precision: Precision = Field(default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU and fp32 on a CPU")
+    precision: Precision = Field(
+        default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU, and fp32 on a CPU or MPS"
+    )
     tile: int | None = Field(
         default=None,
         ge=64,
@@ -210,7 +212,7 @@ def describe_settings() -> str:
     """Return the help text of all settings: variables, description and default of each."""
     lines = []
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None or field.default == SecretStr("") else f" (default: {field.default})"
+        default = "" if field.default in (None, "", SecretStr("")) else f" (default: {field.default})"
         lines.append(f"  {' or '.join(variables(name))}\n      {field.description}{default}")
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from foundation.errors import BadInput
 from foundation.files import atomic_directory, read_json
@@ -18,6 +19,8 @@ from zthumb.sources.reference import Hub, Local, Named, Reference, parse
 from zthumb.sources.resolve import Resolver
 
 _CONFIGURATION = "config.json"
+_SCALING_FACTOR = 0.18215
+"""Of an ``AutoencoderKL`` whose configuration does not say it."""
 
 
 def find_base(reference: str, vae: str | None = None, resolver: Resolver | None = None) -> Path:
@@ -98,7 +101,7 @@ def _other_components(base: Path, resolver: Resolver) -> dict[str, Path]:
     }
     tokenizers = [name for name in family.text_components if name not in family.single_file and name not in others]
     if tokenizers:
-        # A local base whose text encoders have the same vocabulary sizes has the same tokenizers.
+        # A local base with the same kinds of text encoders has the same tokenizers.
         matches = (folder for folder in _local_bases(resolver.folders) if _has_same_tokenizers(folder, base, family, tokenizers))
         source = next(matches, None) or resolver.path(_hub_repository(base), kinds.WITHOUT_WEIGHTS)
         others |= {name: source / name for name in tokenizers}
@@ -106,14 +109,12 @@ def _other_components(base: Path, resolver: Resolver) -> dict[str, Path]:
 
 
 def _has_same_tokenizers(folder: Path, base: Path, family: ModelFamily, tokenizers: Sequence[str]) -> bool:
-    def vocabulary_sizes(model: Path) -> list[int]:
-        return [family.configuration(model, name)["vocab_size"] for name in family.text_components if name in family.single_file]
+    # Encoders of one vocabulary may be padded by different tokens; those of one width and activation are of one origin.
+    def origins(model: Path) -> list[list[Any]]:
+        encoders = [family.configuration(model, name) for name in family.text_components if name in family.single_file]
+        return [[encoder.get(key) for key in ("vocab_size", "hidden_size", "hidden_act")] for encoder in encoders]
 
-    return (
-        _is_supported(folder)
-        and all((folder / name).is_dir() for name in tokenizers)
-        and vocabulary_sizes(folder) == vocabulary_sizes(base)
-    )
+    return _is_supported(folder) and all((folder / name).is_dir() for name in tokenizers) and origins(folder) == origins(base)
 
 
 def _hub_repository(base: Path) -> str:
@@ -129,6 +130,7 @@ def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
         raise BadInput(f"{vae}: is not an autoencoder: expected a {ENDING} file, or a folder with {_CONFIGURATION} and weights.")
     family = families.get(family_of(base))
     (autoencoder,) = family.image_components
+    _check_scaling(base / autoencoder, vae)
     digest = hash_value([str(base.resolve()), str(vae.resolve()), vae.stat().st_mtime_ns])
     target = models / "unpacked" / f"{base.name}-with-{vae.stem}-{digest[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -144,9 +146,22 @@ def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
     return target
 
 
+def _check_scaling(own: Path, vae: Path) -> None:
+    """Raise ``BadInput`` if the folder ``vae`` scales latents in another way than the base's ``own`` autoencoder.
+
+    Files of all Stable Diffusion models have the same shapes and do not say it.
+    """
+    if vae.is_dir():
+        factors = [read_json(folder / _CONFIGURATION).get("scaling_factor", _SCALING_FACTOR) for folder in (own, vae)]
+        if factors[0] != factors[1]:
+            raise BadInput(
+                f"{vae}: is an autoencoder of another model: its latents are scaled by {factors[1]}, not {factors[0]}."
+            )
+
+
 def _advice(path: Path) -> str:
     if path.name == "mini-sdxl":
-        return f"{path}: the embedded base is missing. Run `make mini_base`, or `git checkout -- {path}` if it was deleted."
+        return f"{path}: the miniature base is missing. Run `make mini_base`, or `git checkout -- {path}` if it was deleted."
     return (
         f"{path}: there is no base model. Put one there, as a folder in the diffusers layout or a {ENDING} file, or "
         "name another: `python -m zthumb.scripts.download_models sdxl-base-1.0` downloads `sdxl-base-1.0`."

@@ -32,6 +32,7 @@ RECORD = "single_file.json"
 """The file in a converted folder that says which single file it was converted from."""
 _SCHEDULER = Path("scheduler") / "scheduler_config.json"
 _SCHEDULER_DEFAULTS: Mapping[str, Any] = MappingProxyType({"prediction_type": "epsilon", "rescale_betas_zero_snr": False})
+_CLASS, _PREDICTION = "_class_name", "prediction_type"
 _DIGITS = 12
 _DIFFUSERS_WEIGHTS, _TRANSFORMERS_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 
@@ -130,23 +131,25 @@ def _state(file: Path) -> dict[str, Any]:
 def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path, dict[str, _Component]]:
     """Return the likeliest base whose components all fit the file, and these; ``BadInput`` says why the nearest does not fit.
 
-    Of bases with the same shapes it is the first whose scheduler is as the file states it.
+    Of bases with the same shapes it is the one whose scheduler is most like what the file states, above all in what it predicts.
     """
-    fitting, mismatches = list[tuple[Path, dict[str, _Component]]](), []
+    fitting, mismatches = list[tuple[tuple[bool, int], Path, dict[str, _Component]]](), []
     for base in known:
         family = families.get(family_of(base))
         renamed = opened.renamed(family.single_file_aliases)
         components = {name: _component(family, base, name) for name in family.single_file}
         reasons = [component.mismatch(renamed, family.single_file[name]) for name, component in components.items()]
         if not any(reasons):
-            if _agrees(read_json(base / _SCHEDULER), family.stated_scheduler(renamed)):
+            wrong = _disagreements(read_json(base / _SCHEDULER), family.stated_scheduler(renamed))
+            if not wrong:
                 return base, components
-            fitting.append((base, components))
+            fitting.append(((_PREDICTION in wrong, len(wrong)), base, components))
         mismatches.append(
             (sum(reason is not None for reason in reasons), f"compared with {base.name}, {next(filter(None, reasons), '')}")
         )
     if fitting:
-        return fitting[0]
+        _, base, components = min(fitting, key=lambda candidate: candidate[0])
+        return base, components
     nearest = min(mismatches, default=(0, "no base is known"))[1]
     raise BadInput(
         f"{opened.path}: is not the checkpoint of a supported base: {nearest}. "
@@ -204,9 +207,12 @@ def _write_others(base: Path, others: Mapping[str, Path], target: Path, stated: 
         shutil.copytree(folder, target / name)
     scheduler = target / _SCHEDULER
     configuration = read_json(scheduler)
-    if not _agrees(configuration, stated):
+    if _disagreements(configuration, stated):
         write_json(scheduler, {**configuration, **stated})
+    if kind := stated.get(_CLASS):
+        write_json(target / INDEX, {**read_json(base / INDEX), "scheduler": ["diffusers", kind]})
 
 
-def _agrees(scheduler: Mapping[str, Any], stated: Mapping[str, Any]) -> bool:
-    return all(scheduler.get(name, _SCHEDULER_DEFAULTS.get(name)) == value for name, value in stated.items())
+def _disagreements(scheduler: Mapping[str, Any], stated: Mapping[str, Any]) -> list[str]:
+    """Return the names of the settings that differ."""
+    return [name for name, value in stated.items() if scheduler.get(name, _SCHEDULER_DEFAULTS.get(name)) != value]

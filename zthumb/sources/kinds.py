@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.files import read_json
-from zthumb.sources.local import INDEX
+from zthumb.sources.local import INDEX, UNUSED
 
 _CONFIGURATION = "config.json"
-_UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
-"""Components of published bases that are neither trained nor needed to generate an image from a prompt."""
-_SKIPPED = ("*.fp16.safetensors", "*.non_ema.safetensors", "*openvino*", "*onnx*", "*flax*", *(f"{name}/*" for name in _UNUSED))
+_SKIPPED = ("*.fp16.safetensors", "*.non_ema.safetensors", "*openvino*", "*onnx*", "*flax*", *(f"{name}/*" for name in UNUSED))
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def _has_all_components(folder: Path) -> bool:
     """Return whether every component of the index is there, with weights if it has a configuration; or one model with weights."""
     if not (folder / INDEX).is_file():
         return (folder / _CONFIGURATION).is_file() and _has_weights(folder)
-    components = [folder / name for name in _named_components(folder) if name not in _UNUSED]
+    components = [folder / name for name in _named_components(folder) if name not in UNUSED]
     return all(path.is_dir() and (_has_weights(path) or not (path / _CONFIGURATION).is_file()) for path in components)
 
 

@@ -8,6 +8,8 @@ from foundation.files import read_json
 from foundation.hashing import hash_file, hash_files, hash_value
 from zthumb import families
 
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+"""Components of published bases that are neither trained nor needed to generate an image from a prompt."""
 INDEX = "model_index.json"
 """The file that makes a folder a base: the names and classes of its components."""
 
@@ -28,8 +30,8 @@ def hash_base(folder: Path) -> str:
 
 
 def components_of(folder: Path) -> list[str]:
-    """Return the components that the index of a base names and that exist."""
-    return [name for name in read_json(folder / INDEX) if (folder / name).is_dir()]
+    """Return the components that the index of a base names, that exist, and that are used here."""
+    return [name for name in read_json(folder / INDEX) if (folder / name).is_dir() and name not in UNUSED]
 
 
 def hash_components(folder: Path, parts: Sequence[str]) -> str:

@@ -99,7 +99,7 @@ def test_previews_are_included_and_need_less_memory_with_tiles() -> None:
     [
         ("sdxl_8gb", "stable-diffusion-xl-base-1.0", 8),
         ("sdxl_12gb", "stable-diffusion-xl-base-1.0", 12),
-        ("sd15_2gb", "small-sd", 2),
+        ("sd15_2gb", "bk-sdm-small", 2),
         ("sd15_4gb", "stable-diffusion-v1-5", 4),
         ("sd15", "stable-diffusion-v1-5", 8),
         ("sd15_12gb", "stable-diffusion-v1-5", 12),

@@ -35,6 +35,7 @@ RUN = Path("outputs/lora/a")
         ("precision=bf16", "gradient_checkpointing=true"),
         ("quantize=nf4", "objective.prediction=v_prediction"),
         ("quantize=int8", "objective.timesteps=logit_normal", "objective.noise_offset=0.05"),
+        ("base=models/mini-sd15", "adapter.text_encoders=true"),
     ],
     ids=lambda settings: " ".join(settings),
 )

@@ -9,10 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from foundation.files import read_json
+from foundation.errors import BadInput
+from foundation.files import read_json, write_json
 from tests.conftest import ROOT
 from tests.zthumb.published import write_single_file
 from zthumb import families
+from zthumb.adapters import module_shapes, reader
+from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.fitting_base import recognize
+from zthumb.adapters.layouts import save_kohya
+from zthumb.diffusion.schedulers import make
+from zthumb.memory import usage
+from zthumb.sources import kinds
 from zthumb.sources.bases import find_base
 from zthumb.sources.local import hash_base
 
@@ -142,3 +150,100 @@ def test_a_single_file_of_2_1_gets_the_prediction_type_and_resolution_that_it_wa
 
     assert read_json(converted / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon") == prediction
     assert SD15.resolution(converted) == resolution
+
+
+@pytest.fixture
+def hub_folder(models: Path) -> Path:
+    """Return a base as the hub has the first ones: an old configuration, a scheduler that says little, and a safety checker."""
+    folder = models / "old"
+    shutil.copytree(MINI, folder)
+    index = read_json(folder / "model_index.json")
+    index |= {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "requires_safety_checker": True}
+    write_json(folder / "model_index.json", index)
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    write_json(folder / "scheduler" / "scheduler_config.json", {k: v for k, v in scheduler.items() if k != "prediction_type"})
+    configuration = read_json(folder / "unet" / "config.json")
+    write_json(folder / "unet" / "config.json", {**configuration, "_diffusers_version": "0.6.0", "sample_size": 32})
+    (folder / "safety_checker").mkdir()
+    save_file({"x": torch.zeros(10**6)}, folder / "safety_checker" / "model.safetensors")
+    save_file(load_file(folder / "unet" / "diffusion_pytorch_model.safetensors"), folder / "unet" / "x.non_ema.safetensors")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_folder_of_the_first_versions_is_what_diffusers_takes_it_for(hub_folder: Path) -> None:
+    pipeline = SD15.load(hub_folder, torch.float32, torch.device("cpu"))
+
+    assert SD15.prediction(hub_folder) == "epsilon"
+    assert SD15.resolution(hub_folder) == pipeline.unet.config.sample_size * 8 == 512
+    # What is not used is neither counted nor part of the base's hash.
+    assert usage.weights(hub_folder, 2) == usage.weights(MINI, 2)
+    shutil.rmtree(hub_folder / "safety_checker")
+    assert kinds.MODEL.is_complete(hub_folder)
+
+
+@pytest.mark.slow
+def test_a_single_file_with_zero_terminal_snr_gets_a_scheduler_that_begins_at_pure_noise(models: Path) -> None:
+    empty = torch.zeros(0)
+    file = write_single_file(models / "mini-sd15", models / "x.safetensors", v_pred=empty, ztsnr=empty)
+
+    pipeline = SD15.load(find_base(str(file)), torch.float32, torch.device("cpu"))
+
+    assert type(pipeline.scheduler).__name__ == "DDIMScheduler"
+    process = SD15.process(pipeline)
+    assert float(process.add_noise(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.tensor([999])).abs().max()) < 1e-3
+    # A scheduler that a request names begins there too.
+    assert float(make("euler", pipeline.scheduler).alphas_cumprod[-1]) < 1e-6
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_cannot_do_what_its_configuration_says_is_refused(hub_folder: Path) -> None:
+    path = hub_folder / "scheduler" / "scheduler_config.json"
+    write_json(path, {**read_json(path), "rescale_betas_zero_snr": True})
+
+    with pytest.raises(BadInput, match="its PNDMScheduler cannot do"):
+        SD15.process(SD15.load(hub_folder, torch.float32, torch.device("cpu")))
+
+
+def test_an_autoencoder_that_scales_in_another_way_is_refused(models: Path) -> None:
+    shutil.copytree(MINI / "vae", models / "other")
+    configuration = read_json(models / "other" / "config.json")
+    write_json(models / "other" / "config.json", {**configuration, "scaling_factor": configuration["scaling_factor"] / 2})
+
+    with pytest.raises(BadInput, match="an autoencoder of another model"):
+        find_base("models/mini-sd15", "models/other")
+
+
+@pytest.mark.parametrize(("version", "expected"), [("sd_v2", "stable-diffusion-2-1-base"), ("sd_v2_v", "stable-diffusion-2-1")])
+def test_an_adapter_of_2_1_is_recognized_by_its_header(tmp_path: Path, version: str, expected: str) -> None:
+    module = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    adapter = Adapter({module: Layer(torch.ones(2, 1024), torch.ones(1280, 2))})
+    save_kohya(
+        adapter,
+        tmp_path / "x.safetensors",
+        SD15,
+        SD15.configuration(SD15.references[4], "unet"),
+        {"ss_base_model_version": version},
+    )
+
+    assert recognize(tmp_path / "x.safetensors").base.name == expected
+
+
+def test_an_embedding_of_one_text_encoder_is_read_whatever_its_tensor_is_called(tmp_path: Path) -> None:
+    base = module_shapes.of_folder("mini-sd15", MINI, SD15)
+    module = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    out, rank_in = base.shapes[module][:2]
+    save_kohya(
+        Adapter({module: Layer(torch.ones(2, rank_in), torch.ones(out, 2))}),
+        tmp_path / "x.safetensors",
+        SD15,
+        base.denoiser_config,
+        {},
+    )
+    for tensors in ({"emb_params": torch.ones(2, 128)}, {"<word>": torch.ones(2, 128)}, {"clip_l": torch.ones(128)}):
+        save_file(tensors, tmp_path / "x_emb.safetensors", {"modelspec.trigger_phrase": "zbadge"})
+
+        (embedding,) = reader.load(tmp_path / "x.safetensors", base).embeddings
+
+        assert embedding.text == "zbadge"
+        assert embedding.vectors["text_encoder"].shape[1] == 128

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from foundation.errors import BadInput
+from foundation.files import read_json
 from zthumb.checkpoints import vae_keys
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.checkpoints.unet_keys import UNetLayout, to_original
@@ -29,12 +30,17 @@ BASES = Path(__file__).parent.parent / "bases"
 FACTOR = 8
 """Pixels of an image's edge for one of its latents'."""
 
-_VELOCITY, _ZERO_SNR = "v_pred", "ztsnr"
+_VELOCITY, _ZERO_SNR_MARK = "v_pred", "ztsnr"
 """Empty tensors that mark a single file as trained with v-prediction, and with zero terminal SNR."""
 
 _PREDICTION_KEY = "modelspec.prediction_type"
 """Where the header of a file may state its prediction type (https://github.com/Stability-AI/ModelSpec)."""
 _PREDICTIONS = MappingProxyType({"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"})
+
+ZERO_SNR = "rescale_betas_zero_snr"
+"""The setting of a scheduler that begins at pure noise (arXiv 2305.08891)."""
+_OLD_EDGE = 64
+_ALMOST_ZERO = 1e-6
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
@@ -88,8 +94,17 @@ class StableDiffusion(ClipTextFamily):
             getattr(pipeline, component).requires_grad_(False)
         return pipeline.to(device)
 
+    def prediction(self, folder: Path) -> str:
+        # Schedulers of the first bases do not say so.
+        return str(read_json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon"))
+
     def resolution(self, folder: Path) -> int:
-        return int(self.configuration(folder, self.denoiser_component)["sample_size"]) * FACTOR
+        configuration = self.configuration(folder, self.denoiser_component)
+        size = configuration["sample_size"]
+        edge = int(size if isinstance(size, int) else min(size))
+        # Bases of the first versions of diffusers say 32 and were trained at 64, to which diffusers corrects them too.
+        is_old = _version(configuration.get("_diffusers_version", "9")) < (0, 9)
+        return (_OLD_EDGE if is_old and edge < _OLD_EDGE else edge) * FACTOR
 
     def build_component(self, component: str, configuration: Mapping[str, Any]) -> Any:
         from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -124,7 +139,13 @@ class StableDiffusion(ClipTextFamily):
         prediction = pipeline.scheduler.config.prediction_type
         if prediction not in get_args(Prediction):
             raise BadInput(f"the base's scheduler predicts {prediction!r}; known are {', '.join(get_args(Prediction))}.")
-        return DDPM(pipeline.scheduler.alphas_cumprod, prediction)
+        alphas_cumprod = pipeline.scheduler.alphas_cumprod
+        if pipeline.scheduler.config.get("rescale_betas_zero_snr") and float(alphas_cumprod[-1]) > _ALMOST_ZERO:
+            kind = type(pipeline.scheduler).__name__
+            raise BadInput(
+                f"the base was trained with zero terminal SNR, which its {kind} cannot do. Name DDIMScheduler instead."
+            )
+        return DDPM(alphas_cumprod, prediction)
 
     def use_plain_attention(self, component: str, model: Any) -> None:
         from diffusers.models.attention_processor import AttnProcessor
@@ -147,7 +168,7 @@ class StableDiffusion(ClipTextFamily):
         stated = _PREDICTIONS.get(file.metadata.get(_PREDICTION_KEY, ""))
         if stated is None:
             stated = "v_prediction" if _VELOCITY in file.shapes or self.predicts_velocity(file) else "epsilon"
-        return {"prediction_type": stated, "rescale_betas_zero_snr": _ZERO_SNR in file.shapes}
+        return {"prediction_type": stated, ZERO_SNR: _ZERO_SNR_MARK in file.shapes}
 
     def predicts_velocity(self, file: SingleFile) -> bool:  # noqa: ARG002
         """Return whether the weights of a single file that does not state its prediction type show that it is velocity."""
@@ -168,6 +189,10 @@ class StableDiffusion(ClipTextFamily):
             return CheckpointKey(f"{to_original(module, layout)}.{last}")
 
         return {name: key(name) for name in model.state_dict()}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
 
 
 def _in_full_precision(vae: Any) -> Any:

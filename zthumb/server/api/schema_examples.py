@@ -112,7 +112,7 @@ PRESETS: Examples = MappingProxyType(
     {
         "presets": {
             "mini": {
-                "purpose": "the embedded base, as it was trained",
+                "purpose": "the miniature base, with the steps and guidance it is graded with",
                 "base": "mini-sdxl",
                 "vae": None,
                 "variant": "auto",

@@ -15,6 +15,7 @@ _NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "euler": ("Euler", AUTOMATIC),
         "euler_a": ("Euler a", AUTOMATIC),
         "ddim": ("DDIM", AUTOMATIC),
+        "pndm": ("PLMS", AUTOMATIC),
         "unipc": ("UniPC", AUTOMATIC),
         "lcm": ("LCM", AUTOMATIC),
     }
