@@ -18,6 +18,7 @@ from evaluation.features.extractors import open_extractor
 from evaluation.features.sweep import AdapterScale
 from evaluation.protocol.plan import VERSION
 from evaluation.results import (
+    DIGITS,
     HELD_OUT,
     Candidate,
     EvaluatedAdapter,
@@ -46,7 +47,6 @@ from evaluation.task import Task
 from foundation.errors import StageFailed
 from foundation.files import atomic_file, read_json, write_json
 from foundation.manifest import git_state, package_versions, platform_info
-from foundation.rounding import rounded
 from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Effect, Verdict, write_verdict
 
@@ -90,7 +90,7 @@ def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Result
         verdict=verdict,
     )
     _copy_references(task, measurements.samples, folder)
-    results = Results.model_validate(rounded(results.model_dump(mode="json")))
+    results = Results.model_validate(_rounded(results.model_dump(mode="json")))
     write_samples(folder, measurements.samples)
     write_results(folder, results)
     write_verdict(folder / VERDICT, results.verdict)
@@ -169,3 +169,12 @@ def _decide(
         effect=Effect(**effect.model_dump()) if effect else None,
         share_of_gap=effect.mean / gap if effect and gap is not None and gap > MIN_GAP else None,
     )
+
+
+def _rounded(value: Any) -> Any:
+    """Return a JSON value with every float rounded to its significant digits: further ones are rounding errors of sums."""
+    if isinstance(value, dict):
+        return {name: _rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

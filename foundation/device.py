@@ -1,8 +1,9 @@
-"""The one place that decides on which device models run, and that measures its memory."""
+"""The one place that decides on which device models run, measures its memory, and looks for its compiler."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -139,3 +140,10 @@ def _count(kind: str) -> int:
     if kind == "cuda":
         return torch.cuda.device_count()
     return torch.xpu.device_count() if kind == "xpu" else 1
+
+
+def check_compiler(device: str) -> None:
+    """Raise ``BadInput`` if the compiler that ``compile`` needs is missing: C++ where ``device`` is cpu, C on any other."""
+    variable, names = ("CXX", ("g++", "clang++")) if device == "cpu" else ("CC", ("gcc", "clang"))
+    if not any(shutil.which(name) for name in (os.environ.get(variable, ""), *names)):
+        raise BadInput(f"compile: needs {' or '.join(names)}, and neither is installed. Install one, or turn compile off.")

@@ -11,8 +11,7 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import InitProcessGroupKwargs, LoggerType
 
-from foundation.compilation import check_compiler
-from foundation.device import choose_device
+from foundation.device import check_compiler, choose_device
 from foundation.errors import BadInput
 from foundation.manifest import Stage
 from foundation.plugins import suggestion

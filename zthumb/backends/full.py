@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from foundation.compilation import check_compiler
-from foundation.device import choose_device
+from foundation.device import check_compiler, choose_device
 from zthumb import families
 from zthumb.adapters import module_shapes
 from zthumb.adapters.adapter_cache import AdapterCache, AppliedAdapters, Lora
