@@ -71,7 +71,7 @@ def load(path: Path, base: ModuleShapes) -> Adapter:
         raise BadInput(f"{header.file}: nothing in it changes a weight.")
     layers = {module: scales.subtract_initialization(module, layer, base) for module, layer in contents.layers.items()}
     learned_embeddings = textual_inversion.read_learned_embeddings(header, base)
-    adapter = Adapter(layers, learned_embeddings, contents.changes, tuple(contents.notes))
+    adapter = Adapter(layers, learned_embeddings, contents.changes, (*contents.notes, *base.family.notes_on(header.metadata)))
     return _without_mixed_dora(adapter, base)
 
 

@@ -294,6 +294,10 @@ class ModelFamily(ABC):
     def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:
         """Return what the header and the card of an adapter say of its base, whose denoiser has ``configuration``."""
 
+    def notes_on(self, header: Mapping[str, str]) -> Sequence[str]:  # noqa: ARG002
+        """Return what an adapter file's ``header`` says of its training that is not done here, a clause for each."""
+        return ()
+
     # Checkpoint files
 
     gguf_architecture: str

@@ -130,6 +130,12 @@ class SD15(StableDiffusion):
         of_2 = "stable-diffusion-v2-768-v/lora" if is_velocity else "stable-diffusion-v2-512/lora"
         return LoraMetadata(version, is_v2, of_2 if is_v2 else "stable-diffusion-v1/lora", "stable-diffusion")
 
+    def notes_on(self, header: Mapping[str, str]) -> Sequence[str]:
+        skip = header.get("ss_clip_skip", "")
+        if not skip.isdecimal() or int(skip) < 2:
+            return ()
+        return (f"it was trained with clip skip {skip}, which is not done here: images may differ",)
+
     def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
         import torch
 

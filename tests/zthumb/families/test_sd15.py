@@ -247,3 +247,17 @@ def test_an_embedding_of_one_text_encoder_is_read_whatever_its_tensor_is_called(
 
         assert embedding.text == "zbadge"
         assert embedding.vectors["text_encoder"].shape[1] == 128
+
+
+def test_an_adapter_trained_with_clip_skip_says_that_it_is_not_done_here(tmp_path: Path) -> None:
+    base = module_shapes.of_folder("mini-sd15", MINI, SD15)
+    module = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    out, width = base.shapes[module]
+    adapter = Adapter({module: Layer(torch.ones(2, width), torch.ones(out, 2))})
+    for skip, count in (("2", 1), ("1", 0), ("None", 0)):
+        save_kohya(adapter, tmp_path / "x.safetensors", SD15, base.denoiser_config, {"ss_clip_skip": skip})
+
+        notes = reader.load(tmp_path / "x.safetensors", base).notes
+
+        assert [note for note in notes if f"clip skip {skip}" in note][:1] == list(notes)
+        assert len(notes) == count
