@@ -36,7 +36,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
     {
         "mini-sdxl": Target(25, 5.0, {"background": 0.97, "object": 0.95, "position": 0.95, "shape": 0.90}),
         "mini-sdxl-turbo": Target(4, 0.0, {"background": 0.95, "shape": 0.80}),
-        "mini-sd15": Target(25, 3.0, {"background": 0.95, "object": 0.93, "position": 0.90, "shape": 0.85}),
+        "mini-sd15": Target(25, 5.0, {"background": 0.95, "object": 0.93, "position": 0.90, "shape": 0.85}),
     }
 )
 """Targets by the names of the committed models."""

@@ -29,7 +29,6 @@ choose_runner
 named=$(base_named_by "$RECIPE" $SET)
 if [ -z "$PROMPTS" ]; then
   case $named in
-    *mini-sd15*) PROMPTS=evaluation/prompts/mini_sd15.yaml ;;
     *mini-sd*) PROMPTS=evaluation/prompts/mini.yaml ;;
     *) PROMPTS=evaluation/prompts/sdxl.yaml ;;
   esac

@@ -61,26 +61,11 @@ def read_values(path: Path, trigger: str | None) -> tuple[Any, tuple[str, ...]]:
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 text (byte {error.start + 1}). Save it as UTF-8.") from None
     if path.suffix.lower() in _YAML:
-        return _with_parent(path, _parse_yaml(path, text)), ()
+        return _parse_yaml(path, text), ()
     rows = list(_parse_rows(path, text))
     if not rows:
         raise BadInput(f"{path}: contains no prompt; write one per line.")
     return _protocol_values(path, rows, trigger), _ignored_clauses(rows)
-
-
-def _with_parent(path: Path, values: Any, children: tuple[Path, ...] = ()) -> Any:
-    """Return ``values`` over those of the YAML file that their ``extends`` names, relative to ``path``."""
-    if not isinstance(values, dict) or "extends" not in values:
-        return values
-    own = {key: value for key, value in values.items() if key != "extends"}
-    parent, known = path.parent / str(values["extends"]), (*children, path.resolve())
-    if parent.suffix.lower() not in _YAML or parent.resolve() in known:
-        raise BadInput(f"{path}: extends {values['extends']!r}, which must be another YAML file that does not extend this one.")
-    try:
-        inherited = _with_parent(parent, _parse_yaml(parent, parent.read_text(encoding="utf-8-sig")), known)
-    except OSError:
-        raise BadInput(f"{path}: extends {parent}, which cannot be read.") from None
-    return {**(inherited if isinstance(inherited, dict) else {}), **own}
 
 
 def _parse_yaml(path: Path, text: str) -> Any:

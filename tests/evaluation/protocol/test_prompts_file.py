@@ -98,23 +98,3 @@ def test_an_unknown_column_is_reported_as_ignored(tmp_path: Path, capsys: pytest
 def test_a_faulty_file_is_explained_in_plain_words(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         read_protocol(_write(tmp_path, name, text), "zbadge")
-
-
-def test_a_file_that_extends_another_has_its_values_but_for_its_own(tmp_path: Path) -> None:
-    _write(tmp_path, "a.yaml", "trained: ['a {trigger}']\ncontrol: [a star]\ncfg: 5\nsteps: 12\n")
-    protocol = read_protocol(_write(tmp_path, "b.yaml", "extends: a.yaml\ncfg: 3\n"), "zbadge")
-
-    assert (protocol.trained, protocol.control, protocol.cfg, protocol.steps) == (("a {trigger}",), ("a star",), 3, 12)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("extends: b.yaml\n", "does not extend this one"),
-        ("extends: a.txt\n", "must be another YAML file"),
-        ("extends: gone.yaml\n", "gone.yaml, which cannot be read"),
-    ],
-)
-def test_a_file_that_extends_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        read_protocol(_write(tmp_path, "b.yaml", text), "zbadge")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,6 +20,7 @@ from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.fitting_base import recognize
 from zthumb.adapters.layouts import save_kohya
 from zthumb.diffusion.schedulers import make
+from zthumb.families.base import ImageSize
 from zthumb.memory import usage
 from zthumb.sources import kinds
 from zthumb.sources.bases import find_base
@@ -159,9 +161,9 @@ def hub_folder(models: Path) -> Path:
     shutil.copytree(MINI, folder)
     index = read_json(folder / "model_index.json")
     index |= {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "requires_safety_checker": True}
+    index["scheduler"] = ["diffusers", "PNDMScheduler"]
     write_json(folder / "model_index.json", index)
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-    write_json(folder / "scheduler" / "scheduler_config.json", {k: v for k, v in scheduler.items() if k != "prediction_type"})
+    shutil.copy(SD15.references[0] / "scheduler" / "scheduler_config.json", folder / "scheduler")
     configuration = read_json(folder / "unet" / "config.json")
     write_json(folder / "unet" / "config.json", {**configuration, "_diffusers_version": "0.6.0", "sample_size": 32})
     (folder / "safety_checker").mkdir()
@@ -261,3 +263,38 @@ def test_an_adapter_trained_with_clip_skip_says_that_it_is_not_done_here(tmp_pat
 
         assert [note for note in notes if f"clip skip {skip}" in note][:1] == list(notes)
         assert len(notes) == count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"_class_name": "PNDMScheduler", "skip_prk_steps": True},
+        {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"},
+        {
+            "_class_name": "DDIMScheduler",
+            "prediction_type": "v_prediction",
+            "rescale_betas_zero_snr": True,
+            "timestep_spacing": "trailing",
+        },
+    ],
+    ids=["1.5", "2.1", "zero terminal SNR"],
+)
+def test_latents_are_those_of_diffusers_with_the_scheduler_of_each_published_base(scheduler: dict[str, Any]) -> None:
+    pipeline = SD15.load(MINI, torch.float32, torch.device("cpu"))
+    kind = getattr(diffusers, scheduler["_class_name"])
+    pipeline.scheduler = kind.from_config({**pipeline.scheduler.config, **scheduler})
+    size, prompts = ImageSize.whole(128, 128), ["a photo of a red star"]
+    expected = pipeline(
+        prompts,
+        height=128,
+        width=128,
+        num_inference_steps=5,
+        guidance_scale=7.5,
+        generator=[torch.Generator().manual_seed(0)],
+        output_type="latent",
+    ).images
+
+    latents = SD15.sample(pipeline, prompts, size, 5, 7.5, [torch.Generator().manual_seed(0)])
+
+    torch.testing.assert_close(latents, expected, rtol=0, atol=1e-4)
