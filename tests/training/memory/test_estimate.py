@@ -101,8 +101,6 @@ def test_previews_are_included_and_need_less_memory_with_tiles() -> None:
         ("sdxl_12gb", "stable-diffusion-xl-base-1.0", 12),
         ("sd15_2gb", "bk-sdm-small", 2),
         ("sd15_4gb", "stable-diffusion-v1-5", 4),
-        ("sd15", "stable-diffusion-v1-5", 8),
-        ("sd15_12gb", "stable-diffusion-v1-5", 12),
         ("sd15_24gb", "stable-diffusion-v1-5", 24),
         ("sd21", "stable-diffusion-2-1", 6),
     ],

@@ -24,7 +24,6 @@ RUN = Path("outputs/lora/a")
 @pytest.mark.parametrize(
     "settings",
     [
-        ("adapter.ema_decay=0.9",),
         ("adapter.use_dora=true",),
         ("adapter.tokens=2", "adapter.ema_decay=0.9", "optimizer.token_lr=1e-2"),
         ("adapter.targets=attention+feed-forward+convolution", "adapter.use_rslora=true"),

@@ -84,7 +84,7 @@ def test_an_embedding_without_a_text_gets_the_name_that_diffusers_trainers_use(s
         ({"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)}, "learned tokens for another base"),
         ({"clip_l": torch.ones(2, 128), "clip_g": torch.ones(3, 128)}, "different numbers of learned tokens"),
         ({"clip_l": torch.ones(2, 128), "clip_g": torch.full((2, 128), torch.nan)}, "NaN or infinity"),
-        ({"clip_l": torch.ones(128), "clip_g": torch.ones(128)}, "learned tokens for another base"),
+        ({"clip_l": torch.ones(1, 1, 128), "clip_g": torch.ones(1, 1, 128)}, "learned tokens for another base"),
         ({"clip_l": torch.ones(99, 128), "clip_g": torch.ones(99, 128)}, "learned tokens for another base"),
     ],
 )

@@ -148,6 +148,7 @@ CAPABILITIES: Examples = MappingProxyType(
         "max_batch": 16,
         "max_loras": 8,
         "size": [64, 2048],
+        "size_multiple": 8,
     }
 )
 INSPECTED: Examples = MappingProxyType(
