@@ -147,7 +147,7 @@ def _generate(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
     """Generate the images of all prompts, float32 in 0 … 255."""
     import numpy as np
 
-    from zthumb.generation.image_generator import GenerationParams
+    from zthumb.generation.parameters import GenerationParams
 
     assert backend is not None
     size, guidance = backend.info.resolution, backend.limits(families.get(backend.info.family)).default_guidance_scale

@@ -24,7 +24,7 @@ from training import export_lora, prepare_dataset, train_lora
 from zthumb.backends.base import Options, WeightsLocation
 from zthumb.backends.full import Backend
 from zthumb.checkpoints.header import DIFFUSERS_FILE
-from zthumb.generation.image_generator import GenerationParams
+from zthumb.generation.parameters import GenerationParams
 
 RUN = "golden"
 LEFT_OUT = ("environment", "title", "message", "reason", "sentence")

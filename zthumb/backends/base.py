@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zthumb.adapters.adapter_cache import AppliedAdapters, Lora
     from zthumb.diffusion.sampling import StepCallback
     from zthumb.families.base import Limits, ModelFamily
-    from zthumb.generation.image_generator import GenerationParams
+    from zthumb.generation.parameters import GenerationParams
 
 from zthumb.memory.quantize import Quantization
 

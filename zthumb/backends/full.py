@@ -15,7 +15,8 @@ from zthumb.backends.base import BackendInfo, BaseBackend, Options, WeightsLocat
 from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback
 from zthumb.families.base import Limits, ModelFamily
-from zthumb.generation.image_generator import GenerationParams, ImageGenerator
+from zthumb.generation.image_generator import ImageGenerator
+from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import usage
 from zthumb.memory.quantize import quantize
 from zthumb.sources.local import family_of, hash_base

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback, draw_noise, sample
 from zthumb.generation import prompts
 from zthumb.generation.latent_previewer import LatentPreviewer
+from zthumb.generation.parameters import GenerationParams
 from zthumb.generation.prompt_schedule import PromptSchedule
 
 if TYPE_CHECKING:
@@ -24,26 +24,6 @@ if TYPE_CHECKING:
     from zthumb.families.base import ModelFamily
 
 _LOG = logging.getLogger("zthumb")
-
-
-@dataclass(frozen=True)
-class GenerationParams:
-    """What one image is generated from. Width and height are in pixels, multiples of 8; without a scheduler it is the base's own.
-
-    ``prompt_parser`` is the grammar of both prompts. ``original_size`` is the width and height that the base is conditioned on as
-    those before cropping (arXiv 2307.01952, section 2.2); None: the image's own.
-    """
-
-    prompt: str
-    negative_prompt: str | None
-    width: int
-    height: int
-    seed: int
-    steps: int
-    guidance_scale: float
-    scheduler: str | None = None
-    prompt_parser: str = "plain"
-    original_size: tuple[int, int] | None = None
 
 
 class ImageGenerator:

@@ -12,7 +12,7 @@ from zthumb.generation import prompts
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning
     from zthumb.families.base import ModelFamily
-    from zthumb.generation.image_generator import GenerationParams
+    from zthumb.generation.parameters import GenerationParams
     from zthumb.generation.prompts.base import Part
 
 

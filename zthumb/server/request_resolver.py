@@ -12,7 +12,7 @@ from zthumb.adapters.textual_inversion import trigger_of
 from zthumb.families.base import ModelFamily
 from zthumb.generation import prompts
 from zthumb.generation.grammar.lora_tags import LoraTag, extract
-from zthumb.generation.image_generator import GenerationParams
+from zthumb.generation.parameters import GenerationParams
 from zthumb.generation.prompts.base import Malformed, is_plain
 from zthumb.server.adapter_registry import AdapterRegistry
 from zthumb.server.api.schemas import MAX_SEED, GenerateRequest

@@ -12,7 +12,7 @@ from foundation.errors import BadInput, SourceFailed
 from zthumb import backends
 from zthumb.diffusion.schedulers import NAMES
 from zthumb.generation import prompts
-from zthumb.generation.image_generator import GenerationParams
+from zthumb.generation.parameters import GenerationParams
 from zthumb.server import presets
 from zthumb.server.adapter_registry import AdapterRegistry
 from zthumb.server.api.schemas import (

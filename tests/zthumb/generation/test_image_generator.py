@@ -13,7 +13,8 @@ from miniature import geometry
 from tests.conftest import MINIATURE
 from zthumb import families
 from zthumb.diffusion import schedulers
-from zthumb.generation.image_generator import GenerationParams, ImageGenerator
+from zthumb.generation.image_generator import ImageGenerator
+from zthumb.generation.parameters import GenerationParams
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from zthumb import backends, families
 from zthumb.adapters.adapter_cache import AppliedAdapters
 from zthumb.backends.base import BackendInfo, BaseBackend, WeightsLocation
 from zthumb.families.base import ModelFamily
-from zthumb.generation.image_generator import GenerationParams
+from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import usage
 from zthumb.server.queue.download_guard import DownloadGuard
 from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, QueuedRequest

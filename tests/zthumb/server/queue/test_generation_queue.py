@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from zthumb.adapters.adapter_cache import AppliedAdapters, Lora
-from zthumb.generation.image_generator import GenerationParams
+from zthumb.generation.parameters import GenerationParams
 from zthumb.server.queue.generation_queue import (
     Cancelled,
     GenerationQueue,
