@@ -20,7 +20,7 @@ OUT = Path("outputs/lora_eval")
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 IMAGES, HELD_OUT, TRAINING = "images", "held_out", "training"
 DIGITS = 6
-"""Decimals that values are stored with: the digits beyond are rounding errors."""
+"""Digits that values are stored with: decimals of an image's values, significant digits of the figures made of them."""
 
 
 class SampleResult(Strict):

@@ -116,9 +116,12 @@ def _merge(arguments: argparse.Namespace) -> int:
         print(f"{arguments.out}: {arguments.into} with {len(weighted)} adapters merged into its weights")
         for embedding in (embedding for adapter, _ in weighted for embedding in adapter.embeddings):
             print(f"{arguments.out}: without the learned tokens of {embedding.text!r}: keep their file, a base cannot hold them")
+        for adapter, _ in weighted:
+            _print_notes(adapter)
         return DONE
     merged = merge(weighted)
     _write(resize(merged, arguments.rank).adapter if arguments.rank else merged, sources[0], {}, arguments)
+    _print_notes(merged)
     return DONE
 
 

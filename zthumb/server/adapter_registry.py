@@ -71,7 +71,7 @@ class AdapterRegistry:
         return verdicts
 
     def requested_loras(
-        self, request: GenerateRequest, may_fetch: bool, tags: Sequence[LoraTag] = (), is_default_model: bool = True
+        self, request: GenerateRequest, may_fetch: bool, tags: Sequence[LoraTag], is_default_model: bool
     ) -> tuple[Lora, ...]:
         """Return the adapters that the fields of a request name, followed by those of the ``tags`` in its prompt.
 

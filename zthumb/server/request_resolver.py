@@ -113,9 +113,9 @@ class RequestResolver:
         limits = backends.get(backend_key.variant).limits(family)
         steps = _check_limit(limits.steps, request.steps, limits.default_steps, "steps", backend_key.variant)
         guidance = _check_limit(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", backend_key.variant)
-        seed = secrets.randbelow(_SEED_COUNT) if request.seed is None else request.seed
         width, height = request.width or size[0], request.height or size[1]
         _check_size(width, height, family)
+        cost = self._check_cost(steps * request.batch * width * height / (size[0] * size[1]))
         parser = request.prompt_parser or self.settings.prompt_parser
         text, tags = _extract_lora_tags(request)
         may_fetch, is_default_model = has_preset_loras or self.settings.may_fetch, self._is_default_model(backend_key)
@@ -130,7 +130,7 @@ class RequestResolver:
             negative_prompt=request.negative_prompt,
             width=width,
             height=height,
-            seed=seed,
+            seed=secrets.randbelow(_SEED_COUNT) if request.seed is None else request.seed,
             steps=int(steps),
             guidance_scale=guidance,
             scheduler=request.scheduler,
@@ -138,13 +138,7 @@ class RequestResolver:
             original_size=self.settings.training_resolution if is_default_model else None,
         )
         # Seeds wrap around after the last one, so that every seed in a response is valid in a request.
-        params = tuple(replace(first, seed=(seed + index) % (MAX_SEED + 1)) for index in range(request.batch))
-        cost = steps * request.batch * width * height / (size[0] * size[1])
-        if cost > self.settings.queue_capacity:
-            raise BadInput(
-                f"steps × images × pixels: {cost:.0f} is more than this server accepts at once ({self.settings.queue_capacity}). "
-                "Request less, or split it into several requests."
-            )
+        params = tuple(replace(first, seed=(first.seed + index) % (MAX_SEED + 1)) for index in range(request.batch))
         warnings = (*trigger_warnings, *_warnings(request, guidance, loras), *_foreign_mark_warnings(parser, texts))
         return ResolvedRequest(
             backend_key=backend_key,
@@ -158,6 +152,14 @@ class RequestResolver:
             cost=cost,
             warnings=warnings,
         )
+
+    def _check_cost(self, cost: float) -> float:
+        if cost > self.settings.queue_capacity:
+            raise BadInput(
+                f"steps × images × pixels: {cost:.0f} is more than this server accepts at once ({self.settings.queue_capacity}). "
+                "Request less, or split it into several requests."
+            )
+        return cost
 
     def _is_default_model(self, backend_key: BackendKey) -> bool:
         return backend_key.model == Model(self.settings.model, self.settings.vae)

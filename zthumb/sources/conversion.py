@@ -68,9 +68,10 @@ def convert_single_file(
     folder = models / "unpacked"
     if converted := _find_converted(file, folder):
         return converted
-    base, components = _find_fitting_base(SingleFile.read(file), known)
+    published = SingleFile.read(file)
+    base, components = _find_fitting_base(published, known)
     family = families.get(family_of(base))
-    opened = SingleFile.read(file).renamed(family.single_file_aliases)
+    opened = published.renamed(family.single_file_aliases)
     others, digest = other_components(base), hash_file(file)
     target = folder / f"{file.stem}-{digest[:_DIGITS]}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ class StableDiffusion(ClipTextFamily):
         if prediction not in get_args(Prediction):
             raise BadInput(f"the base's scheduler predicts {prediction!r}; known are {', '.join(get_args(Prediction))}.")
         alphas_cumprod = pipeline.scheduler.alphas_cumprod
-        if pipeline.scheduler.config.get("rescale_betas_zero_snr") and float(alphas_cumprod[-1]) > _ALMOST_ZERO:
+        if pipeline.scheduler.config.get(ZERO_SNR) and float(alphas_cumprod[-1]) > _ALMOST_ZERO:
             kind = type(pipeline.scheduler).__name__
             raise BadInput(
                 f"the base was trained with zero terminal SNR, which its {kind} cannot do. Name DDIMScheduler instead."

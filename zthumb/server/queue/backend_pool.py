@@ -121,7 +121,7 @@ class BackendPool:
 
     def family(self, model: Model) -> ModelFamily:
         """Return the family of ``model``."""
-        return families.get(family_of(next(iter(self.locations(model).values())).base))
+        return families.get(family_of(self._base(model)))
 
     def size(self, model: Model) -> tuple[int, int]:
         """Return the width and height in pixels that ``model`` was trained at.
@@ -130,9 +130,11 @@ class BackendPool:
         """
         if model == self.default_model and self.settings.training_resolution is not None:
             return self.settings.training_resolution
-        base = next(iter(self.locations(model).values())).base
-        edge = families.get(family_of(base)).resolution(base)
+        edge = self.family(model).resolution(self._base(model))
         return edge, edge
+
+    def _base(self, model: Model) -> Path:
+        return next(iter(self.locations(model).values())).base
 
     def is_loaded(self, backend_key: BackendKey) -> bool:
         """Return whether the backend is in memory now."""
