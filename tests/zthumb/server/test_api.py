@@ -19,6 +19,7 @@ from foundation.verdict import Effect, Verdict, write_verdict
 from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb.adapters import apply
 from zthumb.checkpoints import safetensors_file
+from zthumb.families.sdxl import SDXL
 from zthumb.generation.image_generator import ImageGenerator
 
 pytestmark = pytest.mark.slow
@@ -120,6 +121,15 @@ def test_an_impossible_request_is_refused_with_the_reason(client: TestClient, fi
     assert message in response.text
     assert "Traceback" not in response.text
     assert "/tmp" not in response.text
+
+
+def test_a_size_that_the_family_cannot_generate_is_refused_with_the_nearest(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SDXL, "size_multiple", 16)
+    response = client.post("/generate", json={"prompt": "a red star", "steps": 1, "width": 72, "height": 64})
+    assert response.status_code == 422
+    assert "width: 72 is not a multiple of 16, which sdxl needs; the nearest is 64." in response.text
 
 
 def test_a_refused_adapter_does_not_change_later_images(client: TestClient, models: Path) -> None:
