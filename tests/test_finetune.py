@@ -14,9 +14,8 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-TINY = (
-    "steps=4 batch_size=2 prior.images=4 prior.batch_size=2 prior.steps=2 checkpoint_every=2 previews.steps=2 validation.noises=1"
-)
+TINY = "steps=4 batch_size=2 prior.images=4 prior.batch_size=2 prior.steps=2 checkpoint_every=2 previews.steps=2 "
+TINY += "validation.strata=1 validation.noises=1"
 PROMPTS = """
 trained: ['a photo of a red {trigger}']
 control: ['a photo of a red star']
@@ -79,7 +78,6 @@ def test_images_become_an_adapter_and_a_report_and_a_second_call_repeats_nothing
     assert f"verdict  {verdict['sentence']}" in first.stdout
     assert verdict["sentence"] in (checkout / "models" / "lora" / "tiny" / "README.md").read_text()
     assert verdict == json.loads((checkout / "models" / "lora" / "tiny" / "verdict.json").read_text())
-    adapter = (checkout / "models" / "lora" / "tiny" / "tiny.safetensors").read_bytes()
 
     second = _finetune(checkout)
     assert second.returncode == 0, second.stdout + second.stderr
@@ -90,12 +88,18 @@ def test_images_become_an_adapter_and_a_report_and_a_second_call_repeats_nothing
         reproduced = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False, timeout=400)
         assert reproduced.returncode == 0, reproduced.stdout + reproduced.stderr
         assert f"files of {folder} are the same byte for byte" in reproduced.stdout
-
-    forced = _finetune(checkout, FORCE="1")
+    # Every stage is told to repeat its work, but the last, which only adds the verdict to the card.
+    (checkout / "tell").write_text(f'#!/bin/sh\ncase $1 in -m) echo "$*";; *) exec {sys.executable} "$@";; esac\n')
+    (checkout / "tell").chmod(0o755)
+    forced = _finetune(checkout, FORCE="1", PYTHON=str(checkout / "tell"))
     assert forced.returncode == 0, forced.stdout + forced.stderr
-    # The same adapter has the same verdict, and its card already contains it.
-    assert forced.stdout.count("up to date") == 1
-    assert (checkout / "models" / "lora" / "tiny" / "tiny.safetensors").read_bytes() == adapter
+    stages = [line for line in forced.stdout.splitlines() if line.startswith("-m ")]
+    assert [stage.split()[1] for stage in stages if "--force" in stage.split()] == [
+        "training.prepare_dataset",
+        "training.train_lora",
+        "training.export_lora",
+        "evaluation",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from miniature import concept
 from tests.conftest import MINIATURE
-from training import prepare_dataset
+from training import prepare_dataset, train_lora
 from training import recipe as recipes
 from training.data.dataset import read_dataset
 from training.encoding.cache import Cache
@@ -21,7 +21,7 @@ from zthumb.sources.bases import find_base
 from zthumb.sources.local import family_of
 
 QUICK = ["steps=6", "batch_size=2", "prior.images=4", "prior.batch_size=2", "prior.steps=2", "checkpoint_every=2"]
-QUICK += ["validation.choose=lowest", "validation.strata=2", "validation.noises=1", "previews.prompts=[]"]
+QUICK += ["validation.choose=lowest", "validation.strata=1", "validation.noises=1", "previews.prompts=[]"]
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +37,30 @@ def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "badges"
 
 
+@pytest.fixture(scope="session")
+def encoded_once(prepared_once: Path) -> Path:
+    """Return the cache of a run on the prepared data set, which no test may change."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(prepared_once.parent)
+        assert train_lora.main(quick_arguments(Path("badges"), "any", "steps=1")) == 0
+    return prepared_once.parent / "outputs" / "cache"
+
+
 @pytest.fixture
-def prepared(prepared_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: Path) -> Path:
-    """Return a copy of the prepared data set in the test's folder, with the miniatures at their usual paths."""
+def unencoded(prepared_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: Path) -> Path:
+    """Return a copy of the prepared data set in the test's folder, with the miniatures at their usual paths and no cache."""
     (tmp_path / "models").mkdir()
     for name in ("mini-sdxl", "mini-sd15"):
         (tmp_path / "models" / name).symlink_to(miniature.parent / name)
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(prepared_once, tmp_path / "badges"))
+
+
+@pytest.fixture
+def prepared(unencoded: Path, encoded_once: Path, tmp_path: Path) -> Path:
+    """Return a copy of the prepared data set in the test's folder, whose images and captions are in the cache already."""
+    shutil.copytree(encoded_once, tmp_path / "outputs" / "cache")
+    return unencoded
 
 
 def quick_arguments(dataset: Path, run: str, *sets: str) -> list[str]:

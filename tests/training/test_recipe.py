@@ -88,7 +88,7 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
 def test_a_shipped_recipe_of_each_kind_trains(prepared: Path, name: str) -> None:
     miniature = "mini-sdxl" if name == "mini" or name.startswith("sdxl") else "mini-sd15"
     small = [f"base=models/{miniature}", "resolution=128", "precision=fp32", "steps=2", "checkpoint_every=2", "previews.steps=1"]
-    small += ["prior.images=2", "prior.steps=2", "validation.noises=1", "compile=false"]
+    small += ["prior.images=2", "prior.steps=2", "validation.strata=1", "validation.noises=1", "compile=false"]
     arguments = [part for value in small for part in ("--set", value)]
 
     assert train_lora.main(["--dataset", str(prepared), "--run", name, "--recipe", name, *arguments]) == 0

@@ -184,6 +184,7 @@ def test_two_processes_give_the_losses_of_one_process_with_twice_the_batch(
         'previews.prompts=["a {trigger}"]',
         "previews.steps=2",
         "steps=9",
+        "checkpoint_every=9",
     )
     # Two image sizes, an odd number of images each: once per epoch, one process has a size of its own and one more pass.
     for path in sorted((prepared / "raw").glob("*.png"))[:7]:

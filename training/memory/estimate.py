@@ -5,9 +5,9 @@ with one matrix product on this machine.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,16 @@ from zthumb.families.base import ModelFamily
 EFFICIENCY = 0.4
 """The fraction of a large matrix product's speed that a whole step reaches; small operations and memory take the rest."""
 
+_ATTENTION_BACKWARD = 2.5
+"""Operations of the backward pass of fused attention for each of its forward pass (arXiv 2205.14135)."""
+
 _OPTIMIZER_STATES: Mapping[str, float] = {"adamw": 8, "adamw_8bit": 2, "prodigy": 16, "adafactor": 0.1}
 """Bytes of optimizer state for each trained weight."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on the device by purpose, and the floating-point operations of a step.
+    """Bytes on the device by purpose, and what counts the floating-point operations of a step.
 
     ``weights`` are the frozen weights of the adapted components, ``adapter`` the trained weights with gradients, optimizer state
     and average. A step's ``activations``, or generating ``previews``, come on top of both; generating the ``prior`` images comes
@@ -46,7 +49,12 @@ class Estimate:
     activations: int
     previews: int
     prior: int
-    operations: float
+    count_operations: Callable[[], float]
+
+    @cached_property
+    def operations(self) -> float:
+        """The floating-point operations of a step; counted when they are first asked for, which takes as long as all else."""
+        return self.count_operations()
 
     @property
     def peak(self) -> int:
@@ -71,13 +79,10 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
         saved_by_quantizing = _saved_by_quantizing(recipe, family, folder, dtype)
         noisy, conditioning = _inputs(family, configuration, images, dtype, recipe.resolution)
         saved = _SavedTensors(adapted)
-        with FlopCounterMode(display=False) as operations:
-            with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor), fused:
-                loss: Tensor = adapted(noisy, torch.zeros(images), conditioning).sum()
-            attention_operations = fused.operations
-            forward = operations.get_total_flops() + attention_operations
-            with fused:  # With checkpointing, the backward pass computes attention again.
-                loss.backward()  # type: ignore[no-untyped-call]
+        saving = torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor)
+        with FlopCounterMode(display=False) as operations, saving, fused:
+            loss: Tensor = adapted(noisy, torch.zeros(images), conditioning).sum()
+    forward = _Operations(operations.get_total_flops(), fused.operations)
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
     trained = sum(parameter.numel() for parameter in peft_adapter.trained_parameters(adapted))
     return Estimate(
@@ -86,15 +91,29 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
         activations=saved.bytes,
         previews=_previews(recipe, family, folder, device) if recipe.previews.prompts else 0,
         prior=_prior(recipe, family, folder, device) if recipe.prior.weight > 0 and recipe.prior.prompts else 0,
-        # Attention's backward pass costs 2.5 forward passes; the base predicts the prior images once more without the adapter.
-        operations=recipe.gradient_accumulation_steps
-        * (
-            operations.get_total_flops()
-            + fused.operations
-            + 2.5 * attention_operations
-            + forward * (images - recipe.batch_size) / images
-        ),
+        count_operations=lambda: _step_operations(recipe, forward, loss, (images - recipe.batch_size) / images),
     )
+
+
+@dataclass(frozen=True)
+class _Operations:
+    """Floating-point operations of fused attention and of all else."""
+
+    others: float
+    attention: float
+
+
+def _step_operations(recipe: Recipe, forward: _Operations, loss: Tensor, prior_share: float) -> float:
+    """Return the operations of a step from those of the ``forward`` pass to ``loss``, whose backward pass is run.
+
+    ``prior_share`` is the share of prior images in a batch.
+    """
+    with FlopCounterMode(display=False) as operations, _FusedAttention() as recomputed:
+        loss.backward()  # type: ignore[no-untyped-call]
+    backward = operations.get_total_flops() + recomputed.operations + _ATTENTION_BACKWARD * forward.attention
+    # The base predicts the prior images once more, without the adapter.
+    total: float = (forward.others + forward.attention) * (1 + prior_share) + backward
+    return recipe.gradient_accumulation_steps * total
 
 
 def _previews(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.device) -> int:
@@ -214,8 +233,9 @@ class _FusedAttention:
         self.operations = 0.0
         self._original = functional.scaled_dot_product_attention
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "_FusedAttention":
         functional.scaled_dot_product_attention = self
+        return self
 
     def __exit__(self, *_: object) -> None:
         functional.scaled_dot_product_attention = self._original

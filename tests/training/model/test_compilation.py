@@ -27,9 +27,9 @@ def test_compiled_blocks_learn_what_they_learn_otherwise(prepared: Path) -> None
 
 
 def test_without_a_compiler_it_says_so_before_anything_is_encoded(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    unencoded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    assert train_lora.main(quick_arguments(prepared, "compiled", "compile=true")) == 2
+    assert train_lora.main(quick_arguments(unencoded, "compiled", "compile=true")) == 2
     assert "compile: needs g++ or clang++" in capsys.readouterr().err
     assert not Path("outputs/cache").exists()
