@@ -88,7 +88,7 @@ def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None 
     plan, base = plan or Plan(), models / "mini-sdxl"
     images_folder, drawn = _draw_images(work, seed, min(plan.images, image_tower.IMAGES))
     folder = _stage_folder(images_folder / f"base-{hash_base(base)[:8]}", "image-tower", plan.image_tower)
-    clip_tokenizer = tokenizer.build(seed)
+    clip_tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
     text = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=torch.float32, local_files_only=True)
     device = choose_device()
     clip = image_tower.fit(drawn, text, clip_tokenizer, seed, folder, device, plan.image_tower)

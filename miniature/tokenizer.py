@@ -88,7 +88,7 @@ def _learn_merges(counts: Counter[tuple[str, ...]]) -> list[Merge]:
                 pairs[pair] += count
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
-        words = {_merge_pair(word, best): count for word, count in words.items()}
+        words = {_merge_pair(word, best) if best[0] in word else word: count for word, count in words.items()}
     return merges
 
 

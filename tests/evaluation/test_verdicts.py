@@ -16,7 +16,7 @@ from zthumb.adapters.layouts import save_kohya
 
 pytestmark = pytest.mark.slow
 
-QUICK = {"seeds": [101, 102], "scales": [0, 1.0], "steps": 8}
+QUICK = {"seeds": [101, 102], "scales": [0, 1.0], "steps": 6}
 
 
 @pytest.fixture(scope="module")

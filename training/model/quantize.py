@@ -45,8 +45,15 @@ def _int8(_: torch.dtype) -> Callable[[nn.Linear], nn.Module]:
 def _nf4(precision: torch.dtype) -> Callable[[nn.Linear], nn.Module]:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
+    class _Linear(Linear4bit):  # type: ignore[misc]
+        """As ``nn.Linear`` under autocast: its outputs are of the precision that it computes in, and not of its inputs'."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = super().forward(inputs.to(precision))
+            return outputs
+
     def make(linear: nn.Linear) -> nn.Module:
-        quantized: nn.Module = Linear4bit(
+        quantized: nn.Module = _Linear(
             linear.in_features, linear.out_features, linear.bias is not None, compute_dtype=precision, quant_type="nf4"
         )
         quantized.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True)

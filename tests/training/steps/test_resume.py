@@ -24,17 +24,17 @@ RUN = Path("outputs/lora/a")
 @pytest.mark.parametrize(
     "settings",
     [
-        ("adapter.use_dora=true",),
-        ("adapter.tokens=2", "adapter.ema_decay=0.9", "optimizer.token_lr=1e-2"),
-        ("adapter.targets=attention+feed-forward+convolution", "adapter.use_rslora=true"),
-        ("optimizer.name=adamw_8bit",),
-        ("optimizer.name=prodigy", "optimizer.lr=1"),
-        ("optimizer.name=adafactor", "gradient_accumulation_steps=2"),
-        ("precision=fp16",),
-        ("precision=bf16", "gradient_checkpointing=true"),
-        ("quantize=nf4", "objective.prediction=v_prediction"),
-        ("quantize=int8", "objective.timesteps=logit_normal", "objective.noise_offset=0.05"),
-        ("base=models/mini-sd15", "adapter.text_encoders=true"),
+        ("adapter.use_dora=true", "precision=fp16"),
+        ("adapter.tokens=2", "adapter.ema_decay=0.9", "optimizer.name=adamw_8bit", "optimizer.token_lr=1e-2"),
+        (
+            "adapter.targets=attention+feed-forward+convolution",
+            "adapter.use_rslora=true",
+            "optimizer.name=prodigy",
+            "optimizer.lr=1",
+        ),
+        ("quantize=nf4", "objective.prediction=v_prediction", "precision=bf16", "gradient_checkpointing=true"),
+        ("quantize=int8", "objective.timesteps=logit_normal", "objective.noise_offset=0.05", "gradient_accumulation_steps=2"),
+        ("base=models/mini-sd15", "adapter.text_encoders=true", "optimizer.name=adafactor"),
     ],
     ids=lambda settings: " ".join(settings),
 )

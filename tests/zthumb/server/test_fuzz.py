@@ -56,7 +56,7 @@ def test_no_request_causes_a_server_error(operation: str, mode: GenerationMode, 
     seen: set[int] = set()
     schema = schemathesis.openapi.from_asgi("/openapi.json", small.app, headers={"Host": "127.0.0.1:8000"})
 
-    @settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(schema[path][method].as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
         answer = case.call(session=small, base_url="http://127.0.0.1:8000")

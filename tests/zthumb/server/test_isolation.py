@@ -21,7 +21,7 @@ from zthumb.server.settings import Settings
 pytestmark = pytest.mark.slow
 
 SMALL = {"prompt": "a photo of a red star", "seed": 3, "steps": 1, "width": 64, "height": 64, "deterministic": True}
-REQUEST_COUNT, CONCURRENT_REQUESTS = 200, 8
+REQUEST_COUNT, CONCURRENT_REQUESTS = 120, 8
 
 
 @pytest.fixture(scope="module")
