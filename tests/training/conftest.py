@@ -22,6 +22,7 @@ from zthumb.sources.local import family_of
 
 QUICK = ["steps=6", "batch_size=2", "prior.images=4", "prior.batch_size=2", "prior.steps=2", "checkpoint_every=2"]
 QUICK += ["validation.choose=lowest", "validation.strata=1", "validation.noises=1", "previews.prompts=[]"]
+QUICK += ["adapter.targets=attention", "adapter.rank=8", "adapter.alpha=8"]
 
 
 @pytest.fixture(scope="session")
