@@ -32,7 +32,7 @@ def test_a_finished_run_is_exported_in_both_layouts_with_its_card(prepared: Path
     metadata = header.read(folder / "a.safetensors").metadata
     assert metadata["ss_base_model_version"].startswith("sdxl_")
     assert metadata["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
-    assert metadata["ss_network_dim"] == metadata["ss_network_alpha"] == "32"
+    assert metadata["ss_network_dim"] == metadata["ss_network_alpha"] == "8"
     assert len(metadata["ss_sd_model_hash"]) == 64
     assert "zbadge" in (folder / "README.md").read_text()
     capsys.readouterr()

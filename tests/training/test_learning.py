@@ -25,8 +25,9 @@ def _loss(base: AdaptedModel, examples: Examples) -> float:
 
 @pytest.mark.parametrize("name", ["mini-sd15", "mini-sdxl"])
 def test_twenty_steps_lower_the_loss(prepared: Path, name: str) -> None:
+    adapter = ("adapter.targets=attention+feed-forward", "adapter.rank=32", "adapter.alpha=32")
     sets = (f"base=models/{name}", "prior.weight=0", "optimizer.warmup_steps=0", "optimizer.lr=2e-3")
-    recipe, base, examples, _ = prepared_base(prepared, *sets)
+    recipe, base, examples, _ = prepared_base(prepared, *adapter, *sets)
     train_step, before = TrainStep(recipe, base, Accelerator(cpu=True), examples, None), _loss(base, examples)
 
     for step in range(20):
