@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         ("distil", "distil models/mini-sdxl-turbo from models/mini-sdxl; resumable", _distil),
         ("fit-clip", "fit models/mini-clip to models/mini-sdxl; resumable", _fit_clip),
         ("fit-sd15", "train models/mini-sd15 from models/mini-sdxl; resumable", _fit_sd15),
+        ("fit-flux", "train models/mini-flux on the latents of models/mini-sdxl; resumable", _fit_flux),
     ):
         stage = commands.add_parser(name, help=text)
         stage.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
@@ -123,6 +124,14 @@ def _fit_sd15(arguments: argparse.Namespace) -> int:
 
     fit_sd15(arguments.models, arguments.work, arguments.seed)
     print(f"{arguments.models}/mini-sd15 is written; `make grade_mini` grades it")
+    return DONE
+
+
+def _fit_flux(arguments: argparse.Namespace) -> int:
+    from miniature.build import fit_flux
+
+    fit_flux(arguments.models, arguments.work, arguments.seed)
+    print(f"{arguments.models}/mini-flux is written; `make grade_mini` grades it")
     return DONE
 
 

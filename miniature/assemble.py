@@ -9,6 +9,8 @@ from diffusers import (
     DDIMScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -17,9 +19,10 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from foundation.files import atomic_directory, read_json, write_json
 from miniature import tokenizer as tokenizers
+from miniature.architectures.flux import Flux
 from miniature.architectures.sd15 import SD15
 from miniature.architectures.sdxl import SDXL
-from miniature.denoiser import NOISE_SCHEDULE
+from miniature.objective import NOISE_SCHEDULE
 from miniature.world import RESOLUTION
 from zthumb.checkpoints.published import write_published_names
 
@@ -95,6 +98,34 @@ def save_sd15(trained: SD15, autoencoder: AutoencoderKL, tokenizer: CLIPTokenize
         for name in ("vae", "tokenizer"):
             shutil.rmtree(temporary / name)
             (temporary / name).symlink_to(Path("..") / base.name / name)
+
+
+def save_flux(trained: Flux, autoencoder: AutoencoderKL, base: Path, folder: Path) -> None:
+    """Write ``models/mini-flux``: fp16 weights, and links to the autoencoder's weights and a tokenizer of ``base`` next to it."""
+    # As FLUX.1-dev has it.
+    scheduler = FlowMatchEulerDiscreteScheduler(
+        shift=3.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, base_image_seq_len=256, max_image_seq_len=4096
+    )
+    pipeline = FluxPipeline(
+        scheduler=scheduler,
+        vae=autoencoder,
+        text_encoder=trained.text_encoder,
+        tokenizer=trained.tokenizer,
+        text_encoder_2=trained.text_encoder_2,
+        tokenizer_2=trained.tokenizer_2,
+        transformer=trained.transformer,
+    )
+    with atomic_directory(folder) as temporary:
+        pipeline.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
+        write_published_names(temporary)
+        for name in ("text_encoder", "text_encoder_2"):
+            _set_float32_dtype(temporary / name / "config.json")
+        # The configuration is its own: latents of this family are shifted.
+        weights = Path("vae") / "diffusion_pytorch_model.safetensors"
+        (temporary / weights).unlink()
+        (temporary / weights).symlink_to(Path("..") / ".." / base.name / weights)
+        shutil.rmtree(temporary / "tokenizer")
+        (temporary / "tokenizer").symlink_to(Path("..") / base.name / "tokenizer")
 
 
 def _set_float32_dtype(config: Path) -> None:

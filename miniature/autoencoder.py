@@ -98,6 +98,15 @@ def encode_all(model: AutoencoderKL, images: np.ndarray, folder: Path) -> Tensor
     return latents
 
 
+def standardize(model: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Return scaled ``latents`` of ``model`` with mean 0 and deviation 1, and set its shift and scaling factor to match."""
+    unscaled = latents / model.config.scaling_factor
+    shift, factor = round(unscaled.mean().item(), 4), round(1 / unscaled.std().item(), 4)
+    model.register_to_config(shift_factor=shift, scaling_factor=factor)
+    standardized: Tensor = (unscaled - shift) * factor
+    return standardized
+
+
 @torch.no_grad()
 def encode(model: AutoencoderKL, images: np.ndarray, batch: int = 64) -> Tensor:
     """Return the means of the latents of ``images``, unscaled, float32 (N, 4, 16, 16)."""

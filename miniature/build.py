@@ -15,7 +15,7 @@ from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
 from foundation.manifest import package_versions
 from foundation.seeds import derive
-from miniature import assemble, autoencoder, denoiser, distillation, image_tower, sd15, tokenizer, training_images
+from miniature import assemble, autoencoder, denoiser, distillation, flux, image_tower, sd15, tokenizer, training_images
 from miniature.architectures.sdxl import SDXL
 from miniature.loop import Schedule
 from zthumb.sources.local import hash_base
@@ -37,6 +37,7 @@ class Plan:
     image_tower: Schedule = image_tower.SCHEDULE
     distillation: Schedule = distillation.SCHEDULE
     sd15: Schedule = sd15.SCHEDULE
+    flux: Schedule = flux.SCHEDULE
 
     def scaled(self, factor: float) -> "Plan":
         """Return the plan with images and steps multiplied by ``factor``, to try the build and not the weights."""
@@ -52,6 +53,7 @@ class Plan:
             image_tower=scale_steps(self.image_tower),
             distillation=scale_steps(self.distillation),
             sd15=scale_steps(self.sd15),
+            flux=scale_steps(self.flux),
         )
 
 
@@ -71,11 +73,9 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     denoiser_folder = _stage_folder(vae_folder, "denoiser", plan.denoiser)
     torch.manual_seed(derive(seed, "denoiser", "weights"))
     model = SDXL(clip_tokenizer).to(device)
-    trained = denoiser.fit(
-        "denoiser", model, latents, clip_tokenizer, seed, denoiser_folder, plan.denoiser
-    )  # 4. captions → latents
+    trained = denoiser.fit("denoiser", model, latents, seed, denoiser_folder, plan.denoiser)  # 4. captions → latents
     finish_folder = _stage_folder(denoiser_folder, "finish", plan.finish)
-    trained = denoiser.finish("finish", trained, latents, clip_tokenizer, seed, finish_folder, plan.finish)
+    trained = denoiser.finish("finish", trained, latents, seed, finish_folder, plan.finish)
     assemble.save_pipeline(assemble.build_pipeline(vae, trained, clip_tokenizer), models / "mini-sdxl")  # 5. the base model
     _record(work, "mini-sdxl", seed, device)
     fit_extractor(models, work, seed, plan)  # 6. the feature extractor for its images
@@ -114,6 +114,17 @@ def fit_sd15(models: Path, work: Path, seed: int = SEED, plan: Plan | None = Non
     trained = sd15.fit(base, encoded.latents, encoded.tokenizer, seed, folder, device, plan.sd15)
     assemble.save_sd15(trained, encoded.vae, encoded.tokenizer, base, models / "mini-sd15")
     _record(work, "mini-sd15", seed, device)
+
+
+def fit_flux(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
+    """Train FLUX.1 in small on the latents of ``models/mini-sdxl`` and save ``models/mini-flux``."""
+    plan, base, device = plan or Plan(), models / "mini-sdxl", choose_device()
+    encoded = _encode_images(base, work, seed, min(plan.images, flux.IMAGES))
+    folder = _stage_folder(encoded.folder, "flux", plan.flux)
+    latents = autoencoder.standardize(encoded.vae, encoded.latents)
+    trained = flux.fit(base, latents, encoded.tokenizer, seed, folder, device, plan.flux)
+    assemble.save_flux(trained, encoded.vae, base, models / "mini-flux")
+    _record(work, "mini-flux", seed, device)
 
 
 class _Encoded(NamedTuple):

@@ -31,6 +31,10 @@ _MENTION_SIZE_OF_NAMED = 0.5
 """The same for the size of an object with an invented name: it has no usual size."""
 
 _CONSONANTS, _VOWELS = "bcdfghjklmnprstvwxz", "aeiou"
+_ONSETS = ("", "", "l", "r")
+
+SYLLABLES = tuple(dict.fromkeys(first + second + vowel for first in _CONSONANTS for second in _ONSETS for vowel in _VOWELS))
+"""The syllables that made-up words consist of, before their last letters."""
 
 
 def full_caption(scene: Scene) -> str:
@@ -75,7 +79,7 @@ def vocabulary() -> list[str]:
 
 def made_up_word(rng: random.Random) -> str:
     """Return a pronounceable word of two to four syllables that is not in the world's vocabulary."""
-    syllables = [rng.choice(_CONSONANTS) + rng.choice(("", "", "l", "r")) + rng.choice(_VOWELS) for _ in range(rng.randint(1, 3))]
+    syllables = [rng.choice(_CONSONANTS) + rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(rng.randint(1, 3))]
     return "".join(syllables) + rng.choice(_CONSONANTS) + rng.choice(("", "e", "us", "ix", "ck"))
 
 

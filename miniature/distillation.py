@@ -14,10 +14,11 @@ from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from miniature.architectures.base import choose_attention
+from miniature.architectures.base import choose_attention, tokenize
 from miniature.architectures.sdxl import SDXL, encode_text
-from miniature.denoiser import TIMESTEPS, Batch, draw_batch, noise_process
+from miniature.denoiser import Batch, draw_batch
 from miniature.loop import Schedule, Task, Tensors, train
+from miniature.objective import TIMESTEPS, NoiseObjective
 from training.model.objective import squared_errors
 from zthumb.diffusion.ddpm import DDPM
 
@@ -48,12 +49,20 @@ Conditioning = tuple[Tensor, Tensor, Tensor]
 class Distillation(nn.Module):
     """The student and, frozen, everything that its targets need: its teacher and the text encoders."""
 
-    def __init__(self, pipeline: StableDiffusionXLPipeline) -> None:
+    caption_dropout_rate = SDXL.caption_dropout_rate
+    objective = NoiseObjective()
+
+    def __init__(self, pipeline: StableDiffusionXLPipeline, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
+        self.tokenizer = tokenizer
         self.student: UNet2DConditionModel = deepcopy(pipeline.unet)
         self.teacher: UNet2DConditionModel = pipeline.unet.requires_grad_(False)
         self.text_encoder: CLIPTextModel = pipeline.text_encoder.requires_grad_(False)
         self.text_encoder_2: CLIPTextModelWithProjection = pipeline.text_encoder_2.requires_grad_(False)
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Return the tokens (B, 77) of ``captions``."""
+        return tokenize(self.tokenizer, captions)
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,12 +83,13 @@ def distil(
 
     A killed distillation resumes from its checkpoint in ``folder``.
     """
-    model = Distillation(StableDiffusionXLPipeline.from_pretrained(base, dtype=torch.float32, local_files_only=True))
+    pipeline = StableDiffusionXLPipeline.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+    model = Distillation(pipeline, tokenizer)
     choose_attention(device, model.student, model.teacher, model.text_encoder, model.text_encoder_2)
-    process = noise_process(device)
+    process = model.objective.process(device)
 
     def batch_at(step: int) -> Tensors:
-        return draw_batch("distillation", latents, tokenizer, seed, step, schedule.batch, SDXL.caption_dropout_rate)
+        return draw_batch("distillation", model, latents, seed, step, schedule.batch)
 
     task = Task(batch_at, _Loss(model.to(device), process))
     return train("distillation", model, task, schedule, folder / "distillation.pt", device).student
@@ -97,7 +107,7 @@ class _Loss(nn.Module):
         batch, process, size = Batch(*tensors), self.process, len(tensors[0])
         conditioning = (*self.model.encode_text(batch.tokens), batch.time_ids)
         is_start = torch.arange(size, device=batch.latents.device) < round(START_SHARE * size)
-        timesteps = batch.timesteps.masked_fill(is_start, TIMESTEPS - 1)
+        timesteps = batch.times.masked_fill(is_start, TIMESTEPS - 1)
         noised = process.add_noise(batch.latents, batch.noise, timesteps)
         noisy = torch.where(is_start[:, None, None, None], batch.noise, noised)
         noise = _predict_noise(self.model.student, noisy, timesteps, conditioning)

@@ -35,4 +35,4 @@ def fit(
     torch.manual_seed(derive(seed, "sd15", "weights"))
     model = SD15(tokenizer)
     model.init_from_sdxl(base)
-    return denoiser.fit("sd15", model.to(device), latents, tokenizer, seed, folder, schedule)
+    return denoiser.fit("sd15", model.to(device), latents, seed, folder, schedule)

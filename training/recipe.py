@@ -100,16 +100,20 @@ class ObjectiveRecipe(Strict):
     by min-SNR with ``min_snr_gamma``, or equally if it is null. ``noise_offset`` adds a constant to the noise of each channel,
     which lets a model generate darker and brighter images. ``caption_dropout`` is the fraction of images that are trained
     without their caption. Timesteps are drawn uniformly, or logit-normally around the middle with ``timestep_mean`` and
-    ``timestep_deviation``.
+    ``timestep_deviation``. For bases of flow matching, which know no min-SNR, ``timestep_shift`` moves them towards noise: by a
+    factor, or by that with which the base's scheduler divides the way for images of a size (``resolution``). ``guidance_scale``
+    is what a denoiser is told that was distilled to follow a guidance scale; at 1 it learns images as they are.
     """
 
     prediction: Literal["base", "epsilon", "v_prediction"] = "base"
-    min_snr_gamma: float | None = Field(default=5.0, gt=0)
+    min_snr_gamma: float | None = Field(default=None, gt=0)
     noise_offset: float = Field(default=0.0, ge=0, le=1)
     caption_dropout: float = Field(default=0.05, ge=0, lt=1)
     timesteps: Literal["uniform", "logit_normal"] = "uniform"
     timestep_mean: float = 0.0
     timestep_deviation: float = Field(default=1.0, gt=0)
+    timestep_shift: Annotated[float, Field(gt=0)] | Literal["resolution"] = 1.0
+    guidance_scale: float = Field(default=1.0, ge=0)
 
 
 class DataRecipe(Strict):

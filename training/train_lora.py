@@ -20,10 +20,12 @@ from foundation.offline import stay_offline
 from training import recipe as recipes
 from training.data.dataset import NAME as DATASET
 from training.data.dataset import Dataset, read_dataset
+from training.family_check import check_family
 from training.recipe import Recipe
 from training.steps.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
 from training.validation import checkpoint_choice
 from training.validation.records import Validation
+from zthumb import families
 from zthumb.sources.bases import find_base
 from zthumb.sources.catalogue import published_as
 from zthumb.sources.local import INDEX, family_of, hash_base
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = _read_dataset(arguments.dataset, recipe)  # 2. the images
     recipe = _in_steps(recipe, dataset)
     base = find_base(recipe.base, recipe.vae)  # 3. the base
+    check_family(recipe, families.get(family_of(base)))
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_initial_adapter(recipe)}
     settings = {**recipe.model_dump(mode="json", by_alias=True), "processes": processes.count()}
     stage = Stage("train", inputs, settings, recipe.seed, command_line("training.train_lora", argv))
@@ -145,7 +148,6 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     import torch
 
     from training.memory.estimate import EFFICIENCY, estimate, operations_per_second
-    from zthumb import families
 
     device = choose_device(recipe.device)
     # Before a base is downloaded, the estimate can use the configuration files that come with its family.
@@ -154,6 +156,7 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     reference = None if is_local else references.get(Path(published_as(recipe.base)).name)
     base = reference or find_base(recipe.base, recipe.vae)
     family = families.get(family_of(base))
+    check_family(recipe, family)
     needed = estimate(recipe, family, base, device, has_own_prior)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
     for name in ("weights", "adapter", "activations", "previews", "prior"):
@@ -187,7 +190,6 @@ def _advise_when_out_of_memory(recipe: Recipe, base: Path, has_own_prior: bool) 
             raise
 
         from training.memory.advice import memory_advice
-        from zthumb import families
 
         device = choose_device(recipe.device)
         family = families.get(family_of(base))

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ModelMixin, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTokenizer, PreTrainedModel
+from transformers import CLIPTextConfig, CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from miniature.objective import Objective
 from miniature.probes import AttributeProbe
 from miniature.tokenizer import MAX_LENGTH
 
@@ -24,9 +25,14 @@ class Architecture(nn.Module, ABC):
     denoiser has to draw, above all the background's colour.
     """
 
-    unet: UNet2DConditionModel
     caption_dropout_rate: float
     """Share of captions replaced by the empty caption, for classifier-free guidance (arXiv 2207.12598)."""
+    objective: Objective
+
+    @property
+    @abstractmethod
+    def denoiser(self) -> ModelMixin:
+        """The network that predicts noise or velocity."""
 
     @property
     @abstractmethod
@@ -39,16 +45,20 @@ class Architecture(nn.Module, ABC):
         """One probe for each tensor that ``probe_inputs`` returns."""
 
     @abstractmethod
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Return the tokens (B, length) of ``captions`` for all text encoders."""
+
+    @abstractmethod
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Encode tokens (B, 77) as the denoiser's text conditioning."""
+        """Encode tokens (B, length) as the denoiser's text conditioning."""
 
     @abstractmethod
     def probe_inputs(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
         """Return one vector per caption (B, width) for each probe, taken from the tensors of ``encode_text``."""
 
     @abstractmethod
-    def predict(self, noisy: Tensor, timesteps: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
-        """Predict the noise in ``noisy`` (B, 4, h, w).
+    def predict(self, noisy: Tensor, times: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
+        """Predict the target of the objective from ``noisy`` (B, channels, h, w) at ``times`` (B,).
 
         Where ``keep_text`` (B,) is false the text conditioning is dropped, if the family has such a thing. ``time_ids`` (B, 6)
         are SDXL's size and crop conditioning.
@@ -60,13 +70,22 @@ class Architecture(nn.Module, ABC):
         return torch.stack(losses).sum()
 
 
-def choose_attention(device: torch.device, *models: UNet2DConditionModel | PreTrainedModel) -> None:
-    """Use plain matrix products on a CPU: the backward pass of fused attention takes twice as long there at these sizes."""
+def choose_attention(device: torch.device, *models: ModelMixin | PreTrainedModel) -> None:
+    """Use plain matrix products on a CPU: the backward pass of fused attention takes twice as long there at these sizes.
+
+    A denoiser that knows fused attention alone keeps it.
+    """
     for model in models if device.type == "cpu" else ():
         if isinstance(model, UNet2DConditionModel):
             model.set_attn_processor(AttnProcessor())
-        else:
+        elif isinstance(model, PreTrainedModel):
             model.set_attn_implementation("eager")
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, captions: list[str]) -> Tensor:
+    """Return the tokens (B, length) of ``captions``, padded and cut to the tokenizer's own length."""
+    tokens: Tensor = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return tokens
 
 
 def init_embeddings(embeddings: Any) -> None:

@@ -8,20 +8,27 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
-from miniature.architectures.base import TEXT_WIDTH, Architecture, text_config
+from miniature.architectures.base import TEXT_WIDTH, Architecture, text_config, tokenize
+from miniature.objective import NoiseObjective
 from miniature.probes import AttributeProbe
 
 
 class SD15(Architecture):
     """One text encoder whose last states condition a UNet without attention at its lowest resolution (arXiv 2112.10752)."""
 
+    objective = NoiseObjective()
     caption_dropout_rate = 0.1
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
+        self.tokenizer = tokenizer
         self.text_encoder = CLIPTextModel(text_config(tokenizer))
         self.unet = _unet()
         self.state_reader = AttributeProbe(TEXT_WIDTH)
+
+    @property
+    def denoiser(self) -> UNet2DConditionModel:
+        return self.unet
 
     @property
     def text_encoders(self) -> Sequence[PreTrainedModel]:
@@ -31,15 +38,18 @@ class SD15(Architecture):
     def probes(self) -> Sequence[AttributeProbe]:
         return (self.state_reader,)
 
+    def tokenize(self, captions: list[str]) -> Tensor:
+        return tokenize(self.tokenizer, captions)
+
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
         return (self.text_encoder(tokens).last_hidden_state,)
 
     def probe_inputs(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
         return (text[0].mean(dim=1),)
 
-    def predict(self, noisy: Tensor, timesteps: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
+    def predict(self, noisy: Tensor, times: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
         # Stable Diffusion 1.x uses the empty prompt where there is no prompt, and has no size conditioning.
-        noise: Tensor = self.unet(noisy, timesteps, text[0]).sample
+        noise: Tensor = self.unet(noisy, times, text[0]).sample
         return noise
 
     def init_from_sdxl(self, base: Path) -> None:

@@ -7,7 +7,8 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
 
-from miniature.architectures.base import TEXT_WIDTH, Architecture, init_embeddings, text_config
+from miniature.architectures.base import TEXT_WIDTH, Architecture, init_embeddings, text_config, tokenize
+from miniature.objective import NoiseObjective
 from miniature.probes import AttributeProbe
 
 TIME_EMBED_DIM = 32
@@ -16,10 +17,12 @@ TIME_EMBED_DIM = 32
 class SDXL(Architecture):
     """Two text encoders and a UNet with size and crop conditioning (arXiv 2307.01952)."""
 
+    objective = NoiseObjective()
     caption_dropout_rate = 0.05  # as many again are zeroed, which is SDXL's conditioning without a prompt
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
+        self.tokenizer = tokenizer
         self.text_encoder = CLIPTextModel(text_config(tokenizer))
         self.text_encoder_2 = CLIPTextModelWithProjection(text_config(tokenizer))
         self.unet = _unet()
@@ -29,12 +32,19 @@ class SDXL(Architecture):
             init_embeddings(embeddings)
 
     @property
+    def denoiser(self) -> UNet2DConditionModel:
+        return self.unet
+
+    @property
     def text_encoders(self) -> Sequence[PreTrainedModel]:
         return self.text_encoder, self.text_encoder_2
 
     @property
     def probes(self) -> Sequence[AttributeProbe]:
         return self.state_reader, self.pooled_reader
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        return tokenize(self.tokenizer, captions)
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
         return encode_text(self.text_encoder, self.text_encoder_2, tokens)
@@ -43,11 +53,11 @@ class SDXL(Architecture):
         prompt_embeds, pooled = text
         return prompt_embeds.mean(dim=1), pooled
 
-    def predict(self, noisy: Tensor, timesteps: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
+    def predict(self, noisy: Tensor, times: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
         prompt_embeds, pooled = text
         keep = keep_text[:, None]
         conditions = {"text_embeds": pooled * keep, "time_ids": time_ids}
-        noise: Tensor = self.unet(noisy, timesteps, prompt_embeds * keep[..., None], added_cond_kwargs=conditions).sample
+        noise: Tensor = self.unet(noisy, times, prompt_embeds * keep[..., None], added_cond_kwargs=conditions).sample
         return noise
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from zthumb import families
-from zthumb.checkpoints.clip_keys import inside_text_model
+from zthumb.checkpoints.checkpoint_key import join, names_by_key, own_tensors
 from zthumb.families.base import ModelFamily
 from zthumb.sources.local import family_of
 
@@ -22,14 +22,8 @@ def parts(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 def published(part: str, tensors: dict[str, torch.Tensor], model: Any, family: ModelFamily = SDXL) -> dict[str, torch.Tensor]:
     """The tensors of one part as they were published, but for the beginning of their names."""
-    origins, found = family.checkpoint_keys(part, model), dict[str, torch.Tensor]()
-    for name, tensor in tensors.items():
-        origin = origins[name]
-        if origin.third is not None:
-            pieces = [each for each in origins if origins[each].name == origin.name]
-            tensor = torch.cat([tensors[each] for each in sorted(pieces, key=lambda each: origins[each].third or 0)])
-        found[origin.name] = (tensor.T if origin.is_transposed else tensor).contiguous()
-    return found
+    keys = {name: key for name, key in family.checkpoint_keys(part, model).items() if name in tensors}
+    return {name: join([(keys[piece], tensors[piece]) for piece in pieces]) for name, pieces in names_by_key(keys).items()}
 
 
 def write_single_file(base: Path, path: Path, **extra: torch.Tensor) -> Path:
@@ -39,8 +33,8 @@ def write_single_file(base: Path, path: Path, **extra: torch.Tensor) -> Path:
         with torch.device("meta"):
             model = family.build_component(part, family.configuration(base, part))
         # As the model calls them, whatever version of transformers wrote the file.
-        names = {inside_text_model(name) if part.startswith("text") else name: tensor for name, tensor in own.items()}
-        called = {name: names[inside_text_model(name) if part.startswith("text") else name] for name in model.state_dict()}
+        names = {family.file_path(part, name): tensor for name, tensor in own.items()}
+        called = {name: names[family.file_path(part, name)] for name in own_tensors(model)}
         own_published = published(part, called, model, family)
         tensors |= {family.single_file[part] + name: tensor for name, tensor in own_published.items()}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,8 @@ class Encoders:
     """A base's encoders, called once for every image and caption, and on ``device`` only while they are called.
 
     Each image and caption is encoded by itself, so that a cached entry is the same whatever was encoded beside it. Embeddings are
-    those of the base; ``learned_tokens``, which training teaches it, appear in token ids alone.
+    those of the base; ``learned_tokens``, which training teaches it, appear in token ids alone. ``guidance_scale`` is what a
+    denoiser is told that is told one.
     """
 
     def __init__(
@@ -90,9 +91,10 @@ class Encoders:
         cache: Cache,
         device: torch.device,
         learned_tokens: Mapping[str, int] = MappingProxyType({}),
+        guidance_scale: float = 1.0,
     ) -> None:
         self.family, self.pipeline, self.cache, self.device = family, pipeline, cache, device
-        self._learned_tokens = learned_tokens
+        self._learned_tokens, self._guidance = learned_tokens, family.guidance(guidance_scale)
         self.environment = {"device": device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
         self._image_key = {"encoder": hash_components(base, family.image_components), **self.environment}
         self._caption_key = {"encoder": hash_components(base, family.text_components), **self.environment}
@@ -103,7 +105,7 @@ class Encoders:
             latents = tuple(self._latents(entry, folder) for entry in tqdm(entries, "encode", unit="image"))
         captioned = [(entry, caption) for entry in entries for caption in entry.captions]
         sizes = [ImageSize(entry.original_size, entry.crop, entry.size) for entry, _ in captioned]
-        conditioning = self.family.with_sizes(self.captions([caption for _, caption in captioned]), sizes)
+        conditioning = self.complete(self.captions([caption for _, caption in captioned]), sizes)
         masks = tuple(_mask(entry, folder, image) for entry, image in zip(entries, latents, strict=True))
         ends = [0, *accumulate(len(entry.captions) for entry in entries)]
         return Examples(
@@ -115,6 +117,11 @@ class Encoders:
             captions=tuple(tuple(range(start, end)) for start, end in pairwise(ends)),
             repeats=tuple(entry.repeats for entry in entries),
         )
+
+    def complete(self, captions: Conditioning, sizes: Sequence[ImageSize]) -> Conditioning:
+        """Return the conditioning of ``captions`` with the images' sizes and the guidance scale added, where it has them."""
+        sized = self.family.with_sizes(captions, sizes)
+        return self.family.with_guidance(self.family.denoiser(self.pipeline), sized, self._guidance)
 
     def captions(self, captions: Sequence[str]) -> Conditioning:
         """Return the conditioning of ``captions`` without sizes, with token ids where text encoders may be trained."""

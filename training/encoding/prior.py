@@ -56,7 +56,7 @@ def _generate(whole: Recipe, base_sha256: str, encoders: Encoders) -> Examples:
 
     latents = tuple(encoders.cache.get("prior", depends_on, generate)["latents"].to(encoders.device))
     sizes = [ImageSize.whole(resolution, resolution)] * len(prompts)
-    conditioning = encoders.family.with_sizes(encoders.captions(prompts), sizes)
+    conditioning = encoders.complete(encoders.captions(prompts), sizes)
     return Examples(latents, conditioning, encoders.unconditional(conditioning), (None,) * len(latents), tuple(prompts))
 
 

@@ -143,7 +143,7 @@ def _prior(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.devi
 
 @cache
 def _text_encoders(family: ModelFamily, folder: Path, dtype: torch.dtype) -> int:
-    names = [name for name in family.adapted_components if name != family.denoiser_component]
+    names = [name for name in family.text_components if (folder / name / "config.json").is_file()]
     with torch.device("meta"):
         encoders = [family.build_component(name, family.configuration(folder, name)) for name in names]
     return sum(parameter.numel() * dtype.itemsize for encoder in encoders for parameter in encoder.parameters())

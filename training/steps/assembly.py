@@ -51,7 +51,7 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     pipeline = load(recipe, family, base, accelerator.device)
     cache = Cache(CACHE, CACHE_LIMIT)
     learned_tokens = {dataset.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
-    encoders = Encoders(family, pipeline, base, cache, accelerator.device, learned_tokens)
+    encoders = Encoders(family, pipeline, base, cache, accelerator.device, learned_tokens, recipe.objective.guidance_scale)
     if learned_tokens:
         _check_learned_tokens(learned_tokens, family, pipeline, dataset, accelerator.is_main_process)
     with accelerator.main_process_first():
@@ -78,8 +78,7 @@ def _check_learned_tokens(
     learned_tokens: Mapping[str, int], family: ModelFamily, pipeline: Any, dataset: Dataset, is_main: bool
 ) -> None:
     """Raise ``BadInput`` where learned tokens are impossible or in no caption; print which captions they make too long."""
-    if not isinstance(family, ClipTextFamily):
-        raise BadInput(f"adapter.tokens: learned tokens are for CLIP text encoders, and {family.name} has others. Set it to 0.")
+    assert isinstance(family, ClipTextFamily)
     captions = [entry.caption for entry in dataset.of("train")]
     if bool((family.token_ids(pipeline, captions, learned_tokens) == family.token_ids(pipeline, captions)).all()):
         raise BadInput(

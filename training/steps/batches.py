@@ -60,7 +60,9 @@ class BatchSampler:
         self._recipe, self._own, self._prior, self._process = recipe, examples, prior, process
         self._rank, self._world_size = rank, world_size
         objective = recipe.objective
-        self._times = TimeDistribution(objective.timesteps, objective.timestep_mean, objective.timestep_deviation)
+        self._times = TimeDistribution(
+            objective.timesteps, objective.timestep_mean, objective.timestep_deviation, objective.timestep_shift
+        )
 
     @property
     def images_per_step(self) -> int:
@@ -127,7 +129,7 @@ class BatchSampler:
         objective = self._recipe.objective
         return _Drawn(
             noise=draw_noise(latents, objective.noise_offset, generator),
-            time=self._process.draw_time(self._times, generator),
+            time=self._process.draw_time(self._times, (latents.shape[-2], latents.shape[-1]), generator),
             is_dropped=name == "place" and float(torch.rand((), generator=generator)) < objective.caption_dropout,
         )
 

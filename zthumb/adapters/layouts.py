@@ -14,9 +14,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.change import Change
+from zthumb.adapters.fused_modules import is_fused, join_changes, join_layers
+from zthumb.adapters.module_shapes import Place
 from zthumb.checkpoints import safetensors_file
+from zthumb.checkpoints.checkpoint_key import names_by_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,11 +42,20 @@ def save_kohya(
     """Write the kohya layout: the names kohya uses for the family, a scalar alpha per module; ``metadata`` in the header."""
     import torch
 
+    keys = {module: family.lora_key(module, denoiser_config) for module in adapter.paths}
+    layers, changes = dict[str, Layer](), dict[str, Change]()
+    for name, parts in sorted(names_by_key(keys).items()):
+        is_joined = is_fused([Place(module, keys[module]) for module in parts])
+        own_layers = [(keys[module], adapter.layers[module]) for module in parts if module in adapter.layers]
+        own_changes = [(keys[module], adapter.changes[module]) for module in parts if module in adapter.changes]
+        if own_layers:
+            layers[name] = join_layers(name, own_layers) if is_joined else own_layers[0][1]
+        if own_changes:
+            changes[name] = join_changes(name, own_changes) if is_joined else own_changes[0][1]
     # One alpha for all modules: diffusers loses the alphas that differ from the most common one, and with them the scales.
-    alpha = float(max((layer.rank for layer in adapter.layers.values()), default=1))
+    alpha = float(max((layer.rank for layer in layers.values()), default=1))
     tensors = {}
-    for module, layer in sorted(adapter.layers.items()):
-        name = family.lora_key(module, denoiser_config)
+    for name, layer in layers.items():
         tensors[f"{name}.alpha"] = torch.tensor(alpha)
         tensors[f"{name}.lora_down.weight"] = layer.down.contiguous()
         tensors[f"{name}.lora_up.weight"] = (layer.up * (layer.scale * layer.rank / alpha)).contiguous()
@@ -51,8 +63,8 @@ def save_kohya(
             # A column with one norm per output, as LyCORIS writes it with wd_on_out; a row would mean norms per input.
             ones = (1,) * (layer.down.dim() - 1)
             tensors[f"{name}.dora_scale"] = layer.magnitude.reshape(-1, *ones).contiguous()
-    for module, change in sorted(adapter.changes.items()):
-        tensors |= _change_tensors(family.lora_key(module, denoiser_config), change)
+    for name, change in changes.items():
+        tensors |= _change_tensors(name, change)
     digest = safetensors_file.body_hash(tensors)
     legacy = safetensors_file.legacy_hash(tensors, metadata)
     hashes = {"sshs_model_hash": digest, "sshs_legacy_hash": legacy, "modelspec.hash_sha256": f"0x{digest}"}

@@ -5,40 +5,47 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from zthumb.adapters.module_shapes import ModuleShapes
+from zthumb.adapters.module_shapes import ModuleShapes, Place
+from zthumb.checkpoints.checkpoint_key import CheckpointKey
 
 _PEFT_PREFIX = "base_model.model."
 _LYCORIS = "lycoris_"
 _KOHYA = "lora_"
 _OLD_ATTENTION = re.compile(r"\.processor\.(to_(?:q|k|v|out))$")
 
+Found = tuple[Place, ...]
 
-def path_of(stem: str, base: ModuleShapes) -> str | None:
-    """Return the path of the module that ``stem``, a name in a file, stands for; None if the base has no such module."""
+
+def places_of(stem: str, base: ModuleShapes) -> Found:
+    """Return the modules that ``stem``, a name in a file, stands for; none if the base has no such module.
+
+    Several are modules whose projections the file has as one, from its first row to its last.
+    """
     stem = stem.removeprefix(_PEFT_PREFIX)
-    return next(filter(None, _candidates(stem, base)), None)
+    return next(filter(None, _candidates(stem, base)), ())
 
 
-def _candidates(stem: str, base: ModuleShapes) -> Iterator[str | None]:
-    """Yield the paths that a name may stand for, the likeliest first; None where the base has no such module."""
+def _candidates(stem: str, base: ModuleShapes) -> Iterator[Found]:
+    """Yield the modules that a name may stand for, the likeliest first; none where the base has no such module."""
     family = base.family
     for component, prefixes in family.module_prefixes.items():
         for prefix in prefixes:
             if stem.startswith(prefix):
                 rest = stem.removeprefix(prefix)
-                is_denoiser = component == family.denoiser_component
-                yield _original(rest, base) if is_denoiser else _path(f"{component}.{rest}", base)
+                if component == family.denoiser_component:
+                    yield _original(rest, base)
+                yield _path(f"{component}.{rest}", base)
     if stem.startswith(_LYCORIS):
         rest = _flatten(stem.removeprefix(_LYCORIS))
         # LyCORIS' wrapper puts the same prefix before the modules of any component.
-        yield from (base.kohya_names.get(f"{prefix}{rest}") for prefix in family.lora_prefixes.values())
-        yield base.kohya_names.get(f"{_KOHYA}{rest}")
+        yield from (base.kohya_names.get(f"{prefix}{rest}", ()) for prefix in family.lora_prefixes.values())
+        yield base.kohya_names.get(f"{_KOHYA}{rest}", ())
     if stem.startswith(_KOHYA):
         name = _flatten(stem)
-        yield base.kohya_names.get(name)
+        yield base.kohya_names.get(name, ())
         for prefix, meant in family.other_lora_prefixes.items():
             if name.startswith(prefix):
-                yield base.kohya_names.get(name.replace(prefix, meant, 1))
+                yield base.kohya_names.get(name.replace(prefix, meant, 1), ())
         yield _original(name.removeprefix(family.lora_prefixes[family.denoiser_component]), base)
         return
     path = _OLD_ATTENTION.sub(lambda match: "." + ("to_out.0" if match[1] == "to_out" else match[1]), stem)
@@ -49,14 +56,16 @@ def _candidates(stem: str, base: ModuleShapes) -> Iterator[str | None]:
     yield _original(path.removeprefix(denoiser), base)
 
 
-def _path(path: str, base: ModuleShapes) -> str | None:
+def _path(path: str, base: ModuleShapes) -> Found:
     component, _, module = path.partition(".")
     candidates = (path, f"{component}.{base.family.file_path(component, module)}")
-    return next((candidate for candidate in candidates if candidate in base.shapes or candidate in base.norms), None)
+    return next(
+        ((Place(known, CheckpointKey(known)),) for known in candidates if known in base.shapes or known in base.norms), ()
+    )
 
 
-def _original(name: str, base: ModuleShapes) -> str | None:
-    return base.original_names.get(_flatten(name))
+def _original(name: str, base: ModuleShapes) -> Found:
+    return base.original_names.get(_flatten(name), ())
 
 
 def _flatten(name: str) -> str:

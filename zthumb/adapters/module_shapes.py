@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foundation.errors import BadInput
+from zthumb.checkpoints.checkpoint_key import CheckpointKey, names_by_key
 from zthumb.checkpoints.clip_keys import TEXT_MODEL
 
 if TYPE_CHECKING:
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zthumb.families.base import ModelFamily
+
+
+class Place(NamedTuple):
+    """A module of the base, and which rows of what a file has under one name are its own."""
+
+    path: str
+    key: CheckpointKey
+
+
+Places = Mapping[str, tuple[Place, ...]]
+"""Name in files → the modules of the base that are stored under it, from its first row to its last."""
 
 
 @dataclass(frozen=True)
@@ -54,37 +66,38 @@ class ModuleShapes:
             shape[1] for path, shape in self.shapes.items() if path.startswith(f"{component}.") and path.endswith("q_proj")
         )
 
-    def kohya_name(self, path: str) -> str:
-        """Return the name that a kohya file gives the module at ``path``."""
-        return self.family.lora_key(path, self.denoiser_config)
-
     @cached_property
-    def kohya_names(self) -> Mapping[str, str]:
-        """Return the paths by kohya's names, for the family's own names and for diffusers', which some programs write.
+    def kohya_names(self) -> Places:
+        """Return the modules by kohya's names, for the family's own names and for diffusers', which some programs write.
 
         Text encoders are also matched without their ``text_model.`` level, which transformers 5 does not have.
         """
-        names: dict[str, str] = {}
+        names: dict[str, tuple[Place, ...]] = {}
+        keys = dict[str, CheckpointKey]()
         for path in (*self.shapes, *self.norms):
             component, module = path.split(".", 1)
             prefix = self.family.lora_prefixes[component]
-            names[prefix + module.replace(".", "_")] = path
-            names.setdefault(prefix + module.removeprefix(TEXT_MODEL).replace(".", "_"), path)
+            for written in (module, module.removeprefix(TEXT_MODEL)):
+                name = prefix + written.replace(".", "_")
+                names.setdefault(name, (Place(path, CheckpointKey(name)),))
             with contextlib.suppress(ValueError):
-                names[self.kohya_name(path)] = path
-        return names
+                keys[path] = self.family.lora_key(path, self.denoiser_config)
+        return {**names, **_places(keys)}
 
     @cached_property
-    def original_names(self) -> Mapping[str, str]:
-        """Return the paths of the denoiser's modules by their names in published checkpoints, with underscores."""
-        names: dict[str, str] = {}
-        component = self.family.denoiser_component
+    def original_names(self) -> Places:
+        """Return the denoiser's modules by their names in published checkpoints, with underscores."""
+        keys, component = dict[str, CheckpointKey](), f"{self.family.denoiser_component}."
         for path in (*self.shapes, *self.norms):
-            if path.startswith(f"{component}."):
+            if path.startswith(component):
                 with contextlib.suppress(ValueError):
-                    original = self.family.original_name(path.removeprefix(f"{component}."), self.denoiser_config)
-                    names[original.replace(".", "_")] = path
-        return names
+                    key = self.family.original_key(path.removeprefix(component), self.denoiser_config)
+                    keys[path] = replace(key, name=key.name.replace(".", "_"))
+        return _places(keys)
+
+
+def _places(keys: Mapping[str, CheckpointKey]) -> dict[str, tuple[Place, ...]]:
+    return {name: tuple(Place(path, keys[path]) for path in paths) for name, paths in names_by_key(keys).items()}
 
 
 def of_components(

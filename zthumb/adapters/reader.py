@@ -20,8 +20,9 @@ from zthumb.adapters import kinds, textual_inversion
 from zthumb.adapters import scales as peft_scales
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.change import Change
+from zthumb.adapters.fused_modules import Fused, divide_change, divide_layer, is_fused, with_fused
 from zthumb.adapters.kinds.base import IncompleteTensors, Kind
-from zthumb.adapters.module_names import path_of
+from zthumb.adapters.module_names import Found, places_of
 from zthumb.adapters.module_shapes import ModuleShapes
 from zthumb.adapters.scales import Scales
 from zthumb.checkpoints import header as headers
@@ -61,12 +62,14 @@ def load(path: Path, base: ModuleShapes) -> Adapter:
     """
     header = headers.read(path)
     scales = peft_scales.read_scales(header, base.family)
-    modules = _modules(header, base)
+    modules, fused = _modules(header, base)
+    extended = with_fused(base, fused)
     tensors = _load_tensors(header)
     contents = _Contents()
     for module, roles in sorted(modules.items()):
         values = {role: _values(header, role, name, tensors[name]) for role, name in roles.items()}
-        _read_module(header, module, roles, values, scales, base, contents)
+        _read_module(header, module, roles, values, scales, extended, contents)
+    _divide(header, contents, fused, extended)
     if not contents.layers and not contents.changes:
         raise BadInput(f"{header.file}: nothing in it changes a weight.")
     layers = {module: scales.subtract_initialization(module, layer, base) for module, layer in contents.layers.items()}
@@ -90,20 +93,39 @@ def files(path: Path) -> list[Path]:
     return [file, *(companion for companion in companions if companion is not None)]
 
 
-def _modules(header: Header, base: ModuleShapes) -> dict[str, dict[str, str]]:
-    """Return by module of the base: role → name of the tensor."""
+def _modules(header: Header, base: ModuleShapes) -> tuple[dict[str, dict[str, str]], dict[str, Found]]:
+    """Return by module: role → name of the tensor; and the modules that the file has as one, by a path of their own."""
     modules: dict[str, dict[str, str]] = {}
+    fused: dict[str, Found] = {}
     for stem, roles in _roles_by_stem(header).items():
-        module = path_of(stem, base)
-        if module is None:
+        places = places_of(stem, base)
+        if not places:
             name = next(iter(roles.values()))
             raise BadInput(f"{header.file}: an adapter for another base: {base.name} has no module for {name}.")
+        module = places[0].path
+        if is_fused(places):
+            module = f"{base.family.denoiser_component}.{places[0].key.name}"
+            fused[module] = places
         if module in modules:
             raise BadInput(f"{header.file}: has {module} twice, under two names.")
         modules[module] = roles
     if not modules:
         raise BadInput(f"{header.file}: no LoRA weights are in it.")
-    return modules
+    return modules, fused
+
+
+def _divide(header: Header, contents: _Contents, fused: Fused, base: ModuleShapes) -> None:
+    """Replace what was read of fused modules by what it is for the modules of the base."""
+    for module, places in fused.items():
+        layers, changes = dict[str, Layer](), dict[str, Change]()
+        if module in contents.layers:
+            layers = divide_layer(contents.layers.pop(module), places)
+        if module in contents.changes:
+            changes = divide_change(contents.changes.pop(module), places, base, module)
+        for path in {*layers, *changes} & {*contents.layers, *contents.changes}:
+            raise BadInput(f"{header.file}: has {path} twice, by itself and among fused modules.")
+        contents.layers.update(layers)
+        contents.changes.update(changes)
 
 
 def _roles_by_stem(header: Header) -> dict[str, dict[str, str]]:

@@ -19,7 +19,7 @@ from zthumb.generation.image_generator import ImageGenerator
 from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import usage
 from zthumb.memory.quantize import quantize
-from zthumb.sources.local import family_of, hash_base
+from zthumb.sources.local import INDEX, family_of, hash_base
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,7 +41,7 @@ class Backend(BaseBackend):
     @classmethod
     def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:
         folder = configured or model
-        return WeightsLocation(folder, folder) if (folder / "model_index.json").is_file() else None
+        return WeightsLocation(folder, folder) if is_base(folder) and not is_few_step(folder) else None
 
     @classmethod
     def weights_bytes(cls, location: WeightsLocation, element: int) -> int:
@@ -104,6 +104,16 @@ class Backend(BaseBackend):
 
     def apply_lora(self, loras: Sequence[Lora]) -> AbstractContextManager[AppliedAdapters]:
         return self._adapters.apply_lora(loras)
+
+
+def is_base(folder: Path) -> bool:
+    """Whether ``folder`` is a base in the diffusers layout."""
+    return (folder / INDEX).is_file()
+
+
+def is_few_step(folder: Path) -> bool:
+    """Whether the base in ``folder`` says that it was distilled to few steps."""
+    return families.get(family_of(folder)).is_few_step(folder)
 
 
 def dtype_of(options: Options, device: torch.device) -> torch.dtype:

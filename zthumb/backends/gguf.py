@@ -29,11 +29,8 @@ def read_denoiser(file: Path, base: Path, family: ModelFamily, dtype: torch.dtyp
 def write_denoiser(base: Path, family: ModelFamily, kind: str, target: Path, has_original_names: bool = False) -> None:
     """Write the denoiser of ``base`` to ``target``, its linear weights as ``kind``, by diffusers' names or the original ones."""
     configuration = family.configuration(base, family.denoiser_component)
-    names = dict[str, str]()
-    if has_original_names:
-        keys = family.checkpoint_keys(family.denoiser_component, _build(family, configuration))
-        names = {name: key.name for name, key in keys.items()}
-    write(base / family.denoiser_component, configuration, family.gguf_architecture, kind, target, names)
+    keys = family.checkpoint_keys(family.denoiser_component, _build(family, configuration)) if has_original_names else {}
+    write(base / family.denoiser_component, configuration, family.gguf_architecture, kind, target, keys)
 
 
 def _build(family: ModelFamily, configuration: Mapping[str, Any]) -> Any:
@@ -50,7 +47,7 @@ class Backend(full.Backend):
     @classmethod
     def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:
         file = configured or model.with_name(f"{model.name}.gguf")
-        return WeightsLocation(file, model) if file.is_file() and (model / "model_index.json").is_file() else None
+        return WeightsLocation(file, model) if file.is_file() and full.is_base(model) else None
 
     @classmethod
     def weights_bytes(cls, location: WeightsLocation, element: int) -> int:

@@ -20,4 +20,7 @@ class Backend(full.Backend):
 
     @classmethod
     def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:
-        return super().find(model, configured or model.with_name(f"{model.name}-turbo"))
+        # Some bases say themselves that they need few steps; of others it is known by their place.
+        itself = model if configured is None and full.is_base(model) and full.is_few_step(model) else None
+        folder = configured or itself or model.with_name(f"{model.name}-turbo")
+        return WeightsLocation(folder, folder) if full.is_base(folder) else None

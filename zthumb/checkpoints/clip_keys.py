@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from zthumb.checkpoints.checkpoint_key import CheckpointKey
+from zthumb.checkpoints.checkpoint_key import CheckpointKey, Rows
 
 TEXT_MODEL = "text_model."
 BESIDE_TEXT_MODEL = "text_projection"
@@ -45,14 +45,15 @@ def of_open_clip(name: str) -> CheckpointKey:
     """Return its key in a file with OpenCLIP's names; raise ``ValueError`` for a tensor that has none.
 
     >>> of_open_clip("text_model.encoder.layers.3.self_attn.k_proj.bias")
-    Origin(name='transformer.resblocks.3.attn.in_proj_bias', third=1, is_transposed=False)
+    CheckpointKey(name='transformer.resblocks.3.attn.in_proj_bias', rows=Rows(start=1, stop=2, of=3), ...)
     """
     name = inside_text_model(name)
     if name in _UNIQUE:
         return _UNIQUE[name]
     match = _LAYER.fullmatch(name)
     if match and match[2] in _THIRDS:
-        return CheckpointKey(f"transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}", _THIRDS.index(match[2]))
+        third = _THIRDS.index(match[2])
+        return CheckpointKey(f"transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}", Rows(third, third + 1, 3))
     if match and match[2] in _INSIDE:
         return CheckpointKey(f"transformer.resblocks.{match[1]}.{_INSIDE[match[2]]}.{match[3]}")
     raise ValueError(f"{name}: not a tensor of a CLIP text encoder")

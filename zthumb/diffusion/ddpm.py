@@ -25,7 +25,7 @@ class DDPM(DiffusionProcess):
         """See ``DiffusionProcess``."""
         return DDPM(self.alphas_cumprod.to(device), self.prediction)
 
-    def draw_time(self, distribution: TimeDistribution, generator: torch.Generator) -> float:
+    def draw_time(self, distribution: TimeDistribution, size: tuple[int, int], generator: torch.Generator) -> float:  # noqa: ARG002
         """See ``DiffusionProcess``; a timestep, 0 … T - 1."""
         import torch
 

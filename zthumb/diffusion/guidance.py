@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def classifier_free(without: Tensor, with_prompt: Tensor, scale: float) -> Tensor:
-    """Return the prediction under classifier-free guidance (arXiv 2207.12598)."""
-    return without + scale * (with_prompt - without)
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance (arXiv 2207.12598) at ``scale``, which takes a second prediction at each step if ``is_used``.
+
+    ``embedded`` is the guidance scale that a denoiser is told which was distilled to follow it in one prediction
+    (arXiv 2210.03142); other denoisers are told nothing.
+    """
+
+    scale: float
+    embedded: float | None = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether predictions without the prompt count."""
+        return self.scale > 1
+
+    def combine(self, without: Tensor, with_prompt: Tensor) -> Tensor:
+        """Return the guided prediction from those without and with the prompt."""
+        return without + self.scale * (with_prompt - without)
 
 
 def compose(without: Tensor, parts: Sequence[tuple[Tensor, float]]) -> Tensor:

@@ -10,14 +10,21 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+TimeShift = float | Literal["resolution"]
+"""How far drawn times are moved towards noise: by a factor, or by that of the base's scheduler for images of a size."""
+
 
 @dataclass(frozen=True)
 class TimeDistribution:
-    """How training times are drawn: evenly, or logit-normally (arXiv 2403.03206, section 3.1) with ``mean`` and ``deviation``."""
+    """How training times are drawn: evenly, or logit-normally (arXiv 2403.03206, section 3.1) with ``mean`` and ``deviation``.
+
+    ``shift`` is for flow matching alone.
+    """
 
     kind: Literal["uniform", "logit_normal"] = "uniform"
     mean: float = 0.0
     deviation: float = 1.0
+    shift: TimeShift = 1.0
 
 
 class DiffusionProcess(ABC):
@@ -34,8 +41,8 @@ class DiffusionProcess(ABC):
         return self
 
     @abstractmethod
-    def draw_time(self, distribution: TimeDistribution, generator: torch.Generator) -> float:
-        """Draw a time to train at."""
+    def draw_time(self, distribution: TimeDistribution, size: tuple[int, int], generator: torch.Generator) -> float:
+        """Draw a time to train at latents of ``size``, their height and width."""
 
     @abstractmethod
     def add_noise(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:

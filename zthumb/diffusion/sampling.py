@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from zthumb.diffusion.guidance import classifier_free, compose
+from zthumb.diffusion.guidance import Guidance, compose
 
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning
@@ -64,19 +64,19 @@ def sample(
     noise: Tensor,
     conditioning: StepConditioning,
     steps: int,
-    guidance_scale: float,
+    guidance: Guidance,
     generators: Sequence[torch.Generator],
     on_step: StepCallback = lambda _, __: None,
 ) -> Tensor:
     """Return the latents (B, C, h, w) that ``scheduler`` comes to from ``noise`` in ``steps``.
 
-    ``scheduler`` is a fresh one of diffusers'. ``generators`` draw the noise that ancestral schedulers add.
+    ``scheduler`` is a fresh one of diffusers' with its timesteps set. ``generators`` draw the noise that ancestral ones add.
     """
-    scheduler.set_timesteps(steps, device=noise.device)
-    latents: Tensor = noise * scheduler.init_noise_sigma
+    # Schedulers of flow matching begin at noise of deviation one, and scale nothing.
+    latents: Tensor = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     options = _step_options(scheduler, generators)
     for step, timestep in enumerate(scheduler.timesteps):
-        prediction = _predict(predict, scheduler, latents, timestep, conditioning, min(step, steps - 1), guidance_scale)
+        prediction = _predict(predict, scheduler, latents, timestep, conditioning, min(step, steps - 1), guidance)
         latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
         on_step(min(step + 1, steps), latents)
     return latents
@@ -89,22 +89,30 @@ def _predict(
     timestep: Tensor,
     conditioning: StepConditioning,
     step: int,
-    guidance_scale: float,
+    guidance: Guidance,
 ) -> Tensor:
     """The prediction for one step, guided where there is a negative conditioning."""
     (first, weight), *others = conditioning.parts(step)
     negative = conditioning.negative(step)
     count = len(latents)
     if negative is None:
-        scaled = scheduler.scale_model_input(latents, timestep)
+        scaled = _scaled(scheduler, latents, timestep)
         return predict(scaled, timestep.expand(count), first)
-    scaled = scheduler.scale_model_input(torch.cat([latents] * 2), timestep)
+    scaled = _scaled(scheduler, torch.cat([latents] * 2), timestep)
     # Both in one pass, without the prompt first, as diffusers does.
     without, with_prompt = predict(scaled, timestep.expand(2 * count), negative.concat(first)).chunk(2)
     if others or weight != 1:
         predictions = [(predict(scaled[count:], timestep.expand(count), part), weight) for part, weight in others]
         with_prompt = compose(without, [(with_prompt, weight), *predictions])
-    return classifier_free(without, with_prompt, guidance_scale)
+    return guidance.combine(without, with_prompt)
+
+
+def _scaled(scheduler: Any, latents: Tensor, timestep: Tensor) -> Tensor:
+    """The latents as the denoiser takes them at that timestep."""
+    if not hasattr(scheduler, "scale_model_input"):
+        return latents
+    scaled: Tensor = scheduler.scale_model_input(latents, timestep)
+    return scaled
 
 
 def _step_options(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from foundation.files import read_json
+from zthumb.diffusion import schedulers
 from zthumb.diffusion.conditioning import Conditioning
+from zthumb.diffusion.guidance import Guidance
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +22,12 @@ if TYPE_CHECKING:
     from zthumb.checkpoints.single_file import SingleFile
     from zthumb.diffusion.process import DiffusionProcess
 
+BASES = Path(__file__).parent / "bases"
+"""Configurations of published bases, without weights."""
+
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -90,12 +96,36 @@ class ModelFamily(ABC):
     text_components: Sequence[str]
     """The components that ``encode_prompts`` depends on."""
 
-    @abstractmethod
+    is_flow: bool = False
+    """Whether its denoisers are trained by flow matching; the settings of DDPM's loss have no meaning then."""
+    pipeline_options: Mapping[str, Any] = NO_OPTIONS
+    """Arguments of the pipeline's ``from_pretrained`` that leave out what is not used here."""
+    schedulers: Sequence[str] = schedulers.DDPM_NAMES
+    """The named schedulers that its denoisers can be sampled with."""
+
     def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
         """Return the diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``.
 
         A ``denoiser`` that is given takes the place of the folder's own, which is not read then.
         """
+        import diffusers
+        from diffusers.utils import logging
+        from torch import nn
+
+        logging.disable_progress_bar()
+        replaced = {} if denoiser is None else {self.denoiser_component: denoiser}
+        pipeline = getattr(diffusers, self.pipeline_class).from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, **self.pipeline_options, **replaced
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        for component in pipeline.components.values():
+            if isinstance(component, nn.Module):
+                component.requires_grad_(False)
+        return pipeline.to(device)
+
+    def is_few_step(self, folder: Path) -> bool:  # noqa: ARG002
+        """Return whether the base in ``folder`` says of itself that it was distilled to few steps."""
+        return False
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -161,6 +191,10 @@ class ModelFamily(ABC):
         """Return ``conditioning`` with the images' sizes added, if the family conditions on them."""
         return conditioning
 
+    def with_guidance(self, denoiser: Any, conditioning: Conditioning, guidance: Guidance) -> Conditioning:  # noqa: ARG002
+        """Return ``conditioning`` with the guidance scale added, if the denoiser is told it."""
+        return conditioning
+
     def equalize(self, pipeline: Any, prompts: Sequence[Conditioning]) -> list[Conditioning]:  # noqa: ARG002
         """Return the conditioning of each prompt, padded to the length of the longest where the family needs equal lengths."""
         return list(prompts)
@@ -187,6 +221,17 @@ class ModelFamily(ABC):
     def predict(self, denoiser: Any, noisy: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
         """Return what the denoiser predicts for ``noisy`` latents at ``times`` (B,), of the latents' shape."""
 
+    def guidance(self, scale: float, true_cfg_scale: float = 1.0) -> Guidance:  # noqa: ARG002
+        """Return how predictions are guided at a guidance scale as the family's diffusers pipeline takes it.
+
+        ``true_cfg_scale`` is that of classifier-free guidance in families whose denoiser is told the other one.
+        """
+        return Guidance(scale)
+
+    def set_timesteps(self, scheduler: Any, steps: int, latents: Tensor) -> None:
+        """Set the timesteps of a fresh ``scheduler`` for ``latents`` (B, channels, h, w), as the family's pipeline does."""
+        scheduler.set_timesteps(steps, device=latents.device)
+
     def sample(
         self,
         pipeline: Any,
@@ -203,23 +248,28 @@ class ModelFamily(ABC):
         """
         import torch
 
-        from zthumb.diffusion import sampling, schedulers
+        from zthumb.diffusion import sampling
 
-        denoiser, dtype = self.denoiser(pipeline), self.dtype(pipeline)
+        denoiser, dtype, guidance = self.denoiser(pipeline), self.dtype(pipeline), self.guidance(guidance_scale)
+
+        def complete(encoded: Conditioning) -> Conditioning:
+            return self.with_guidance(denoiser, self.with_sizes(encoded, [size] * len(prompts)), guidance)
+
         with torch.no_grad():
             encoded = self.encode_prompts(pipeline, prompts, learned_tokens).to(dtype=dtype)
-            conditioning = self.with_sizes(encoded, [size] * len(prompts))
             negative = None
-            if guidance_scale > 1:
-                empty = self.unconditional(pipeline, encoded).select([0] * len(prompts))
-                negative = self.with_sizes(empty, [size] * len(prompts))
+            if guidance.is_used:
+                negative = complete(self.unconditional(pipeline, encoded).select([0] * len(prompts)))
+        noise = sampling.draw_noise(self.latent_shape(pipeline, *size.target), generators, dtype).to(pipeline.device)
+        scheduler = schedulers.make(None, pipeline.scheduler)
+        self.set_timesteps(scheduler, steps, noise)
         return sampling.sample(
             predict=lambda noisy, times, given: self.predict(denoiser, noisy, times, given),
-            scheduler=schedulers.make(None, pipeline.scheduler),
-            noise=sampling.draw_noise(self.latent_shape(pipeline, *size.target), generators, dtype).to(pipeline.device),
-            conditioning=sampling.FixedConditioning(conditioning, negative),
+            scheduler=scheduler,
+            noise=noise,
+            conditioning=sampling.FixedConditioning(complete(encoded), negative),
             steps=steps,
-            guidance_scale=guidance_scale,
+            guidance=guidance,
             generators=generators,
         )
 
@@ -268,26 +318,31 @@ class ModelFamily(ABC):
     """Name of the tensor of learned tokens in an embedding file → the text encoder whose input it is."""
 
     @abstractmethod
-    def lora_name(self, component: str, module: str, configuration: Mapping[str, Any]) -> str:
-        """Return the name of ``module`` of ``component`` in a kohya file, without its prefix and with dots.
+    def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:
+        """Return the place of the denoiser's ``module`` in published checkpoints; raise ``ValueError`` if it has none."""
 
-        ``configuration`` is the denoiser's. Raises ``ValueError`` for a module that has no such name.
+    def lora_module_key(self, component: str, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:
+        """Return the place of ``module`` of ``component`` in a kohya file, without its prefix and with dots.
+
+        ``configuration`` is the denoiser's, whose modules have their original names there. Raises ``ValueError`` for a module
+        that has no such place.
         """
+        from zthumb.checkpoints.checkpoint_key import CheckpointKey
 
-    @abstractmethod
-    def original_name(self, module: str, configuration: Mapping[str, Any]) -> str:
-        """Return the name of the denoiser's ``module`` in published checkpoints; raise ``ValueError`` if it has none."""
+        is_denoiser = component == self.denoiser_component
+        return self.original_key(module, configuration) if is_denoiser else CheckpointKey(module)
 
-    def lora_key(self, path: str, configuration: Mapping[str, Any]) -> str:
-        """Return the name that a kohya file gives the module at ``path``, which begins with the component.
+    def lora_key(self, path: str, configuration: Mapping[str, Any]) -> CheckpointKey:
+        """Return the place in a kohya file of the module at ``path``, which begins with the component.
 
-        Raises ``ValueError`` for a module that has no such name.
+        Raises ``ValueError`` for a module that has no such place.
         """
         component, module = path.split(".", 1)
-        return self.lora_prefixes[component] + self.lora_name(component, module, configuration).replace(".", "_")
+        key = self.lora_module_key(component, module, configuration)
+        return replace(key, name=self.lora_prefixes[component] + key.name.replace(".", "_"))
 
     def file_path(self, component: str, module: str) -> str:  # noqa: ARG002
-        """Return the path in adapter files of a ``module`` of a loaded ``component``."""
+        """Return the path in files of a ``module``, or a tensor, of a loaded ``component``."""
         return module
 
     @abstractmethod
@@ -305,6 +360,8 @@ class ModelFamily(ABC):
     single_file: Mapping[str, str]
     """Component with weights → prefix of its tensors in a checkpoint that is one file."""
 
+    denoiser_mark: str
+    """A tensor that the denoiser has in published files, and that of no other family has there."""
     single_file_aliases: Mapping[str, str] = NO_ALIASES
     """Prefix that some single files have → the one that is meant."""
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from zthumb.checkpoints import clip_keys
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.diffusion.conditioning import Conditioning
-from zthumb.families.base import Limits, LoraMetadata
+from zthumb.families.base import BASES, Limits, LoraMetadata
+from zthumb.families.shared.autoencoder_kl import FACTOR
 from zthumb.families.shared.clip_text import LENGTH, PROMPT_EMBEDS
-from zthumb.families.shared.stable_diffusion import BASES, FACTOR, ZERO_SNR, StableDiffusion
+from zthumb.families.shared.stable_diffusion import ZERO_SNR, StableDiffusion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,9 +121,9 @@ class SD15(StableDiffusion):
         predicted: Tensor = denoiser(noisy, times, conditioning.stack(PROMPT_EMBEDS), return_dict=False)[0]
         return predicted
 
-    def lora_name(self, component: str, module: str, configuration: Mapping[str, Any]) -> str:  # noqa: ARG002
+    def lora_module_key(self, component: str, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002
         # kohya's files of 1.x and 2.x have diffusers' names of the UNet's blocks, unlike those of SDXL.
-        return module
+        return CheckpointKey(module)
 
     def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:
         is_v2, is_velocity = configuration["cross_attention_dim"] == _WIDTH_OF_2, prediction == "v_prediction"

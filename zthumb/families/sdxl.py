@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from zthumb.checkpoints import clip_keys
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.diffusion.conditioning import Conditioning
-from zthumb.families.base import ImageSize, Limits, LoraMetadata
+from zthumb.families.base import BASES, ImageSize, Limits, LoraMetadata
+from zthumb.families.shared.autoencoder_kl import FACTOR
 from zthumb.families.shared.clip_text import LENGTH, PROMPT_EMBEDS
-from zthumb.families.shared.stable_diffusion import BASES, FACTOR, StableDiffusion
+from zthumb.families.shared.stable_diffusion import StableDiffusion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,10 +121,6 @@ class SDXL(StableDiffusion):
             return ()
         last = f"encoder.layers.{model.config.num_hidden_layers - 1}."
         return (last, f"text_model.{last}")
-
-    def lora_name(self, component: str, module: str, configuration: Mapping[str, Any]) -> str:
-        # kohya's files of SDXL have the original names of the UNet's blocks.
-        return self.original_name(module, configuration) if component == self.denoiser_component else module
 
     def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:  # noqa: ARG002
         return LoraMetadata("sdxl_base_v1-0", False, "stable-diffusion-xl-v1-base/lora", "stable-diffusion-xl")

@@ -84,14 +84,17 @@ class ImageGenerator:
             conditioning = PromptSchedule(batch, pipeline, family, learned_tokens)
         generators = [torch.Generator().manual_seed(params.seed) for params in batch]
         noise = draw_noise(family.latent_shape(pipeline, first.height, first.width), generators, family.dtype(pipeline))
+        noise = noise.to(pipeline.device)
+        # A scheduler keeps its place in the schedule: each image gets a fresh one.
+        scheduler = schedulers.make(first.scheduler, self._scheduler, self._spacing)
+        family.set_timesteps(scheduler, first.steps, noise)
         return sample(
             predict=lambda noisy, times, given: family.predict(denoiser, noisy, times, given),
-            # A scheduler keeps its place in the schedule: each image gets a fresh one.
-            scheduler=schedulers.make(first.scheduler, self._scheduler, self._spacing),
-            noise=noise.to(pipeline.device),
+            scheduler=scheduler,
+            noise=noise,
             conditioning=conditioning,
             steps=first.steps,
-            guidance_scale=first.guidance_scale,
+            guidance=family.guidance(first.guidance_scale, first.true_cfg_scale),
             generators=generators,
             on_step=on_step,
         )

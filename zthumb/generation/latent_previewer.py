@@ -30,7 +30,7 @@ class LatentPreviewer:
     @classmethod
     def of(cls, pipeline: Any, family: ModelFamily) -> LatentPreviewer:
         """That of a pipeline's autoencoder."""
-        channels = family.denoiser(pipeline).config.in_channels
+        channels = family.latent_shape(pipeline, 0, 0)[0]
         plain = torch.zeros(1 + channels, channels, _EDGE, _EDGE, device=pipeline.device)
         for channel in range(channels):
             plain[1 + channel, channel] = _STRENGTH

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GenerationParams:
-    """What one image is generated from. Width and height are in pixels, multiples of 8; without a scheduler it is the base's own.
+    """What one image is generated from. Width and height are in pixels; without a scheduler it is the base's own.
 
-    ``prompt_parser`` is the grammar of both prompts. ``original_size`` is the width and height that the base is conditioned on as
-    those before cropping (arXiv 2307.01952, section 2.2); None: the image's own.
+    ``prompt_parser`` is the grammar of both prompts. ``true_cfg_scale`` is the scale of classifier-free guidance in families
+    whose denoiser is told ``guidance_scale`` itself; 1 is none. ``original_size`` is the width and height that the base is
+    conditioned on as those before cropping (arXiv 2307.01952, section 2.2); None: the image's own.
     """
 
     prompt: str
@@ -22,4 +23,5 @@ class GenerationParams:
     guidance_scale: float
     scheduler: str | None = None
     prompt_parser: str = "plain"
+    true_cfg_scale: float = 1.0
     original_size: tuple[int, int] | None = None

@@ -27,6 +27,7 @@ class PromptSchedule:
     ) -> None:
         self._pipeline, self._family, self._learned_tokens = pipeline, family, learned_tokens
         self._first, self._count = batch[0], len(batch)
+        self._guidance = family.guidance(self._first.guidance_scale, self._first.true_cfg_scale)
         self._parser = prompts.get(self._first.prompt_parser)
         parts = [self._parser.parts_of(params.prompt, self._first.steps) for params in batch]
         # Per part of the prompt, that part of each image's.
@@ -42,18 +43,18 @@ class PromptSchedule:
 
     def negative(self, step: int) -> Conditioning | None:
         """See ``StepConditioning``."""
-        if self._first.guidance_scale <= 1:
+        if not self._guidance.is_used:
             return None
         return self._at(self._negatives, step) if self._negatives else self._unconditional
 
     @cached_property
     def _unconditional(self) -> Conditioning:
         like = next(iter(self._encoded.values()))
-        return self._sized(self._family.unconditional(self._pipeline, like).select([0] * self._count))
+        return self._completed(self._family.unconditional(self._pipeline, like).select([0] * self._count))
 
     def _negative_parts(self, batch: Sequence[GenerationParams]) -> tuple[Part, ...]:
         """The negative prompts; none where no image has one, which is not the same as an empty prompt."""
-        if self._first.guidance_scale <= 1 or all(params.negative_prompt is None for params in batch):
+        if not self._guidance.is_used or all(params.negative_prompt is None for params in batch):
             return ()
         texts = [params.negative_prompt or "" for params in batch]
         return tuple(self._parser.parts_of(text, self._first.steps)[0] for text in texts)
@@ -71,11 +72,12 @@ class PromptSchedule:
             conditioning = self._encoded[texts[0]]
             for text in texts[1:]:
                 conditioning = conditioning.concat(self._encoded[text])
-            self._made[texts] = self._sized(conditioning)
+            self._made[texts] = self._completed(conditioning)
         return self._made[texts]
 
-    def _sized(self, conditioning: Conditioning) -> Conditioning:
+    def _completed(self, conditioning: Conditioning) -> Conditioning:
         height, width = self._first.height, self._first.width
         original = self._first.original_size[::-1] if self._first.original_size else (height, width)
         sizes = [ImageSize(original, (0, 0), (height, width))] * self._count
-        return self._family.with_sizes(conditioning.to(dtype=self._family.dtype(self._pipeline)), sizes)
+        sized = self._family.with_sizes(conditioning.to(dtype=self._family.dtype(self._pipeline)), sizes)
+        return self._family.with_guidance(self._family.denoiser(self._pipeline), sized, self._guidance)

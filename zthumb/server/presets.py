@@ -122,7 +122,7 @@ class Preset(Strict):
             steps, guidance = [limits.steps for limits in known], [limits.guidance_scale for limits in known]
             for name, value, ranges in (("steps", self.steps, steps), ("cfg", self.cfg, guidance)):
                 if value is not None and not any(low <= value <= high for low, high in ranges):
-                    low, high = ranges[0]
+                    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
                     raise ValueError(
                         f"{name}: {value:g} is not supported by variant {self.variant}, which takes {low:g} to {high:g}"
                     )

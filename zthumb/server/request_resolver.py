@@ -9,6 +9,7 @@ from foundation.trigger import contains_trigger
 from zthumb import backends
 from zthumb.adapters.adapter_cache import Lora
 from zthumb.adapters.textual_inversion import trigger_of
+from zthumb.diffusion.guidance import Guidance
 from zthumb.families.base import ModelFamily
 from zthumb.generation import prompts
 from zthumb.generation.grammar.lora_tags import LoraTag, extract
@@ -74,6 +75,7 @@ class ResolvedRequest:
             first.original_size,
             first.steps,
             first.guidance_scale,
+            first.true_cfg_scale,
             first.scheduler,
             first.prompt_parser,
         )
@@ -113,6 +115,11 @@ class RequestResolver:
         limits = backends.get(backend_key.variant).limits(family)
         steps = _check_limit(limits.steps, request.steps, limits.default_steps, "steps", backend_key.variant)
         guidance = _check_limit(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", backend_key.variant)
+        _check_fits_family(request, family)
+        true_cfg = request.true_cfg_scale or GenerationParams.true_cfg_scale
+        guides = family.guidance(guidance, true_cfg)
+        # Why there is no guidance, where there is none.
+        unguided = "" if guides.is_used else _unguided(guides, guidance, true_cfg)
         width, height = request.width or size[0], request.height or size[1]
         _check_size(width, height, family)
         cost = self._check_cost(steps * request.batch * width * height / (size[0] * size[1]))
@@ -124,7 +131,7 @@ class RequestResolver:
         texts = {"prompt": text, "negative_prompt": request.negative_prompt or ""}
         # A prompt that is valid by itself may be invalid with trigger words before it.
         for field, prompt_text in {**texts, "prompt with its trigger words": prompt}.items():
-            _check_prompt(parser, field, prompt_text, int(steps), guidance)
+            _check_prompt(parser, field, prompt_text, int(steps), unguided)
         first = GenerationParams(
             prompt=prompt,
             negative_prompt=request.negative_prompt,
@@ -135,11 +142,12 @@ class RequestResolver:
             guidance_scale=guidance,
             scheduler=request.scheduler,
             prompt_parser=parser,
+            true_cfg_scale=true_cfg,
             original_size=self.settings.training_resolution if is_default_model else None,
         )
         # Seeds wrap around after the last one, so that every seed in a response is valid in a request.
         params = tuple(replace(first, seed=(first.seed + index) % (MAX_SEED + 1)) for index in range(request.batch))
-        warnings = (*trigger_warnings, *_warnings(request, guidance, loras), *_foreign_mark_warnings(parser, texts))
+        warnings = (*trigger_warnings, *_warnings(request, unguided, loras), *_foreign_mark_warnings(parser, texts))
         return ResolvedRequest(
             backend_key=backend_key,
             variant_reason=variant_reason,
@@ -181,7 +189,7 @@ def _extract_lora_tags(request: GenerateRequest) -> tuple[str, tuple[LoraTag, ..
     return text, tags
 
 
-def _check_prompt(parser: str, field: str, text: str, steps: int, guidance: float) -> None:
+def _check_prompt(parser: str, field: str, text: str, steps: int, unguided: str) -> None:
     try:
         parts = prompts.get(parser).parts_of(text, steps)
     except Malformed as error:
@@ -193,8 +201,8 @@ def _check_prompt(parser: str, field: str, text: str, steps: int, guidance: floa
             # Character positions refer to the text that the parser reads, which differs from a prompt that has parts.
             context = "" if part_text == text else f"in {part_text[:_MAX_QUOTED_CHARS]!r} "
             raise BadInput(f"{field}: {context}{error} (prompt_parser {parser}).") from None
-    if len(parts) > 1 and (guidance <= 1 or field == "negative_prompt"):
-        reason = "works in the prompt alone" if field == "negative_prompt" else f"needs guidance, and cfg is {guidance:g}"
+    if len(parts) > 1 and (unguided or field == "negative_prompt"):
+        reason = "works in the prompt alone" if field == "negative_prompt" else f"needs guidance, and {unguided}"
         raise BadInput(f"{field}: AND {reason} (prompt_parser {parser}).")
 
 
@@ -246,6 +254,18 @@ def _check_limit(limits: tuple[float, float], value: float | None, default: floa
     return value
 
 
+def _unguided(guidance: Guidance, cfg: float, true_cfg: float) -> str:
+    return f"cfg is {cfg:g}" if guidance.embedded is None else f"true_cfg_scale is {true_cfg:g}"
+
+
+def _check_fits_family(request: GenerateRequest, family: ModelFamily) -> None:
+    """Raise ``BadInput`` for a field that has no meaning for bases of the family."""
+    if request.scheduler is not None and request.scheduler not in family.schedulers:
+        raise BadInput(f"scheduler: {request.scheduler} is not for {family.name}, which takes {', '.join(family.schedulers)}.")
+    if request.true_cfg_scale is not None and family.guidance(1.0).embedded is None:
+        raise BadInput(f"true_cfg_scale: {family.name} is guided by cfg itself. Leave it out.")
+
+
 def _check_size(width: int, height: int, family: ModelFamily) -> None:
     multiple = family.size_multiple
     for field, edge in (("width", width), ("height", height)):
@@ -256,10 +276,10 @@ def _check_size(width: int, height: int, family: ModelFamily) -> None:
             )
 
 
-def _warnings(request: GenerateRequest, guidance: float, loras: Sequence[Lora]) -> tuple[str, ...]:
+def _warnings(request: GenerateRequest, unguided: str, loras: Sequence[Lora]) -> tuple[str, ...]:
     warnings = []
-    if request.negative_prompt is not None and guidance <= 1:
-        warnings.append(f"negative_prompt has no effect without guidance, and cfg is {guidance:g}.")
+    if request.negative_prompt is not None and unguided:
+        warnings.append(f"negative_prompt has no effect without guidance, and {unguided}.")
     for lora in loras:
         if abs(lora.weight) > _USUAL_WEIGHT:
             warnings.append(

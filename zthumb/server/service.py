@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 from foundation.errors import BadInput, SourceFailed
 from zthumb import backends
-from zthumb.diffusion.schedulers import NAMES
 from zthumb.generation import prompts
 from zthumb.generation.parameters import GenerationParams
 from zthumb.server import presets
@@ -204,8 +203,11 @@ class Service:
 
     def parameters(self, resolved: ResolvedRequest, params: GenerationParams, meta: Meta) -> dict[str, Any]:
         """Return what reproduces an image, without times or durations: the same image always gives the same file."""
+        values = asdict(params)
+        if params.true_cfg_scale == GenerationParams.true_cfg_scale:
+            del values["true_cfg_scale"]
         return {
-            **asdict(params),
+            **values,
             "scheduler": meta.scheduler,
             "variant": meta.variant,
             "loras": [lora.model_dump() for lora in meta.loras],
@@ -283,7 +285,7 @@ class Service:
             )
         return CapabilitiesResponse(
             variants=variants,
-            schedulers=list(NAMES),
+            schedulers=list(family.schedulers),
             output_formats=list(get_args(OutputFormat)),
             prompt_parsers=prompts.names(),
             max_batch=MAX_BATCH,

@@ -59,7 +59,10 @@ def _diffusers_folder(path: Path, resolver: Resolver) -> Path:
     if path.is_dir():
         raise BadInput(f"{path}: is not a base model: a folder in the diffusers layout has a {INDEX}.")
     return conversion.convert_single_file(
-        path, resolver.models, list(_candidates(resolver.folders)), lambda base: _other_components(base, resolver)
+        path,
+        resolver.models,
+        list(_candidates(resolver.folders)),
+        lambda base, missing: _other_components(base, missing, resolver),
     )
 
 
@@ -88,10 +91,10 @@ def _is_supported(folder: Path) -> bool:
         return False
 
 
-def _other_components(base: Path, resolver: Resolver) -> dict[str, Path]:
-    """Return the folders of the base's components that a single file lacks, by name.
+def _other_components(base: Path, missing: Sequence[str], resolver: Resolver) -> dict[str, Path]:
+    """Return by name the folders of the base's components that no single file has, and of those ``missing`` in this one.
 
-    The tokenizers of a reference base are searched for on this disk, or downloaded.
+    What a reference base has no files of is searched for on this disk, or downloaded.
     """
     family = families.get(family_of(base))
     others = {
@@ -105,7 +108,25 @@ def _other_components(base: Path, resolver: Resolver) -> dict[str, Path]:
         matches = (folder for folder in _local_bases(resolver.folders) if _has_same_tokenizers(folder, base, family, tokenizers))
         source = next(matches, None) or resolver.path(_hub_repository(base), kinds.WITHOUT_WEIGHTS)
         others |= {name: source / name for name in tokenizers}
+    if missing:
+        matches = (folder for folder in [base, *_local_bases(resolver.folders)] if _has_same_weights(folder, base, missing))
+        source = next(matches, None) or resolver.path(_hub_repository(base), kinds.MODEL)
+        others |= {name: source / name for name in missing}
     return others
+
+
+def _has_same_weights(folder: Path, base: Path, components: Sequence[str]) -> bool:
+    """Return whether a base on this disk has weights of components that are configured as those of ``base``."""
+    return _is_supported(folder) and all(
+        any((folder / name).glob("*.safetensors")) and _is_configured_as(folder / name, base / name) for name in components
+    )
+
+
+def _is_configured_as(component: Path, reference: Path) -> bool:
+    # A reference has the values that matter, a saved component those of its version of diffusers as well.
+    values, expected = (read_json(folder / _CONFIGURATION) for folder in (component, reference))
+    unimportant = ("_diffusers_version", "_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures")
+    return all(values.get(key, value) == value for key, value in expected.items() if key not in unimportant)
 
 
 def _has_same_tokenizers(folder: Path, base: Path, family: ModelFamily, tokenizers: Sequence[str]) -> bool:

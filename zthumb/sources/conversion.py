@@ -17,8 +17,7 @@ from foundation.errors import BadInput
 from foundation.files import atomic_directory, read_json, write_json
 from foundation.hashing import hash_file
 from zthumb import families
-from zthumb.checkpoints.checkpoint_key import CheckpointKey
-from zthumb.checkpoints.clip_keys import inside_text_model
+from zthumb.checkpoints.checkpoint_key import CheckpointKey, own_tensors
 from zthumb.checkpoints.single_file import SingleFile
 from zthumb.sources.download import DISK_RESERVE, file_lock
 from zthumb.sources.local import INDEX, family_of
@@ -58,12 +57,13 @@ class _Component:
 
 
 def convert_single_file(
-    file: Path, models: Path, known: Sequence[Path], other_components: Callable[[Path], Mapping[str, Path]]
+    file: Path, models: Path, known: Sequence[Path], other_components: Callable[[Path, Sequence[str]], Mapping[str, Path]]
 ) -> Path:
     """Return the folder of the base in ``file``, converted below ``models`` unless that was done before.
 
-    ``known`` are folders of bases, the likeliest first, and ``other_components`` returns the folders of the components of one of
-    them that a single file lacks. Raises ``BadInput`` when none fits or the disk is full.
+    ``known`` are folders of bases, the likeliest first. ``other_components`` returns the folders of the components of one of them
+    that no single file has, and of those named that this file lacks: it may be the denoiser alone. Raises ``BadInput`` when none
+    fits or the disk is full.
     """
     folder = models / "unpacked"
     if converted := _find_converted(file, folder):
@@ -72,7 +72,8 @@ def convert_single_file(
     base, components = _find_fitting_base(published, known)
     family = families.get(family_of(base))
     opened = published.renamed(family.single_file_aliases)
-    others, digest = other_components(base), hash_file(file)
+    others = other_components(base, [name for name in family.single_file if name not in components])
+    digest = hash_file(file)
     target = folder / f"{file.stem}-{digest[:_DIGITS]}"
     folder.mkdir(parents=True, exist_ok=True)
     with file_lock(target):
@@ -130,7 +131,7 @@ def _state(file: Path) -> dict[str, Any]:
 
 
 def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path, dict[str, _Component]]:
-    """Return the likeliest base whose components all fit the file, and these; ``BadInput`` says why the nearest does not fit.
+    """Return the likeliest base that fits the file, and its components in it; ``BadInput`` says why the nearest does not fit.
 
     Of bases with the same shapes it is the one whose scheduler is most like what the file states, above all in what it predicts.
     """
@@ -138,7 +139,15 @@ def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path,
     for base in known:
         family = families.get(family_of(base))
         renamed = opened.renamed(family.single_file_aliases)
-        components = {name: _component(family, base, name) for name in family.single_file}
+        mark = family.single_file[family.denoiser_component] + family.denoiser_mark
+        if mark not in renamed.shapes:
+            mismatches.append((len(family.single_file), f"compared with {base.name}, it lacks {mark}"))
+            continue
+        components = {
+            name: _component(family, base, name)
+            for name, prefix in family.single_file.items()
+            if any(tensor.startswith(prefix) for tensor in renamed.shapes)
+        }
         reasons = [component.mismatch(renamed, family.single_file[name]) for name, component in components.items()]
         if not any(reasons):
             wrong = _disagreements(read_json(base / _SCHEDULER), family.stated_scheduler(renamed))
@@ -163,15 +172,10 @@ def _component(family: ModelFamily, base: Path, name: str) -> _Component:
 
     with torch.device("meta"):
         model = family.build_component(name, family.configuration(base, name))
+    tensors, keys = own_tensors(model), family.checkpoint_keys(name, model)
     # Written under the tensor names that every version of transformers accepts.
-    renamed = {
-        tensor: tensor
-        if name == family.denoiser_component or name not in family.adapted_components
-        else inside_text_model(tensor)
-        for tensor in model.state_dict()
-    }
-    shapes = {renamed[tensor]: tuple(values.shape) for tensor, values in model.state_dict().items()}
-    checkpoint_keys = {renamed[tensor]: key for tensor, key in family.checkpoint_keys(name, model).items()}
+    shapes = {family.file_path(name, tensor): tuple(values.shape) for tensor, values in tensors.items()}
+    checkpoint_keys = {family.file_path(name, tensor): keys[tensor] for tensor in tensors}
     return _Component(base / name, shapes, checkpoint_keys)
 
 

@@ -7,7 +7,7 @@ import torch
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint, convert_open_clip_checkpoint
 
 from tests.zthumb.published import SDXL, published
-from zthumb.checkpoints.checkpoint_key import CheckpointKey
+from zthumb.checkpoints.checkpoint_key import CheckpointKey, Rows
 from zthumb.checkpoints.clip_keys import inside_text_model, of_open_clip
 
 _CLIP = {
@@ -57,8 +57,8 @@ def test_the_second_text_encoder_goes_there_and_back() -> None:
         (CheckpointKey("x"), (4, 3), (4, 3), True),
         (CheckpointKey("x"), (4, 3, 1, 1), (4, 3), True),
         (CheckpointKey("x"), (4, 3, 3, 3), (4, 3), False),
-        (CheckpointKey("x", third=1), (12, 3), (4, 3), True),
-        (CheckpointKey("x", third=1), (4, 3), (4, 3), False),
+        (CheckpointKey("x", rows=Rows(1, 2, 3)), (12, 3), (4, 3), True),
+        (CheckpointKey("x", rows=Rows(1, 2, 3)), (4, 3), (4, 3), False),
         (CheckpointKey("x", is_transposed=True), (3, 4), (4, 3), True),
         (CheckpointKey("x", is_transposed=True), (4, 3), (4, 3), False),
     ],

@@ -48,9 +48,9 @@ def test_strata_are_the_middles_of_equal_parts() -> None:
 
 def test_logit_normal_timesteps_gather_in_the_middle_and_stay_in_range() -> None:
     process, generator = DDPM(torch.linspace(0.99, 0.01, 1000), "epsilon"), _generator()
-    even = [process.draw_time(TimeDistribution(), generator) for _ in range(2000)]
-    middle = [process.draw_time(TimeDistribution("logit_normal"), generator) for _ in range(2000)]
-    late = [process.draw_time(TimeDistribution("logit_normal", mean=50), generator) for _ in range(9)]
+    even = [process.draw_time(TimeDistribution(), (8, 8), generator) for _ in range(2000)]
+    middle = [process.draw_time(TimeDistribution("logit_normal"), (8, 8), generator) for _ in range(2000)]
+    late = [process.draw_time(TimeDistribution("logit_normal", mean=50), (8, 8), generator) for _ in range(9)]
 
     def share(times: list[float]) -> float:
         return sum(250 <= time < 750 for time in times) / len(times)

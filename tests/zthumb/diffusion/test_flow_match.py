@@ -1,10 +1,13 @@
 """The flow-matching process, against diffusers' scheduler of the same families."""
 
+from typing import Literal
+
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
-from zthumb.diffusion.flow_match import FlowMatch
+from zthumb.diffusion.flow_match import FlowMatch, ResolutionShift
 from zthumb.diffusion.process import TimeDistribution
 
 
@@ -32,12 +35,25 @@ def test_a_step_along_the_target_ends_at_the_latents() -> None:
 
 
 @pytest.mark.parametrize("kind", ["uniform", "logit_normal"])
-def test_times_stay_in_range_and_a_shift_moves_them_towards_noise(kind: str) -> None:
-    distribution = TimeDistribution(kind)  # type: ignore[arg-type]
-    plain = [FlowMatch().draw_time(distribution, generator) for generator in [_generator()] for _ in range(500)]
-    shifted = [FlowMatch(3.0).draw_time(distribution, generator) for generator in [_generator()] for _ in range(500)]
+def test_times_stay_in_range_and_a_shift_moves_them_towards_noise(kind: Literal["uniform", "logit_normal"]) -> None:
+    plain, shifted = (
+        [FlowMatch().draw_time(distribution, (8, 8), generator) for generator in [_generator()] for _ in range(500)]
+        for distribution in (TimeDistribution(kind), TimeDistribution(kind, shift=3.0))
+    )
 
     assert all(0 < time <= 1000 for time in plain + shifted)
     # 3 σ / (1 + 2 σ) of each.
     assert shifted == pytest.approx([3000 * (time / 1000) / (1 + 2 * time / 1000) for time in plain])
     assert FlowMatch().strata(2) == [250, 750]
+
+
+def test_larger_images_are_shifted_further_as_in_diffusers_pipelines() -> None:
+    # Given the configuration of FLUX.1-dev
+    shift = ResolutionShift.of(FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True).config)
+
+    for edge in (32, 96, 128, 256):
+        tokens = (edge // 2) ** 2
+        assert shift.log_shift(edge, edge) == calculate_shift(tokens)
+    process, by_size = FlowMatch(shift), TimeDistribution(shift="resolution")
+    small, large = (process.draw_time(by_size, (edge, edge), _generator()) for edge in (32, 128))
+    assert small < large

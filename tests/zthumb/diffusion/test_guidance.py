@@ -1,13 +1,14 @@
 import torch
 
-from zthumb.diffusion.guidance import classifier_free, compose
+from zthumb.diffusion.guidance import Guidance, compose
 
 
 def test_guidance_leads_away_from_the_prediction_without_a_prompt() -> None:
     without, with_prompt = torch.tensor([1.0]), torch.tensor([2.0])
 
-    assert classifier_free(without, with_prompt, 1.0).tolist() == [2.0]
-    assert classifier_free(without, with_prompt, 5.0).tolist() == [6.0]
+    assert Guidance(1.0).combine(without, with_prompt).tolist() == [2.0]
+    assert Guidance(5.0).combine(without, with_prompt).tolist() == [6.0]
+    assert [Guidance(scale).is_used for scale in (0.0, 1.0, 1.5)] == [False, False, True]
 
 
 def test_parts_of_a_prompt_add_what_each_changes() -> None:

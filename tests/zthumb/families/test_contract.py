@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from tests.zthumb.families.conftest import MINIATURES
+from miniature.autoencoder import to_tensor
+from miniature.drawing import draw
+from miniature.grade import draw_scenes
+from tests.zthumb.families.conftest import OPTIONS, RANDOM, TRAINED
 from zthumb import families
+from zthumb.diffusion.conditioning import Conditioning
 from zthumb.diffusion.schedulers import make
 from zthumb.families.base import ImageSize, ModelFamily
 from zthumb.families.shared.clip_text import TOKEN_IDS, ClipTextFamily
+from zthumb.families.shared.packed_latents import unpack
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +24,13 @@ SIZE, STEPS, GUIDANCE = ImageSize.whole(128, 128), 4, 5.0
 
 
 def test_every_family_has_a_miniature() -> None:
-    assert set(families.names()) == set(MINIATURES)
+    assert set(families.names()) == {*TRAINED, *RANDOM}
+
+
+def completed(family: ModelFamily, pipeline: Any, prompts: list[str]) -> Conditioning:
+    """Return the conditioning of images of ``prompts``, at a guidance scale of 1 where the denoiser is told one."""
+    sized = family.with_sizes(family.encode_prompts(pipeline, prompts), [SIZE] * len(prompts))
+    return family.with_guidance(family.denoiser(pipeline), sized, family.guidance(1.0))
 
 
 def _generators(count: int = 2) -> list[torch.Generator]:
@@ -36,11 +47,15 @@ def test_latents_are_those_of_diffusers_own_pipeline(family: ModelFamily, pipeli
         guidance_scale=GUIDANCE,
         generator=_generators(),
         output_type="latent",
+        **OPTIONS.get(family.name, {}),
     ).images
+    if expected.dim() == 3:
+        expected = unpack(expected, *family.latent_shape(pipeline, 128, 128)[1:])
 
     latents = family.sample(pipeline, PROMPTS, SIZE, STEPS, GUIDANCE, _generators())
 
-    torch.testing.assert_close(latents, expected, rtol=0, atol=1e-5)
+    # UNets convolve batches of another size in another order.
+    torch.testing.assert_close(latents, expected, rtol=0, atol=0 if family.is_flow else 1e-5)
 
 
 def test_an_image_is_that_of_diffusers_own_pipeline(family: ModelFamily, pipeline: Any) -> None:
@@ -52,6 +67,7 @@ def test_an_image_is_that_of_diffusers_own_pipeline(family: ModelFamily, pipelin
         guidance_scale=1.0,
         generator=_generators(1),
         output_type="pt",
+        **OPTIONS.get(family.name, {}),
     ).images
 
     latents = family.sample(pipeline, PROMPTS[:1], SIZE, STEPS, 1.0, _generators(1))
@@ -60,13 +76,16 @@ def test_an_image_is_that_of_diffusers_own_pipeline(family: ModelFamily, pipelin
 
 
 def test_latents_of_an_image_come_back_as_nearly_that_image(family: ModelFamily, pipeline: Any) -> None:
-    latents = family.sample(pipeline, PROMPTS[:1], SIZE, 12, GUIDANCE, _generators(1))
-    image = family.decode_latents(pipeline, latents)
+    # Given an image of the world that the miniatures know
+    image = to_tensor(draw(draw_scenes(seed=0, count=1)[0]))[None]
 
-    again = family.decode_latents(pipeline, family.encode_images(pipeline, image))
+    latents = family.encode_images(pipeline, image)
 
-    assert family.encode_images(pipeline, image).shape[1:] == family.latent_shape(pipeline, 128, 128)
-    assert float((again - image).abs().mean()) < 0.05
+    assert latents.shape[1:] == family.latent_shape(pipeline, 128, 128)
+    assert float((family.decode_latents(pipeline, latents) - image).abs().mean()) < 0.05
+    # What denoisers are given has a mean of about 0 and a deviation of about 1.
+    assert abs(float(latents.mean())) < 0.5
+    assert 0.5 < float(latents.std()) < 2
 
 
 def test_the_training_loss_is_that_of_a_few_independent_lines(family: ModelFamily, pipeline: Any) -> None:
@@ -75,18 +94,18 @@ def test_the_training_loss_is_that_of_a_few_independent_lines(family: ModelFamil
     shape = (2, *family.latent_shape(pipeline, 128, 128))
     latents, noise = torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
     times = torch.tensor([200, 700])
-    conditioning = family.with_sizes(family.encode_prompts(pipeline, PROMPTS), [SIZE] * 2)
-
-    with torch.no_grad():
-        predicted = family.predict(family.denoiser(pipeline), process.add_noise(latents, noise, times), times, conditioning)
+    if family.is_flow:
+        # Rectified flow: straight from latents to noise.
+        sigmas = (times / 1000)[:, None, None, None]
+        noisy, target = latents + sigmas * (noise - latents), noise - latents
+    else:
         # diffusers' scheduler adds the noise and names the target.
         scheduler = make("ddim", pipeline.scheduler)
+        is_velocity = scheduler.config.prediction_type == "v_prediction"
         noisy = scheduler.add_noise(latents, noise, times)
-        expected = family.predict(family.denoiser(pipeline), noisy, times, conditioning)
-    is_velocity = scheduler.config.prediction_type == "v_prediction"
-    target = scheduler.get_velocity(latents, noise, times) if is_velocity else noise
+        target = scheduler.get_velocity(latents, noise, times) if is_velocity else noise
 
-    torch.testing.assert_close(predicted, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(process.add_noise(latents, noise, times), noisy, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(process.target(latents, noise, times), target, rtol=1e-4, atol=1e-5)
 
 
@@ -107,10 +126,13 @@ def test_dummy_inputs_have_the_shapes_of_real_ones(family: ModelFamily, folder: 
 
     noisy, conditioning = family.dummy_inputs(configuration, 2, 128)
 
-    real = family.with_sizes(family.encode_prompts(pipeline, PROMPTS), [SIZE] * 2)
+    real = completed(family, pipeline, PROMPTS)
     assert noisy.shape == (2, *family.latent_shape(pipeline, 128, 128))
-    assert {name: real.stack(name).shape for name in real.tensors} == {
-        name: conditioning.stack(name).shape for name in conditioning.tensors if name != TOKEN_IDS
+    # A miniature may read shorter prompts than its configuration says.
+    assert {name: (real.stack(name).dim(), real.stack(name).shape[-1]) for name in real.tensors} == {
+        name: (values.dim(), values.shape[-1])
+        for name in conditioning.tensors
+        if name != TOKEN_IDS and (values := conditioning.stack(name)) is not None
     }
 
 

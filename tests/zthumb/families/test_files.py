@@ -6,28 +6,28 @@ from typing import Any
 import pytest
 import torch
 from gguf import GGUFReader
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.adapters import random_adapter
+from tests.zthumb.families.test_contract import completed
 from tests.zthumb.published import write_single_file
 from zthumb.adapters import module_shapes, reader
 from zthumb.adapters.adapter_cache import AdapterCache, Lora
 from zthumb.adapters.layouts import save_diffusers, save_kohya
 from zthumb.backends.gguf import read_denoiser, write_denoiser
-from zthumb.families.base import ImageSize, ModelFamily
+from zthumb.families.base import ModelFamily
 from zthumb.sources.bases import find_base
 from zthumb.sources.local import hash_base
 
 pytestmark = pytest.mark.slow
-
-SIZE = ImageSize.whole(128, 128)
 
 
 def _predicted(family: ModelFamily, pipeline: Any, denoiser: Any = None) -> Tensor:
     """Return a prediction for fixed noise and a prompt."""
     shape = (1, *family.latent_shape(pipeline, 128, 128))
     noisy = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    conditioning = family.with_sizes(family.encode_prompts(pipeline, ["a red star"]), [SIZE])
+    conditioning = completed(family, pipeline, ["a red star"])
     with torch.no_grad():
         return family.predict(denoiser or family.denoiser(pipeline), noisy, torch.tensor([500]), conditioning)
 
@@ -44,6 +44,22 @@ def test_a_single_file_is_converted_to_exactly_the_base_it_was_made_from(
 
     assert hash_base(converted) == hash_base(folder)
     assert family.resolution(converted) == family.resolution(folder)
+
+
+def test_a_file_of_the_denoiser_alone_gets_the_other_components_of_a_base_configured_alike(
+    family: ModelFamily, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / folder.name).symlink_to(folder)
+    prefix = family.single_file[family.denoiser_component]
+    whole = load_file(write_single_file(folder, tmp_path / "whole.safetensors"))
+    # Most files of FLUX.1 have no prefix.
+    kept = "" if family.name == "flux" else prefix
+    denoiser = {kept + name.removeprefix(prefix): tensor for name, tensor in whole.items() if name.startswith(prefix)}
+    save_file(denoiser, tmp_path / "models" / "x.safetensors")
+
+    assert hash_base(find_base("models/x.safetensors")) == hash_base(folder)
 
 
 @pytest.mark.parametrize("has_original_names", [False, True], ids=["diffusers", "original"])
@@ -86,6 +102,8 @@ def test_an_adapter_is_the_same_in_diffusers_and_here_and_leaves_no_trace(
     assert float((here - before).abs().max()) > 0.01
 
     # And diffusers, which knows nothing of this program, predicts the same with the file
+    if layout == "kohya" and family.name == "flux":
+        pytest.skip("diffusers reads kohya's files for FLUX.1 at its full width alone: tests of flux_keys compare that")
     other = family.load(folder, torch.float32, torch.device("cpu"))
     other.load_lora_weights(tmp_path, weight_name=file.name, use_safetensors=True)
     torch.testing.assert_close(_predicted(family, other), here, rtol=0, atol=1e-4)

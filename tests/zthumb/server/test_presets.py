@@ -49,7 +49,7 @@ def test_the_presets_of_this_project_are_valid() -> None:
         ({"loras": [{"ref": "civitai:1@2"}, {"ref": "not a ref"}]}, "a.json: loras.1.ref: .*names nothing"),
         ({"base": "sdxl-bas-1.0"}, "a.json: base: .*not in the catalogue"),
         ({"vae": "models/nothing"}, "a.json: vae: .*does not exist"),
-        ({"variant": "turbo", "steps": 40}, "a.json: .*40 is not supported by variant turbo, which takes 1 to 4"),
+        ({"variant": "turbo", "steps": 40}, "a.json: .*40 is not supported by variant turbo, which takes 1 to 8"),
         ({"loras": [{"ref": "civitai:1@2", "triggers": ["x" * 150, "y" * 150]}]}, "a.json: loras.trigger: .*at most 200"),
     ],
 )

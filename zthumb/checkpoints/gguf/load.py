@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import BadInput
+from zthumb.checkpoints.checkpoint_key import WHOLE, CheckpointKey, names_by_key
 from zthumb.checkpoints.gguf.file import GgufFile, StoredTensor, read_gguf
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from zthumb.checkpoints.checkpoint_key import CheckpointKey
 
 
 def load(path: Path, denoiser: Any, checkpoint_keys: Mapping[str, CheckpointKey], base: str, dtype: torch.dtype) -> Any:
@@ -51,8 +50,25 @@ def _check_types(file: GgufFile) -> None:
 
 def _by_diffusers_name(file: GgufFile, checkpoint_keys: Mapping[str, CheckpointKey]) -> dict[str, StoredTensor]:
     """Return the tensors by their diffusers names, whichever of the two namings the file uses."""
-    diffusers_names = {key.name: name for name, key in checkpoint_keys.items()}
-    return {diffusers_names.get(name, name): tensor for name, tensor in file.tensors.items()}
+    stored, names = dict[str, StoredTensor](), names_by_key(checkpoint_keys)
+    for name, tensor in file.tensors.items():
+        for part in names.get(name, [name]):
+            stored[part] = _part(file, name, tensor, checkpoint_keys[part]) if name in names else tensor
+    return stored
+
+
+def _part(file: GgufFile, name: str, tensor: StoredTensor, key: CheckpointKey) -> StoredTensor:
+    """Return the rows of a tensor that ``key`` means, in diffusers' order; blocks are divided between rows alone."""
+    import numpy as np
+
+    if key.rows == WHOLE and not key.halves_swapped:
+        return tensor
+    if len(tensor.data) != tensor.shape[0] or tensor.shape[0] % key.rows.of:
+        raise BadInput(f"{file.path}: {name} {tensor.shape} cannot be divided into its parts: its rows are not whole blocks.")
+    rows = tensor.data[key.rows.among(len(tensor.data))]
+    half = len(rows) // 2
+    data = np.concatenate([rows[half:], rows[:half]]) if key.halves_swapped else rows
+    return StoredTensor(data, (len(data), *tensor.shape[1:]), tensor.type)
 
 
 def _check_shapes(file: GgufFile, stored: dict[str, StoredTensor], denoiser: Any, base: str) -> None:

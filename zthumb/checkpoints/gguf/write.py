@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.files import atomic_file
 from foundation.hashing import hash_files, hash_value
+from zthumb.checkpoints.checkpoint_key import CheckpointKey, join, names_by_key
 from zthumb.checkpoints.gguf import types
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from torch import Tensor
 
 CONFIGURATION, SOURCE = "zthumb.configuration", "zthumb.source_sha256"
 
@@ -26,12 +27,12 @@ def write(
     architecture: str,
     kind: str,
     target: Path,
-    names: Mapping[str, str] = MappingProxyType({}),
+    checkpoint_keys: Mapping[str, CheckpointKey] = MappingProxyType({}),
 ) -> None:
     """Write the denoiser in the folder ``component`` to ``target``, its linear weights as ``kind`` (``types.WRITTEN``).
 
-    ``architecture`` and ``configuration`` are stored in the file. Tensors are called by their diffusers names, or by ``names``.
-    Only one tensor at a time is in memory. The same denoiser gives the same bytes.
+    ``architecture`` and ``configuration`` are stored in the file. Tensors have their diffusers names, or those of
+    ``checkpoint_keys``. Only one tensor at a time is in memory. The same denoiser gives the same bytes.
     """
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter
@@ -39,7 +40,10 @@ def write(
     from tqdm import tqdm
 
     linear_type = GGMLQuantizationType[types.parse_type(kind)]
-    shapes = _read_shapes(component)
+    stored = _read_shapes(component)
+    keys = {name: checkpoint_keys.get(name, CheckpointKey(name)) for name in stored}
+    groups = names_by_key(keys)
+    shapes = {name: _joined_shape([stored[part] for part in parts]) for name, parts in groups.items()}
     tensor_types = {name: _tensor_type(shape, linear_type) for name, shape in shapes.items()}
     with atomic_file(target) as path:
         writer = GGUFWriter(path, architecture)
@@ -47,13 +51,19 @@ def write(
         writer.add_string(SOURCE, hash_value(hash_files(component, "*.safetensors")))
         for name, shape in shapes.items():
             size = prod(quant_shape_to_byte_shape(shape, tensor_types[name]))
-            writer.add_tensor_info(names.get(name, name), shape, np.dtype(np.float32), size, tensor_types[name])
+            writer.add_tensor_info(name, shape, np.dtype(np.float32), size, tensor_types[name])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for name, values in tqdm(_tensors(component, shapes), desc="convert", unit="tensor", total=len(shapes)):
-            writer.write_tensor_data(quantize(values, tensor_types[name]))
+        with _opened(component) as read:
+            for name, parts in tqdm(groups.items(), desc="convert", unit="tensor"):
+                values = join([(keys[part], read(part)) for part in parts]).float().numpy()
+                writer.write_tensor_data(quantize(values, tensor_types[name]))
         writer.close()
+
+
+def _joined_shape(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
 def _tensor_type(shape: tuple[int, ...], linear_type: Any) -> Any:
@@ -78,8 +88,9 @@ def _read_shapes(component: Path) -> dict[str, tuple[int, ...]]:
     return dict(sorted(shapes.items()))
 
 
-def _tensors(component: Path, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the named tensors one by one, float32."""
+@contextlib.contextmanager
+def _opened(component: Path) -> Iterator[Callable[[str], Tensor]]:
+    """Yield a function that reads a tensor of the component by its name."""
     from safetensors import safe_open
 
     with contextlib.ExitStack() as stack:
@@ -87,8 +98,7 @@ def _tensors(component: Path, names: Iterable[str]) -> Iterator[tuple[str, NDArr
         for path in _weight_files(component):
             file = stack.enter_context(safe_open(path, "pt"))
             file_of |= dict.fromkeys(file.keys(), file)
-        for name in names:
-            yield name, file_of[name].get_tensor(name).float().numpy()
+        yield lambda name: file_of[name].get_tensor(name)
 
 
 def _weight_files(component: Path) -> list[Path]:

@@ -88,7 +88,7 @@ class ClipTextFamily(ModelFamily):
 
     def file_path(self, component: str, module: str) -> str:
         # Whether a text encoder has a text_model level depends on the version of transformers; files have it.
-        return module if component == self.denoiser_component else inside_text_model(module)
+        return inside_text_model(module) if component in self.text_components else module
 
     def encode_prompts(
         self, pipeline: Any, prompts: Sequence[str], learned_tokens: Mapping[str, int] = NO_TOKENS

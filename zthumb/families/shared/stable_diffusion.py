@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,19 +14,13 @@ from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.checkpoints.unet_keys import UNetLayout, to_original
 from zthumb.diffusion.ddpm import DDPM, Prediction
 from zthumb.families.base import Limits
+from zthumb.families.shared.autoencoder_kl import FACTOR, AutoencoderKLFamily
 from zthumb.families.shared.clip_text import ClipTextFamily
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+    from pathlib import Path
 
     from zthumb.checkpoints.single_file import SingleFile
-
-BASES = Path(__file__).parent.parent / "bases"
-"""Configurations of published bases, without weights."""
-
-FACTOR = 8
-"""Pixels of an image's edge for one of its latents'."""
 
 _VELOCITY, _ZERO_SNR_MARK = "v_pred", "ztsnr"
 """Empty tensors that mark a single file as trained with v-prediction, and with zero terminal SNR."""
@@ -59,18 +51,13 @@ _TEXT_TARGETS = MappingProxyType(
 )
 
 
-class StableDiffusion(ClipTextFamily):
+class StableDiffusion(ClipTextFamily, AutoencoderKLFamily):
     """A UNet conditioned by cross-attention on CLIP text embeddings, over latents of an ``AutoencoderKL``."""
 
     denoiser_component = "unet"
-    image_components = ("vae",)
     size_multiple = FACTOR
+    denoiser_mark = "input_blocks.0.0.weight"
     few_step_limits = Limits(steps=(1, 4), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
-
-    @property
-    @abstractmethod
-    def pipeline_options(self) -> Mapping[str, Any]:
-        """Arguments of ``from_pretrained`` that leave out what is not used here."""
 
     @abstractmethod
     def build_text_encoder(self, component: str, configuration: Mapping[str, Any]) -> Any:
@@ -79,20 +66,6 @@ class StableDiffusion(ClipTextFamily):
     @abstractmethod
     def text_checkpoint_key(self, component: str, name: str, model: Any) -> CheckpointKey:
         """Return the place in published files of a text encoder's tensor called ``name``."""
-
-    def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
-        import diffusers
-        from diffusers.utils import logging
-
-        logging.disable_progress_bar()
-        replaced = {} if denoiser is None else {self.denoiser_component: denoiser}
-        pipeline = getattr(diffusers, self.pipeline_class).from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, **self.pipeline_options, **replaced
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        for component in (*self.adapted_components, *self.image_components):
-            getattr(pipeline, component).requires_grad_(False)
-        return pipeline.to(device)
 
     def prediction(self, folder: Path) -> str:
         # Schedulers of the first bases do not say so.
@@ -114,23 +87,6 @@ class StableDiffusion(ClipTextFamily):
         if component in self.image_components:
             return AutoencoderKL.from_config(dict(configuration))
         return self.build_text_encoder(component, configuration)
-
-    def encode_images(self, pipeline: Any, images: Tensor) -> Tensor:
-        import torch
-
-        vae = _in_full_precision(pipeline.vae)
-        with torch.no_grad():
-            latents = vae.encode(images.to(vae.device, vae.dtype)).latent_dist.mean
-        scaled: Tensor = (latents * vae.config.scaling_factor).float()
-        return scaled
-
-    def decode_latents(self, pipeline: Any, latents: Tensor, tile: int | None = None) -> Tensor:
-        import torch
-
-        vae = _in_full_precision(pipeline.vae)
-        with torch.no_grad(), _tiled(vae, tile):
-            images: Tensor = vae.decode(latents.float() / vae.config.scaling_factor).sample
-        return images.clamp(-1, 1)
 
     def latent_shape(self, pipeline: Any, height: int, width: int) -> tuple[int, int, int]:
         return int(self.denoiser(pipeline).config.in_channels), height // FACTOR, width // FACTOR
@@ -155,12 +111,6 @@ class StableDiffusion(ClipTextFamily):
         elif component in self.text_components:
             model.set_attn_implementation("eager")
 
-    def decode_dummy(self, autoencoder: Any, count: int, size: int) -> None:
-        import torch
-
-        edge = size // FACTOR
-        autoencoder.decode(torch.zeros(count, autoencoder.config.latent_channels, edge, edge))
-
     def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
         return _UNET_TARGETS if component == self.denoiser_component else _TEXT_TARGETS
 
@@ -174,8 +124,8 @@ class StableDiffusion(ClipTextFamily):
         """Return whether the weights of a single file that does not state its prediction type show that it is velocity."""
         return False
 
-    def original_name(self, module: str, configuration: Mapping[str, Any]) -> str:
-        return to_original(module, UNetLayout.of(configuration))
+    def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:
+        return CheckpointKey(to_original(module, UNetLayout.of(configuration)))
 
     def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
         layout = UNetLayout.of(model.config) if component == self.denoiser_component else None
@@ -193,24 +143,3 @@ class StableDiffusion(ClipTextFamily):
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
-
-
-def _in_full_precision(vae: Any) -> Any:
-    """The autoencoder in fp32: SDXL's overflows in fp16."""
-    import torch
-
-    return vae if vae.dtype == torch.float32 else vae.to(torch.float32)
-
-
-@contextlib.contextmanager
-def _tiled(vae: Any, tile: int | None) -> Iterator[None]:
-    """The autoencoder decoding in tiles for the length of the block, if there is an edge for them."""
-    if tile is None:
-        yield
-        return
-    before = vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size
-    vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = True, tile, tile // FACTOR
-    try:
-        yield
-    finally:
-        vae.use_tiling, vae.tile_sample_min_size, vae.tile_latent_min_size = before

@@ -30,6 +30,7 @@ _SHARED_FIELDS = {
     "seed",
     "steps",
     "cfg",
+    "true_cfg_scale",
     "scheduler",
     "prompt_parser",
     "deterministic",
@@ -71,6 +72,7 @@ class ImagesRequest(BaseModel):
     seed: Seed = None
     steps: int | None = Field(default=None, ge=1, le=150)
     cfg: float | None = Field(default=None, ge=0, le=30)
+    true_cfg_scale: float | None = Field(default=None, ge=1, le=30)
     scheduler: SchedulerName | None = None
     prompt_parser: str | None = Field(default=None, max_length=40)
     deterministic: bool = False

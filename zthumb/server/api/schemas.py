@@ -83,7 +83,16 @@ class GenerateRequest(BaseModel):
     seed: Seed = None
     steps: int | None = Field(default=None, ge=1, le=150, description="default: the variant's default")
     cfg: float | None = Field(default=None, ge=0, le=30, description="guidance scale; default: the variant's default")
-    scheduler: SchedulerName | None = Field(default=None, description="default: the base's own")
+    true_cfg_scale: float | None = Field(
+        default=None,
+        ge=1,
+        le=30,
+        description="scale of classifier-free guidance, away from the negative prompt, for bases that are told cfg itself as "
+        "FLUX.1 dev is; it takes twice the time; default: 1, which is none",
+    )
+    scheduler: SchedulerName | None = Field(
+        default=None, description="one of those in GET /capabilities; default: the base's own"
+    )
     batch: int = Field(default=1, ge=1, le=MAX_BATCH, description="number of images; their seeds count up from the first one's")
     deterministic: bool = Field(
         default=False, description="generate each image by itself, so that it is bit-identical whatever other requests there are"

@@ -175,7 +175,14 @@ _PARSERS: tuple[tuple[str, str, Callable[[str], dict[str, Any] | None]], ...] = 
 )
 """Program, chunk name and parser, the most specific first."""
 
-_NUMBERS: Mapping[str, Callable[[Any], Any]] = {"steps": int, "seed": int, "width": int, "height": int, "cfg": float}
+_NUMBERS: Mapping[str, Callable[[Any], Any]] = {
+    "steps": int,
+    "seed": int,
+    "width": int,
+    "height": int,
+    "cfg": float,
+    "true_cfg_scale": float,
+}
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""A base of flow matching is trained, goes on after a kill, and is exported as any other; what it has no use for is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from foundation.errors import BadInput
+from tests.training.conftest import quick_arguments
+from tests.zthumb.families.random_miniatures import write_flux
+from training import export_lora, train_lora
+from training import recipe as recipes
+from training.family_check import check_family
+from training.steps import checkpoints
+from zthumb import families
+from zthumb.adapters import module_shapes, reader
+from zthumb.sources import catalogue
+
+FLOW = ("base=models/mini-flux", "objective.min_snr_gamma=null", "objective.timestep_shift=resolution")
+RUN = Path("outputs/lora/a")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_as_if_it_had_never_stopped_and_is_exported_in_both_layouts(prepared: Path) -> None:
+    # Given a run of four steps on FLUX.1 in small, and the same run that was killed after two
+    write_flux(Path("models/mini-sdxl"), Path("models/mini-flux"))
+    arguments = quick_arguments(prepared, "a", *FLOW, "steps=4", "adapter.targets=attention+feed-forward")
+    assert train_lora.main(arguments) == 0
+    whole = (RUN / "checkpoints" / "step-000004" / "adapter.safetensors").read_bytes()
+    assert checkpoints.read_checkpoints(RUN / "checkpoints")[0].step == 2
+    shutil.rmtree(RUN / "checkpoints" / "step-000004")
+    (RUN / "manifest.json").unlink()
+
+    assert train_lora.main(arguments) == 0
+
+    assert (RUN / "checkpoints" / "step-000004" / "adapter.safetensors").read_bytes() == whole
+    losses = [json.loads(line)["loss"] for line in (RUN / "metrics.jsonl").read_text().splitlines()]
+    assert len(losses) == 4
+
+    # Then both layouts have the same change, kohya's under the names of fused projections
+    assert export_lora.main(["--dataset", str(prepared), "--run", "a"]) == 0
+    flux = families.get("flux")
+    base = module_shapes.of_folder("mini-flux", Path("models/mini-flux"), flux)
+    folder = Path("models/lora/a")
+    kohya, diffusers = (reader.load(folder / name, base) for name in ("a.safetensors", "pytorch_lora_weights.safetensors"))
+    assert kohya.layers.keys() == diffusers.layers.keys()
+    for path, layer in diffusers.layers.items():
+        difference = (kohya.layers[path].change() - layer.change()).abs().max()
+        assert float(difference) <= 2e-3 * float(layer.change().abs().max()) + 1e-8, path
+
+
+@pytest.mark.parametrize(
+    ("family", "sets", "message"),
+    [
+        ("flux", ["resolution=136"], "resolution: 136 is not a multiple of 16, which flux needs; take 128"),
+        ("flux", ["adapter.targets=attention+feed-forward+convolution"], "take attention or attention.feed-forward"),
+        ("flux", ["adapter.text_encoders=true"], "adapter.text_encoders: those of flux are not trained"),
+        ("flux", ["adapter.tokens=2"], "adapter.tokens: learned tokens are for CLIP text encoders"),
+        ("flux", ["objective.min_snr_gamma=5"], "objective.min_snr_gamma: flux is trained by flow matching"),
+        ("flux", ["objective.prediction=epsilon"], "objective.prediction: flux predicts the velocity"),
+        ("sdxl", ["objective.timestep_shift=resolution"], "objective.timestep_shift: is for flow matching"),
+        ("sdxl", ["objective.guidance_scale=3.5"], "objective.guidance_scale: sdxl is told no guidance scale"),
+    ],
+)
+def test_what_a_family_has_no_use_for_is_refused(family: str, sets: list[str], message: str) -> None:
+    recipe = recipes.load("flux" if family == "flux" else "sdxl", sets)
+
+    with pytest.raises(BadInput, match=message):
+        check_family(recipe, families.get(family))
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_asks_of_its_base_what_that_can_do(name: str) -> None:
+    recipe = recipes.load(name)
+    check_family(recipe, families.get(catalogue.family_of(recipe.base) or ""))

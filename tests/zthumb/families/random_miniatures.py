@@ -1,0 +1,26 @@
+"""Miniatures of the families that have no trained one yet: their real classes, small, with random weights."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from miniature import assemble, t5_tokenizer
+from miniature.architectures.flux import Flux
+
+
+def write_flux(base: Path, folder: Path) -> None:
+    """Write FLUX.1 in small to ``folder``, next to the mini-sdxl in ``base``, whose autoencoder and tokenizer it has."""
+    torch.manual_seed(0)
+    clip = CLIPTextModel.from_pretrained(base / "text_encoder_2", dtype=torch.float32, local_files_only=True)
+    tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+    model = Flux(clip, tokenizer, t5_tokenizer.build())
+    for module in model.transformer.modules():
+        # Some begin at zero, where an image is the same whatever its prompt.
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.1)
+    autoencoder = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
+    autoencoder.register_to_config(shift_factor=-0.1259, scaling_factor=0.7534)
+    assemble.save_flux(model, autoencoder, base, folder)

@@ -1,0 +1,229 @@
+"""FLUX.1 (https://bfl.ai/blog/24-08-01-bfl): T5 and CLIP text encoders, a transformer over packed latents, flow matching.
+
+dev was distilled to follow a guidance scale that it is told (arXiv 2210.03142), schnell to need four steps and no guidance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from zthumb.checkpoints import clip_keys, flux_keys, vae_keys
+from zthumb.checkpoints.checkpoint_key import CheckpointKey
+from zthumb.checkpoints.clip_keys import inside_text_model
+from zthumb.diffusion.conditioning import Conditioning
+from zthumb.diffusion.guidance import Guidance
+from zthumb.families.base import BASES, NO_TOKENS, Limits, LoraMetadata
+from zthumb.families.shared.autoencoder_kl import FACTOR, AutoencoderKLFamily
+from zthumb.families.shared.flow_matching import FlowMatchingFamily, cut_by
+from zthumb.families.shared.packed_latents import PATCH, pack, positions, unpack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+_PROMPT_EMBEDS, _POOLED, _GUIDANCE = "prompt_embeds", "pooled_prompt_embeds", "guidance"
+_LENGTH, _LENGTH_OF_SCHNELL = 512, 256
+"""Tokens that T5's prompts are padded to; all of them are attended to, so that another number changes images."""
+
+_ATTENTION = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")
+_CONTEXT_ATTENTION = ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out")
+_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
+_TRANSFORMER_TARGETS = MappingProxyType(
+    {
+        "attention": _ATTENTION + _CONTEXT_ATTENTION,
+        "attention+feed-forward": _ATTENTION + _CONTEXT_ATTENTION + _FEED_FORWARD,
+    }
+)
+
+
+class Flux(FlowMatchingFamily, AutoencoderKLFamily):
+    """FLUX.1 dev and schnell and everything of their shape, ``models/mini-flux`` included.
+
+    Its conditioning holds ``prompt_embeds`` (B, tokens, width) of T5, ``pooled_prompt_embeds`` (B, width) of CLIP, and, where the
+    transformer is told it, ``guidance`` (B,).
+    """
+
+    name = "flux"
+    pipeline_class = "FluxPipeline"
+    denoiser_component = "transformer"
+    adapted_components = ("transformer", "text_encoder", "text_encoder_2")
+    text_components = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
+    references = tuple(BASES / name for name in ("FLUX.1-dev", "FLUX.1-schnell"))
+    pipeline_options = MappingProxyType({"image_encoder": None, "feature_extractor": None})
+    size_multiple = FACTOR * PATCH
+    limits = Limits(steps=(1, 150), default_steps=28, guidance_scale=(0.0, 30.0), default_guidance_scale=3.5)
+    few_step_limits = Limits(steps=(1, 8), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
+
+    def resolution(self, folder: Path) -> int:
+        # Its transformer has no size of its own, and its autoencoder says what both were trained at.
+        return int(self.configuration(folder, "vae")["sample_size"])
+
+    def is_few_step(self, folder: Path) -> bool:
+        # dev is told a guidance scale, and schnell is not.
+        return not self.configuration(folder, self.denoiser_component)["guidance_embeds"]
+
+    def build_component(self, component: str, configuration: Mapping[str, Any]) -> Any:
+        from diffusers import AutoencoderKL, FluxTransformer2DModel
+        from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+
+        if component == self.denoiser_component:
+            return FluxTransformer2DModel.from_config(dict(configuration))
+        if component == "vae":
+            return AutoencoderKL.from_config(dict(configuration))
+        if component == "text_encoder":
+            return CLIPTextModel(CLIPTextConfig(**configuration))
+        return T5EncoderModel(T5Config(**configuration))
+
+    def latent_shape(self, pipeline: Any, height: int, width: int) -> tuple[int, int, int]:
+        channels = int(self.denoiser(pipeline).config.in_channels) // PATCH**2
+        return channels, height // FACTOR, width // FACTOR
+
+    # Prompts and conditioning
+
+    def encode_prompts(
+        self,
+        pipeline: Any,
+        prompts: Sequence[str],
+        learned_tokens: Mapping[str, int] = NO_TOKENS,  # noqa: ARG002
+    ) -> Conditioning:
+        import torch
+
+        options = {"padding": "max_length", "truncation": True, "return_tensors": "pt", "verbose": False}
+        length = _length(pipeline.tokenizer_2, self.denoiser(pipeline).config)
+        clip_ids = pipeline.tokenizer(list(prompts), **options).input_ids
+        t5_ids = pipeline.tokenizer_2(list(prompts), max_length=length, **options).input_ids
+        with torch.no_grad():
+            pooled = pipeline.text_encoder(clip_ids.to(pipeline.text_encoder.device)).pooler_output
+            embeds = pipeline.text_encoder_2(t5_ids.to(pipeline.text_encoder_2.device))[0]
+        return Conditioning.stacked(prompt_embeds=embeds.float(), pooled_prompt_embeds=pooled.float())
+
+    def unconditional(self, pipeline: Any, like: Conditioning) -> Conditioning:
+        return self.encode_prompts(pipeline, [""]).to(dtype=like.tensors[_PROMPT_EMBEDS][0].dtype)
+
+    def truncated_text(self, folder: Path, prompts: Sequence[str]) -> list[str]:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
+        length = _length(tokenizer, self.configuration(folder, self.denoiser_component))
+        return [cut_by(tokenizer, prompt, length) for prompt in prompts]
+
+    def truncated_prompt(self, pipeline: Any, prompt: str, learned_tokens: Mapping[str, int] = NO_TOKENS) -> str:  # noqa: ARG002
+        return cut_by(pipeline.tokenizer_2, prompt, _length(pipeline.tokenizer_2, self.denoiser(pipeline).config))
+
+    # Denoising
+
+    def guidance(self, scale: float, true_cfg_scale: float = 1.0) -> Guidance:
+        return Guidance(true_cfg_scale, embedded=scale)
+
+    def with_guidance(self, denoiser: Any, conditioning: Conditioning, guidance: Guidance) -> Conditioning:
+        import torch
+
+        if not denoiser.config.guidance_embeds:
+            return conditioning
+        device = conditioning.tensors[_PROMPT_EMBEDS][0].device
+        return conditioning.merge(guidance=torch.full((len(conditioning),), guidance.embedded or 0.0, device=device))
+
+    def predict(self, denoiser: Any, noisy: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
+        height, width = noisy.shape[-2:]
+        embeds = conditioning.stack(_PROMPT_EMBEDS)
+        predicted: Tensor = denoiser(
+            hidden_states=pack(noisy),
+            # The transformer multiplies by 1000 again.
+            timestep=times / 1000,
+            guidance=conditioning.stack(_GUIDANCE) if _GUIDANCE in conditioning else None,
+            pooled_projections=conditioning.stack(_POOLED),
+            encoder_hidden_states=embeds,
+            txt_ids=embeds.new_zeros(embeds.shape[1], 3),
+            img_ids=positions(height, width).to(noisy),
+            return_dict=False,
+        )[0]
+        return unpack(predicted, height, width)
+
+    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+        import torch
+
+        edge = resolution // FACTOR
+        conditioning = Conditioning.stacked(
+            prompt_embeds=torch.zeros(count, _longest(configuration), configuration["joint_attention_dim"]),
+            pooled_prompt_embeds=torch.zeros(count, configuration["pooled_projection_dim"]),
+            **({"guidance": torch.ones(count)} if configuration["guidance_embeds"] else {}),
+        )
+        return torch.zeros(count, configuration["in_channels"] // PATCH**2, edge, edge), conditioning
+
+    # Adapters
+
+    lora_prefixes = MappingProxyType({"transformer": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te3_"})
+    other_lora_prefixes = MappingProxyType({"lora_te_": "lora_te1_", "lora_te2_": "lora_te3_", "lora_transformer_": "lora_unet_"})
+    module_prefixes = MappingProxyType(
+        {
+            "transformer": ("model.diffusion_model.", "diffusion_model."),
+            "text_encoder": ("text_encoders.clip_l.transformer.", "clip_l.transformer.", "text_encoders.clip_l.", "clip_l."),
+            "text_encoder_2": ("text_encoders.t5xxl.transformer.", "t5xxl.transformer.", "text_encoders.t5xxl.", "t5xxl."),
+        }
+    )
+    embedding_keys = MappingProxyType[str, str]({})
+
+    def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
+        return _TRANSFORMER_TARGETS if component == self.denoiser_component else {}
+
+    def unused_modules(self, component: str, model: Any) -> Sequence[str]:  # noqa: ARG002
+        # The output layer has the name of a layer inside the blocks.
+        return ("proj_out",) if component == self.denoiser_component else ()
+
+    def file_path(self, component: str, module: str) -> str:
+        return inside_text_model(module) if component == "text_encoder" else module
+
+    def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:  # noqa: ARG002
+        variant = "dev" if configuration["guidance_embeds"] else "schnell"
+        return LoraMetadata("flux1", False, f"flux-1-{variant}/lora", "flux")
+
+    # Checkpoint files
+
+    gguf_architecture = "flux"
+    single_file = MappingProxyType(
+        {
+            "transformer": "model.diffusion_model.",
+            "text_encoder": "text_encoders.clip_l.transformer.",
+            "text_encoder_2": "text_encoders.t5xxl.transformer.",
+            "vae": "vae.",
+        }
+    )
+    denoiser_mark = "double_blocks.0.img_attn.qkv.weight"
+    # Most files are the transformer alone, under its published names.
+    single_file_aliases = MappingProxyType(
+        {
+            name: f"model.diffusion_model.{name}"
+            for name in (
+                *("double_blocks.", "single_blocks.", "final_layer.", "img_in.", "txt_in.", "time_in.", "vector_in."),
+                "guidance_in.",
+            )
+        }
+    )
+
+    def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002
+        return flux_keys.of_module(module)
+
+    def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
+        def key(name: str) -> CheckpointKey:
+            if component == self.denoiser_component:
+                return flux_keys.of_tensor(name)
+            if component == "vae":
+                return vae_keys.of_autoencoder(name, len(model.config.block_out_channels))
+            return clip_keys.of_transformers(name) if component == "text_encoder" else CheckpointKey(name)
+
+        return {name: key(name) for name in model.state_dict()}
+
+
+def _longest(configuration: Mapping[str, Any]) -> int:
+    return _LENGTH if configuration["guidance_embeds"] else _LENGTH_OF_SCHNELL
+
+
+def _length(tokenizer: Any, configuration: Mapping[str, Any]) -> int:
+    """The tokens that T5's prompts are padded to: those that the base was trained with."""
+    return min(_longest(configuration), int(tokenizer.model_max_length))
+
+
+FAMILY = Flux()
