@@ -131,7 +131,7 @@ def _fit_flux(arguments: argparse.Namespace) -> int:
     from miniature.build import fit_flux
 
     fit_flux(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-flux is written; `make grade_mini` grades it")
+    print(f"{arguments.models}/mini-flux is written")
     return DONE
 
 

@@ -99,14 +99,17 @@ def join_changes(name: str, parts: Sequence[tuple[CheckpointKey, Change]]) -> Ch
 
     first_key, first = parts[0]
     total = first.shape[0] * first_key.rows.of // (first_key.rows.stop - first_key.rows.start)
-    joined = torch.zeros(total, *first.shape[1:])
+    joined, joined_bias = torch.zeros(total, *first.shape[1:]), torch.zeros(total)
     for key, change in parts:
         if change.needs_base:
             raise BadInput(f"{name}: a {change.kind.title} of a part of these fused projections has no kohya layout.")
         delta = change.delta_weight(None)
         if delta is not None:
             joined[key.rows.among(total)] = join([(replace(key, rows=WHOLE), delta)])
-    return Change(kinds.get("full"), {"diff": joined}, tuple(joined.shape))
+        if (bias := change.bias()) is not None:
+            joined_bias[key.rows.among(total)] = join([(replace(key, rows=WHOLE), bias)])
+    biases = {"diff_b": joined_bias} if any(change.bias() is not None for _, change in parts) else {}
+    return Change(kinds.get("full"), {"diff": joined, **biases}, tuple(joined.shape))
 
 
 def _fused_shape(places: Sequence[Place], base: ModuleShapes) -> tuple[int, ...]:

@@ -361,7 +361,7 @@ class ModelFamily(ABC):
     """Component with weights → prefix of its tensors in a checkpoint that is one file."""
 
     denoiser_mark: str
-    """A tensor that the denoiser has in published files, and that of no other family has there."""
+    """A tensor that every denoiser of the family has in published files: a file without it is of another family."""
     single_file_aliases: Mapping[str, str] = NO_ALIASES
     """Prefix that some single files have → the one that is meant."""
 
