@@ -129,16 +129,21 @@ def _previews(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.d
             family.decode_dummy(autoencoder, 1, size)
     # The autoencoder decodes in fp32 whatever the recipe's precision.
     weights = sum(parameter.nbytes for parameter in autoencoder.parameters())
-    activations = max(int(decoding.peak), _denoising(dtype, recipe.resolution, family, folder, device, images=1))
+    predictions = _predictions(1, recipe.previews.guidance_scale, family)
+    activations = max(int(decoding.peak), _denoising(dtype, recipe.resolution, family, folder, device, predictions))
     return text_encoders + int(weights) + activations
 
 
 def _prior(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.device) -> int:
     """Return the bytes to generate the prior images, before the adapter is attached."""
     dtype = DTYPES[recipe.precision]
-    return _text_encoders(family, folder, dtype) + _denoising(
-        dtype, recipe.resolution, family, folder, device, recipe.prior.batch_size
-    )
+    predictions = _predictions(recipe.prior.batch_size, recipe.prior.guidance_scale, family)
+    return _text_encoders(family, folder, dtype) + _denoising(dtype, recipe.resolution, family, folder, device, predictions)
+
+
+def _predictions(images: int, guidance_scale: float, family: ModelFamily) -> int:
+    """Return how many predictions a step of sampling ``images`` takes at once: with guidance those without a prompt too."""
+    return 2 * images if family.guidance(guidance_scale).is_used else images
 
 
 @cache
@@ -150,15 +155,17 @@ def _text_encoders(family: ModelFamily, folder: Path, dtype: torch.dtype) -> int
 
 
 @cache
-def _denoising(dtype: torch.dtype, resolution: int, family: ModelFamily, folder: Path, device: torch.device, images: int) -> int:
-    """Return the bytes, besides the denoiser's weights, to predict ``images`` with classifier-free guidance."""
+def _denoising(
+    dtype: torch.dtype, resolution: int, family: ModelFamily, folder: Path, device: torch.device, predictions: int
+) -> int:
+    """Return the bytes, besides the denoiser's weights, to make so many ``predictions`` at once."""
     configuration = family.configuration(folder, family.denoiser_component)
     with torch.device("meta"), torch.no_grad():
         denoiser = family.build_component(family.denoiser_component, configuration).to(dtype)
         _choose_attention(family, family.denoiser_component, denoiser, device)
-        noisy, conditioning = _inputs(family, configuration, 2 * images, dtype, resolution)
+        noisy, conditioning = _inputs(family, configuration, predictions, dtype, resolution)
         with PeakMemoryTracker() as memory, _FusedAttention():
-            family.predict(denoiser, noisy, torch.zeros(2 * images), conditioning)
+            family.predict(denoiser, noisy, torch.zeros(predictions), conditioning)
     return int(memory.peak)
 
 

@@ -60,7 +60,7 @@ def make(name: str | None, base: Any, spacing: str | None = None) -> Any:
 
 def is_flow(scheduler: Any) -> bool:
     """Whether a base's own scheduler is one of flow matching."""
-    return type(scheduler).__name__.startswith("FlowMatch")
+    return type(scheduler).__name__.startswith("FlowMatch") or bool(scheduler.config.get("use_flow_sigmas"))
 
 
 def set_flow_timesteps(scheduler: Any, steps: int, latents: Tensor) -> None:

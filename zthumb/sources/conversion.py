@@ -143,11 +143,7 @@ def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path,
         if mark not in renamed.shapes:
             mismatches.append((len(family.single_file), f"compared with {base.name}, it lacks {mark}"))
             continue
-        components = {
-            name: _component(family, base, name)
-            for name, prefix in family.single_file.items()
-            if any(tensor.startswith(prefix) for tensor in renamed.shapes)
-        }
+        components = {name: _component(family, base, name) for name in _contained(renamed, family)}
         reasons = [component.mismatch(renamed, family.single_file[name]) for name, component in components.items()]
         if not any(reasons):
             wrong = _disagreements(read_json(base / _SCHEDULER), family.stated_scheduler(renamed))
@@ -165,6 +161,16 @@ def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path,
         f"{opened.path}: is not the checkpoint of a supported base: {nearest}. "
         "If it is an adapter, name it where adapters are named."
     )
+
+
+def _contained(file: SingleFile, family: ModelFamily) -> list[str]:
+    """Return the components that the file has to have: all, unless everything in it is the denoiser's.
+
+    A text encoder under unknown names must not be replaced by another base's in silence.
+    """
+    denoiser = family.denoiser_component
+    is_denoiser_alone = all(name.startswith(family.single_file[denoiser]) for name in file.shapes)
+    return [denoiser] if is_denoiser_alone else list(family.single_file)
 
 
 def _component(family: ModelFamily, base: Path, name: str) -> _Component:
