@@ -111,7 +111,8 @@ def fit_sd15(models: Path, work: Path, seed: int = SEED, plan: Plan | None = Non
     plan, base, device = plan or Plan(), models / "mini-sdxl", choose_device()
     encoded = _encode_images(base, work, seed, min(plan.images, sd15.IMAGES))
     folder = _stage_folder(encoded.folder, "sd15", plan.sd15)
-    trained = sd15.fit(base, encoded.latents, encoded.tokenizer, seed, folder, device, plan.sd15)
+    model = sd15.untrained(base, encoded.tokenizer, seed).to(device)
+    trained = denoiser.fit("sd15", model, encoded.latents, seed, folder, plan.sd15)
     assemble.save_sd15(trained, encoded.vae, encoded.tokenizer, base, models / "mini-sd15")
     _record(work, "mini-sd15", seed, device)
 
@@ -122,7 +123,8 @@ def fit_flux(models: Path, work: Path, seed: int = SEED, plan: Plan | None = Non
     encoded = _encode_images(base, work, seed, min(plan.images, flux.IMAGES))
     folder = _stage_folder(encoded.folder, "flux", plan.flux)
     latents = autoencoder.standardize(encoded.vae, encoded.latents)
-    trained = flux.fit(base, latents, encoded.tokenizer, seed, folder, device, plan.flux)
+    model = flux.untrained(base, encoded.tokenizer, seed).to(device)
+    trained = denoiser.fit("flux", model, latents, seed, folder, plan.flux)
     assemble.save_flux(trained, encoded.vae, base, models / "mini-flux")
     _record(work, "mini-flux", seed, device)
 

@@ -141,6 +141,7 @@ def test_no_name_of_another_language_comes_back() -> None:
 
 FAMILY_WORDS = re.compile(
     r"(?i:pooled|time_ids|alphas_cumprod|added_cond_kwargs|text_encoder_2|lora_te\d|\bclip_[lgh]\b|\b_?unet\b|unet2d|StableDiffusion)|SDXL"
+    r"|(?i:img_ids|txt_ids|guidance_embeds|double_blocks|single_blocks|t5xxl)"
 )
 """What one family has and another lacks, in names and strings of code; prose may give examples."""
 FAMILY_FOLDERS = {"families", "checkpoints"}
@@ -166,7 +167,16 @@ def _family_words(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "code", ["unet = 1", "x = p.text_encoder_2", "f(time_ids=1)", "raise E('SDXL')", "def f(pooled): ...", "k = 'clip_l'"]
+    "code",
+    [
+        "unet = 1",
+        "x = p.text_encoder_2",
+        "f(time_ids=1)",
+        "raise E('SDXL')",
+        "def f(pooled): ...",
+        "k = 'clip_l'",
+        "f(txt_ids=1)",
+    ],
 )
 def test_a_word_of_one_family_is_found(code: str) -> None:
     assert _family_words(code)

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from foundation.hashing import hash_files
-from miniature.build import Plan, build
+from miniature.build import Plan, build, fit_flux
 from miniature.loop import Schedule, Task, train
 
 pytestmark = pytest.mark.slow
 
 SHORT = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
-TINY = Plan(images=24, autoencoder=SHORT, denoiser=SHORT, finish=SHORT, image_tower=SHORT, distillation=SHORT, sd15=SHORT)
+_MODELS = ("autoencoder", "denoiser", "finish", "image_tower", "distillation", "sd15", "flux")
+TINY = Plan(images=24, **dict.fromkeys(_MODELS, SHORT))
 
 
 def test_a_build_writes_pipelines_that_load_and_a_resumed_build_writes_the_same_weights(tmp_path: Path) -> None:
@@ -40,6 +41,24 @@ def test_a_build_writes_pipelines_that_load_and_a_resumed_build_writes_the_same_
         next((tmp_path / "work").rglob(name)).unlink()
     build(tmp_path / "models", tmp_path / "work", plan=TINY)
     assert hash_files(tmp_path / "models") == hashes
+
+
+def test_flux_is_trained_on_the_latents_of_the_base_and_shares_its_autoencoder(tmp_path: Path, miniature: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "mini-sdxl").symlink_to(miniature)
+
+    fit_flux(models, tmp_path / "work", plan=TINY)
+
+    pipeline = FluxPipeline.from_pretrained(models / "mini-flux", local_files_only=True)
+    options = {"height": 128, "width": 128, "num_inference_steps": 2, "max_sequence_length": 40}
+    assert pipeline("a red star", **options).images[0].size == (128, 128)
+    assert (models / "mini-flux" / "vae" / "diffusion_pytorch_model.safetensors").is_symlink()
+    assert pipeline.vae.config.shift_factor != 0
+    hashes = hash_files(models / "mini-flux")
+    next((tmp_path / "work").rglob("flux.pt")).unlink()
+    fit_flux(models, tmp_path / "work", plan=TINY)
+    assert hash_files(models / "mini-flux") == hashes
 
 
 class _SquaredError(torch.nn.Module):

@@ -3,14 +3,13 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from foundation.errors import BadInput
 from foundation.trigger import contains_trigger
-from zthumb import backends
 from zthumb.adapters.adapter_cache import Lora
 from zthumb.adapters.textual_inversion import trigger_of
-from zthumb.diffusion.guidance import Guidance
-from zthumb.families.base import ModelFamily
+from zthumb.families.base import Limits, ModelFamily
 from zthumb.generation import prompts
 from zthumb.generation.grammar.lora_tags import LoraTag, extract
 from zthumb.generation.parameters import GenerationParams
@@ -91,6 +90,15 @@ class ResolvedRequest:
         return () if has_fixed_length else tuple(texts)
 
 
+class _Sampling(NamedTuple):
+    """How an image is sampled; ``unguided`` is a clause that says why nothing leads away from the negative prompt, if so."""
+
+    steps: int
+    guidance_scale: float
+    true_cfg_scale: float
+    unguided: str
+
+
 @dataclass(frozen=True)
 class RequestResolver:
     """Resolves requests with the server's ``settings`` and the adapters in ``registry``."""
@@ -104,25 +112,20 @@ class RequestResolver:
         backend_key: BackendKey,
         variant_reason: str,
         family: ModelFamily,
+        limits: Limits,
         size: tuple[int, int],
         has_preset_loras: bool = False,
     ) -> ResolvedRequest:
         """Resolve ``request``.
 
-        ``size`` is the base's own width and height in pixels. With ``has_preset_loras`` the adapters come from a preset and may
-        always be downloaded, because the operator of the server wrote it. Raises ``BadInput`` that says what is impossible.
+        ``limits`` are those of the backend, ``size`` is the base's own width and height in pixels. With ``has_preset_loras`` the
+        adapters come from a preset and may always be downloaded, because the operator of the server wrote it. Raises ``BadInput``
+        that says what is impossible.
         """
-        limits = backends.get(backend_key.variant).limits(family)
-        steps = _check_limit(limits.steps, request.steps, limits.default_steps, "steps", backend_key.variant)
-        guidance = _check_limit(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", backend_key.variant)
-        _check_fits_family(request, family)
-        true_cfg = request.true_cfg_scale or GenerationParams.true_cfg_scale
-        guides = family.guidance(guidance, true_cfg)
-        # Why there is no guidance, where there is none.
-        unguided = "" if guides.is_used else _unguided(guides, guidance, true_cfg)
+        sampling = _sampling(request, limits, backend_key.variant, family)
         width, height = request.width or size[0], request.height or size[1]
         _check_size(width, height, family)
-        cost = self._check_cost(steps * request.batch * width * height / (size[0] * size[1]))
+        cost = self._check_cost(sampling.steps * request.batch * width * height / (size[0] * size[1]))
         parser = request.prompt_parser or self.settings.prompt_parser
         text, tags = _extract_lora_tags(request)
         may_fetch, is_default_model = has_preset_loras or self.settings.may_fetch, self._is_default_model(backend_key)
@@ -131,23 +134,23 @@ class RequestResolver:
         texts = {"prompt": text, "negative_prompt": request.negative_prompt or ""}
         # A prompt that is valid by itself may be invalid with trigger words before it.
         for field, prompt_text in {**texts, "prompt with its trigger words": prompt}.items():
-            _check_prompt(parser, field, prompt_text, int(steps), unguided)
+            _check_prompt(parser, field, prompt_text, sampling)
         first = GenerationParams(
             prompt=prompt,
             negative_prompt=request.negative_prompt,
             width=width,
             height=height,
             seed=secrets.randbelow(_SEED_COUNT) if request.seed is None else request.seed,
-            steps=int(steps),
-            guidance_scale=guidance,
+            steps=sampling.steps,
+            guidance_scale=sampling.guidance_scale,
             scheduler=request.scheduler,
             prompt_parser=parser,
-            true_cfg_scale=true_cfg,
+            true_cfg_scale=sampling.true_cfg_scale,
             original_size=self.settings.training_resolution if is_default_model else None,
         )
         # Seeds wrap around after the last one, so that every seed in a response is valid in a request.
         params = tuple(replace(first, seed=(first.seed + index) % (MAX_SEED + 1)) for index in range(request.batch))
-        warnings = (*trigger_warnings, *_warnings(request, unguided, loras), *_foreign_mark_warnings(parser, texts))
+        warnings = (*trigger_warnings, *_warnings(request, sampling, loras), *_foreign_mark_warnings(parser, texts))
         return ResolvedRequest(
             backend_key=backend_key,
             variant_reason=variant_reason,
@@ -189,9 +192,9 @@ def _extract_lora_tags(request: GenerateRequest) -> tuple[str, tuple[LoraTag, ..
     return text, tags
 
 
-def _check_prompt(parser: str, field: str, text: str, steps: int, unguided: str) -> None:
+def _check_prompt(parser: str, field: str, text: str, sampling: _Sampling) -> None:
     try:
-        parts = prompts.get(parser).parts_of(text, steps)
+        parts = prompts.get(parser).parts_of(text, sampling.steps)
     except Malformed as error:
         raise BadInput(f"{field}: {error} (prompt_parser {parser}).") from None
     for part_text in dict.fromkeys(part_text for part in parts for part_text in part.texts):
@@ -201,8 +204,8 @@ def _check_prompt(parser: str, field: str, text: str, steps: int, unguided: str)
             # Character positions refer to the text that the parser reads, which differs from a prompt that has parts.
             context = "" if part_text == text else f"in {part_text[:_MAX_QUOTED_CHARS]!r} "
             raise BadInput(f"{field}: {context}{error} (prompt_parser {parser}).") from None
-    if len(parts) > 1 and (unguided or field == "negative_prompt"):
-        reason = "works in the prompt alone" if field == "negative_prompt" else f"needs guidance, and {unguided}"
+    if len(parts) > 1 and (sampling.unguided or field == "negative_prompt"):
+        reason = "works in the prompt alone" if field == "negative_prompt" else f"needs guidance, and {sampling.unguided}"
         raise BadInput(f"{field}: AND {reason} (prompt_parser {parser}).")
 
 
@@ -254,16 +257,19 @@ def _check_limit(limits: tuple[float, float], value: float | None, default: floa
     return value
 
 
-def _unguided(guidance: Guidance, cfg: float, true_cfg: float) -> str:
-    return f"cfg is {cfg:g}" if guidance.embedded is None else f"true_cfg_scale is {true_cfg:g}"
-
-
-def _check_fits_family(request: GenerateRequest, family: ModelFamily) -> None:
-    """Raise ``BadInput`` for a field that has no meaning for bases of the family."""
+def _sampling(request: GenerateRequest, limits: Limits, variant: str, family: ModelFamily) -> _Sampling:
+    """Return the request's steps and guidance; ``BadInput`` for what the variant or bases of the family cannot do."""
+    steps = _check_limit(limits.steps, request.steps, limits.default_steps, "steps", variant)
+    cfg = _check_limit(limits.guidance_scale, request.cfg, limits.default_guidance_scale, "cfg", variant)
     if request.scheduler is not None and request.scheduler not in family.schedulers:
         raise BadInput(f"scheduler: {request.scheduler} is not for {family.name}, which takes {', '.join(family.schedulers)}.")
     if request.true_cfg_scale is not None and family.guidance(1.0).embedded is None:
         raise BadInput(f"true_cfg_scale: {family.name} is guided by cfg itself. Leave it out.")
+    true_cfg = request.true_cfg_scale or GenerationParams.true_cfg_scale
+    guidance, unguided = family.guidance(cfg, true_cfg), ""
+    if not guidance.is_used:
+        unguided = f"cfg is {cfg:g}" if guidance.embedded is None else f"true_cfg_scale is {true_cfg:g}"
+    return _Sampling(int(steps), cfg, true_cfg, unguided)
 
 
 def _check_size(width: int, height: int, family: ModelFamily) -> None:
@@ -276,10 +282,10 @@ def _check_size(width: int, height: int, family: ModelFamily) -> None:
             )
 
 
-def _warnings(request: GenerateRequest, unguided: str, loras: Sequence[Lora]) -> tuple[str, ...]:
+def _warnings(request: GenerateRequest, sampling: _Sampling, loras: Sequence[Lora]) -> tuple[str, ...]:
     warnings = []
-    if request.negative_prompt is not None and unguided:
-        warnings.append(f"negative_prompt has no effect without guidance, and {unguided}.")
+    if request.negative_prompt is not None and sampling.unguided:
+        warnings.append(f"negative_prompt has no effect without guidance, and {sampling.unguided}.")
     for lora in loras:
         if abs(lora.weight) > _USUAL_WEIGHT:
             warnings.append(

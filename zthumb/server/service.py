@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from foundation.errors import BadInput, SourceFailed
-from zthumb import backends
 from zthumb.generation import prompts
 from zthumb.generation.parameters import GenerationParams
 from zthumb.server import presets
@@ -89,7 +88,7 @@ class Service:
             request_resolver = RequestResolver(self.settings, self.registry)
             warm_up = GenerateRequest(prompt="", steps=1, seed=0)
             family, size = self.pool.family(backend_key.model), self.pool.size(backend_key.model)
-            resolved = request_resolver.resolve(warm_up, backend_key, "", family, size)
+            resolved = request_resolver.resolve(warm_up, backend_key, "", family, self.pool.limits(backend_key), size)
             await asyncio.wrap_future(self.queue.submit(resolved).future)
             self._default_key, self._request_resolver = backend_key, request_resolver
         except Exception as error:
@@ -128,9 +127,8 @@ class Service:
             request = preset.apply_to(request)
             model = Model(preset.base or model.base, preset.vae if preset.base else preset.vae or model.vae)
         backend_key, reason = self.pool.choose(request.variant, model)
-        return request_resolver.resolve(
-            request, backend_key, reason, self.pool.family(model), self.pool.size(model), has_preset_loras
-        )
+        family, limits, size = self.pool.family(model), self.pool.limits(backend_key), self.pool.size(model)
+        return request_resolver.resolve(request, backend_key, reason, family, limits, size, has_preset_loras)
 
     async def generate(self, request: GenerateRequest, is_disconnected: Callable[[], Awaitable[bool]]) -> GenerateResponse:
         """Generate the images of one request and return them in the response."""
@@ -274,7 +272,7 @@ class Service:
         """Return the available variants and the limits of requests."""
         variants, family = {}, self.pool.family(self.pool.default_model)
         for name, location in self.pool.locations(self.pool.default_model).items():
-            limits = backends.get(name).limits(family)
+            limits = self.pool.limits(BackendKey(self.pool.default_model, name))
             variants[name] = BackendCapabilities(
                 base=location.denoiser.name,
                 is_loaded=self.pool.is_loaded(BackendKey(self.pool.default_model, name)),

@@ -17,7 +17,7 @@ from foundation.plugins import suggestion
 from zthumb import backends, families
 from zthumb.adapters.adapter_cache import AppliedAdapters
 from zthumb.backends.base import BackendInfo, BaseBackend, WeightsLocation
-from zthumb.families.base import ModelFamily
+from zthumb.families.base import Limits, ModelFamily
 from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import usage
 from zthumb.server.queue.download_guard import DownloadGuard
@@ -122,6 +122,13 @@ class BackendPool:
     def family(self, model: Model) -> ModelFamily:
         """Return the family of ``model``."""
         return families.get(family_of(self._base(model)))
+
+    def limits(self, backend_key: BackendKey) -> Limits:
+        """Return what a request may ask of a variant; a base distilled to few steps limits every variant of it."""
+        family, location = self.family(backend_key.model), self.locations(backend_key.model)[backend_key.variant]
+        if family.is_few_step(location.base):
+            return family.few_step_limits
+        return backends.get(backend_key.variant).limits(family)
 
     def size(self, model: Model) -> tuple[int, int]:
         """Return the width and height in pixels that ``model`` was trained at.
