@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from zthumb.diffusion.flow_match import ResolutionShift
-
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from zthumb.diffusion.flow_match import ResolutionShift
 
 SchedulerName = Literal["dpmpp_2m_karras", "euler", "euler_a", "ddim", "pndm", "unipc", "lcm"]
 NAMES: tuple[str, ...] = get_args(SchedulerName)
@@ -63,8 +63,8 @@ def is_flow(scheduler: Any) -> bool:
     return type(scheduler).__name__.startswith("FlowMatch") or bool(scheduler.config.get("use_flow_sigmas"))
 
 
-def set_flow_timesteps(scheduler: Any, steps: int, latents: Tensor) -> None:
-    """Set the timesteps of a scheduler of flow matching for ``latents`` (B, C, h, w), shifted by their size if it does that.
+def set_flow_timesteps(scheduler: Any, steps: int, latents: Tensor, shift: ResolutionShift) -> None:
+    """Set the timesteps of a scheduler of flow matching for ``latents`` (B, C, h, w), by ``shift`` if it depends on their size.
 
     As in diffusers' pipelines, ``steps`` noise levels lie evenly from 1 to 1 / ``steps`` before they are shifted.
     """
@@ -72,8 +72,7 @@ def set_flow_timesteps(scheduler: Any, steps: int, latents: Tensor) -> None:
 
     sigmas = np.linspace(1.0, 1 / steps, steps)
     height, width = latents.shape[-2:]
-    log_shift = ResolutionShift.of(scheduler.config).log_shift(height, width)
-    by_size = {"mu": log_shift} if scheduler.config.get("use_dynamic_shifting") else {}
+    by_size = {"mu": shift.log_shift(height, width)} if scheduler.config.get("use_dynamic_shifting") else {}
     scheduler.set_timesteps(device=latents.device, sigmas=sigmas, **by_size)
 
 
@@ -99,9 +98,5 @@ _SHARED_FLOW = (
     "shift",
     "use_dynamic_shifting",
     "time_shift_type",
-    "base_shift",
-    "max_shift",
-    "base_image_seq_len",
-    "max_image_seq_len",
     "shift_terminal",
 )

@@ -228,8 +228,8 @@ class ModelFamily(ABC):
         """
         return Guidance(scale)
 
-    def set_timesteps(self, scheduler: Any, steps: int, latents: Tensor) -> None:
-        """Set the timesteps of a fresh ``scheduler`` for ``latents`` (B, channels, h, w), as the family's pipeline does."""
+    def set_timesteps(self, pipeline: Any, scheduler: Any, steps: int, latents: Tensor) -> None:  # noqa: ARG002
+        """Set the timesteps of a fresh ``scheduler`` for ``latents`` (B, channels, h, w), as the family's ``pipeline`` does."""
         scheduler.set_timesteps(steps, device=latents.device)
 
     def sample(
@@ -262,7 +262,7 @@ class ModelFamily(ABC):
                 negative = complete(self.unconditional(pipeline, encoded).select([0] * len(prompts)))
         noise = sampling.draw_noise(self.latent_shape(pipeline, *size.target), generators, dtype).to(pipeline.device)
         scheduler = schedulers.make(None, pipeline.scheduler)
-        self.set_timesteps(scheduler, steps, noise)
+        self.set_timesteps(pipeline, scheduler, steps, noise)
         return sampling.sample(
             predict=lambda noisy, times, given: self.predict(denoiser, noisy, times, given),
             scheduler=scheduler,

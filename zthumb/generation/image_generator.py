@@ -87,7 +87,7 @@ class ImageGenerator:
         noise = noise.to(pipeline.device)
         # A scheduler keeps its place in the schedule: each image gets a fresh one.
         scheduler = schedulers.make(first.scheduler, self._scheduler, self._spacing)
-        family.set_timesteps(scheduler, first.steps, noise)
+        family.set_timesteps(pipeline, scheduler, first.steps, noise)
         return sample(
             predict=lambda noisy, times, given: family.predict(denoiser, noisy, times, given),
             scheduler=scheduler,

@@ -1,5 +1,6 @@
 """The flow-matching process, against diffusers' scheduler of the same families."""
 
+import math
 from typing import Literal
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
+from zthumb.diffusion import schedulers
 from zthumb.diffusion.flow_match import FlowMatch, ResolutionShift
 from zthumb.diffusion.process import TimeDistribution
 
@@ -57,3 +59,15 @@ def test_larger_images_are_shifted_further_as_in_diffusers_pipelines() -> None:
     process, by_size = FlowMatch(shift), TimeDistribution(shift="resolution")
     small, large = (process.draw_time(by_size, (edge, edge), _generator()) for edge in (32, 128))
     assert small < large
+
+
+def test_every_named_scheduler_begins_at_noise_and_keeps_the_shift_of_the_base() -> None:
+    # Given a base whose shift is not diffusers' default
+    base = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, base_shift=0.9, max_shift=0.9)
+    expected = [math.exp(0.9) / (math.exp(0.9) + 1 / sigma - 1) for sigma in (1, 0.75, 0.5, 0.25)]
+
+    for name in schedulers.FLOW_NAMES:
+        scheduler = schedulers.make(name, base)
+        schedulers.set_flow_timesteps(scheduler, 4, torch.zeros(1, 4, 16, 16), ResolutionShift.of(base.config))
+        # UniPC rounds its timesteps down.
+        assert [float(time) / 1000 for time in scheduler.timesteps] == pytest.approx(expected, abs=2e-3), name

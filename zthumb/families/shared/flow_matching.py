@@ -27,8 +27,9 @@ class FlowMatchingFamily(ModelFamily, ABC):
     def process(self, pipeline: Any) -> FlowMatch:
         return FlowMatch(ResolutionShift.of(pipeline.scheduler.config))
 
-    def set_timesteps(self, scheduler: Any, steps: int, latents: Tensor) -> None:
-        schedulers.set_flow_timesteps(scheduler, steps, latents)
+    def set_timesteps(self, pipeline: Any, scheduler: Any, steps: int, latents: Tensor) -> None:
+        # The base's own scheduler knows the shift; one of another kind forgets it.
+        schedulers.set_flow_timesteps(scheduler, steps, latents, ResolutionShift.of(pipeline.scheduler.config))
 
 
 def cut_by(tokenizer: Any, text: str, most: int) -> str:
