@@ -14,6 +14,7 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
 )
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
@@ -22,6 +23,7 @@ from miniature import tokenizer as tokenizers
 from miniature.architectures.flux import Flux
 from miniature.architectures.sd15 import SD15
 from miniature.architectures.sdxl import SDXL
+from miniature.architectures.z_image import ZImage
 from miniature.objective import NOISE_SCHEDULE
 from miniature.world import RESOLUTION
 from zthumb.checkpoints.published import write_published_names
@@ -120,12 +122,33 @@ def save_flux(trained: Flux, autoencoder: AutoencoderKL, base: Path, folder: Pat
         write_published_names(temporary)
         for name in ("text_encoder", "text_encoder_2"):
             _set_float32_dtype(temporary / name / "config.json")
-        # The configuration is its own: latents of this family are shifted.
-        weights = Path("vae") / "diffusion_pytorch_model.safetensors"
-        (temporary / weights).unlink()
-        (temporary / weights).symlink_to(Path("..") / ".." / base.name / weights)
+        _link_autoencoder(temporary, base)
         shutil.rmtree(temporary / "tokenizer")
         (temporary / "tokenizer").symlink_to(Path("..") / base.name / "tokenizer")
+
+
+def save_z_image(trained: ZImage, autoencoder: AutoencoderKL, base: Path, folder: Path) -> None:
+    """Write ``models/mini-z-image``: fp16 weights, and a link to the weights of the autoencoder of ``base`` next to it."""
+    # As Z-Image-Turbo has it.
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=False)
+    pipeline = ZImagePipeline(
+        scheduler=scheduler,
+        vae=autoencoder,
+        text_encoder=trained.text_encoder,
+        tokenizer=trained.tokenizer,
+        transformer=trained.transformer,
+    )
+    with atomic_directory(folder) as temporary:
+        pipeline.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
+        _set_float32_dtype(temporary / "text_encoder" / "config.json")
+        _link_autoencoder(temporary, base)
+
+
+def _link_autoencoder(folder: Path, base: Path) -> None:
+    # The configuration is its own: latents of families of flow matching are shifted.
+    weights = Path("vae") / "diffusion_pytorch_model.safetensors"
+    (folder / weights).unlink()
+    (folder / weights).symlink_to(Path("..") / ".." / base.name / weights)
 
 
 def _set_float32_dtype(config: Path) -> None:

@@ -8,7 +8,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tokenizers import pre_tokenizers
@@ -30,7 +30,7 @@ Merge = tuple[str, str]
 
 def build(seed: int) -> CLIPTokenizer:
     """Build the tokenizer: 256 bytes, the same 256 at the end of a word, the learned merges, start and end of text."""
-    merges = _learn_merges(_word_counts(_corpus(seed)))
+    merges = learn_merges(_word_counts(_corpus(seed)), MERGES)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*alphabet, *(symbol + _WORD_END for symbol in alphabet), *("".join(pair) for pair in merges)]
     return _tokenizer([*tokens, _START, _END], merges)
@@ -77,19 +77,33 @@ def _word_counts(corpus: Iterator[tuple[str, int]]) -> Counter[tuple[str, ...]]:
     return counts
 
 
-def _learn_merges(counts: Counter[tuple[str, ...]]) -> list[Merge]:
-    """Learn byte-pair merges (arXiv 1508.07909): merge the most frequent pair, ties alphabetically, ``MERGES`` times."""
-    merges: list[Merge] = []
+def learn_merges(counts: Mapping[tuple[str, ...], int], most: int | None = None, after: Sequence[Merge] = ()) -> list[Merge]:
+    """Learn byte-pair merges (arXiv 1508.07909): merge the most frequent pair, ties alphabetically, ``most`` times.
+
+    Without ``most`` until every word is one symbol. The merges in ``after`` come first, and are not returned.
+    """
     words = dict(counts)
-    while len(merges) < MERGES:
+    for known in after:
+        words = _merged(words, known)
+    merges: list[Merge] = []
+    while most is None or len(merges) < most:
         pairs: Counter[Merge] = Counter()
         for word, count in words.items():
             for pair in itertools.pairwise(word):
                 pairs[pair] += count
+        if not pairs:
+            break
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
-        words = {_merge_pair(word, best) if best[0] in word else word: count for word, count in words.items()}
+        words = _merged(words, best)
     return merges
+
+
+def _merged(words: Mapping[tuple[str, ...], int], pair: Merge) -> dict[tuple[str, ...], int]:
+    merged: Counter[tuple[str, ...]] = Counter()
+    for word, count in words.items():
+        merged[_merge_pair(word, pair) if pair[0] in word else word] += count
+    return merged
 
 
 def _merge_pair(word: tuple[str, ...], pair: Merge) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from foundation.errors import BadInput
 from tests.training.conftest import quick_arguments
-from tests.zthumb.families.random_miniatures import write_flux
+from tests.zthumb.families import random_miniatures
 from training import export_lora, train_lora
 from training import recipe as recipes
 from training.family_check import check_family
@@ -17,15 +17,20 @@ from zthumb import families
 from zthumb.adapters import module_shapes, reader
 from zthumb.sources import catalogue
 
-FLOW = ("base=models/mini-flux", "objective.min_snr_gamma=null", "objective.timestep_shift=resolution")
+WRITTEN = {"flux": ("resolution", random_miniatures.write_flux), "z_image": ("3.0", random_miniatures.write_z_image)}
+"""Family → the shift of its times, and what writes its miniature with random weights."""
+
 RUN = Path("outputs/lora/a")
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_as_if_it_had_never_stopped_and_is_exported_in_both_layouts(prepared: Path) -> None:
-    # Given a run of four steps on FLUX.1 in small, and the same run that was killed after two
-    write_flux(Path("models/mini-sdxl"), Path("models/mini-flux"))
-    arguments = quick_arguments(prepared, "a", *FLOW, "steps=4", "adapter.targets=attention+feed-forward")
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_run_goes_on_as_if_it_had_never_stopped_and_is_exported_in_both_layouts(prepared: Path, name: str) -> None:
+    # Given a run of four steps on a miniature, and the same run that was killed after two
+    shift, write = WRITTEN[name]
+    write(Path("models/mini-sdxl"), Path("models/mini-base"))
+    sets = ("base=models/mini-base", "objective.min_snr_gamma=null", f"objective.timestep_shift={shift}")
+    arguments = quick_arguments(prepared, "a", *sets, "steps=4", "adapter.targets=attention+feed-forward")
     assert train_lora.main(arguments) == 0
     whole = (RUN / "checkpoints" / "step-000004" / "adapter.safetensors").read_bytes()
     assert checkpoints.read_checkpoints(RUN / "checkpoints")[0].step == 2
@@ -40,8 +45,7 @@ def test_a_run_goes_on_as_if_it_had_never_stopped_and_is_exported_in_both_layout
 
     # Then both layouts have the same change, kohya's under the names of fused projections
     assert export_lora.main(["--dataset", str(prepared), "--run", "a"]) == 0
-    flux = families.get("flux")
-    base = module_shapes.of_folder("mini-flux", Path("models/mini-flux"), flux)
+    base = module_shapes.of_folder("mini-base", Path("models/mini-base"), families.get(name))
     folder = Path("models/lora/a")
     kohya, diffusers = (reader.load(folder / name, base) for name in ("a.safetensors", "pytorch_lora_weights.safetensors"))
     assert kohya.layers.keys() == diffusers.layers.keys()

@@ -31,6 +31,23 @@ class Guidance:
         return without + self.scale * (with_prompt - without)
 
 
+@dataclass(frozen=True)
+class GuidanceBeyondPrompt(Guidance):
+    """Guidance whose scale counts from the prediction with the prompt: s is s + 1 elsewhere, and 0 is none.
+
+    diffusers' pipeline of Z-Image counts so.
+    """
+
+    @property
+    def is_used(self) -> bool:
+        """See ``Guidance``."""
+        return self.scale > 0
+
+    def combine(self, without: Tensor, with_prompt: Tensor) -> Tensor:
+        """See ``Guidance``."""
+        return with_prompt + self.scale * (with_prompt - without)
+
+
 def compose(without: Tensor, parts: Sequence[tuple[Tensor, float]]) -> Tensor:
     """Return the prediction without a prompt plus the weighted sum of what each part of a prompt adds (arXiv 2206.01714)."""
     prediction, weight = parts[0]

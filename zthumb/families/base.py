@@ -133,10 +133,14 @@ class ModelFamily(ABC):
         return (*self.text_components, self.denoiser_component, *self.image_components)
 
     def dtype(self, pipeline: Any) -> torch.dtype:
-        """Return the dtype of conditioning and latents in ``pipeline``: that of its last text encoder."""
+        """Return the dtype of conditioning in ``pipeline``: that of its last text encoder."""
         models = (getattr(pipeline, component) for component in reversed(self.text_components))
         dtype: torch.dtype = next(model.dtype for model in models if hasattr(model, "dtype"))
         return dtype
+
+    def latents_dtype(self, pipeline: Any) -> torch.dtype:
+        """Return the dtype that latents have between steps: in diffusers' pipelines of most families that of the conditioning."""
+        return self.dtype(pipeline)
 
     def denoiser(self, pipeline: Any) -> Any:
         """Return the network that is trained and carries the adapter."""
@@ -260,7 +264,8 @@ class ModelFamily(ABC):
             negative = None
             if guidance.is_used:
                 negative = complete(self.unconditional(pipeline, encoded).select([0] * len(prompts)))
-        noise = sampling.draw_noise(self.latent_shape(pipeline, *size.target), generators, dtype).to(pipeline.device)
+        shape = self.latent_shape(pipeline, *size.target)
+        noise = sampling.draw_noise(shape, generators, self.latents_dtype(pipeline)).to(pipeline.device)
         scheduler = schedulers.make(None, pipeline.scheduler)
         self.set_timesteps(pipeline, scheduler, steps, noise)
         return sampling.sample(
@@ -295,7 +300,7 @@ class ModelFamily(ABC):
         """Return by name of a target set the suffixes of the modules of ``component`` that get an adapter."""
 
     def unused_modules(self, component: str, model: Any) -> Sequence[str]:  # noqa: ARG002
-        """Return prefixes of modules of ``component`` that get no adapter because nothing reads their output."""
+        """Return prefixes of modules of ``component`` that get no adapter: nothing reads their output, or nobody adapts them."""
         return ()
 
     def lora_modules(self, component: str, model: Any, targets: str) -> list[str]:

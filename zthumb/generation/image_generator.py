@@ -83,7 +83,7 @@ class ImageGenerator:
         with torch.no_grad():
             conditioning = PromptSchedule(batch, pipeline, family, learned_tokens)
         generators = [torch.Generator().manual_seed(params.seed) for params in batch]
-        noise = draw_noise(family.latent_shape(pipeline, first.height, first.width), generators, family.dtype(pipeline))
+        noise = draw_noise(family.latent_shape(pipeline, first.height, first.width), generators, family.latents_dtype(pipeline))
         noise = noise.to(pipeline.device)
         # A scheduler keeps its place in the schedule: each image gets a fresh one.
         scheduler = schedulers.make(first.scheduler, self._scheduler, self._spacing)

@@ -14,9 +14,13 @@ from zthumb import families
 from zthumb.families.base import ModelFamily
 
 TRAINED = MappingProxyType({"sd15": "mini-sd15", "sdxl": "mini-sdxl"})
-RANDOM: MappingProxyType[str, Callable[[Path, Path], None]] = MappingProxyType({"flux": random_miniatures.write_flux})
+RANDOM: MappingProxyType[str, Callable[[Path, Path], None]] = MappingProxyType(
+    {"flux": random_miniatures.write_flux, "z_image": random_miniatures.write_z_image}
+)
 
-OPTIONS: MappingProxyType[str, dict[str, Any]] = MappingProxyType({"flux": {"max_sequence_length": 40}})
+OPTIONS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
+    {"flux": {"max_sequence_length": 40}, "z_image": {"max_sequence_length": 64}}
+)
 """What diffusers' pipeline has to be told of a miniature, which is shorter than the bases it was written for."""
 
 

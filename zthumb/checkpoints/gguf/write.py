@@ -70,7 +70,7 @@ def _tensor_type(shape: tuple[int, ...], linear_type: Any) -> Any:
     """Return F32 for vectors, which are few and sensitive, ``linear_type`` for matrices with rows of whole blocks, else F16."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-    if len(shape) == 1:
+    if prod(shape) == max(shape):  # a single row is a vector too
         return GGMLQuantizationType.F32
     block, _ = GGML_QUANT_SIZES[linear_type]
     return linear_type if len(shape) == 2 and shape[1] % block == 0 else GGMLQuantizationType.F16
