@@ -43,6 +43,18 @@ def choose_device(requested: str = "auto") -> torch.device:
     return device
 
 
+def limit_memory(device: torch.device, share: float) -> None:
+    """Let this process allocate at most ``share`` of the memory of ``device``, 0 to 1; ``BadInput`` for a CPU."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(share, device)
+    elif device.type == "mps":
+        torch.mps.set_per_process_memory_fraction(share)
+    else:
+        raise BadInput(f"gpu_memory_utilization: {device.type} has no such limit; it is for cuda and mps. Leave it out.")
+
+
 def free_cached_memory(device: torch.device) -> None:
     """Give memory that torch has cached on ``device`` back to it; nothing on a CPU."""
     import torch
@@ -55,8 +67,21 @@ def free_cached_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def free_bytes(device: torch.device) -> int:
-    """Return the bytes that are free on ``device``; for a CPU, in this machine's memory."""
+def free_bytes(device: torch.device, share: float | None = None) -> int:
+    """Return the bytes that are free on ``device``; for a CPU, in this machine's memory.
+
+    With a ``share`` of ``limit_memory``, those of them that this process may still allocate.
+    """
+    import torch
+
+    free = _free_bytes(device)
+    if share is None:
+        return free
+    own = torch.mps.current_allocated_memory() if device.type == "mps" else torch.cuda.memory_allocated(device)
+    return min(free, int(share * total_bytes(device)) - own)
+
+
+def _free_bytes(device: torch.device) -> int:
     import psutil
     import torch
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLQwenImage,
     DDIMScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
+    QwenImagePipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -21,12 +23,14 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 from foundation.files import atomic_directory, read_json, write_json
 from miniature import tokenizer as tokenizers
 from miniature.architectures.flux import Flux
+from miniature.architectures.qwen_image import QwenImage
 from miniature.architectures.sd15 import SD15
 from miniature.architectures.sdxl import SDXL
 from miniature.architectures.z_image import ZImage
 from miniature.objective import NOISE_SCHEDULE
 from miniature.world import RESOLUTION
 from zthumb.checkpoints.published import write_published_names
+from zthumb.families.qwen_image import OWN_RESOLUTION
 
 _SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
 """Components that the few-step model shares with its base: links instead of 7 MB twice."""
@@ -142,6 +146,28 @@ def save_z_image(trained: ZImage, autoencoder: AutoencoderKL, base: Path, folder
         pipeline.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
         _set_float32_dtype(temporary / "text_encoder" / "config.json")
         _link_autoencoder(temporary, base)
+
+
+def save_qwen_image(trained: QwenImage, autoencoder: AutoencoderKLQwenImage, folder: Path) -> None:
+    """Write ``models/mini-qwen-image``: fp16 weights."""
+    # As Qwen-Image has it.
+    scheduler = FlowMatchEulerDiscreteScheduler(
+        shift=1.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
+    )
+    pipeline = QwenImagePipeline(
+        scheduler=scheduler,
+        vae=autoencoder,
+        text_encoder=trained.text_encoder,
+        tokenizer=trained.tokenizer,
+        transformer=trained.transformer,
+    )
+    with atomic_directory(folder) as temporary:
+        pipeline.to(torch.float16).save_pretrained(temporary, safe_serialization=True)
+        _set_float32_dtype(temporary / "text_encoder" / "config.json")
+        (temporary / "text_encoder" / "generation_config.json").unlink(missing_ok=True)
+        # Nothing else in it says at which resolution it was trained.
+        path = temporary / "vae" / "config.json"
+        write_json(path, {**read_json(path), OWN_RESOLUTION: RESOLUTION})
 
 
 def _link_autoencoder(folder: Path, base: Path) -> None:

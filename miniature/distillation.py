@@ -50,6 +50,7 @@ class Distillation(nn.Module):
     """The student and, frozen, everything that its targets need: its teacher and the text encoders."""
 
     caption_dropout_rate = SDXL.caption_dropout_rate
+    sees_crops = SDXL.sees_crops
     objective = NoiseObjective()
 
     def __init__(self, pipeline: StableDiffusionXLPipeline, tokenizer: CLIPTokenizer) -> None:

@@ -1,14 +1,19 @@
-"""A resumable training loop: one-cycle learning rate, EMA weights, checkpoints, a progress bar with loss and remaining time."""
+"""A resumable training loop: one-cycle learning rate, EMA weights, checkpoints, a progress bar with loss and remaining time.
 
+Matrices that a task names are trained by Muon: a transformer of this size needs half the steps then.
+"""
+
+import contextlib
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -16,6 +21,8 @@ from tqdm import tqdm
 from foundation.files import atomic_file
 
 _SHOW_EVERY = 25
+_MATRIX_RATE = 5.0
+"""The learning rate of Muon divided by that of AdamW, where both are scaled to updates of the same size."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Task(Dataset[Tensors]):
 
     batch_at: Callable[[int], Tensors]
     loss: nn.Module
+    matrices: Sequence[nn.Parameter] = ()
+    """Weights of layers inside a transformer, which Muon trains."""
 
     def __getitem__(self, step: int) -> Tensors:
         return self.batch_at(step)
@@ -69,15 +78,12 @@ class Task(Dataset[Tensors]):
 def train(name: str, model: ModelT, task: Task, schedule: Schedule, checkpoint: Path, device: torch.device) -> ModelT:
     """Train ``model`` in place on ``task`` and return its EMA copy."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=schedule.rate, betas=(0.9, 0.999), weight_decay=schedule.weight_decay, fused=True
-    )
-    lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.rate, total_steps=schedule.steps + 1, pct_start=schedule.warm_up, cycle_momentum=False
-    )
+    optimizers = _make_optimizers(parameters, task.matrices, schedule)
+    lr_schedulers = {name: _one_cycle(optimizer, schedule) for name, optimizer in optimizers.items()}
     update_ema = get_ema_multi_avg_fn(schedule.average)  # type: ignore[no-untyped-call]
     ema = AveragedModel(model, multi_avg_fn=update_ema, use_buffers=True)
-    checkpointed: Checkpointed = {"model": model, "averaged": ema, "optimizer": optimizer, "rate": lr_scheduler}
+    rates = {f"rate of {name}": lr_scheduler for name, lr_scheduler in lr_schedulers.items()}
+    checkpointed: Checkpointed = {"model": model, "averaged": ema, **optimizers, **rates}
     first_step = _resume(checkpointed, checkpoint, device)
     if first_step < schedule.steps:
         task.loss.train()
@@ -85,13 +91,14 @@ def train(name: str, model: ModelT, task: Task, schedule: Schedule, checkpoint: 
         compute_loss = _capture_graph(task, device)
         progress = tqdm(batches, desc=name, initial=first_step, total=schedule.steps, mininterval=5, smoothing=0.05)
         for step, batch in enumerate(progress, start=first_step):
-            with autocast(device):
+            with autocast(device), plain_attention(device):
                 loss = compute_loss(*batch)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            lr_scheduler.step()
+            for name, optimizer in optimizers.items():
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                lr_schedulers[name].step()
             ema.update_parameters(model)
             if step % _SHOW_EVERY == 0:
                 progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
@@ -101,10 +108,38 @@ def train(name: str, model: ModelT, task: Task, schedule: Schedule, checkpoint: 
     return cast(ModelT, ema.module)
 
 
+def _make_optimizers(
+    parameters: Sequence[nn.Parameter], matrices: Sequence[nn.Parameter], schedule: Schedule
+) -> dict[str, torch.optim.Optimizer]:
+    """Return AdamW, and Muon (https://kellerjordan.github.io/posts/muon) for ``matrices`` if there are any."""
+    chosen = {id(matrix) for matrix in matrices}
+    others = [parameter for parameter in parameters if id(parameter) not in chosen]
+    adamw = torch.optim.AdamW(others, lr=schedule.rate, betas=(0.9, 0.999), weight_decay=schedule.weight_decay, fused=True)
+    if not chosen:
+        return {"adamw": adamw}
+    rate = _MATRIX_RATE * schedule.rate
+    # Its updates have the size of AdamW's (arXiv 2502.16982, section 2.2).
+    muon = torch.optim.Muon(list(matrices), lr=rate, weight_decay=schedule.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return {"adamw": adamw, "muon": muon}
+
+
+def _one_cycle(optimizer: torch.optim.Optimizer, schedule: Schedule) -> torch.optim.lr_scheduler.OneCycleLR:
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, peaks, total_steps=schedule.steps + 1, pct_start=schedule.warm_up, cycle_momentum=False
+    )
+
+
 def autocast(device: torch.device) -> torch.autocast:
-    """Return the autocast context: bf16 on a GPU; fp32 on a CPU, since most have no bf16 and take ten times as long for it."""
+    """Return the autocast context: bf16 on a GPU, and on a CPU that has instructions for it; others take ten times as long."""
+    is_fast = device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     # A captured CUDA graph must not refer to casts that an earlier call has cached.
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_fast, cache_enabled=device.type != "cuda")
+
+
+def plain_attention(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which attention is computed as matrix products on a CPU, where fused attention in bf16 is slow."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
 
 
 def _load_batches(task: Task, steps: range, device: torch.device) -> Iterator[Tensors]:

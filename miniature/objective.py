@@ -13,6 +13,8 @@ from zthumb.diffusion.flow_match import FlowMatch
 from zthumb.diffusion.process import DiffusionProcess
 
 TIMESTEPS = 1000
+_SHIFT = 2.0
+"""The shift of flow matching's times (arXiv 2403.03206, section 5.3.2)."""
 NOISE_SCHEDULE: Mapping[str, float | int | str] = MappingProxyType(
     {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": TIMESTEPS}
 )
@@ -54,7 +56,10 @@ class NoiseObjective(Objective):
 
 
 class FlowObjective(Objective):
-    """Velocity is predicted at times drawn evenly, all with one weight: that of its error grows with the noise by itself."""
+    """Velocity is predicted with one weight at all times, which are drawn evenly and shifted towards noise.
+
+    That is where the caption decides, and where most steps of the base's scheduler lie.
+    """
 
     def process(self, device: torch.device) -> FlowMatch:  # noqa: ARG002
         """See ``Objective``."""
@@ -62,7 +67,8 @@ class FlowObjective(Objective):
 
     def draw_times(self, count: int, generator: torch.Generator) -> Tensor:
         """See ``Objective``."""
-        return TIMESTEPS * (1 - torch.rand(count, generator=generator))
+        evenly = 1 - torch.rand(count, generator=generator)
+        return TIMESTEPS * _SHIFT * evenly / (1 + (_SHIFT - 1) * evenly)
 
     def weights(self, process: DiffusionProcess, times: Tensor) -> Tensor:  # noqa: ARG002
         """See ``Objective``."""

@@ -21,6 +21,10 @@ _MERGES_FOR_SYLLABLES = 500
 _WORLD_WORD_COUNT, _MADE_UP_WORDS = 1000, 2500
 _END_OF_TEXT, _MESSAGE_START, _MESSAGE_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _ROLES = ("system", "user", "assistant")
+# The words of Qwen-Image's template, of whose tokens its pipeline drops a fixed number.
+_INSTRUCTION = (
+    "Describe the image by detailing the color shape size texture quantity text spatial relationships of objects and background"
+)
 
 # The part of Qwen3's template that a single message needs.
 CHAT_TEMPLATE = (
@@ -32,8 +36,8 @@ CHAT_TEMPLATE = (
 
 def build(seed: int, words: Iterable[str]) -> Qwen2Tokenizer:
     """Build the tokenizer: 256 bytes, each of ``words``, syllables, and the marks of messages."""
-    known = [form for word in words for form in _forms(word)]
-    counts = Counter({symbols: _WORLD_WORD_COUNT for text in [*_ROLES, *known] for symbols in _symbols(text)})
+    known = [form for word in [*words, *_ROLES, *_INSTRUCTION.split()] for form in _forms(word)]
+    counts = Counter({symbols: _WORLD_WORD_COUNT for text in known for symbols in _symbols(text)})
     merges = learn_merges(counts)
     rng = random.Random(derive(seed, "qwen tokenizer", "made up"))
     made_up = Counter(symbols for _ in range(_MADE_UP_WORDS) for symbols in _symbols(f" {made_up_word(rng)}"))

@@ -9,7 +9,7 @@ from transformers import T5Tokenizer
 
 from miniature.captions import SYLLABLES, vocabulary
 
-MAX_LENGTH = 40
+MAX_LENGTH = 32
 """Tokens of a prompt, its end mark included; longer than every caption of the world."""
 
 _MARK = "▁"  # stands before the first piece of a word

@@ -32,6 +32,8 @@ The remaining scenes have shapes whose names occur once.
 
 _CHUNK = 256
 _LARGE, _LOW = 160, 64
+_CYCLE = 8
+"""Of as many images in a row, the first is a crop and the second enlarged."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,16 @@ def draw_example(seed: int, index: int) -> Example:
     rng = random.Random(derive(seed, "scene", index))
     scene = _random_scene(rng)
     size, top, left = RESOLUTION, 0, 0
-    if index % 8 == 0:
+    if index % _CYCLE == 0:
         size, top, left = _LARGE, rng.randint(0, _LARGE - RESOLUTION), rng.randint(0, _LARGE - RESOLUTION)
-    elif index % 8 == 1:
+    elif index % _CYCLE == 1:
         size = _LOW
     return Example(scene, (size, size, top, left, RESOLUTION, RESOLUTION))
+
+
+def whole_image(index: int) -> int:
+    """Return ``index``, or that of an example near it if it is of a crop or an enlarged image."""
+    return index + 2 if index % _CYCLE < 2 else index
 
 
 def render(example: Example) -> ImageArray:

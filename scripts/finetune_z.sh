@@ -9,7 +9,7 @@ RECIPE=${RECIPE:-mini}
 DATASET=${DATASET:-datasets/z}
 DATASET=${DATASET%/}
 RUN=${RUN:-$(basename "$RECIPE" .yaml)-$(date +%Y-%m-%d)}
-PROMPTS=${PROMPTS:-}                # a prompts file; by default the miniatures' for their adapters, SDXL's for all others
+PROMPTS=${PROMPTS:-}                # a prompts file; by default the one that the catalogue has for the base
 SET=${SET:-}                        # values of the recipe to override: SET="steps=20 optimizer.lr=1e-4"
 PYTHON=${PYTHON:-.venv/bin/python}
 set -- --dataset "$DATASET"         # what every stage is given
@@ -28,10 +28,7 @@ choose_runner
 # 3. What the verdict will need, looked for before hours are spent
 named=$(base_named_by "$RECIPE" $SET)
 if [ -z "$PROMPTS" ]; then
-  case $named in
-    *mini-sd*) PROMPTS=evaluation/prompts/mini.yaml ;;
-    *) PROMPTS=evaluation/prompts/sdxl.yaml ;;
-  esac
+  PROMPTS=evaluation/prompts/$(prompts_for "$named").yaml
 fi
 [ -r "$PROMPTS" ] || { echo "error: PROMPTS=$PROMPTS: no such file." >&2; exit 2; }
 

@@ -32,6 +32,9 @@ def tell(argv=None): told = load(argv[0], argv[1:]); check_base(told.base); prin
 sys.exit(command(tell)(sys.argv[1:]))' "$@"
 }
 
+# prompts_for BASE: the name of the prompts that adapters of that base are evaluated with.
+prompts_for() { "$PYTHON" -c 'import sys; from zthumb.sources.catalogue import prompts_of; print(prompts_of(sys.argv[1]))' "$1"; }
+
 # base_of RECIPE [KEY=VALUE…]: the folder of that base.
 base_of() {
   "$PYTHON" -c 'import sys; from foundation.errors import command; from training.recipe import load; from zthumb.sources.bases import find_base

@@ -27,7 +27,18 @@ def _wrong(recipe: Recipe, family: ModelFamily) -> Iterator[str]:
             yield f"adapter.text_encoders: those of {family.name} are not trained. Set it to false."
         if recipe.adapter.tokens:
             yield f"adapter.tokens: learned tokens are for CLIP text encoders, and {family.name} has others. Set it to 0."
+    if recipe.text_encoders_on_cpu:
+        yield from _wrong_with_text_encoders_on_cpu(recipe)
     yield from _wrong_objective(recipe.objective, family)
+
+
+def _wrong_with_text_encoders_on_cpu(recipe: Recipe) -> Iterator[str]:
+    if recipe.adapter.text_encoders or recipe.adapter.tokens:
+        yield "text_encoders_on_cpu: they are trained on the device. Set it to false."
+    if recipe.prior.weight > 0 and recipe.prior.prompts:
+        yield "text_encoders_on_cpu: prior.prompts are encoded on the device. Give regularization images instead of prompts."
+    if recipe.previews.prompts:
+        yield "text_encoders_on_cpu: previews.prompts are encoded on the device. Leave them out."
 
 
 def _wrong_objective(objective: ObjectiveRecipe, family: ModelFamily) -> Iterator[str]:

@@ -179,7 +179,9 @@ class Recipe(Strict):
     ``device`` is as for ``foundation.device.choose_device``.
     ``trackers`` are names that accelerate knows, such as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written.
     ``gradient_checkpointing`` recomputes the activations in the backward pass instead of saving them: less memory, a third more
-    time. ``compile`` compiles the repeated blocks of the denoiser, which takes a while once and makes each step faster.
+    time. ``text_encoders_on_cpu`` encodes captions where the main memory is, for cards that do not hold the text encoders;
+    captions are encoded once. ``compile`` compiles the repeated blocks of the denoiser, which takes a while once and makes each
+    step faster.
     ``quantize`` stores the denoiser's linear weights in 8 or 4 bits (QLoRA, arXiv 2305.14314). With ``precision: fp16``, the
     loss is scaled so that small gradients do not underflow; a step whose scaled gradients overflow is skipped and the scale is
     halved, which ``metrics.jsonl`` records. ``shard`` divides the denoiser's frozen weights among processes (FSDP, arXiv
@@ -205,6 +207,7 @@ class Recipe(Strict):
     checkpoint_every: int = Field(default=100, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     gradient_checkpointing: bool = False
+    text_encoders_on_cpu: bool = False
     compile: bool = False
     trackers: tuple[str, ...] = ()
     adapter: AdapterRecipe = AdapterRecipe()

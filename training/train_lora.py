@@ -26,8 +26,7 @@ from training.steps.run import CHOSEN, METRICS, RECIPE, VALIDATION, Run
 from training.validation import checkpoint_choice
 from training.validation.records import Validation
 from zthumb import families
-from zthumb.sources.bases import find_base
-from zthumb.sources.catalogue import published_as
+from zthumb.sources.bases import find_base, find_configuration
 from zthumb.sources.local import INDEX, family_of, hash_base
 
 if TYPE_CHECKING:
@@ -151,15 +150,13 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
 
     device = choose_device(recipe.device)
     # Before a base is downloaded, the estimate can use the configuration files that come with its family.
-    references = {folder.name: folder for name in families.names() for folder in families.get(name).references}
     is_local = (Path(recipe.base) / INDEX).is_file()
-    reference = None if is_local else references.get(Path(published_as(recipe.base)).name)
-    base = reference or find_base(recipe.base, recipe.vae)
+    base = (None if is_local else find_configuration(recipe.base)) or find_base(recipe.base, recipe.vae)
     family = families.get(family_of(base))
     check_family(recipe, family)
     needed = estimate(recipe, family, base, device, has_own_prior)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
-    for name in ("weights", "adapter", "activations", "previews", "prior"):
+    for name in ("encoding", "weights", "adapter", "activations", "previews", "prior"):
         if size := getattr(needed, name):
             print(f"estimate: {name} {size / 2**30:.2f} GiB")
     print(f"estimate: about {needed.peak / 2**30:.2f} GiB at the peak on {device.type}, without the program itself")

@@ -1,5 +1,6 @@
 """The interface that an architecture offers to the training of a miniature's denoiser."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from miniature.tokenizer import MAX_LENGTH
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 3
 TOKEN_STD, POSITION_STD = 1.0, 0.3
+_BLOCK = re.compile(r"(?:block|blocks|layers|refiner)\.\d+\.")
+_OTHERS = re.compile(r"relative_attention_bias|\bnorm\w*\.linear|adaLN_modulation|_mod\.")
 
 
 class Architecture(nn.Module, ABC):
@@ -28,6 +31,15 @@ class Architecture(nn.Module, ABC):
     caption_dropout_rate: float
     """Share of captions replaced by the empty caption, for classifier-free guidance (arXiv 2207.12598)."""
     objective: Objective
+    has_one_shape: bool = False
+    """Whether all batches have tensors of the same shapes, so that the denoiser can be compiled."""
+    sees_crops: bool = True
+    """Whether crops and enlarged images are among the images that it is trained on."""
+
+    @property
+    def matrices(self) -> Sequence[nn.Parameter]:
+        """The weights that Muon trains; none where AdamW trains all."""
+        return ()
 
     @property
     @abstractmethod
@@ -68,6 +80,16 @@ class Architecture(nn.Module, ABC):
         """Return the sum of the probes' losses for the ``labels`` (B, attributes) of the captions."""
         losses = [probe(features, labels) for probe, features in zip(self.probes, self.probe_inputs(text), strict=True)]
         return torch.stack(losses).sum()
+
+
+def matrices_inside(*models: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of projections inside the numbered blocks of transformers, without those that modulate."""
+    return [
+        parameter
+        for model in models
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 2 and _BLOCK.search(name) and not _OTHERS.search(name)
+    ]
 
 
 def choose_attention(device: torch.device, *models: ModelMixin | PreTrainedModel) -> None:

@@ -7,7 +7,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel, T5Config, T5EncoderModel, T5Tokenizer
 
-from miniature.architectures.base import TEXT_LAYERS, TEXT_WIDTH, Architecture, tokenize
+from miniature.architectures.base import TEXT_LAYERS, TEXT_WIDTH, Architecture, matrices_inside, tokenize
 from miniature.objective import FlowObjective
 from miniature.probes import AttributeProbe
 from miniature.tokenizer import MAX_LENGTH
@@ -26,6 +26,8 @@ class Flux(Architecture):
 
     objective = FlowObjective()
     caption_dropout_rate = 0.1
+    has_one_shape = True
+    sees_crops = False
 
     def __init__(self, clip: CLIPTextModel, tokenizer: CLIPTokenizer, tokenizer_2: T5Tokenizer) -> None:
         super().__init__()
@@ -42,6 +44,10 @@ class Flux(Architecture):
     @property
     def text_encoders(self) -> Sequence[PreTrainedModel]:
         return self.text_encoder, self.text_encoder_2
+
+    @property
+    def matrices(self) -> Sequence[nn.Parameter]:
+        return matrices_inside(self.transformer, self.text_encoder_2)
 
     @property
     def probes(self) -> Sequence[AttributeProbe]:
@@ -92,9 +98,9 @@ def _transformer() -> FluxTransformer2DModel:
         patch_size=1,
         in_channels=16,
         num_layers=2,
-        num_single_layers=5,
+        num_single_layers=3,
         attention_head_dim=32,
-        num_attention_heads=6,
+        num_attention_heads=8,
         joint_attention_dim=TEXT_WIDTH,
         pooled_projection_dim=TEXT_WIDTH,
         guidance_embeds=True,

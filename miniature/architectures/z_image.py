@@ -6,7 +6,7 @@ from diffusers import ZImageTransformer2DModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Qwen2Tokenizer, Qwen3Config, Qwen3Model
 
-from miniature.architectures.base import TEXT_WIDTH, Architecture
+from miniature.architectures.base import TEXT_WIDTH, Architecture, matrices_inside
 from miniature.objective import FlowObjective
 from miniature.probes import AttributeProbe
 from miniature.qwen_tokenizer import MAX_LENGTH
@@ -22,6 +22,7 @@ class ZImage(Architecture):
 
     objective = FlowObjective()
     caption_dropout_rate = 0.1
+    sees_crops = False
 
     def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
         super().__init__()
@@ -37,6 +38,10 @@ class ZImage(Architecture):
     @property
     def text_encoders(self) -> Sequence[PreTrainedModel]:
         return (self.text_encoder,)
+
+    @property
+    def matrices(self) -> Sequence[nn.Parameter]:
+        return matrices_inside(self.transformer, self.text_encoder)
 
     @property
     def probes(self) -> Sequence[AttributeProbe]:

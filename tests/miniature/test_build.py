@@ -7,6 +7,7 @@ import torch
 from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from foundation.hashing import hash_files
+from miniature import t5_tokenizer
 from miniature.build import Plan, build, fit_flux
 from miniature.loop import Schedule, Task, train
 
@@ -51,7 +52,7 @@ def test_flux_is_trained_on_the_latents_of_the_base_and_shares_its_autoencoder(t
     fit_flux(models, tmp_path / "work", plan=TINY)
 
     pipeline = FluxPipeline.from_pretrained(models / "mini-flux", local_files_only=True)
-    options = {"height": 128, "width": 128, "num_inference_steps": 2, "max_sequence_length": 40}
+    options = {"height": 128, "width": 128, "num_inference_steps": 2, "max_sequence_length": t5_tokenizer.MAX_LENGTH}
     assert pipeline("a red star", **options).images[0].size == (128, 128)
     assert (models / "mini-flux" / "vae" / "diffusion_pytorch_model.safetensors").is_symlink()
     assert pipeline.vae.config.shift_factor != 0

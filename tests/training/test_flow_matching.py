@@ -63,6 +63,8 @@ def test_a_run_goes_on_as_if_it_had_never_stopped_and_is_exported_in_both_layout
         ("flux", ["adapter.tokens=2"], "adapter.tokens: learned tokens are for CLIP text encoders"),
         ("flux", ["objective.min_snr_gamma=5"], "objective.min_snr_gamma: flux is trained by flow matching"),
         ("flux", ["objective.prediction=epsilon"], "objective.prediction: flux predicts the velocity"),
+        ("flux", ["text_encoders_on_cpu=true", "previews.prompts=['x']"], "previews.prompts are encoded on the device"),
+        ("sdxl", ["text_encoders_on_cpu=true", "adapter.text_encoders=true"], "they are trained on the device"),
         ("sdxl", ["objective.timestep_shift=resolution"], "objective.timestep_shift: is for flow matching"),
         ("sdxl", ["objective.guidance_scale=3.5"], "objective.guidance_scale: sdxl is told no guidance scale"),
     ],

@@ -78,6 +78,8 @@ class Examples:
 class Encoders:
     """A base's encoders, called once for every image and caption, and on ``device`` only while they are called.
 
+    Those of text are on ``text_device``, if that is another one.
+
     Each image and caption is encoded by itself, so that a cached entry is the same whatever was encoded beside it. Embeddings are
     those of the base; ``learned_tokens``, which training teaches it, appear in token ids alone. ``guidance_scale`` is what a
     denoiser is told that is told one.
@@ -92,12 +94,15 @@ class Encoders:
         device: torch.device,
         learned_tokens: Mapping[str, int] = MappingProxyType({}),
         guidance_scale: float = 1.0,
+        text_device: torch.device | None = None,
     ) -> None:
         self.family, self.pipeline, self.cache, self.device = family, pipeline, cache, device
         self._learned_tokens, self._guidance = learned_tokens, family.guidance(guidance_scale)
+        self._text_device = text_device or device
         self.environment = {"device": device.type, "precision": str(pipeline.dtype), "torch": torch.__version__}
         self._image_key = {"encoder": hash_components(base, family.image_components), **self.environment}
-        self._caption_key = {"encoder": hash_components(base, family.text_components), **self.environment}
+        text_environment = {**self.environment, "device": self._text_device.type}
+        self._caption_key = {"encoder": hash_components(base, family.text_components), **text_environment}
 
     def encode(self, entries: Sequence[Entry], folder: Path) -> Examples:
         """Encode the prepared images ``entries`` in ``folder`` with their captions, sizes and masks."""
@@ -125,7 +130,7 @@ class Encoders:
 
     def captions(self, captions: Sequence[str]) -> Conditioning:
         """Return the conditioning of ``captions`` without sizes, with token ids where text encoders may be trained."""
-        with on_device(self.pipeline, self.family.text_components, self.device):
+        with on_device(self.pipeline, self.family.text_components, self._text_device):
             encoded = [
                 self.cache.get("conditioning", {"caption": caption, **self._caption_key}, partial(self._encode, caption))
                 for caption in captions
@@ -139,7 +144,7 @@ class Encoders:
 
     def unconditional(self, like: Conditioning) -> Conditioning:
         """Return the conditioning of one image whose caption is dropped, in the shape of ``like``."""
-        with on_device(self.pipeline, self.family.text_components, self.device):
+        with on_device(self.pipeline, self.family.text_components, self._text_device):
             conditioning = self.family.unconditional(self.pipeline, like).to(self.device)
         if not isinstance(self.family, ClipTextFamily):
             return conditioning

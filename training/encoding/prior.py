@@ -16,8 +16,14 @@ from training.recipe import PriorRecipe, Recipe
 from zthumb.families.base import ImageSize
 
 
-def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, encoders: Encoders) -> Examples | None:
-    """Return the prior's images: those that the base generates for the recipe's prompts, then the regularization images.
+def encode_own(recipe: Recipe, dataset: Dataset, folder: Path, encoders: Encoders) -> Examples | None:
+    """Return the regularization images of the data set in ``folder``, encoded; None without any or if the prior has no weight."""
+    own = dataset.of("regularization")
+    return encoders.encode(own, folder) if own and recipe.prior.weight > 0 else None
+
+
+def gather(recipe: Recipe, own: Examples | None, base_sha256: str, encoders: Encoders) -> Examples | None:
+    """Return the prior's images: those that the base generates for the recipe's prompts, then the data set's ``own``.
 
     None if the prior has no weight. Raises ``BadInput`` if it has one and there is no image.
     """
@@ -26,8 +32,8 @@ def gather(recipe: Recipe, dataset: Dataset, folder: Path, base_sha256: str, enc
     gathered = []
     if recipe.prior.prompts:
         gathered.append(_generate(recipe, base_sha256, encoders))
-    if own := dataset.of("regularization"):
-        gathered.append(encoders.encode(own, folder))
+    if own is not None:
+        gathered.append(own)
     if not gathered:
         raise BadInput(
             "prior.weight: there is nothing to preserve. Name prior.prompts, put images in the data set's regularization "

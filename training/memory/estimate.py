@@ -41,9 +41,10 @@ class Estimate:
 
     ``weights`` are the frozen weights of the adapted components, ``adapter`` the trained weights with gradients, optimizer state
     and average. A step's ``activations``, or generating ``previews``, come on top of both; generating the ``prior`` images comes
-    on top of the frozen weights alone.
+    on top of the frozen weights alone. The text encoders of ``encoding`` are there before all of it.
     """
 
+    encoding: int
     weights: int
     adapter: int
     activations: int
@@ -59,7 +60,7 @@ class Estimate:
     @property
     def peak(self) -> int:
         """The most bytes that are allocated at once."""
-        return self.weights + max(self.adapter + self.activations, self.adapter + self.previews, self.prior)
+        return max(self.encoding, self.weights + max(self.adapter + self.activations, self.adapter + self.previews, self.prior))
 
 
 def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.device, has_own_prior: bool = False) -> Estimate:
@@ -86,6 +87,7 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
     trained = sum(parameter.numel() for parameter in peft_adapter.trained_parameters(adapted))
     return Estimate(
+        encoding=0 if recipe.text_encoders_on_cpu else _text_encoders(family, folder, dtype),
         weights=round(frozen - saved_by_quantizing) // (processes.count() if recipe.shard else 1),
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.ema_decay else 0))),
         activations=saved.bytes,

@@ -21,19 +21,23 @@ from zthumb.families.shared.clip_text import ClipTextFamily
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def load(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.device) -> Any:
+def load(recipe: Recipe, family: ModelFamily, folder: Path) -> Any:
     """Return the pipeline of the base in ``folder`` as ``recipe`` computes with it, on the CPU until its components are used.
 
-    A quantized denoiser is on ``device`` already. It is quantized layer by layer, so full precision never resides there.
+    ``quantize_denoiser`` quantizes its denoiser, if the recipe says so.
     """
     pipeline = family.load(folder, DTYPES[recipe.precision], torch.device("cpu"))
-    if recipe.quantize != "none":
-        quantize(family.denoiser(pipeline), recipe.quantize, DTYPES[recipe.precision], device)
     if recipe.objective.prediction != "base":
         # Images are sampled by what the denoiser predicts, also where the recipe overrides the base.
         scheduler = type(pipeline.scheduler)
         pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, prediction_type=recipe.objective.prediction)
     return pipeline
+
+
+def quantize_denoiser(pipeline: Any, recipe: Recipe, family: ModelFamily, device: torch.device) -> None:
+    """Move the denoiser to ``device`` as the recipe quantizes it, if it does: layer by layer, never whole in full precision."""
+    if recipe.quantize != "none":
+        quantize(family.denoiser(pipeline), recipe.quantize, DTYPES[recipe.precision], device)
 
 
 def adapted_components(recipe: Recipe, family: ModelFamily) -> Sequence[str]:

@@ -19,7 +19,7 @@ from training.data.dataset import Dataset
 from training.encoding import prior
 from training.encoding.cache import Cache
 from training.encoding.encoded_examples import Encoders
-from training.model.adapted_model import AdaptedModel, load
+from training.model.adapted_model import AdaptedModel, load, quantize_denoiser
 from training.recipe import Recipe
 from training.steps.run import Run
 from training.steps.train_step import TrainStep
@@ -48,21 +48,28 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     if recipe.compile:
         check_compiler(accelerator.device.type)
     family = families.get(family_of(base))
-    pipeline = load(recipe, family, base, accelerator.device)
+    pipeline = load(recipe, family, base)
     cache = Cache(CACHE, CACHE_LIMIT)
     learned_tokens = {dataset.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
-    encoders = Encoders(family, pipeline, base, cache, accelerator.device, learned_tokens, recipe.objective.guidance_scale)
+    device = accelerator.device
+    text_device = torch.device("cpu") if recipe.text_encoders_on_cpu else device
+    encoders = Encoders(
+        family, pipeline, base, cache, device, learned_tokens, recipe.objective.guidance_scale, text_device=text_device
+    )
     if learned_tokens:
         _check_learned_tokens(learned_tokens, family, pipeline, dataset, accelerator.is_main_process)
     with accelerator.main_process_first():
         trained = encoders.encode(dataset.of("train"), folder)
         held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
-        prior_examples = prior.gather(recipe, dataset, folder, resume_key.inputs[recipe.base], encoders)
+        preserved = prior.encode_own(recipe, dataset, folder, encoders)
+        # Not before everything is encoded: a text encoder may need the memory that the denoiser takes.
+        quantize_denoiser(pipeline, recipe, family, device)
+        prior_examples = prior.gather(recipe, preserved, resume_key.inputs[recipe.base], encoders)
     # Not before the other processes have read what they need.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         cache.trim()
-    adapted = AdaptedModel.of(pipeline, family, recipe, accelerator.device, dataset.trigger)
+    adapted = AdaptedModel.of(pipeline, family, recipe, device, dataset.trigger)
     return Trainer(
         recipe=recipe,
         run=run,

@@ -30,7 +30,8 @@ class Options:
     ``device`` is as for ``foundation.device.choose_device``. ``precision`` auto is bf16 on a GPU and fp32 on a CPU or MPS. Images
     larger than ``tile`` pixels are decoded in tiles. ``channels_last`` stores weights in the memory format that convolutions on
     GPUs prefer, ``compile`` compiles the denoiser's repeated blocks. ``quantization`` keeps the denoiser's linear weights in
-    eight bits, unless its file has fewer. Cached adapters take at most ``adapter_bytes``.
+    eight bits, unless its file has fewer. Cached adapters take at most ``adapter_bytes``. ``dummy``: weights are random, and only
+    the base's configuration is read.
     """
 
     device: str = "auto"
@@ -40,6 +41,7 @@ class Options:
     compile: bool = False
     quantization: Quantization = "none"
     adapter_bytes: int = 2**30
+    dummy: bool = False
 
 
 @dataclass(frozen=True)

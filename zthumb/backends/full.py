@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from zthumb.backends.base import BackendInfo, BaseBackend, Options, WeightsLocat
 from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback
 from zthumb.families.base import Limits, ModelFamily
+from zthumb.families.shared import random_weights
 from zthumb.generation.image_generator import ImageGenerator
 from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import usage
@@ -45,7 +47,9 @@ class Backend(BaseBackend):
 
     @classmethod
     def weights_bytes(cls, location: WeightsLocation, element: int) -> int:
-        return usage.weights(location.base, element)
+        # Where there are no weights yet, as many as its configuration has.
+        family = families.get(family_of(location.base))
+        return usage.weights(location.base, element) or element * random_weights.count(family, location.base)
 
     def __init__(self, location: WeightsLocation, options: Options) -> None:
         device = choose_device(options.device)
@@ -76,7 +80,8 @@ class Backend(BaseBackend):
 
     def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
         """The pipeline."""
-        pipeline = family.load(location.base, dtype_of(options, device), device)
+        load = partial(random_weights.load, family) if options.dummy else family.load
+        pipeline = load(location.base, dtype_of(options, device), device)
         quantize(family.denoiser(pipeline), options.quantization, device)
         return pipeline
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from foundation.errors import command
 from foundation.offline import keep_quiet
-from zthumb.cli import adapters, convert, reproduce
+from zthumb.cli import adapters, convert, dummy, reproduce
 from zthumb.server import main as server
 
 
@@ -23,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     adapters.add_commands(adapters_parser)
     convert_parser = commands.add_parser("convert", help="write a base's denoiser in another format", description=convert.__doc__)
     convert.add_commands(convert_parser)
+    dummy_parser = commands.add_parser("dummy", help="try a base's shapes with random weights", description=dummy.__doc__)
+    dummy.add_arguments(dummy_parser)
+    dummy_parser.set_defaults(run=dummy.run)
     reproduce_parser = commands.add_parser(
         "reproduce", help="run a stage again and compare byte for byte", description=reproduce.DESCRIPTION
     )

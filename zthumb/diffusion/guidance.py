@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,8 @@ class Guidance:
 
     scale: float
     embedded: float | None = None
+    in_one_pass: ClassVar[bool] = True
+    """Whether both predictions are made at once, in a batch twice as large."""
 
     @property
     def is_used(self) -> bool:

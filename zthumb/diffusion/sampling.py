@@ -98,11 +98,15 @@ def _predict(
     if negative is None:
         scaled = _scaled(scheduler, latents, timestep)
         return predict(scaled, timestep.expand(count), first)
-    scaled = _scaled(scheduler, torch.cat([latents] * 2), timestep)
-    # Both in one pass, without the prompt first, as diffusers does.
-    without, with_prompt = predict(scaled, timestep.expand(2 * count), negative.concat(first)).chunk(2)
+    scaled, times = _scaled(scheduler, latents, timestep), timestep.expand(count)
+    if guidance.in_one_pass:
+        # Without the prompt first, as diffusers does.
+        both = predict(torch.cat([scaled] * 2), timestep.expand(2 * count), negative.concat(first))
+        without, with_prompt = both.chunk(2)
+    else:
+        without, with_prompt = (predict(scaled, times, given) for given in (negative, first))
     if others or weight != 1:
-        predictions = [(predict(scaled[count:], timestep.expand(count), part), weight) for part, weight in others]
+        predictions = [(predict(scaled, times, part), weight) for part, weight in others]
         with_prompt = compose(without, [(with_prompt, weight), *predictions])
     return guidance.combine(without, with_prompt)
 

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (ZTHUMB_HOST, default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (ZTHUMB_PORT, default 8000)")
     parser.add_argument("--model", help="base model (MODEL, default models/mini-sdxl)")
+    parser.add_argument("--dummy", action="store_true", default=None, help="random weights of the base's shapes (DUMMY=1)")
 
 
 @command

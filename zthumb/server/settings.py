@@ -49,8 +49,13 @@ class Settings(BaseSettings):
 
     model: str = Field(
         default="models/mini-sdxl",
-        validation_alias="MODEL",
+        validation_alias=AliasChoices("MODEL", "IMAGE_MODEL_PATH", "IMAGE_MODEL_NAME"),
         description="the base model: a path, owner/name of the hub, an AIR, an https URL, or a name of the catalogue",
+    )
+    dummy: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("DUMMY", "ZTHUMB_DUMMY"),
+        description="random weights in place of the base's own, of the same shapes: to try a machine with nothing downloaded",
     )
     vae: str | None = Field(default=None, description="an autoencoder that replaces the base's own; the same kinds of reference")
     training_resolution: Resolution = Field(
@@ -115,6 +120,13 @@ class Settings(BaseSettings):
     device: str = Field(
         default="auto",
         description="where models run: cuda (ROCm too), xpu, mps, cpu, with an index as in cuda:1; auto is the fastest",
+    )
+    gpu_memory_utilization: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        validation_alias=AliasChoices("ZTHUMB_GPU_MEMORY_UTILIZATION", "IMAGE_GPU_MEMORY_UTILIZATION"),
+        description="the share of the GPU's memory that this server may take, 0 to 1; by default all that is free",
     )
     precision: Precision = Field(
         default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU, and fp32 on a CPU or MPS"
@@ -201,6 +213,7 @@ class Settings(BaseSettings):
             compile=self.compile,
             quantization=self.quantization,
             adapter_bytes=self.adapter_memory_mb * 2**20,
+            dummy=self.dummy,
         )
 
 

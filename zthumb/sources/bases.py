@@ -37,6 +37,26 @@ def find_base(reference: str, vae: str | None = None, resolver: Resolver | None 
     return base if vae is None else _with_autoencoder(base, resolver.path(vae, kinds.AUTOENCODER), resolver.models)
 
 
+def find_configuration(reference: str) -> Path | None:
+    """Return a folder with the configuration of the base that ``reference`` names, before its weights are there.
+
+    It is the base's own folder, or what comes with its family for a published base; None for others.
+    """
+    if (Path(reference) / INDEX).is_file():
+        return Path(reference)
+    known = {folder.name: folder for name in families.names() for folder in families.get(name).references}
+    return known.get(Path(catalogue.published_as(reference)).name)
+
+
+def known_configuration(reference: str) -> Path:
+    """Return ``find_configuration``; ``BadInput`` that names the bases whose configurations are known if there is none."""
+    folder = find_configuration(reference)
+    if folder is None:
+        known = sorted(name for name in catalogue.entries() if find_configuration(name))
+        raise BadInput(f"{reference}: its configuration is not known before it is downloaded; that of {', '.join(known)} is.")
+    return folder
+
+
 def check_base(reference: str) -> None:
     """Raise ``BadInput`` if ``reference`` names no base here or at a source, as far as that is known without network access."""
     parsed = parse(reference)

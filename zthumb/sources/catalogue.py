@@ -13,6 +13,8 @@ from zthumb.sources.reference import parse as parse_reference
 
 MODELS = Path("models")
 _FILE = Path(__file__).with_name("catalogue.yaml")
+DEFAULT_PROMPTS = "sdxl"
+"""The prompts for bases of the world, and for those that are not in the catalogue."""
 
 
 class KnownFile(Strict):
@@ -25,14 +27,16 @@ class KnownFile(Strict):
 class CatalogueEntry(Strict):
     """A model: its purpose, its source, and the known hashes and sizes of its files.
 
-    A ``gated`` model needs a login and an accepted licence. ``family`` is that of a base, None for other models. ``folder`` is
-    where it is downloaded to, relative to the models folder.
+    A ``gated`` model needs a login and an accepted licence. ``family`` is that of a base, None for other models; ``prompts`` are
+    those that adapters of a base are evaluated with, a file in ``evaluation/prompts``. ``folder`` is where it is downloaded to,
+    relative to the models folder.
     """
 
     purpose: str
     reference: str
     licence: str
     family: str | None = None
+    prompts: str = DEFAULT_PROMPTS
     gated: bool = False
     folder: Path = Path()
     files: dict[str, KnownFile] = Field(default={})
@@ -67,6 +71,12 @@ def family_of(reference: str) -> str | None:
     """Return the family of the base that ``reference`` names, by its path or repository name; None for others."""
     match = _entry_of(reference)
     return match.family if match else None
+
+
+def prompts_of(reference: str) -> str:
+    """Return the prompts that adapters of the base that ``reference`` names are evaluated with."""
+    match = _entry_of(reference)
+    return match.prompts if match else DEFAULT_PROMPTS
 
 
 def published_as(reference: str) -> str:

@@ -126,3 +126,17 @@ def test_regularization_images_of_the_data_set_are_included(prepared: Path, caps
         assert train_lora.main([*arguments, *dataset_option]) == 0
         activations.append(re.findall(r"activations (\S+) GiB", capsys.readouterr().out)[0])
     assert float(activations[1]) > 1.5 * float(activations[0])
+
+
+def test_text_encoders_count_before_the_denoiser_and_not_beside_it() -> None:
+    # Given a base whose text encoder is larger than its denoiser in 4 bits
+    family = families.get("z_image")
+    folder, device = family.references[0], torch.device("cuda")
+    recipe = recipes.load("z_image_12gb", ["quantize=nf4"])
+
+    needed = estimate(recipe, family, folder, device)
+    on_cpu = estimate(recipe.model_copy(update={"text_encoders_on_cpu": True}), family, folder, device)
+
+    assert needed.peak == needed.encoding == 2 * 4_022_468_096
+    assert on_cpu.encoding == 0
+    assert on_cpu.peak == needed.weights + needed.adapter + needed.activations

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from miniature import qwen_tokenizer, t5_tokenizer
 from tests.conftest import ROOT
 from tests.zthumb.families import random_miniatures
 from zthumb import families
@@ -15,13 +16,28 @@ from zthumb.families.base import ModelFamily
 
 TRAINED = MappingProxyType({"sd15": "mini-sd15", "sdxl": "mini-sdxl"})
 RANDOM: MappingProxyType[str, Callable[[Path, Path], None]] = MappingProxyType(
-    {"flux": random_miniatures.write_flux, "z_image": random_miniatures.write_z_image}
+    {
+        "flux": random_miniatures.write_flux,
+        "qwen_image": random_miniatures.write_qwen_image,
+        "z_image": random_miniatures.write_z_image,
+    }
 )
 
-OPTIONS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
-    {"flux": {"max_sequence_length": 40}, "z_image": {"max_sequence_length": 64}}
-)
-"""What diffusers' pipeline has to be told of a miniature, which is shorter than the bases it was written for."""
+LENGTHS: MappingProxyType[str, int] = MappingProxyType({"flux": t5_tokenizer.MAX_LENGTH, "z_image": qwen_tokenizer.MAX_LENGTH})
+"""The most tokens of a prompt, where diffusers' pipeline has to be told of a miniature's."""
+
+UNTRAINED_AUTOENCODERS = ("qwen_image",)
+
+
+def call_diffusers(family: ModelFamily, pipeline: Any, prompts: list[str], guidance_scale: float, **options: Any) -> Any:
+    """Return what diffusers' own pipeline makes of ``prompts``."""
+    if family.name == "qwen_image":
+        guided = {"true_cfg_scale": guidance_scale, "negative_prompt": [" "] * len(prompts)}
+    else:
+        guided = {"guidance_scale": guidance_scale}
+    lengths = {"max_sequence_length": LENGTHS[family.name]} if family.name in LENGTHS else {}
+    # Z-Image's pipeline changes the list itself.
+    return pipeline(list(prompts), height=128, width=128, **guided, **lengths, **options).images
 
 
 @pytest.fixture(scope="module", params=sorted([*TRAINED, *RANDOM]))

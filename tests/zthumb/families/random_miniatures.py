@@ -9,6 +9,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from miniature import assemble, qwen_tokenizer, t5_tokenizer
 from miniature.architectures.flux import Flux
+from miniature.architectures.qwen_image import QwenImage, autoencoder
 from miniature.architectures.z_image import ZImage
 from miniature.captions import vocabulary
 
@@ -31,11 +32,19 @@ def write_z_image(base: Path, folder: Path) -> None:
     assemble.save_z_image(model, _autoencoder(base), base, folder)
 
 
-def _fill_zeros(transformer: nn.Module) -> None:
+def write_qwen_image(base: Path, folder: Path) -> None:
+    """Write Qwen-Image in small to ``folder``."""
+    torch.manual_seed(0)
+    model = QwenImage(qwen_tokenizer.build(0, vocabulary()))
+    _fill_zeros(model.transformer, std=0.05)
+    assemble.save_qwen_image(model, autoencoder(), folder)
+
+
+def _fill_zeros(transformer: nn.Module, std: float = 0.03) -> None:
     for module in transformer.modules():
         # Some begin at zero, where an image is the same whatever its prompt.
         if isinstance(module, nn.Linear) and not module.weight.any():
-            nn.init.normal_(module.weight, std=0.03)
+            nn.init.normal_(module.weight, std=std)
 
 
 def _autoencoder(base: Path) -> AutoencoderKL:

@@ -29,6 +29,10 @@ def test_no_two_modules_of_a_base_share_a_place_in_its_published_file(folder: Pa
         ("FLUX.1-dev", "transformer", 11_901_408_320),
         ("FLUX.1-schnell", "transformer", 11_891_178_560),
         ("FLUX.1-dev", "text_encoder_2", 4_762_310_656),
+        ("Z-Image", "transformer", 6_154_908_736),
+        ("Z-Image", "text_encoder", 4_022_468_096),
+        ("Qwen-Image", "transformer", 20_430_401_088),
+        ("Qwen-Image", "text_encoder", 8_292_166_656),
     ],
 )
 def test_the_configurations_are_those_of_the_published_weights(name: str, component: str, parameters: int) -> None:

@@ -84,3 +84,21 @@ def test_a_resolution_is_one_edge_or_width_and_height(monkeypatch: pytest.Monkey
 def test_requests_may_download_by_default_only_on_a_local_server(host: str, may_fetch: bool) -> None:
     assert Settings(host=host).may_fetch is may_fetch
     assert Settings(host=host, download_on_request=not may_fetch).may_fetch is not may_fetch
+
+
+@pytest.mark.parametrize("name", ["IMAGE_MODEL_PATH", "IMAGE_MODEL_NAME"])
+def test_the_base_may_be_named_as_other_image_servers_do(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("MODEL", raising=False)
+    monkeypatch.setenv(name, "models/mini-sd15")
+
+    assert Settings().model == "models/mini-sd15"
+
+
+def test_a_share_of_memory_on_a_cpu_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGE_GPU_MEMORY_UTILIZATION", "0.9")
+    monkeypatch.setenv("ZTHUMB_DEVICE", "cpu")
+
+    assert main(["--port", "0"]) == 2
+    assert "gpu_memory_utilization: cpu has no such limit" in capsys.readouterr().err

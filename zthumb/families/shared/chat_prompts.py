@@ -30,9 +30,13 @@ class ChatTemplate:
 
     def cut(self, tokenizer: Any, prompt: str, length: int) -> str:
         """Return the end of ``prompt`` that is not among the first ``length`` tokens; empty if it fits."""
-        text = self.apply(tokenizer, prompt)
-        offsets = tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-        if len(offsets) <= length:
-            return ""
-        end = text.rindex(prompt) + len(prompt)
-        return text[offsets[length][0] : end].strip()
+        return cut(tokenizer, self.apply(tokenizer, prompt), prompt, length)
+
+
+def cut(tokenizer: Any, text: str, prompt: str, length: int) -> str:
+    """Return the end of the ``prompt`` in ``text`` that is not among its first ``length`` tokens; empty if it fits."""
+    offsets = tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    if len(offsets) <= length:
+        return ""
+    end = text.rindex(prompt) + len(prompt)
+    return text[offsets[length][0] : end].strip()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from foundation.device import choose_device, free_bytes, free_cached_memory, peak_bytes, reset_peak_bytes
+from foundation.device import choose_device, free_bytes, free_cached_memory, limit_memory, peak_bytes, reset_peak_bytes
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, families
@@ -25,7 +25,7 @@ from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, Qu
 from zthumb.server.request_resolver import BackendKey, Model
 from zthumb.server.settings import Settings
 from zthumb.sources import kinds
-from zthumb.sources.bases import check_base, find_base
+from zthumb.sources.bases import check_base, find_base, known_configuration
 from zthumb.sources.local import family_of
 from zthumb.sources.resolve import Resolver
 
@@ -60,6 +60,8 @@ class BackendPool:
         self._loaded: dict[_LocationKey, BaseBackend] = {}
         self._info: dict[_LocationKey, BackendInfo] = {}
         self._device = choose_device(settings.device)
+        if settings.gpu_memory_utilization is not None:
+            limit_memory(self._device, settings.gpu_memory_utilization)
         self._check_default_model()
 
     def _check_default_model(self) -> None:
@@ -106,7 +108,11 @@ class BackendPool:
             if variant not in locations:
                 raise BadInput(f"variant: no weights for {variant} are available, only for {', '.join(locations)}.")
             return BackendKey(model, variant), "the request names it"
-        free, reasons, needed_bytes = free_bytes(self._device), list[str](), dict[str, float]()
+        free, reasons, needed_bytes = (
+            free_bytes(self._device, self.settings.gpu_memory_utilization),
+            list[str](),
+            dict[str, float](),
+        )
         for name, location in locations.items():
             is_loaded = self.is_loaded(BackendKey(model, name))
             needed_bytes[name] = (
@@ -171,7 +177,7 @@ class BackendPool:
         location = self.locations(backend_key.model)[backend_key.variant]
         if self._loaded and backends.get(backend_key.variant).weights_bytes(
             location, self._bytes_per_number
-        ) * _HEADROOM > free_bytes(self._device):
+        ) * _HEADROOM > free_bytes(self._device, self.settings.gpu_memory_utilization):
             self._free_memory(keep=backend_key)
 
     def generate(self, batch: Sequence[QueuedRequest]) -> None:
@@ -231,6 +237,9 @@ class BackendPool:
         return len(self._loaded) < loaded_before
 
     def _find_locations(self, model: Model) -> dict[str, WeightsLocation]:
+        if self.settings.dummy:
+            folder = known_configuration(model.base)
+            return {"turbo" if families.get(family_of(folder)).is_few_step(folder) else "full": WeightsLocation(folder, folder)}
         try:
             base = find_base(model.base, model.vae, self._resolver)
         except BadInput:
