@@ -20,8 +20,8 @@ def random_adapter(
     """Return an adapter for the denoiser of ``base``; the same arguments give the same weights."""
     family = families.get(family_of(base))
     denoiser = family.denoiser(family.load(base, torch.float32, torch.device("cpu")))
-    modules = family.lora_targets(family.denoiser_component)[targets]
-    denoiser.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), use_dora=use_dora))
+    modules = family.lora_modules(family.denoiser_component, denoiser, targets)
+    denoiser.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=modules, use_dora=use_dora))
     generator = torch.Generator().manual_seed(0)
     weights = {
         f"{family.denoiser_component}.{name}": torch.randn(weight.shape, generator=generator) * strength

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zthumb.diffusion.process import DiffusionProcess, TimeDistribution
 
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 PATCH = 2
 """Latents of the edge of a token's square, in all transformers that are trained by flow matching here."""
+
+
+class Shift(Protocol):
+    """A schedule's shift by the size of an image."""
+
+    def log_shift(self, height: int, width: int) -> float:
+        """Return the logarithm of the shift for latents of that size."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class FlowMatch(DiffusionProcess):
 
     end = 1000
 
-    def __init__(self, resolution_shift: ResolutionShift = _DEFAULT_SHIFT) -> None:
+    def __init__(self, resolution_shift: Shift = _DEFAULT_SHIFT) -> None:
         self._resolution_shift = resolution_shift
 
     def draw_time(self, distribution: TimeDistribution, size: tuple[int, int], generator: torch.Generator) -> float:

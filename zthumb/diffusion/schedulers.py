@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zthumb.diffusion.flow_match import ResolutionShift
+    from zthumb.diffusion.flow_match import Shift
 
 SchedulerName = Literal["dpmpp_2m_karras", "euler", "euler_a", "ddim", "pndm", "unipc", "lcm"]
 NAMES: tuple[str, ...] = get_args(SchedulerName)
@@ -63,7 +63,7 @@ def is_flow(scheduler: Any) -> bool:
     return type(scheduler).__name__.startswith("FlowMatch") or bool(scheduler.config.get("use_flow_sigmas"))
 
 
-def set_flow_timesteps(scheduler: Any, steps: int, latents: Tensor, shift: ResolutionShift) -> None:
+def set_flow_timesteps(scheduler: Any, steps: int, latents: Tensor, shift: Shift) -> None:
     """Set the timesteps of a scheduler of flow matching for ``latents`` (B, C, h, w), by ``shift`` if it depends on their size.
 
     As in diffusers' pipelines, ``steps`` noise levels lie evenly from 1 to 1 / ``steps`` before they are shifted.

@@ -307,7 +307,8 @@ class ModelFamily(ABC):
         """Return the names of the modules of ``component`` that the target set called ``targets`` adapts."""
         suffixes = tuple(f".{suffix}" for suffix in self.lora_targets(component)[targets])
         unused = tuple(self.unused_modules(component, model))
-        names = [name for name, _ in model.named_modules() if f".{name}".endswith(suffixes)]
+        # A list of modules may have the name that a single one has elsewhere.
+        names = [name for name, module in model.named_modules() if f".{name}".endswith(suffixes) and not any(module.children())]
         return [name for name in names if not name.startswith(unused)] if unused else names
 
     lora_prefixes: Mapping[str, str]

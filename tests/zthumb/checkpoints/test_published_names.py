@@ -1,22 +1,31 @@
-"""The published names of Z-Image's transformer and Wan's autoencoder, checked against converters of diffusers."""
+"""The published names of Z-Image's and FLUX.2's transformers and Wan's autoencoder, checked against diffusers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import torch
-from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers, convert_z_image_transformer_checkpoint_to_diffusers
+from diffusers.loaders.single_file_utils import (
+    convert_flux2_transformer_checkpoint_to_diffusers,
+    convert_wan_vae_to_diffusers,
+    convert_z_image_transformer_checkpoint_to_diffusers,
+)
 
 from zthumb import families
-from zthumb.checkpoints import wan_vae_keys, z_image_keys
+from zthumb.checkpoints import flux2_keys, wan_vae_keys, z_image_keys
 from zthumb.checkpoints.checkpoint_key import join, names_by_key
 
-Z_IMAGE, QWEN_IMAGE = families.get("z_image"), families.get("qwen_image")
+Z_IMAGE, FLUX2, QWEN_IMAGE = (families.get(name) for name in ("z_image", "flux2", "qwen_image"))
 SMALL = {"n_layers": 2, "n_refiner_layers": 1, "dim": 96, "n_heads": 1, "n_kv_heads": 1, "axes_dims": [32, 32, 32]}
 
 
 def _z_image() -> Any:
     return Z_IMAGE.build_component("transformer", {**Z_IMAGE.configuration(Z_IMAGE.references[0], "transformer"), **SMALL})
+
+
+def _flux2() -> Any:
+    small = {"num_layers": 1, "num_single_layers": 1, "guidance_embeds": True}
+    return FLUX2.build_component("transformer", {**FLUX2.configuration(FLUX2.references[0], "transformer"), **small})
 
 
 def _wan() -> Any:
@@ -27,9 +36,10 @@ def _wan() -> Any:
     ("build", "key_of", "convert"),
     [
         (_z_image, z_image_keys.of_tensor, convert_z_image_transformer_checkpoint_to_diffusers),
+        (_flux2, flux2_keys.of_tensor, convert_flux2_transformer_checkpoint_to_diffusers),
         (_wan, lambda name: wan_vae_keys.of_autoencoder(name, 3), convert_wan_vae_to_diffusers),
     ],
-    ids=["z_image", "wan"],
+    ids=["z_image", "flux2", "wan"],
 )
 def test_every_tensor_goes_to_its_published_name_and_back(
     build: Callable[[], Any],
