@@ -158,7 +158,8 @@ def _export(
     name = str(stage.settings["run"])
     is_lora = "as" in stage.settings
     adapter = _write(checkpoint, name, recipe, dataset, base, stage, folder)
-    save_diffusers(adapter, folder / DIFFUSERS_FILE)
+    prefixes = families.get(family_of(base)).diffusers_prefixes
+    save_diffusers(adapter, folder / DIFFUSERS_FILE, prefixes=prefixes)
     files = [f"{name}.safetensors", DIFFUSERS_FILE, *(f"{name}{ENDING}" for _ in adapter.embeddings)]
     hashes = {
         **{f"`{file}`": hash_file(folder / file) for file in files},

@@ -29,11 +29,24 @@ if TYPE_CHECKING:
 _TEXT_MODEL = "text_model."
 
 
-def save_diffusers(adapter: Adapter, path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Write the diffusers layout: PEFT keys prefixed by component; the header has ``metadata`` and the ranks and alphas."""
+def save_diffusers(
+    adapter: Adapter,
+    path: Path,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+    prefixes: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write the diffusers layout: PEFT keys prefixed by component; the header has ``metadata`` and the ranks and alphas.
+
+    ``prefixes`` are a family's own, by component (``ModelFamily.diffusers_prefixes``).
+    """
     config = {key: value for component in adapter.parts for key, value in _peft_config(adapter, component).items()}
     header = {**metadata, "format": "pt", "lora_adapter_metadata": json.dumps(config, indent=2, sort_keys=True)}
-    safetensors_file.write(adapter.to_peft(), header, path)
+    safetensors_file.write({_prefixed(name, prefixes): tensor for name, tensor in adapter.to_peft().items()}, header, path)
+
+
+def _prefixed(name: str, prefixes: Mapping[str, str]) -> str:
+    component, _, rest = name.partition(".")
+    return prefixes.get(component, f"{component}.") + rest
 
 
 def save_kohya(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from zthumb.adapters.module_shapes import ModuleShapes, Place
-from zthumb.checkpoints.checkpoint_key import CheckpointKey
+from zthumb.checkpoints.checkpoint_key import CheckpointKey, Rows
 
 _PEFT_PREFIX = "base_model.model."
 _LYCORIS = "lycoris_"
@@ -54,6 +54,7 @@ def _candidates(stem: str, base: ModuleShapes) -> Iterator[Found]:
     yield _path(path if is_complete else denoiser + path, base)
     # Original names without a prefix.
     yield _original(path.removeprefix(denoiser), base)
+    yield _others(stem, base)
 
 
 def _path(path: str, base: ModuleShapes) -> Found:
@@ -62,6 +63,19 @@ def _path(path: str, base: ModuleShapes) -> Found:
     return next(
         ((Place(known, CheckpointKey(known)),) for known in candidates if known in base.shapes or known in base.norms), ()
     )
+
+
+def _others(stem: str, base: ModuleShapes) -> Found:
+    """Names of a program's own, with or without the prefix of the denoiser's modules."""
+    family = base.family
+    prefix = next((prefix for prefix in family.module_prefixes[family.denoiser_component] if stem.startswith(prefix)), "")
+    modules = family.other_modules(stem.removeprefix(prefix))
+    paths = [f"{family.denoiser_component}.{module}" for module in modules]
+    if not all(path in base.shapes for path in paths):
+        return ()
+    if len(paths) == 1:
+        return (Place(paths[0], CheckpointKey(paths[0])),)
+    return tuple(Place(path, CheckpointKey(stem, Rows(part, part + 1, len(paths)))) for part, path in enumerate(paths))
 
 
 def _original(name: str, base: ModuleShapes) -> Found:

@@ -35,8 +35,16 @@ Tensors = dict[str, "Tensor"]
 
 _DOWN, _UP, _ALPHA, _MAGNITUDE, _LORA_BIAS = "lora_down.weight", "lora_up.weight", "alpha", "magnitude", "lora_bias"
 _LORA = (
-    (_DOWN, re.compile(r"(?:\.lora_down|\.lora_A(?:\.\w+)?|\.lora\.down|_lora\.down|\.lora_linear_layer\.down)\.weight$")),
-    (_UP, re.compile(r"(?:\.lora_up|\.lora_B(?:\.\w+)?|\.lora\.up|_lora\.up|\.lora_linear_layer\.up)\.weight$")),
+    (
+        _DOWN,
+        re.compile(
+            r"(?:\.lora_down|\.lora_A(?:\.\w+)?|\.lora\.down|_lora\.down|(?<=_lora[12])\.down|\.lora_linear_layer\.down)\.weight$"
+        ),
+    ),
+    (
+        _UP,
+        re.compile(r"(?:\.lora_up|\.lora_B(?:\.\w+)?|\.lora\.up|_lora\.up|(?<=_lora[12])\.up|\.lora_linear_layer\.up)\.weight$"),
+    ),
     (_LORA_BIAS, re.compile(r"(?:\.lora_up|\.lora_B(?:\.\w+)?)\.bias$")),
     (_ALPHA, re.compile(r"\.alpha$")),
     (_MAGNITUDE, re.compile(r"(?:\.dora_scale|\.lora_magnitude_vector(?:\.\w+)?)$")),

@@ -203,7 +203,7 @@ def _write(adapter: Adapter, source: Recognized, metadata: Mapping[str, str], ar
         if layout == "kohya":
             save_kohya(adapter, path, source.base.family, source.base.denoiser_config, metadata)
         else:
-            save_diffusers(adapter, path, metadata)
+            save_diffusers(adapter, path, metadata, source.base.family.diffusers_prefixes)
     _write_learned_embeddings(adapter, arguments.out, source.base.family)
     content = " and ".join(adapter.kinds) if rank is None else f"rank {rank} at most"
     print(f"{arguments.out}: {len(adapter.paths)} modules, {content}, {layout} layout")

@@ -313,6 +313,8 @@ class ModelFamily(ABC):
 
     lora_prefixes: Mapping[str, str]
     """Component → prefix of the names of its modules in a kohya file."""
+    diffusers_prefixes: Mapping[str, str] = NO_ALIASES
+    """Component → prefix of its modules in a file of the diffusers layout, where more programs read another than its name."""
     other_lora_prefixes: Mapping[str, str]
     """Prefix that some kohya files have → the one that is meant."""
     module_prefixes: Mapping[str, Sequence[str]]
@@ -320,6 +322,14 @@ class ModelFamily(ABC):
 
     Behind those of the denoiser its modules have their original names, behind the others diffusers' own.
     """
+
+    def other_modules(self, name: str) -> Sequence[str]:  # noqa: ARG002
+        """Return the denoiser's modules that a program's own ``name`` stands for, from the first row of its tensors to the last.
+
+        None for a name that is made of the others.
+        """
+        return ()
+
     embedding_keys: Mapping[str, str]
     """Name of the tensor of learned tokens in an embedding file → the text encoder whose input it is."""
 

@@ -5,6 +5,7 @@ dev was distilled to follow a guidance scale that it is told (arXiv 2210.03142),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,20 @@ _TRANSFORMER_TARGETS = MappingProxyType(
     {
         "attention": _ATTENTION + _CONTEXT_ATTENTION,
         "attention+feed-forward": _ATTENTION + _CONTEXT_ATTENTION + _FEED_FORWARD,
+    }
+)
+
+
+# XLabs' adapters are attention processors: of the image's stream 1 and of the text's stream 2, and of both in one.
+_XLABS = re.compile(r"(double|single)_blocks\.(\d+)\.processor\.(qkv|proj)(?:_lora([12]))?")
+_XLABS_MODULES: Mapping[tuple[str, str, str | None], Sequence[str]] = MappingProxyType(
+    {
+        ("double", "qkv", "1"): ("attn.to_q", "attn.to_k", "attn.to_v"),
+        ("double", "proj", "1"): ("attn.to_out.0",),
+        ("double", "qkv", "2"): ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+        ("double", "proj", "2"): ("attn.to_add_out",),
+        ("single", "qkv", None): ("attn.to_q", "attn.to_k", "attn.to_v"),
+        ("single", "proj", None): ("proj_out",),
     }
 )
 
@@ -165,6 +180,14 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
         }
     )
     embedding_keys = MappingProxyType[str, str]({})
+
+    def other_modules(self, name: str) -> Sequence[str]:
+        match = _XLABS.fullmatch(name)
+        if match is None:
+            return ()
+        blocks, number, projection, stream = match.groups()
+        block = f"transformer_blocks.{number}" if blocks == "double" else f"single_transformer_blocks.{number}"
+        return [f"{block}.{module}" for module in _XLABS_MODULES.get((blocks, projection, stream), ())]
 
     def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
         return _TRANSFORMER_TARGETS if component == self.denoiser_component else {}

@@ -134,6 +134,8 @@ class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
     # Adapters
 
     lora_prefixes = MappingProxyType({"transformer": "lora_unet_"})
+    # Forge reads nothing else.
+    diffusers_prefixes = MappingProxyType({"transformer": "diffusion_model."})
     other_lora_prefixes = MappingProxyType({"lora_transformer_": "lora_unet_", "lora_unet__": "lora_unet_"})
     module_prefixes = MappingProxyType({"transformer": ("model.diffusion_model.", "diffusion_model.")})
     embedding_keys = MappingProxyType[str, str]({})

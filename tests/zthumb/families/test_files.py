@@ -85,7 +85,7 @@ def test_an_adapter_is_the_same_in_diffusers_and_here_and_leaves_no_trace(
     if layout == "kohya":
         save_kohya(adapter, file, family, family.configuration(folder, family.denoiser_component), {})
     else:
-        save_diffusers(adapter, file)
+        save_diffusers(adapter, file, prefixes=family.diffusers_prefixes)
     pipeline = family.load(folder, torch.float32, torch.device("cpu"))
     before = _predicted(family, pipeline)
     components = {name: getattr(pipeline, name) for name in family.adapted_components}
