@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         ("distil", "distil models/mini-sdxl-turbo from models/mini-sdxl; resumable", _distil),
         ("fit-clip", "fit models/mini-clip to models/mini-sdxl; resumable", _fit_clip),
         ("fit-sd15", "train models/mini-sd15 from models/mini-sdxl; resumable", _fit_sd15),
+        ("fit-z-image", "train models/mini-z-image on the latents of models/mini-sdxl; resumable", _fit_z_image),
         ("fit-flux", "train models/mini-flux on the latents of models/mini-sdxl; resumable", _fit_flux),
     ):
         stage = commands.add_parser(name, help=text)
@@ -132,6 +133,14 @@ def _fit_flux(arguments: argparse.Namespace) -> int:
 
     fit_flux(arguments.models, arguments.work, arguments.seed)
     print(f"{arguments.models}/mini-flux is written")
+    return DONE
+
+
+def _fit_z_image(arguments: argparse.Namespace) -> int:
+    from miniature.build import fit_z_image
+
+    fit_z_image(arguments.models, arguments.work, arguments.seed)
+    print(f"{arguments.models}/mini-z-image is written")
     return DONE
 
 

@@ -15,7 +15,7 @@ from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
 from foundation.manifest import package_versions
 from foundation.seeds import derive
-from miniature import assemble, autoencoder, denoiser, distillation, flux, image_tower, sd15, tokenizer, training_images
+from miniature import assemble, autoencoder, denoiser, distillation, flux, image_tower, sd15, tokenizer, training_images, z_image
 from miniature.architectures.sdxl import SDXL
 from miniature.loop import Schedule
 from zthumb.sources.local import hash_base
@@ -38,6 +38,7 @@ class Plan:
     distillation: Schedule = distillation.SCHEDULE
     sd15: Schedule = sd15.SCHEDULE
     flux: Schedule = flux.SCHEDULE
+    z_image: Schedule = z_image.SCHEDULE
 
     def scaled(self, factor: float) -> "Plan":
         """Return the plan with images and steps multiplied by ``factor``, to try the build and not the weights."""
@@ -54,6 +55,7 @@ class Plan:
             distillation=scale_steps(self.distillation),
             sd15=scale_steps(self.sd15),
             flux=scale_steps(self.flux),
+            z_image=scale_steps(self.z_image),
         )
 
 
@@ -127,6 +129,17 @@ def fit_flux(models: Path, work: Path, seed: int = SEED, plan: Plan | None = Non
     trained = denoiser.fit("flux", model, latents, seed, folder, plan.flux)
     assemble.save_flux(trained, encoded.vae, base, models / "mini-flux")
     _record(work, "mini-flux", seed, device)
+
+
+def fit_z_image(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
+    """Train Z-Image in small on the latents of ``models/mini-sdxl`` and save ``models/mini-z-image``."""
+    plan, base, device = plan or Plan(), models / "mini-sdxl", choose_device()
+    encoded = _encode_images(base, work, seed, min(plan.images, z_image.IMAGES))
+    folder = _stage_folder(encoded.folder, "z-image", plan.z_image)
+    latents = autoencoder.standardize(encoded.vae, encoded.latents)
+    trained = denoiser.fit("z_image", z_image.untrained(seed).to(device), latents, seed, folder, plan.z_image)
+    assemble.save_z_image(trained, encoded.vae, base, models / "mini-z-image")
+    _record(work, "mini-z-image", seed, device)
 
 
 class _Encoded(NamedTuple):

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline, ZImagePipeline
 
 from foundation.hashing import hash_files
-from miniature import t5_tokenizer
-from miniature.build import Plan, build, fit_flux
+from miniature import qwen_tokenizer, t5_tokenizer
+from miniature.build import Plan, build, fit_flux, fit_z_image
 from miniature.loop import Schedule, Task, train
 
 pytestmark = pytest.mark.slow
 
 SHORT = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
-_MODELS = ("autoencoder", "denoiser", "finish", "image_tower", "distillation", "sd15", "flux")
+_MODELS = ("autoencoder", "denoiser", "finish", "image_tower", "distillation", "sd15", "flux", "z_image")
 TINY = Plan(images=24, **dict.fromkeys(_MODELS, SHORT))
 
 
@@ -60,6 +60,19 @@ def test_flux_is_trained_on_the_latents_of_the_base_and_shares_its_autoencoder(t
     next((tmp_path / "work").rglob("flux.pt")).unlink()
     fit_flux(models, tmp_path / "work", plan=TINY)
     assert hash_files(models / "mini-flux") == hashes
+
+
+def test_z_image_is_trained_on_the_latents_of_the_base_and_shares_its_autoencoder(tmp_path: Path, miniature: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "mini-sdxl").symlink_to(miniature)
+
+    fit_z_image(models, tmp_path / "work", plan=TINY)
+
+    pipeline = ZImagePipeline.from_pretrained(models / "mini-z-image", local_files_only=True)
+    options = {"height": 128, "width": 128, "num_inference_steps": 2, "max_sequence_length": qwen_tokenizer.MAX_LENGTH}
+    assert pipeline(["a red star"], **options).images[0].size == (128, 128)
+    assert (models / "mini-z-image" / "vae" / "diffusion_pytorch_model.safetensors").is_symlink()
 
 
 class _SquaredError(torch.nn.Module):
