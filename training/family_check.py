@@ -29,7 +29,16 @@ def _wrong(recipe: Recipe, family: ModelFamily) -> Iterator[str]:
             yield f"adapter.tokens: learned tokens are for CLIP text encoders, and {family.name} has others. Set it to 0."
     if recipe.text_encoders_on_cpu:
         yield from _wrong_with_text_encoders_on_cpu(recipe)
+    if recipe.training_adapter is not None:
+        yield from _wrong_with_training_adapter(recipe)
     yield from _wrong_objective(recipe.objective, family)
+
+
+def _wrong_with_training_adapter(recipe: Recipe) -> Iterator[str]:
+    if recipe.prior.weight > 0 and recipe.prior.prompts:
+        yield "training_adapter: prior.prompts would show the base with it. Give regularization images instead of prompts."
+    if recipe.previews.prompts:
+        yield "training_adapter: previews.prompts would show the base with it. Leave them out."
 
 
 def _wrong_with_text_encoders_on_cpu(recipe: Recipe) -> Iterator[str]:

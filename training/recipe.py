@@ -181,7 +181,8 @@ class Recipe(Strict):
     ``gradient_checkpointing`` recomputes the activations in the backward pass instead of saving them: less memory, a third more
     time. ``text_encoders_on_cpu`` encodes captions where the main memory is, for cards that do not hold the text encoders;
     captions are encoded once. ``compile`` compiles the repeated blocks of the denoiser, which takes a while once and makes each
-    step faster.
+    step faster. ``training_adapter`` is a reference to an adapter that is merged into the frozen base while it is trained on, and
+    is in nothing that comes out: one that undoes a distillation to few steps, which training would break.
     ``quantize`` stores the denoiser's linear weights in 8 or 4 bits (QLoRA, arXiv 2305.14314). With ``precision: fp16``, the
     loss is scaled so that small gradients do not underflow; a step whose scaled gradients overflow is skipped and the scale is
     halved, which ``metrics.jsonl`` records. ``shard`` divides the denoiser's frozen weights among processes (FSDP, arXiv
@@ -208,6 +209,7 @@ class Recipe(Strict):
     keep_checkpoints: int = Field(default=2, ge=1)
     gradient_checkpointing: bool = False
     text_encoders_on_cpu: bool = False
+    training_adapter: str | None = None
     compile: bool = False
     trackers: tuple[str, ...] = ()
     adapter: AdapterRecipe = AdapterRecipe()

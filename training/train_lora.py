@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = _in_steps(recipe, dataset)
     base = find_base(recipe.base, recipe.vae)  # 3. the base
     check_family(recipe, families.get(family_of(base)))
-    inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_initial_adapter(recipe)}
+    _note_on_distillation(recipe, base)
+    inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_adapters(recipe)}
     settings = {**recipe.model_dump(mode="json", by_alias=True), "processes": processes.count()}
     stage = Stage("train", inputs, settings, recipe.seed, command_line("training.train_lora", argv))
     resume_key = Stage("train", inputs, recipe.resume_key(processes.count()), recipe.seed)
@@ -127,16 +128,21 @@ def _in_steps(recipe: Recipe, dataset: Dataset) -> Recipe:
     return in_steps
 
 
-def _initial_adapter(recipe: Recipe) -> dict[str, str]:
-    """Return the reference and hash of the adapter that the run starts from, if there is one."""
-    reference = recipe.adapter.init_from
-    if reference is None:
+def _adapters(recipe: Recipe) -> dict[str, str]:
+    """Return by reference the hash of the adapters that the run starts from and is trained with, if there are some."""
+    references = [reference for reference in (recipe.adapter.init_from, recipe.training_adapter) if reference is not None]
+    if not references:
         return {}
     from zthumb.adapters.reader import hash_of
     from zthumb.sources import kinds
     from zthumb.sources.resolve import Resolver
 
-    return {reference: hash_of(Resolver().path(reference, kinds.ADAPTER))}
+    return {reference: hash_of(Resolver().path(reference, kinds.ADAPTER)) for reference in references}
+
+
+def _note_on_distillation(recipe: Recipe, base: Path) -> None:
+    if recipe.training_adapter is None and families.get(family_of(base)).is_few_step(base):
+        print("train: note: training breaks a distillation to few steps. Set training_adapter to an adapter that undoes it.")
 
 
 def _has_own_prior(folder: Path | None) -> bool:

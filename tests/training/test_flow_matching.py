@@ -65,12 +65,13 @@ def test_a_run_goes_on_as_if_it_had_never_stopped_and_is_exported_in_both_layout
         ("flux", ["objective.prediction=epsilon"], "objective.prediction: flux predicts the velocity"),
         ("flux", ["text_encoders_on_cpu=true", "previews.prompts=['x']"], "previews.prompts are encoded on the device"),
         ("sdxl", ["text_encoders_on_cpu=true", "adapter.text_encoders=true"], "they are trained on the device"),
+        ("z_image", ["training_adapter=a", "previews.prompts=['x']"], "training_adapter: previews.prompts would show the base"),
         ("sdxl", ["objective.timestep_shift=resolution"], "objective.timestep_shift: is for flow matching"),
         ("sdxl", ["objective.guidance_scale=3.5"], "objective.guidance_scale: sdxl is told no guidance scale"),
     ],
 )
 def test_what_a_family_has_no_use_for_is_refused(family: str, sets: list[str], message: str) -> None:
-    recipe = recipes.load("flux" if family == "flux" else "sdxl", sets)
+    recipe = recipes.load(family, sets)
 
     with pytest.raises(BadInput, match=message):
         check_family(recipe, families.get(family))

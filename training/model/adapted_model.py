@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from training.model import learned_tokens, peft_adapter
 from training.model.quantize import quantize
 from training.model.shard import shard
+from training.model.training_adapter import merge_training_adapter
 from training.recipe import Recipe
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.diffusion.process import DiffusionProcess
@@ -27,6 +28,8 @@ def load(recipe: Recipe, family: ModelFamily, folder: Path) -> Any:
     ``quantize_denoiser`` quantizes its denoiser, if the recipe says so.
     """
     pipeline = family.load(folder, DTYPES[recipe.precision], torch.device("cpu"))
+    if recipe.training_adapter is not None:
+        merge_training_adapter(recipe.training_adapter, pipeline, family)
     if recipe.objective.prediction != "base":
         # Images are sampled by what the denoiser predicts, also where the recipe overrides the base.
         scheduler = type(pipeline.scheduler)
