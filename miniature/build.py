@@ -15,7 +15,19 @@ from foundation.files import read_json, write_json
 from foundation.hashing import hash_value
 from foundation.manifest import package_versions
 from foundation.seeds import derive
-from miniature import assemble, autoencoder, denoiser, distillation, flux, image_tower, sd15, tokenizer, training_images, z_image
+from miniature import (
+    assemble,
+    autoencoder,
+    denoiser,
+    distillation,
+    flux,
+    guidance_distillation,
+    image_tower,
+    sd15,
+    tokenizer,
+    training_images,
+    z_image,
+)
 from miniature.architectures.sdxl import SDXL
 from miniature.loop import Schedule
 from zthumb.sources.local import hash_base
@@ -38,6 +50,7 @@ class Plan:
     distillation: Schedule = distillation.SCHEDULE
     sd15: Schedule = sd15.SCHEDULE
     flux: Schedule = flux.SCHEDULE
+    flux_guidance: Schedule = guidance_distillation.SCHEDULE
     z_image: Schedule = z_image.SCHEDULE
 
     def scaled(self, factor: float) -> "Plan":
@@ -55,6 +68,7 @@ class Plan:
             distillation=scale_steps(self.distillation),
             sd15=scale_steps(self.sd15),
             flux=scale_steps(self.flux),
+            flux_guidance=scale_steps(self.flux_guidance),
             z_image=scale_steps(self.z_image),
         )
 
@@ -127,6 +141,8 @@ def fit_flux(models: Path, work: Path, seed: int = SEED, plan: Plan | None = Non
     latents = autoencoder.standardize(encoded.vae, encoded.latents)
     model = flux.untrained(base, encoded.tokenizer, seed).to(device)
     trained = denoiser.fit("flux", model, latents, seed, folder, plan.flux)
+    guidance_folder = _stage_folder(folder, "guidance", plan.flux_guidance)
+    trained.transformer = guidance_distillation.distil(trained, latents, seed, guidance_folder, device, plan.flux_guidance)
     assemble.save_flux(trained, encoded.vae, base, models / "mini-flux")
     _record(work, "mini-flux", seed, device)
 

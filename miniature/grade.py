@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +26,15 @@ BATCH = 10
 
 @dataclass(frozen=True)
 class Target:
-    """The shares of prompts that a model must get right when it generates in ``steps`` steps with ``guidance_scale``."""
+    """The shares of prompts that a model must get right when it generates in ``steps`` steps with ``guidance_scale``.
+
+    ``options`` are further ones of its pipeline in diffusers.
+    """
 
     steps: int
     guidance_scale: float
     required: Mapping[str, float]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
@@ -61,7 +66,7 @@ def draw_scenes(seed: int, count: int = PROMPTS) -> list[Scene]:
     return [random_scene(random.Random(derive(seed, "grade", index))) for index in range(count)]
 
 
-def generate(pipeline: DiffusionPipeline, scenes: list[Scene], seed: int, steps: int, guidance_scale: float) -> list[ImageArray]:
+def generate(pipeline: DiffusionPipeline, scenes: list[Scene], seed: int, target: Target) -> list[ImageArray]:
     """Generate one image for each scene, each from its own CPU generator."""
     images: list[ImageArray] = []
     pipeline.set_progress_bar_config(disable=True)
@@ -70,10 +75,11 @@ def generate(pipeline: DiffusionPipeline, scenes: list[Scene], seed: int, steps:
         generators = [torch.Generator().manual_seed(derive(seed, "grade noise", start + index)) for index in range(len(batch))]
         output = pipeline(
             [full_caption(scene) for scene in batch],
-            num_inference_steps=steps,
-            guidance_scale=guidance_scale,
+            num_inference_steps=target.steps,
+            guidance_scale=target.guidance_scale,
             generator=generators,
             output_type="np",
+            **target.options,
         )
         images += [np.rint(image * 255).astype(np.uint8) for image in output.images]
     return images
@@ -105,7 +111,7 @@ def grade_model(model: Path, target: Target, seed: int, out: Path, count: int = 
     """Grade the weights in ``model`` with the settings of ``target`` and write ``out`` (JSON) and a contact sheet next to it."""
     pipeline = DiffusionPipeline.from_pretrained(model, dtype=torch.float32, local_files_only=True)
     scenes = draw_scenes(seed, count)
-    images = generate(pipeline, scenes, seed, target.steps, target.guidance_scale)
+    images = generate(pipeline, scenes, seed, target)
     grade = grade_images(scenes, images)
     write_json(out, asdict(grade))
     contact_sheet(images).save(out.with_suffix(".png"))
