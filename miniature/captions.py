@@ -21,7 +21,7 @@ _ANY_MEDIUM = ("image", "picture")
 _PREPOSITIONS = ("on", "on", "on", "in front of", "against")
 _FILL_NOUNS = {"striped": "stripes", "dotted": "dots", "checkered": "checks", "wavy": "waves", "bordered": "border"}
 _FUNCTION_WORDS = ("a", "an", "and", "of", "with", "background", "half", *_PREPOSITIONS)
-_MENTION_USUAL, _MENTION_UNUSUAL = 0.6, 0.99
+MENTION_USUAL, MENTION_UNUSUAL = 0.6, 0.99
 """Probability that a caption mentions an attribute with its usual value, and with any other value.
 
 Captions omit the usual, as people do, so that an omission carries meaning.
@@ -52,18 +52,16 @@ def plain_caption(scene: Scene, size: str = "", position: str = "") -> str:
 
 def random_caption(scene: Scene, rng: random.Random) -> str:
     """Return a caption in a random word order; each attribute may be omitted, and a made-up word may occur anywhere in it."""
-    size = _sometimes(rng, _size_mention_probability(scene), rng.choice(_SIZE_WORDS[scene.size]))
+    size = sometimes(rng, _size_mention_probability(scene), rng.choice(_SIZE_WORDS[scene.size]))
     adjectives, suffix = rng.choice(_colour_phrases(scene)) if rng.random() < 0.94 else ((), "")
-    position = _sometimes(
+    position = sometimes(
         rng,
-        _MENTION_USUAL if scene.position == "center" else _MENTION_UNUSUAL,
+        MENTION_USUAL if scene.position == "center" else MENTION_UNUSUAL,
         rng.choice(_POSITION_PHRASES[scene.position]),
     )
-    texture = _sometimes(rng, 0.3 if scene.texture == "plain" else _MENTION_UNUSUAL, scene.texture)
-    background = _sometimes(rng, 0.92, _join(texture, scene.background, _sometimes(rng, 0.85, "background")))
-    medium = _sometimes(rng, 0.7 if scene.medium in MEDIA else 0.95, scene.medium) or _sometimes(
-        rng, 0.3, rng.choice(_ANY_MEDIUM)
-    )
+    texture = sometimes(rng, 0.3 if scene.texture == "plain" else MENTION_UNUSUAL, scene.texture)
+    background = sometimes(rng, 0.92, _join(texture, scene.background, sometimes(rng, 0.85, "background")))
+    medium = sometimes(rng, 0.7 if scene.medium in MEDIA else 0.95, scene.medium) or sometimes(rng, 0.3, rng.choice(_ANY_MEDIUM))
     subject = _join(*_insert_made_up_word([size, *adjectives], rng), _noun(scene, rng), suffix)
     return rng.choice(_WORD_ORDERS)(_Parts(medium, subject, position, background, rng.choice(_PREPOSITIONS))).strip(" ,")
 
@@ -86,7 +84,7 @@ def made_up_word(rng: random.Random) -> str:
 def _size_mention_probability(scene: Scene) -> float:
     if scene.shape not in SHAPES:
         return _MENTION_SIZE_OF_NAMED
-    return _MENTION_USUAL if scene.size == "medium" else _MENTION_UNUSUAL
+    return MENTION_USUAL if scene.size == "medium" else MENTION_UNUSUAL
 
 
 def _colour_phrases(scene: Scene) -> Sequence[tuple[tuple[str, ...], str]]:
@@ -187,7 +185,8 @@ _WORD_ORDERS: tuple[Callable[[_Parts], str], ...] = (
 )
 
 
-def _sometimes(rng: random.Random, probability: float, text: str) -> str:
+def sometimes(rng: random.Random, probability: float, text: str) -> str:
+    """Return ``text`` with that probability, else nothing."""
     return text if rng.random() < probability else ""
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from foundation.seeds import derive
 from miniature.captions import made_up_word
+from miniature.glyphs import GLYPHS, plate
 from miniature.outlines import CONCEPTS, OUTLINES, Layer, Outline, Point, Polygon, bar, circle, normalize_outline
 from miniature.world import SHAPES
 
@@ -24,8 +25,8 @@ _GRID = (-0.8, 0.0, 0.8)
 
 @lru_cache(maxsize=4096)
 def outline_of(word: str) -> Outline:
-    """Return the outline that ``word`` names; if it is no shape of the world, its letters alone determine the outline."""
-    known = OUTLINES.get(word) or CONCEPTS.get(word)
+    """Return the outline that ``word`` names: a shape, or a plate with a sign; of any other word the letters decide it."""
+    known = plate(word) if word in GLYPHS else OUTLINES.get(word) or CONCEPTS.get(word)
     return known or random_outline(random.Random(derive(0, "outline", word)))
 
 

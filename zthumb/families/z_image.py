@@ -5,6 +5,7 @@ Z-Image-Turbo was distilled to eight steps without guidance.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ _LENGTH = 512
 """The most tokens of a prompt in its template."""
 TEMPLATE = ChatTemplate(enable_thinking=True)
 _PATCH = 2
+_TURBO = re.compile(r"z[-_ ]?image[-_ ]?turbo", re.IGNORECASE)
 
 _ATTENTION = ("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0")
 _FEED_FORWARD = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
@@ -59,7 +61,7 @@ class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
     def is_few_step(self, folder: Path) -> bool:
         # Both releases have the same configuration: nothing but a name tells them apart.
         source = str(read_json(folder / "model_index.json").get("_name_or_path", ""))
-        return "turbo" in f"{folder.resolve().name} {source}".lower()
+        return any(_TURBO.search(name) for name in (str(folder.resolve()), source))
 
     def build_component(self, component: str, configuration: Mapping[str, Any]) -> Any:
         from diffusers import AutoencoderKL, ZImageTransformer2DModel
