@@ -49,7 +49,7 @@ def test_the_presets_of_this_project_are_valid() -> None:
         ({"loras": [{"ref": "civitai:1@2"}, {"ref": "not a ref"}]}, "a.json: loras.1.ref: .*names nothing"),
         ({"base": "sdxl-bas-1.0"}, "a.json: base: .*not in the catalogue"),
         ({"vae": "models/nothing"}, "a.json: vae: .*does not exist"),
-        ({"variant": "turbo", "steps": 40}, "a.json: .*40 is not supported by variant turbo, which takes 1 to 8"),
+        ({"variant": "turbo", "steps": 40}, "a.json: .*40 is not supported by variant turbo, which takes 1 to 16"),
         ({"loras": [{"ref": "civitai:1@2", "triggers": ["x" * 150, "y" * 150]}]}, "a.json: loras.trigger: .*at most 200"),
     ],
 )
@@ -146,7 +146,7 @@ def test_the_requested_base_replaces_the_loaded_one_if_both_do_not_fit(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = pixels(_generate(client, prompt="a red star", preset="own", deterministic=True))
-    monkeypatch.setattr(backend_pool, "free_bytes", lambda _: 0)
+    monkeypatch.setattr(backend_pool, "free_bytes", lambda *_: 0)
     response = _generate(client, prompt="a red star", preset="vae", deterministic=True)
     # The same image, because the autoencoder is the same, and it was not decoded in tiles
     assert np.array_equal(pixels(response), before)

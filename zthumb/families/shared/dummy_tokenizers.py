@@ -13,10 +13,10 @@ _CHAT_TEMPLATE = (
 
 def build(kind: str) -> Any:
     """Return a tokenizer of the class called ``kind`` in transformers; ``ValueError`` for one that no family has."""
-    from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    symbols = sorted(ByteLevel.alphabet())
+    symbols = sorted(bytes_to_unicode().values())
     if kind.startswith("CLIPTokenizer"):
         tokens = ["!", *(symbol for symbol in symbols if symbol != "!"), *(f"{symbol}</w>" for symbol in symbols)]
         vocab = {token: index for index, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}

@@ -41,7 +41,7 @@ def pool() -> BackendPool:
 def test_auto_takes_the_first_variant_that_fits_and_gives_the_reason(
     pool: BackendPool, monkeypatch: pytest.MonkeyPatch, free_bytes: int, expected_reason: str
 ) -> None:
-    def free(_: torch.device) -> int:
+    def free(_: torch.device, __: float | None = None) -> int:
         return free_bytes
 
     monkeypatch.setattr(backend_pool, "free_bytes", free)
@@ -58,7 +58,7 @@ def test_auto_takes_the_gguf_variant_if_the_full_one_does_not_fit(tmp_path: Path
         backends.get(name).weights_bytes(location, 4) for name, location in pool.locations(pool.default_model).items()
     )
     # Given free memory for gguf but not for full
-    monkeypatch.setattr(backend_pool, "free_bytes", lambda _: round(1.3 * (full_bytes + gguf_bytes) / 2))
+    monkeypatch.setattr(backend_pool, "free_bytes", lambda *_: round(1.3 * (full_bytes + gguf_bytes) / 2))
 
     name, reason = _choose(pool, "auto")
 
