@@ -6,13 +6,14 @@ Every word of the world is one token, at the start of a text and after a space; 
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from tokenizers import pre_tokenizers
 from transformers import Qwen2Tokenizer
 
 from foundation.seeds import derive
 from miniature.captions import made_up_word
-from miniature.tokenizer import learn_merges
+from miniature.tokenizer import Merge, learn_merges
 
 MAX_LENGTH = 64
 """Tokens of a prompt in its template; longer than every caption of the world."""
@@ -36,12 +37,7 @@ CHAT_TEMPLATE = (
 
 def build(seed: int, words: Iterable[str]) -> Qwen2Tokenizer:
     """Build the tokenizer: 256 bytes, each of ``words``, syllables, and the marks of messages."""
-    known = [form for word in [*words, *_ROLES, *_INSTRUCTION.split()] for form in _forms(word)]
-    counts = Counter({symbols: _WORLD_WORD_COUNT for text in known for symbols in _symbols(text)})
-    merges = learn_merges(counts)
-    rng = random.Random(derive(seed, "qwen tokenizer", "made up"))
-    made_up = Counter(symbols for _ in range(_MADE_UP_WORDS) for symbols in _symbols(f" {made_up_word(rng)}"))
-    merges += learn_merges(made_up, _MERGES_FOR_SYLLABLES, after=merges)
+    merges = list(_learn(seed, tuple(words)))
     pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges), _END_OF_TEXT]
     return Qwen2Tokenizer(
         vocab={piece: index for index, piece in enumerate(dict.fromkeys(pieces))},
@@ -52,6 +48,16 @@ def build(seed: int, words: Iterable[str]) -> Qwen2Tokenizer:
         model_max_length=MAX_LENGTH,
         padding_side="right",
     )
+
+
+@lru_cache(maxsize=4)
+def _learn(seed: int, words: tuple[str, ...]) -> tuple[Merge, ...]:
+    known = [form for word in [*words, *_ROLES, *_INSTRUCTION.split()] for form in _forms(word)]
+    counts = Counter({symbols: _WORLD_WORD_COUNT for text in known for symbols in _symbols(text)})
+    merges = learn_merges(counts)
+    rng = random.Random(derive(seed, "qwen tokenizer", "made up"))
+    made_up = Counter(symbols for _ in range(_MADE_UP_WORDS) for symbols in _symbols(f" {made_up_word(rng)}"))
+    return (*merges, *learn_merges(made_up, _MERGES_FOR_SYLLABLES, after=merges))
 
 
 def _forms(word: str) -> Iterator[str]:
