@@ -1,15 +1,11 @@
 """Qwen-Image's transformer, text encoder and autoencoder in small."""
 
-from collections.abc import Sequence
-
 from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
-from miniature.architectures.base import TEXT_WIDTH, Architecture, matrices_inside
-from miniature.objective import FlowObjective
-from miniature.probes import AttributeProbe
-from zthumb.diffusion.conditioning import Conditioning
+from miniature.architectures.base import TEXT_WIDTH
+from miniature.architectures.language_model import LanguageModelArchitecture
 from zthumb.families.qwen_image import DROPPED, FAMILY, tokenize
 
 TEXT_LAYERS = 3
@@ -17,52 +13,21 @@ CHANNELS = 4
 """Channels of a latent."""
 
 
-class QwenImage(Architecture):
+class QwenImage(LanguageModelArchitecture):
     """A causal language model whose states are tokens beside the image's, in a stream of their own."""
 
-    objective = FlowObjective()
-    caption_dropout_rate = 0.1
-    sees_crops = False
+    family = FAMILY
 
     def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
-        super().__init__()
-        self.tokenizer = tokenizer
-        self.text_encoder = Qwen2_5_VLForConditionalGeneration(_text_config(tokenizer))
-        self.transformer = _transformer()
-        self.state_reader = AttributeProbe(TEXT_WIDTH)
-
-    @property
-    def denoiser(self) -> QwenImageTransformer2DModel:
-        return self.transformer
-
-    @property
-    def text_encoders(self) -> Sequence[PreTrainedModel]:
-        return (self.text_encoder,)
-
-    @property
-    def matrices(self) -> Sequence[nn.Parameter]:
-        return matrices_inside(self.transformer, self.text_encoder.model.language_model)
-
-    @property
-    def probes(self) -> Sequence[AttributeProbe]:
-        return (self.state_reader,)
+        super().__init__(tokenizer, Qwen2_5_VLForConditionalGeneration(_text_config(tokenizer)), _transformer())
 
     def tokenize(self, captions: list[str]) -> Tensor:
         tokens: Tensor = tokenize(self.tokenizer, captions).input_ids
         return tokens
 
-    def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        mask = tokens != self.tokenizer.pad_token_id
+    def states(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         states = self.text_encoder(tokens, attention_mask=mask, output_hidden_states=True).hidden_states[-1]
         return states[:, DROPPED:], mask[:, DROPPED:]
-
-    def probe_inputs(self, text: tuple[Tensor, ...]) -> Sequence[Tensor]:
-        states, mask = text
-        return ((states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True),)
-
-    def predict(self, noisy: Tensor, times: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
-        embeds = tuple(state[kept] for state, kept in zip(*text, strict=True))
-        return FAMILY.predict(self.transformer, noisy, times, Conditioning({"prompt_embeds": embeds}))
 
 
 def autoencoder() -> AutoencoderKLQwenImage:

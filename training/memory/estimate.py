@@ -144,8 +144,9 @@ def _prior(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.devi
 
 
 def _predictions(images: int, guidance_scale: float, family: ModelFamily) -> int:
-    """Return how many predictions a step of sampling ``images`` takes at once: with guidance those without a prompt too."""
-    return 2 * images if family.guidance(guidance_scale).is_used else images
+    """Return how many predictions a step of sampling ``images`` takes at once: with most guidance those without a prompt too."""
+    guidance = family.guidance(guidance_scale)
+    return 2 * images if guidance.is_used and guidance.in_one_pass else images
 
 
 @cache

@@ -34,17 +34,10 @@ if TYPE_CHECKING:
 Tensors = dict[str, "Tensor"]
 
 _DOWN, _UP, _ALPHA, _MAGNITUDE, _LORA_BIAS = "lora_down.weight", "lora_up.weight", "alpha", "magnitude", "lora_bias"
+_FACTOR = r"(?:\.lora_{0}|\.lora_{1}(?:\.\w+)?|\.lora\.{0}|_lora\.{0}|(?<=_lora[12])\.{0}|\.lora_linear_layer\.{0})\.weight$"
 _LORA = (
-    (
-        _DOWN,
-        re.compile(
-            r"(?:\.lora_down|\.lora_A(?:\.\w+)?|\.lora\.down|_lora\.down|(?<=_lora[12])\.down|\.lora_linear_layer\.down)\.weight$"
-        ),
-    ),
-    (
-        _UP,
-        re.compile(r"(?:\.lora_up|\.lora_B(?:\.\w+)?|\.lora\.up|_lora\.up|(?<=_lora[12])\.up|\.lora_linear_layer\.up)\.weight$"),
-    ),
+    (_DOWN, re.compile(_FACTOR.format("down", "A"))),
+    (_UP, re.compile(_FACTOR.format("up", "B"))),
     (_LORA_BIAS, re.compile(r"(?:\.lora_up|\.lora_B(?:\.\w+)?)\.bias$")),
     (_ALPHA, re.compile(r"\.alpha$")),
     (_MAGNITUDE, re.compile(r"(?:\.dora_scale|\.lora_magnitude_vector(?:\.\w+)?)$")),

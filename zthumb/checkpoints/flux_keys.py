@@ -1,84 +1,44 @@
-"""FLUX.1's transformer: published with fused projections, and with shift and scale of its last layer in another order.
+"""FLUX.1's transformer under its published names (https://github.com/black-forest-labs/flux).
 
-The published names are those of Black Forest Labs' code (https://github.com/black-forest-labs/flux).
+>>> of_module("transformer_blocks.3.attn.to_k")
+CheckpointKey(name='double_blocks.3.img_attn.qkv', rows=Rows(start=1, stop=2, of=3), ...)
 """
 
-import re
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from zthumb.checkpoints.checkpoint_key import WHOLE, CheckpointKey, Rows
+from zthumb.checkpoints.flux_blocks import ATTENTION, OUTSIDE, Names
 
-_DOUBLE = re.compile(r"transformer_blocks\.(\d+)\.(.+)")
-_SINGLE = re.compile(r"single_transformer_blocks\.(\d+)\.(.+)")
-_THIRDS = tuple(Rows(part, part + 1, 3) for part in range(3))
 # Queries, keys, values, and four times as many rows of the feed-forward layer.
 _SEVENTHS = tuple(Rows(part, part + 1, 7) for part in range(3))
 _FEED_FORWARD = Rows(3, 7, 7)
+_EMBEDDERS = {"timestep": "time_in", "guidance": "guidance_in", "text": "vector_in"}
 
-_IN_DOUBLE: Mapping[str, tuple[str, Rows]] = MappingProxyType(
-    {
+_NAMES = Names(
+    model="FLUX.1",
+    double={
+        **ATTENTION,
         "norm1.linear": ("img_mod.lin", WHOLE),
         "norm1_context.linear": ("txt_mod.lin", WHOLE),
-        **{f"attn.to_{letter}": ("img_attn.qkv", rows) for letter, rows in zip("qkv", _THIRDS, strict=True)},
-        **{f"attn.add_{letter}_proj": ("txt_attn.qkv", rows) for letter, rows in zip("qkv", _THIRDS, strict=True)},
-        "attn.norm_q": ("img_attn.norm.query_norm", WHOLE),
-        "attn.norm_k": ("img_attn.norm.key_norm", WHOLE),
-        "attn.norm_added_q": ("txt_attn.norm.query_norm", WHOLE),
-        "attn.norm_added_k": ("txt_attn.norm.key_norm", WHOLE),
-        "attn.to_out.0": ("img_attn.proj", WHOLE),
-        "attn.to_add_out": ("txt_attn.proj", WHOLE),
         "ff.net.0.proj": ("img_mlp.0", WHOLE),
         "ff.net.2": ("img_mlp.2", WHOLE),
         "ff_context.net.0.proj": ("txt_mlp.0", WHOLE),
         "ff_context.net.2": ("txt_mlp.2", WHOLE),
-    }
-)
-_IN_SINGLE: Mapping[str, tuple[str, Rows]] = MappingProxyType(
-    {
+    },
+    single={
         "norm.linear": ("modulation.lin", WHOLE),
         **{f"attn.to_{letter}": ("linear1", rows) for letter, rows in zip("qkv", _SEVENTHS, strict=True)},
         "proj_mlp": ("linear1", _FEED_FORWARD),
         "proj_out": ("linear2", WHOLE),
         "attn.norm_q": ("norm.query_norm", WHOLE),
         "attn.norm_k": ("norm.key_norm", WHOLE),
-    }
-)
-_UNIQUE: Mapping[str, CheckpointKey] = MappingProxyType(
-    {
-        "x_embedder": CheckpointKey("img_in"),
-        "context_embedder": CheckpointKey("txt_in"),
-        "time_text_embed.timestep_embedder.linear_1": CheckpointKey("time_in.in_layer"),
-        "time_text_embed.timestep_embedder.linear_2": CheckpointKey("time_in.out_layer"),
-        "time_text_embed.guidance_embedder.linear_1": CheckpointKey("guidance_in.in_layer"),
-        "time_text_embed.guidance_embedder.linear_2": CheckpointKey("guidance_in.out_layer"),
-        "time_text_embed.text_embedder.linear_1": CheckpointKey("vector_in.in_layer"),
-        "time_text_embed.text_embedder.linear_2": CheckpointKey("vector_in.out_layer"),
-        "norm_out.linear": CheckpointKey("final_layer.adaLN_modulation.1", halves_swapped=True),
-        "proj_out": CheckpointKey("final_layer.linear"),
-    }
+    },
+    outside={
+        **OUTSIDE,
+        **{
+            f"time_text_embed.{name}_embedder.linear_{number}": CheckpointKey(f"{published}.{layer}")
+            for name, published in _EMBEDDERS.items()
+            for number, layer in ((1, "in_layer"), (2, "out_layer"))
+        },
+    },
 )
 
-
-def of_module(module: str) -> CheckpointKey:
-    """Return the place of what diffusers calls ``module``; raise ``ValueError`` for one that has none.
-
-    >>> of_module("transformer_blocks.3.attn.to_k")
-    CheckpointKey(name='double_blocks.3.img_attn.qkv', rows=Rows(start=1, stop=2, of=3), ...)
-    """
-    if module in _UNIQUE:
-        return _UNIQUE[module]
-    for pattern, prefix, inside in ((_SINGLE, "single_blocks", _IN_SINGLE), (_DOUBLE, "double_blocks", _IN_DOUBLE)):
-        match = pattern.fullmatch(module)
-        if match and match[2] in inside:
-            name, rows = inside[match[2]]
-            return CheckpointKey(f"{prefix}.{match[1]}.{name}", rows)
-    raise ValueError(f"{module}: not a module of FLUX.1's transformer")
-
-
-def of_tensor(name: str) -> CheckpointKey:
-    """Return the place of the tensor that diffusers calls ``name``; raise ``ValueError`` for one that has none."""
-    module, _, last = name.rpartition(".")
-    key = of_module(module)
-    is_norm = key.name.endswith(("query_norm", "key_norm"))
-    return CheckpointKey(f"{key.name}.{'scale' if is_norm else last}", key.rows, halves_swapped=key.halves_swapped)
+of_module, of_tensor = _NAMES.of_module, _NAMES.of_tensor

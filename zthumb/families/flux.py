@@ -17,7 +17,7 @@ from zthumb.diffusion.conditioning import Conditioning
 from zthumb.diffusion.guidance import Guidance
 from zthumb.families.base import BASES, NO_TOKENS, Limits, LoraMetadata
 from zthumb.families.shared.autoencoder_kl import FACTOR, AutoencoderKLFamily
-from zthumb.families.shared.flow_matching import FlowMatchingFamily, cut_by
+from zthumb.families.shared.flow_matching import DENOISER_PREFIX, FlowMatchingFamily, cut_by, without_prefix
 from zthumb.families.shared.packed_latents import PATCH, pack, positions, unpack
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ _LENGTH, _LENGTH_OF_SCHNELL = 512, 256
 _ATTENTION = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")
 _CONTEXT_ATTENTION = ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out")
 _FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
-_TRANSFORMER_TARGETS = MappingProxyType(
-    {
-        "attention": _ATTENTION + _CONTEXT_ATTENTION,
-        "attention+feed-forward": _ATTENTION + _CONTEXT_ATTENTION + _FEED_FORWARD,
-    }
-)
-
-
 # XLabs' adapters are attention processors: of the image's stream 1 and of the text's stream 2, and of both in one.
 _XLABS = re.compile(r"(double|single)_blocks\.(\d+)\.processor\.(qkv|proj)(?:_lora([12]))?")
 _XLABS_MODULES: Mapping[tuple[str, str, str | None], Sequence[str]] = MappingProxyType(
@@ -63,7 +55,6 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
 
     name = "flux"
     pipeline_class = "FluxPipeline"
-    denoiser_component = "transformer"
     adapted_components = ("transformer", "text_encoder", "text_encoder_2")
     text_components = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
     references = tuple(BASES / name for name in ("FLUX.1-dev", "FLUX.1-schnell"))
@@ -71,10 +62,6 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
     size_multiple = FACTOR * PATCH
     limits = Limits(steps=(1, 150), default_steps=28, guidance_scale=(0.0, 30.0), default_guidance_scale=3.5)
     few_step_limits = Limits(steps=(1, 8), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
-
-    def resolution(self, folder: Path) -> int:
-        # Its transformer has no size of its own, and its autoencoder says what both were trained at.
-        return int(self.configuration(folder, "vae")["sample_size"])
 
     def is_few_step(self, folder: Path) -> bool:
         # dev is told a guidance scale, and schnell is not.
@@ -174,12 +161,11 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
     other_lora_prefixes = MappingProxyType({"lora_te_": "lora_te1_", "lora_te2_": "lora_te3_", "lora_transformer_": "lora_unet_"})
     module_prefixes = MappingProxyType(
         {
-            "transformer": ("model.diffusion_model.", "diffusion_model."),
+            "transformer": (DENOISER_PREFIX, "diffusion_model."),
             "text_encoder": ("text_encoders.clip_l.transformer.", "clip_l.transformer.", "text_encoders.clip_l.", "clip_l."),
             "text_encoder_2": ("text_encoders.t5xxl.transformer.", "t5xxl.transformer.", "text_encoders.t5xxl.", "t5xxl."),
         }
     )
-    embedding_keys = MappingProxyType[str, str]({})
 
     def other_modules(self, name: str) -> Sequence[str]:
         match = _XLABS.fullmatch(name)
@@ -189,8 +175,12 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
         block = f"transformer_blocks.{number}" if blocks == "double" else f"single_transformer_blocks.{number}"
         return [f"{block}.{module}" for module in _XLABS_MODULES.get((blocks, projection, stream), ())]
 
-    def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
-        return _TRANSFORMER_TARGETS if component == self.denoiser_component else {}
+    transformer_targets = MappingProxyType(
+        {
+            "attention": _ATTENTION + _CONTEXT_ATTENTION,
+            "attention+feed-forward": _ATTENTION + _CONTEXT_ATTENTION + _FEED_FORWARD,
+        }
+    )
 
     def unused_modules(self, component: str, model: Any) -> Sequence[str]:  # noqa: ARG002
         # The output layer has the name of a layer inside the blocks.
@@ -208,7 +198,7 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
     gguf_architecture = "flux"
     single_file = MappingProxyType(
         {
-            "transformer": "model.diffusion_model.",
+            "transformer": DENOISER_PREFIX,
             "text_encoder": "text_encoders.clip_l.transformer.",
             "text_encoder_2": "text_encoders.t5xxl.transformer.",
             "vae": "vae.",
@@ -216,14 +206,8 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
     )
     denoiser_mark = "double_blocks.0.img_attn.qkv.weight"
     # Most files are the transformer alone, under its published names.
-    single_file_aliases = MappingProxyType(
-        {
-            name: f"model.diffusion_model.{name}"
-            for name in (
-                *("double_blocks.", "single_blocks.", "final_layer.", "img_in.", "txt_in.", "time_in.", "vector_in."),
-                "guidance_in.",
-            )
-        }
+    single_file_aliases = without_prefix(
+        *("double_blocks.", "single_blocks.", "final_layer.", "img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in.")
     )
 
     def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002

@@ -19,14 +19,14 @@ from zthumb.diffusion.flow_match import FlowMatch
 from zthumb.diffusion.guidance import Guidance
 from zthumb.families.base import BASES, NO_TOKENS, Limits, LoraMetadata
 from zthumb.families.shared.chat_prompts import ChatTemplate
-from zthumb.families.shared.flow_matching import FlowMatchingFamily
+from zthumb.families.shared.flow_matching import DENOISER_PREFIX, without_prefix
+from zthumb.families.shared.language_model import PROMPT_EMBEDS, LanguageModelFamily
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-_PROMPT_EMBEDS = "prompt_embeds"
 _LENGTH = 512
 """Tokens that prompts are padded to; all of them are attended to."""
 _TEMPLATE = ChatTemplate(enable_thinking=False)
@@ -38,12 +38,6 @@ _USUAL_STEPS = 50
 _ATTENTION = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "attn.to_qkv_mlp_proj", "attn.to_out")
 _CONTEXT_ATTENTION = ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out")
 _FEED_FORWARD = ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out")
-_TRANSFORMER_TARGETS = MappingProxyType(
-    {
-        "attention": _ATTENTION + _CONTEXT_ATTENTION,
-        "attention+feed-forward": _ATTENTION + _CONTEXT_ATTENTION + _FEED_FORWARD,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class _EmpiricalShift:
         return slope * self.steps + (many - 200.0 * slope)
 
 
-class Flux2(FlowMatchingFamily):
+class Flux2(LanguageModelFamily):
     """FLUX.2 klein and everything of its shape.
 
     Its conditioning holds ``prompt_embeds`` (B, tokens, width): the states of three layers of Qwen3 beside each other.
@@ -79,18 +73,12 @@ class Flux2(FlowMatchingFamily):
 
     name = "flux2"
     pipeline_class = "Flux2KleinPipeline"
-    denoiser_component = "transformer"
-    adapted_components = ("transformer",)
-    text_components = ("tokenizer", "text_encoder")
+    prompt_tokens = _LENGTH
     image_components = ("vae",)
     references = tuple(BASES / f"FLUX.2-klein-{name}" for name in ("4B", "base-4B", "9B", "base-9B"))
     size_multiple = _TOKEN
     limits = Limits(steps=(1, 150), default_steps=50, guidance_scale=(1.0, 30.0), default_guidance_scale=4.0)
     few_step_limits = Limits(steps=(1, 8), default_steps=4, guidance_scale=(1.0, 1.0), default_guidance_scale=1.0)
-
-    def resolution(self, folder: Path) -> int:
-        # Its transformer has no size of its own, and its autoencoder says what both were trained at.
-        return int(self.configuration(folder, "vae")["sample_size"])
 
     def is_few_step(self, folder: Path) -> bool:
         return bool(read_json(folder / "model_index.json").get("is_distilled", False))
@@ -149,24 +137,15 @@ class Flux2(FlowMatchingFamily):
         import torch
 
         encoder = pipeline.text_encoder
-        tokens = _TEMPLATE.tokenize(pipeline.tokenizer, prompts, _length(pipeline.tokenizer)).to(encoder.device)
+        tokens = _TEMPLATE.tokenize(pipeline.tokenizer, prompts, self.length(pipeline.tokenizer)).to(encoder.device)
         options = {"attention_mask": tokens.attention_mask, "output_hidden_states": True, "use_cache": False}
         with torch.no_grad():
             states = encoder(input_ids=tokens.input_ids, **options).hidden_states
         embeds = torch.cat([states[layer] for layer in layers_read(encoder.config.num_hidden_layers)], dim=-1)
         return Conditioning.stacked(prompt_embeds=embeds.float())
 
-    def unconditional(self, pipeline: Any, like: Conditioning) -> Conditioning:
-        return self.encode_prompts(pipeline, [""]).to(dtype=like.tensors[_PROMPT_EMBEDS][0].dtype)
-
-    def truncated_text(self, folder: Path, prompts: Sequence[str]) -> list[str]:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        return [_TEMPLATE.cut(tokenizer, prompt, _length(tokenizer)) for prompt in prompts]
-
-    def truncated_prompt(self, pipeline: Any, prompt: str, learned_tokens: Mapping[str, int] = NO_TOKENS) -> str:  # noqa: ARG002
-        return _TEMPLATE.cut(pipeline.tokenizer, prompt, _length(pipeline.tokenizer))
+    def in_template(self, tokenizer: Any, prompt: str) -> str:
+        return _TEMPLATE.apply(tokenizer, prompt)
 
     # Denoising
 
@@ -181,7 +160,7 @@ class Flux2(FlowMatchingFamily):
 
     def predict(self, denoiser: Any, noisy: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
         height, width = noisy.shape[-2:]
-        embeds = conditioning.stack(_PROMPT_EMBEDS)
+        embeds = conditioning.stack(PROMPT_EMBEDS)
         predicted: Tensor = denoiser(
             hidden_states=noisy.flatten(2).transpose(1, 2),
             timestep=times.to(noisy.dtype) / 1000,
@@ -202,13 +181,12 @@ class Flux2(FlowMatchingFamily):
 
     # Adapters
 
-    lora_prefixes = MappingProxyType({"transformer": "lora_unet_"})
-    other_lora_prefixes = MappingProxyType({"lora_transformer_": "lora_unet_"})
-    module_prefixes = MappingProxyType({"transformer": ("model.diffusion_model.", "diffusion_model.")})
-    embedding_keys = MappingProxyType[str, str]({})
-
-    def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
-        return _TRANSFORMER_TARGETS if component == self.denoiser_component else {}
+    transformer_targets = MappingProxyType(
+        {
+            "attention": _ATTENTION + _CONTEXT_ATTENTION,
+            "attention+feed-forward": _ATTENTION + _CONTEXT_ATTENTION + _FEED_FORWARD,
+        }
+    )
 
     def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:  # noqa: ARG002
         size = "4b" if configuration["num_single_layers"] <= 20 else "9b"
@@ -218,18 +196,13 @@ class Flux2(FlowMatchingFamily):
 
     gguf_architecture = "flux"
     single_file = MappingProxyType(
-        {"transformer": "model.diffusion_model.", "text_encoder": "text_encoders.qwen3.transformer.", "vae": "vae."}
+        {"transformer": DENOISER_PREFIX, "text_encoder": "text_encoders.qwen3.transformer.", "vae": "vae."}
     )
     denoiser_mark = "double_stream_modulation_img.lin.weight"
     # Most files are the transformer alone, under its published names.
-    single_file_aliases = MappingProxyType(
-        {
-            name: f"model.diffusion_model.{name}"
-            for name in (
-                *("double_blocks.", "single_blocks.", "final_layer.", "img_in.", "txt_in.", "time_in.", "guidance_in."),
-                *("double_stream_modulation_img.", "double_stream_modulation_txt.", "single_stream_modulation."),
-            )
-        }
+    single_file_aliases = without_prefix(
+        *("double_blocks.", "single_blocks.", "final_layer.", "img_in.", "txt_in.", "time_in.", "guidance_in."),
+        *("double_stream_modulation_img.", "double_stream_modulation_txt.", "single_stream_modulation."),
     )
 
     def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002
@@ -289,10 +262,6 @@ def _positions(like: Tensor, height: int = 1, width: int = 1, tokens: int = 1) -
 
     axes = (torch.arange(size, device=like.device) for size in (1, height, width, tokens))
     return torch.cartesian_prod(*axes).expand(len(like), -1, -1)
-
-
-def _length(tokenizer: Any) -> int:
-    return min(_LENGTH, int(tokenizer.model_max_length))
 
 
 FAMILY = Flux2()

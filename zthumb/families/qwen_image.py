@@ -13,8 +13,8 @@ from zthumb.diffusion.conditioning import Conditioning
 from zthumb.diffusion.guidance import Guidance
 from zthumb.families.base import BASES, NO_TOKENS, Limits, LoraMetadata
 from zthumb.families.shared.autoencoder_kl import FACTOR
-from zthumb.families.shared.chat_prompts import cut
-from zthumb.families.shared.flow_matching import FlowMatchingFamily
+from zthumb.families.shared.flow_matching import DENOISER_PREFIX, without_prefix
+from zthumb.families.shared.language_model import PROMPT_EMBEDS, LanguageModelFamily
 from zthumb.families.shared.packed_latents import PATCH, pack, unpack
 from zthumb.families.shared.wan_autoencoder import WanAutoencoderFamily
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_PROMPT_EMBEDS = "prompt_embeds"
 _LENGTH = 512
 """The most tokens of a prompt that are read, with those that end its message."""
 _INSTRUCTION = "Describe the image by detailing the color, shape, size, texture, quantity, text, spatial relationships of the "
@@ -31,20 +30,12 @@ _BEFORE = f"<|im_start|>system\n{_INSTRUCTION}objects and background:<|im_end|>\
 _AFTER = "<|im_end|>\n<|im_start|>assistant\n"
 DROPPED = 34
 """Tokens before the prompt, whose states are not read."""
-_NO_PROMPT = " "
-"""What guidance leads away from; with an empty text Qwen-Image was not trained."""
 _RESOLUTION, OWN_RESOLUTION = 1328, "_sample_size"
 """Pixels that Qwen-Image was trained at, and where another base's autoencoder says its own: in a name that diffusers skips."""
 
 _ATTENTION = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")
 _CONTEXT_ATTENTION = ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out")
 _FEED_FORWARD = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
-_TRANSFORMER_TARGETS = MappingProxyType(
-    {
-        "attention": _ATTENTION + _CONTEXT_ATTENTION,
-        "attention+feed-forward": _ATTENTION + _CONTEXT_ATTENTION + _FEED_FORWARD,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,7 @@ class RescaledGuidance(Guidance):
         return unpack(guided * sizes, *with_prompt.shape[-2:])
 
 
-class QwenImage(FlowMatchingFamily, WanAutoencoderFamily):
+class QwenImage(LanguageModelFamily, WanAutoencoderFamily):
     """Qwen-Image and everything of its shape, ``models/mini-qwen-image`` included.
 
     Its conditioning holds ``prompt_embeds`` (tokens, width), as many tokens as the image's prompt has.
@@ -70,9 +61,9 @@ class QwenImage(FlowMatchingFamily, WanAutoencoderFamily):
 
     name = "qwen_image"
     pipeline_class = "QwenImagePipeline"
-    denoiser_component = "transformer"
-    adapted_components = ("transformer",)
-    text_components = ("tokenizer", "text_encoder")
+    prompt_tokens = DROPPED + _LENGTH
+    # It was not trained with an empty text.
+    no_prompt = " "
     references = (BASES / "Qwen-Image",)
     size_multiple = FACTOR * PATCH
     limits = Limits(steps=(1, 150), default_steps=50, guidance_scale=(1.0, 30.0), default_guidance_scale=4.0)
@@ -110,19 +101,10 @@ class QwenImage(FlowMatchingFamily, WanAutoencoderFamily):
         with torch.no_grad():
             output = encoder(tokens.input_ids, attention_mask=tokens.attention_mask, output_hidden_states=True)
         kept = zip(output.hidden_states[-1], tokens.attention_mask.bool(), strict=True)
-        return Conditioning({_PROMPT_EMBEDS: tuple(state[mask][DROPPED:].float() for state, mask in kept)})
+        return Conditioning({PROMPT_EMBEDS: tuple(state[mask][DROPPED:].float() for state, mask in kept)})
 
-    def unconditional(self, pipeline: Any, like: Conditioning) -> Conditioning:
-        return self.encode_prompts(pipeline, [_NO_PROMPT]).to(dtype=like.tensors[_PROMPT_EMBEDS][0].dtype)
-
-    def truncated_text(self, folder: Path, prompts: Sequence[str]) -> list[str]:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        return [cut(tokenizer, f"{_BEFORE}{prompt}{_AFTER}", prompt, _length(tokenizer)) for prompt in prompts]
-
-    def truncated_prompt(self, pipeline: Any, prompt: str, learned_tokens: Mapping[str, int] = NO_TOKENS) -> str:  # noqa: ARG002
-        return cut(pipeline.tokenizer, f"{_BEFORE}{prompt}{_AFTER}", prompt, _length(pipeline.tokenizer))
+    def in_template(self, tokenizer: Any, prompt: str) -> str:  # noqa: ARG002
+        return f"{_BEFORE}{prompt}{_AFTER}"
 
     # Denoising
 
@@ -131,7 +113,7 @@ class QwenImage(FlowMatchingFamily, WanAutoencoderFamily):
 
     def predict(self, denoiser: Any, noisy: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
         height, width = noisy.shape[-2:]
-        embeds, mask = _padded(conditioning.tensors[_PROMPT_EMBEDS])
+        embeds, mask = _padded(conditioning.tensors[PROMPT_EMBEDS])
         predicted: Tensor = denoiser(
             hidden_states=pack(noisy),
             timestep=times.to(noisy.dtype) / 1000,
@@ -151,13 +133,12 @@ class QwenImage(FlowMatchingFamily, WanAutoencoderFamily):
 
     # Adapters
 
-    lora_prefixes = MappingProxyType({"transformer": "lora_unet_"})
-    other_lora_prefixes = MappingProxyType({"lora_transformer_": "lora_unet_"})
-    module_prefixes = MappingProxyType({"transformer": ("model.diffusion_model.", "diffusion_model.")})
-    embedding_keys = MappingProxyType[str, str]({})
-
-    def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
-        return _TRANSFORMER_TARGETS if component == self.denoiser_component else {}
+    transformer_targets = MappingProxyType(
+        {
+            "attention": _ATTENTION + _CONTEXT_ATTENTION,
+            "attention+feed-forward": _ATTENTION + _CONTEXT_ATTENTION + _FEED_FORWARD,
+        }
+    )
 
     def file_path(self, component: str, module: str) -> str:
         if component == self.denoiser_component:
@@ -172,15 +153,12 @@ class QwenImage(FlowMatchingFamily, WanAutoencoderFamily):
 
     gguf_architecture = "qwen_image"
     single_file = MappingProxyType(
-        {"transformer": "model.diffusion_model.", "text_encoder": "text_encoders.qwen25_7b.transformer.", "vae": "vae."}
+        {"transformer": DENOISER_PREFIX, "text_encoder": "text_encoders.qwen25_7b.transformer.", "vae": "vae."}
     )
     denoiser_mark = "transformer_blocks.0.img_mod.1.weight"
     # Most files are the transformer alone.
-    single_file_aliases = MappingProxyType(
-        {
-            name: f"model.diffusion_model.{name}"
-            for name in ("transformer_blocks.", "img_in.", "txt_in.", "txt_norm.", "time_text_embed.", "norm_out.", "proj_out.")
-        }
+    single_file_aliases = without_prefix(
+        "transformer_blocks.", "img_in.", "txt_in.", "txt_norm.", "time_text_embed.", "norm_out.", "proj_out."
     )
 
     def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002
@@ -209,8 +187,10 @@ def _build_transformer(configuration: Mapping[str, Any]) -> Any:
 
 def tokenize(tokenizer: Any, prompts: Sequence[str]) -> Any:
     """Return ``input_ids`` and ``attention_mask`` (B, tokens) of ``prompts`` in their template, padded to the longest."""
-    texts = [f"{_BEFORE}{prompt}{_AFTER}" for prompt in prompts]
-    return tokenizer(texts, max_length=_length(tokenizer), padding=True, truncation=True, return_tensors="pt", verbose=False)
+    texts = [FAMILY.in_template(tokenizer, prompt) for prompt in prompts]
+    return tokenizer(
+        texts, max_length=FAMILY.length(tokenizer), padding=True, truncation=True, return_tensors="pt", verbose=False
+    )
 
 
 def _padded(embeds: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -222,10 +202,6 @@ def _padded(embeds: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         return torch.stack(tuple(embeds)), None
     masks = [torch.ones(len(embed), dtype=torch.bool, device=embed.device) for embed in embeds]
     return pad_sequence(list(embeds), batch_first=True), pad_sequence(masks, batch_first=True)
-
-
-def _length(tokenizer: Any) -> int:
-    return min(DROPPED + _LENGTH, int(tokenizer.model_max_length))
 
 
 FAMILY = QwenImage()

@@ -18,7 +18,8 @@ from zthumb.diffusion.guidance import GuidanceBeyondPrompt
 from zthumb.families.base import BASES, NO_TOKENS, Limits, LoraMetadata
 from zthumb.families.shared.autoencoder_kl import FACTOR, AutoencoderKLFamily
 from zthumb.families.shared.chat_prompts import ChatTemplate
-from zthumb.families.shared.flow_matching import FlowMatchingFamily
+from zthumb.families.shared.flow_matching import DENOISER_PREFIX, without_prefix
+from zthumb.families.shared.language_model import PROMPT_EMBEDS, LanguageModelFamily
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +27,16 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_PROMPT_EMBEDS = "prompt_embeds"
 _LENGTH = 512
-"""The most tokens of a prompt in its template."""
 TEMPLATE = ChatTemplate(enable_thinking=True)
 _PATCH = 2
 _TURBO = re.compile(r"z[-_ ]?image[-_ ]?turbo", re.IGNORECASE)
 
 _ATTENTION = ("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0")
 _FEED_FORWARD = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
-_TRANSFORMER_TARGETS = MappingProxyType({"attention": _ATTENTION, "attention+feed-forward": _ATTENTION + _FEED_FORWARD})
 
 
-class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
+class ZImage(LanguageModelFamily, AutoencoderKLFamily):
     """Z-Image and Z-Image-Turbo and everything of their shape, ``models/mini-z-image`` included.
 
     Its conditioning holds ``prompt_embeds`` (tokens, width), as many tokens as the image's prompt has.
@@ -46,17 +44,11 @@ class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
 
     name = "z_image"
     pipeline_class = "ZImagePipeline"
-    denoiser_component = "transformer"
-    adapted_components = ("transformer",)
-    text_components = ("tokenizer", "text_encoder")
+    prompt_tokens = _LENGTH
     references = (BASES / "Z-Image",)
     size_multiple = FACTOR * _PATCH
     limits = Limits(steps=(1, 150), default_steps=50, guidance_scale=(0.0, 30.0), default_guidance_scale=4.0)
     few_step_limits = Limits(steps=(1, 16), default_steps=8, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
-
-    def resolution(self, folder: Path) -> int:
-        # Its transformer has no size of its own, and its autoencoder says what both were trained at.
-        return int(self.configuration(folder, "vae")["sample_size"])
 
     def is_few_step(self, folder: Path) -> bool:
         # Both releases have the same configuration: nothing but a name tells them apart.
@@ -92,24 +84,15 @@ class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
         import torch
 
         encoder = pipeline.text_encoder
-        tokens = TEMPLATE.tokenize(pipeline.tokenizer, prompts, _length(pipeline.tokenizer)).to(encoder.device)
+        tokens = TEMPLATE.tokenize(pipeline.tokenizer, prompts, self.length(pipeline.tokenizer)).to(encoder.device)
         mask = tokens.attention_mask.bool()
         with torch.no_grad():
             states = encoder(input_ids=tokens.input_ids, attention_mask=mask, output_hidden_states=True).hidden_states[-2]
         embeds = tuple(state[kept].float() for state, kept in zip(states, mask, strict=True))
-        return Conditioning({_PROMPT_EMBEDS: embeds})
+        return Conditioning({PROMPT_EMBEDS: embeds})
 
-    def unconditional(self, pipeline: Any, like: Conditioning) -> Conditioning:
-        return self.encode_prompts(pipeline, [""]).to(dtype=like.tensors[_PROMPT_EMBEDS][0].dtype)
-
-    def truncated_text(self, folder: Path, prompts: Sequence[str]) -> list[str]:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        return [TEMPLATE.cut(tokenizer, prompt, _length(tokenizer)) for prompt in prompts]
-
-    def truncated_prompt(self, pipeline: Any, prompt: str, learned_tokens: Mapping[str, int] = NO_TOKENS) -> str:  # noqa: ARG002
-        return TEMPLATE.cut(pipeline.tokenizer, prompt, _length(pipeline.tokenizer))
+    def in_template(self, tokenizer: Any, prompt: str) -> str:
+        return TEMPLATE.apply(tokenizer, prompt)
 
     # Denoising
 
@@ -119,7 +102,7 @@ class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
     def predict(self, denoiser: Any, noisy: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
         import torch
 
-        embeds = list(conditioning.tensors[_PROMPT_EMBEDS])
+        embeds = list(conditioning.tensors[PROMPT_EMBEDS])
         # It takes one tensor for each image, with a dimension of frames.
         images = list(noisy.to(embeds[0].dtype).unsqueeze(2).unbind(0))
         # Its time is 1 without noise, and its prediction leads from noise to latents.
@@ -135,15 +118,10 @@ class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
 
     # Adapters
 
-    lora_prefixes = MappingProxyType({"transformer": "lora_unet_"})
     # Forge reads nothing else.
     diffusers_prefixes = MappingProxyType({"transformer": "diffusion_model."})
     other_lora_prefixes = MappingProxyType({"lora_transformer_": "lora_unet_", "lora_unet__": "lora_unet_"})
-    module_prefixes = MappingProxyType({"transformer": ("model.diffusion_model.", "diffusion_model.")})
-    embedding_keys = MappingProxyType[str, str]({})
-
-    def lora_targets(self, component: str) -> Mapping[str, Sequence[str]]:
-        return _TRANSFORMER_TARGETS if component == self.denoiser_component else {}
+    transformer_targets = MappingProxyType({"attention": _ATTENTION, "attention+feed-forward": _ATTENTION + _FEED_FORWARD})
 
     def unused_modules(self, component: str, model: Any) -> Sequence[str]:  # noqa: ARG002
         # No trainer adapts the blocks that image and text tokens pass through apart from each other.
@@ -156,18 +134,13 @@ class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
 
     gguf_architecture = "lumina2"
     single_file = MappingProxyType(
-        {"transformer": "model.diffusion_model.", "text_encoder": "text_encoders.qwen3_4b.transformer.model.", "vae": "vae."}
+        {"transformer": DENOISER_PREFIX, "text_encoder": "text_encoders.qwen3_4b.transformer.model.", "vae": "vae."}
     )
     denoiser_mark = "cap_embedder.1.weight"
     # Most files are the transformer alone, under its published names.
-    single_file_aliases = MappingProxyType(
-        {
-            name: f"model.diffusion_model.{name}"
-            for name in (
-                *("layers.", "noise_refiner.", "context_refiner.", "cap_embedder.", "t_embedder.", "x_embedder."),
-                *("final_layer.", "x_pad_token", "cap_pad_token"),
-            )
-        }
+    single_file_aliases = without_prefix(
+        *("layers.", "noise_refiner.", "context_refiner.", "cap_embedder.", "t_embedder.", "x_embedder."),
+        *("final_layer.", "x_pad_token", "cap_pad_token"),
     )
 
     def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002
@@ -182,10 +155,6 @@ class ZImage(FlowMatchingFamily, AutoencoderKLFamily):
             return CheckpointKey(name)
 
         return {name: key(name) for name in model.state_dict()}
-
-
-def _length(tokenizer: Any) -> int:
-    return min(_LENGTH, int(tokenizer.model_max_length))
 
 
 FAMILY = ZImage()
