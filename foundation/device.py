@@ -48,7 +48,7 @@ def limit_memory(device: torch.device, share: float) -> None:
     import torch
 
     if device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(share, device)
+        torch.cuda.set_per_process_memory_fraction(share, device.index)
     elif device.type == "mps":
         torch.mps.set_per_process_memory_fraction(share)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from foundation.errors import BadInput
 from zthumb.adapters import apply, module_shapes, reader
 from zthumb.families.base import ModelFamily
 from zthumb.sources import kinds
@@ -22,6 +23,11 @@ def merge_training_adapter(reference: str, pipeline: Any, family: ModelFamily) -
     components = {name: getattr(pipeline, name) for name in family.adapted_components}
     base = module_shapes.of_components("the base", components, family)
     adapter = reader.load(Resolver().path(reference, kinds.ADAPTER), base)
+    if set(adapter.parts) != {family.denoiser_component} or adapter.embeddings:
+        # Captions are encoded once for all runs on a base.
+        raise BadInput(
+            f"training_adapter: {reference} changes more than the {family.denoiser_component}, which captions depend on."
+        )
     apply.inject(components, adapter, _NAME)
     apply.set_weights(apply.adapted_modules(components), {_NAME: 1.0})
     apply.merge(components)

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from foundation.errors import BadInput
 from tests.adapters import random_adapter
 from tests.training.conftest import prepared_base, quick_arguments
 from training import train_lora
 from zthumb.adapters import reader
+from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.adapters.layouts import save_diffusers
 
 pytestmark = pytest.mark.slow
@@ -50,3 +52,13 @@ def test_what_is_trained_is_all_that_comes_out_and_another_adapter_is_another_ru
     assert train_lora.main(arguments) == 0
     assert checkpoint.read_bytes() != trained
     assert reader.hash_of(file) in Path("outputs/lora/a/manifest.json").read_text(encoding="utf-8")
+
+
+def test_an_adapter_that_changes_what_captions_are_encoded_by_is_refused(prepared: Path, tmp_path: Path) -> None:
+    adapter = random_adapter(Path("models/mini-sdxl"))
+    layer = Layer(torch.ones(1, 128), torch.ones(128, 1), 1.0)
+    text = {"text_encoder.text_model.encoder.layers.0.self_attn.q_proj": layer}
+    save_diffusers(Adapter({**adapter.layers, **text}), tmp_path / "both.safetensors")
+
+    with pytest.raises(BadInput, match="changes more than the unet"):
+        prepared_base(prepared, "previews.prompts=[]", "prior.weight=0", f"training_adapter={tmp_path / 'both.safetensors'}")

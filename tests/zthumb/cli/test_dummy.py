@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from foundation.errors import BadInput
 from tests.conftest import ROOT
 from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb.cli import main
+from zthumb.families.base import BASES
+from zthumb.server.app import create_app
 
 
 def test_the_exact_size_of_a_base_is_known_before_it_is_downloaded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,6 +24,26 @@ def test_an_unknown_base_is_answered_with_those_that_are_known(capsys: pytest.Ca
     assert main(["dummy", "owner/nothing"]) == 2
 
     assert "its configuration is not known before it is downloaded; that of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "2"], "--steps: is of the image that --generate makes"),
+        (["--generate", "--width", "1000"], "1000 x 1024: width and height of flux are multiples of 16"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dummy", "flux1-dev", *arguments]) == 2
+
+    assert message in capsys.readouterr().err
+
+
+def test_weights_that_would_not_be_loaded_are_refused(tmp_path: Path) -> None:
+    server = settings(tmp_path, model=str(BASES / "small-sd"), dummy=True, gguf_model="x.gguf")
+
+    with pytest.raises(BadInput, match="DUMMY: all weights are random, so that ZTHUMB_GGUF_MODEL would mean nothing"):
+        create_app(server)
 
 
 @pytest.mark.slow

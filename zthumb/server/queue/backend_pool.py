@@ -238,8 +238,7 @@ class BackendPool:
 
     def _find_locations(self, model: Model) -> dict[str, WeightsLocation]:
         if self.settings.dummy:
-            folder = known_configuration(model.base)
-            return {"turbo" if families.get(family_of(folder)).is_few_step(folder) else "full": WeightsLocation(folder, folder)}
+            return self._dummy_location(model)
         try:
             base = find_base(model.base, model.vae, self._resolver)
         except BadInput:
@@ -256,6 +255,15 @@ class BackendPool:
             elif reference:
                 raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: {reference} has no weights that variant {name} can run.")
         return locations
+
+    def _dummy_location(self, model: Model) -> dict[str, WeightsLocation]:
+        others = [f"ZTHUMB_{name.upper()}" for name in ("turbo_model", "gguf_model") if getattr(self.settings, name)]
+        if others or model.vae:
+            raise BadInput(
+                f"DUMMY: all weights are random, so that {' and '.join(others) or 'vae'} would mean nothing. Leave it out."
+            )
+        folder = known_configuration(model.base)
+        return {"turbo" if families.get(family_of(folder)).is_few_step(folder) else "full": WeightsLocation(folder, folder)}
 
     def _variant_path(self, variant: str, reference: str) -> Path:
         try:
