@@ -14,9 +14,9 @@ from zthumb.checkpoints import clip_keys, flux_keys, vae_keys
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.checkpoints.clip_keys import inside_text_model
 from zthumb.diffusion.conditioning import Conditioning
-from zthumb.diffusion.guidance import Guidance
 from zthumb.families.base import BASES, NO_TOKENS, Limits, LoraMetadata
 from zthumb.families.shared.autoencoder_kl import FACTOR, AutoencoderKLFamily
+from zthumb.families.shared.embedded_guidance import GUIDANCE, EmbeddedGuidanceFamily
 from zthumb.families.shared.flow_matching import DENOISER_PREFIX, FlowMatchingFamily, cut_by, without_prefix
 from zthumb.families.shared.packed_latents import PATCH, pack, positions, unpack
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_PROMPT_EMBEDS, _POOLED, _GUIDANCE = "prompt_embeds", "pooled_prompt_embeds", "guidance"
+_PROMPT_EMBEDS, _POOLED = "prompt_embeds", "pooled_prompt_embeds"
 _LENGTH, _LENGTH_OF_SCHNELL = 512, 256
 """Tokens that T5's prompts are padded to; all of them are attended to, so that another number changes images."""
 
@@ -46,7 +46,7 @@ _XLABS_MODULES: Mapping[tuple[str, str, str | None], Sequence[str]] = MappingPro
 )
 
 
-class Flux(FlowMatchingFamily, AutoencoderKLFamily):
+class Flux(EmbeddedGuidanceFamily, FlowMatchingFamily, AutoencoderKLFamily):
     """FLUX.1 dev and schnell and everything of their shape, ``models/mini-flux`` included.
 
     Its conditioning holds ``prompt_embeds`` (B, tokens, width) of T5, ``pooled_prompt_embeds`` (B, width) of CLIP, and, where the
@@ -117,17 +117,6 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
 
     # Denoising
 
-    def guidance(self, scale: float, true_cfg_scale: float = 1.0) -> Guidance:
-        return Guidance(true_cfg_scale, embedded=scale)
-
-    def with_guidance(self, denoiser: Any, conditioning: Conditioning, guidance: Guidance) -> Conditioning:
-        import torch
-
-        if not denoiser.config.guidance_embeds:
-            return conditioning
-        device = conditioning.tensors[_PROMPT_EMBEDS][0].device
-        return conditioning.merge(guidance=torch.full((len(conditioning),), guidance.embedded or 0.0, device=device))
-
     def predict(self, denoiser: Any, noisy: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
         height, width = noisy.shape[-2:]
         embeds = conditioning.stack(_PROMPT_EMBEDS)
@@ -135,7 +124,7 @@ class Flux(FlowMatchingFamily, AutoencoderKLFamily):
             hidden_states=pack(noisy),
             # The transformer multiplies by 1000 again.
             timestep=times / 1000,
-            guidance=conditioning.stack(_GUIDANCE) if _GUIDANCE in conditioning else None,
+            guidance=conditioning.stack(GUIDANCE) if GUIDANCE in conditioning else None,
             pooled_projections=conditioning.stack(_POOLED),
             encoder_hidden_states=embeds,
             txt_ids=embeds.new_zeros(embeds.shape[1], 3),

@@ -13,13 +13,14 @@ from tests.conftest import ROOT
 from tests.zthumb.families import random_miniatures
 from zthumb import families
 from zthumb.families.base import ModelFamily
-from zthumb.families.flux2 import layers_read
+from zthumb.families.shared.flux2_transformer import Flux2Family, layers_read
 
 TRAINED = MappingProxyType({"sd15": "mini-sd15", "sdxl": "mini-sdxl"})
 RANDOM: MappingProxyType[str, Callable[[Path, Path], None]] = MappingProxyType(
     {
         "flux": random_miniatures.write_flux,
         "flux2": random_miniatures.write_flux2,
+        "flux2_dev": random_miniatures.write_flux2_dev,
         "qwen_image": random_miniatures.write_qwen_image,
         "z_image": random_miniatures.write_z_image,
     }
@@ -30,7 +31,7 @@ LENGTHS: MappingProxyType[str, int] = MappingProxyType(
 )
 """The most tokens of a prompt, where diffusers' pipeline has to be told of a miniature's."""
 
-UNTRAINED_AUTOENCODERS = ("flux2", "qwen_image")
+UNTRAINED_AUTOENCODERS = ("flux2", "flux2_dev", "qwen_image")
 
 
 def call_diffusers(family: ModelFamily, pipeline: Any, prompts: list[str], guidance_scale: float, **options: Any) -> Any:
@@ -40,8 +41,8 @@ def call_diffusers(family: ModelFamily, pipeline: Any, prompts: list[str], guida
     else:
         guided = {"guidance_scale": guidance_scale}
     lengths = {"max_sequence_length": LENGTHS[family.name]} if family.name in LENGTHS else {}
-    if family.name == "flux2":
-        options["text_encoder_out_layers"] = layers_read(pipeline.text_encoder.config.num_hidden_layers)
+    if isinstance(family, Flux2Family):
+        options["text_encoder_out_layers"] = layers_read(pipeline.text_encoder.config.get_text_config().num_hidden_layers)
     # Z-Image's pipeline changes the list itself.
     return pipeline(prompt=list(prompts), height=128, width=128, **guided, **lengths, **options).images
 

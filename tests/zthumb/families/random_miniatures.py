@@ -1,6 +1,7 @@
 """Miniatures of the families that have no trained one yet: their real classes, small, with random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -8,16 +9,35 @@ from diffusers import (
     AutoencoderKLFlux2,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
+    Flux2Pipeline,
     Flux2Transformer2DModel,
 )
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    CLIPTextModel,
+    CLIPTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
+from foundation.files import read_json, write_json
 from miniature import assemble, qwen_tokenizer, t5_tokenizer
 from miniature.architectures.flux import Flux
 from miniature.architectures.qwen_image import QwenImage, autoencoder
 from miniature.architectures.z_image import ZImage
 from miniature.captions import vocabulary
+from zthumb.families.shared import dummy_tokenizers
+
+_LANGUAGE_MODEL: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
 
 
 def write_flux(base: Path, folder: Path) -> None:
@@ -50,11 +70,35 @@ def write_flux2(base: Path, folder: Path) -> None:
     """Write FLUX.2 klein in small to ``folder``."""
     torch.manual_seed(0)
     tokenizer = qwen_tokenizer.build(0, vocabulary())
-    text = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
     marks = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
-    encoder = Qwen3ForCausalLM(
-        Qwen3Config(vocab_size=len(tokenizer), num_hidden_layers=4, tie_word_embeddings=True, **text, **marks)
+    encoder = Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), tie_word_embeddings=True, **_LANGUAGE_MODEL, **marks))
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    transformer = _flux2_transformer(guidance_embeds=False)
+    Flux2KleinPipeline(scheduler, _flux2_autoencoder(), encoder, tokenizer, transformer).save_pretrained(folder)
+    (folder / "text_encoder" / "generation_config.json").unlink(missing_ok=True)
+
+
+def write_flux2_dev(base: Path, folder: Path) -> None:
+    """Write FLUX.2 dev in small to ``folder``."""
+    torch.manual_seed(0)
+    tokenizer = dummy_tokenizers.build("PixtralProcessor")
+    image_tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8}
+    configuration = Mistral3Config(
+        text_config={"model_type": "mistral", "vocab_size": len(tokenizer), **_LANGUAGE_MODEL, "tie_word_embeddings": False},
+        vision_config={"model_type": "pixtral", "image_size": 28, "patch_size": 14, **image_tower},
+        tie_word_embeddings=False,
     )
+    encoder = Mistral3ForConditionalGeneration(configuration)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    transformer = _flux2_transformer(guidance_embeds=True)
+    Flux2Pipeline(scheduler, _flux2_autoencoder(), encoder, tokenizer, transformer).save_pretrained(folder)
+    (folder / "text_encoder" / "generation_config.json").unlink(missing_ok=True)
+    index = read_json(folder / "model_index.json")
+    # As the published base has it.
+    write_json(folder / "model_index.json", {**index, "tokenizer": ["transformers", "PixtralProcessor"]})
+
+
+def _flux2_transformer(*, guidance_embeds: bool) -> Flux2Transformer2DModel:
     transformer = Flux2Transformer2DModel(
         in_channels=16,
         num_layers=1,
@@ -63,13 +107,17 @@ def write_flux2(base: Path, folder: Path) -> None:
         num_attention_heads=2,
         joint_attention_dim=3 * 64,
         axes_dims_rope=(8, 8, 8, 8),
-        guidance_embeds=False,
+        guidance_embeds=guidance_embeds,
     )
     for name, module in transformer.named_modules():
         if isinstance(module, nn.Linear) and "modulation" in name:
             # As small as they begin, no block changes much.
             nn.init.normal_(module.weight, std=0.3)
-    autoencoder = AutoencoderKLFlux2(
+    return transformer
+
+
+def _flux2_autoencoder() -> AutoencoderKLFlux2:
+    return AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(16, 16, 32, 32),
@@ -79,10 +127,6 @@ def write_flux2(base: Path, folder: Path) -> None:
         sample_size=128,
         mid_block_add_attention=False,
     )
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
-    pipeline = Flux2KleinPipeline(scheduler, autoencoder, encoder, tokenizer, transformer)
-    pipeline.save_pretrained(folder)
-    (folder / "text_encoder" / "generation_config.json").unlink(missing_ok=True)
 
 
 def _fill_zeros(transformer: nn.Module, std: float = 0.03) -> None:

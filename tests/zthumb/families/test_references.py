@@ -32,6 +32,7 @@ def test_no_two_modules_of_a_base_share_a_place_in_its_published_file(folder: Pa
         ("FLUX.2-klein-base-4B", "transformer", 3_875_544_576),
         ("FLUX.2-klein-9B", "transformer", 9_078_581_248),
         ("FLUX.2-klein-9B", "text_encoder", 8_190_735_360),
+        ("FLUX.2-dev", "transformer", 32_223_281_152),
         ("Z-Image", "transformer", 6_154_908_736),
         ("Z-Image", "text_encoder", 4_022_468_096),
         ("Qwen-Image", "transformer", 20_430_401_088),

@@ -35,7 +35,8 @@ class ChatTemplate:
 
 def cut(tokenizer: Any, text: str, prompt: str, length: int) -> str:
     """Return the end of the ``prompt`` in ``text`` that is not among its first ``length`` tokens; empty if it fits."""
-    offsets = tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    # A template has the special tokens already.
+    offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False, verbose=False)["offset_mapping"]
     if len(offsets) <= length:
         return ""
     end = text.rindex(prompt) + len(prompt)

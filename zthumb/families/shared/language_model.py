@@ -32,6 +32,10 @@ class LanguageModelFamily(FlowMatchingFamily, ABC):
     def in_template(self, tokenizer: Any, prompt: str) -> str:
         """Return ``prompt`` as the language model reads it."""
 
+    def cleaned(self, prompt: str) -> str:
+        """Return ``prompt`` without what the pipeline removes from it."""
+        return prompt
+
     def length(self, tokenizer: Any) -> int:
         """Return the most tokens of a prompt in its template that the base of ``tokenizer`` reads."""
         return min(self.prompt_tokens, int(tokenizer.model_max_length))
@@ -49,4 +53,4 @@ class LanguageModelFamily(FlowMatchingFamily, ABC):
         return self._cut(pipeline.tokenizer, prompt)
 
     def _cut(self, tokenizer: Any, prompt: str) -> str:
-        return cut(tokenizer, self.in_template(tokenizer, prompt), prompt, self.length(tokenizer))
+        return cut(tokenizer, self.in_template(tokenizer, prompt), self.cleaned(prompt), self.length(tokenizer))

@@ -31,7 +31,7 @@ def load(family: ModelFamily, folder: Path, dtype: torch.dtype, device: torch.de
     }
     scheduler_kind = dict(_kinds(folder))["scheduler"]
     scheduler = getattr(diffusers, scheduler_kind).from_config(read_json(folder / "scheduler" / "scheduler_config.json"))
-    pipeline = getattr(diffusers, family.pipeline_class)(**components, scheduler=scheduler, **family.pipeline_options)
+    pipeline = getattr(diffusers, family.pipeline_class)(**{**family.pipeline_options, **components}, scheduler=scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -66,7 +66,7 @@ def _component(family: ModelFamily, name: str, kind: str, folder: Path, dtype: t
     import torch
     from accelerate import init_empty_weights
 
-    if "Tokenizer" in kind:
+    if name.startswith("tokenizer"):
         return dummy_tokenizers.build(kind)
     # Buffers that are computed and not loaded, such as frequencies of positions, have their true values.
     with init_empty_weights(include_buffers=False):
