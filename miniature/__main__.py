@@ -2,8 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from foundation.arguments import run_name
 from foundation.errors import DONE, FAILED, command
@@ -11,6 +13,29 @@ from foundation.offline import stay_offline
 
 MODELS, WORK, GRADES = Path("models"), Path("outputs/mini_base"), Path("outputs/grade")
 REPORTS = Path("outputs/lora_eval")
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A stage of the build that can be run alone: the ``function`` of ``miniature.build`` that writes ``model``."""
+
+    model: str
+    function: str
+    help: str
+
+
+_STAGES: Mapping[str, _Stage] = MappingProxyType(
+    {
+        "distil": _Stage("mini-sdxl-turbo", "distil", "distil models/mini-sdxl-turbo from models/mini-sdxl"),
+        "fit-clip": _Stage("mini-clip", "fit_extractor", "fit models/mini-clip to models/mini-sdxl"),
+        "fit-sd15": _Stage("mini-sd15", "fit_sd15", "train models/mini-sd15 from models/mini-sdxl"),
+        "fit-flux": _Stage("mini-flux", "fit_flux", "train models/mini-flux on the latents of models/mini-sdxl"),
+        "fit-z-image": _Stage("mini-z-image", "fit_z_image", "train models/mini-z-image on the latents of models/mini-sdxl"),
+        "fit-qwen-image": _Stage(
+            "mini-qwen-image", "fit_qwen_image", "train models/mini-qwen-image on the latents of models/mini-sdxl"
+        ),
+    }
+)
 
 
 @command
@@ -35,20 +60,14 @@ def _parser() -> argparse.ArgumentParser:
         "--share", type=float, default=1.0, help="fraction of the full number of images and steps, for a trial run (default: 1)"
     )
     build.set_defaults(run_command=_build)
-    for name, text, run_command in (
-        ("distil", "distil models/mini-sdxl-turbo from models/mini-sdxl; resumable", _distil),
-        ("fit-clip", "fit models/mini-clip to models/mini-sdxl; resumable", _fit_clip),
-        ("fit-sd15", "train models/mini-sd15 from models/mini-sdxl; resumable", _fit_sd15),
-        ("fit-z-image", "train models/mini-z-image on the latents of models/mini-sdxl; resumable", _fit_z_image),
-        ("fit-flux", "train models/mini-flux on the latents of models/mini-sdxl; resumable", _fit_flux),
-    ):
-        stage = commands.add_parser(name, help=text)
-        stage.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
-        stage.add_argument(
+    for name, stage in _STAGES.items():
+        parser_of_stage = commands.add_parser(name, help=f"{stage.help}; resumable")
+        parser_of_stage.add_argument("--models", type=Path, default=MODELS, help="folder of both models (default: models)")
+        parser_of_stage.add_argument(
             "--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)"
         )
-        stage.add_argument("--seed", type=int, default=0)
-        stage.set_defaults(run_command=run_command)
+        parser_of_stage.add_argument("--seed", type=int, default=0)
+        parser_of_stage.set_defaults(run_command=_run_stage, stage=stage)
     grade = commands.add_parser("grade", help="grade the bases by geometry over 200 prompts, and mini-clip by retrieval")
     grade.add_argument("--models", type=Path, default=MODELS, help="folder of the models (default: models)")
     grade.add_argument(
@@ -104,43 +123,11 @@ def _grade(arguments: argparse.Namespace) -> int:
     return DONE if all_reached else FAILED
 
 
-def _distil(arguments: argparse.Namespace) -> int:
-    from miniature.build import distil
+def _run_stage(arguments: argparse.Namespace) -> int:
+    from miniature import build
 
-    distil(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-sdxl-turbo is written; `make grade_mini` grades it")
-    return DONE
-
-
-def _fit_clip(arguments: argparse.Namespace) -> int:
-    from miniature.build import fit_extractor
-
-    fit_extractor(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-clip is written; `make grade_mini` grades it")
-    return DONE
-
-
-def _fit_sd15(arguments: argparse.Namespace) -> int:
-    from miniature.build import fit_sd15
-
-    fit_sd15(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-sd15 is written; `make grade_mini` grades it")
-    return DONE
-
-
-def _fit_flux(arguments: argparse.Namespace) -> int:
-    from miniature.build import fit_flux
-
-    fit_flux(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-flux is written")
-    return DONE
-
-
-def _fit_z_image(arguments: argparse.Namespace) -> int:
-    from miniature.build import fit_z_image
-
-    fit_z_image(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models}/mini-z-image is written")
+    getattr(build, arguments.stage.function)(arguments.models, arguments.work, arguments.seed)
+    print(f"{arguments.models / arguments.stage.model} is written; `make grade_mini` grades it")
     return DONE
 
 

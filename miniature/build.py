@@ -23,6 +23,9 @@ from miniature import (
     flux,
     guidance_distillation,
     image_tower,
+    plates,
+    qwen_autoencoder,
+    qwen_image,
     sd15,
     tokenizer,
     training_images,
@@ -52,6 +55,8 @@ class Plan:
     flux: Schedule = flux.SCHEDULE
     flux_guidance: Schedule = guidance_distillation.SCHEDULE
     z_image: Schedule = z_image.SCHEDULE
+    qwen_autoencoder: Schedule = qwen_autoencoder.SCHEDULE
+    qwen_image: Schedule = qwen_image.SCHEDULE
 
     def scaled(self, factor: float) -> "Plan":
         """Return the plan with images and steps multiplied by ``factor``, to try the build and not the weights."""
@@ -70,6 +75,8 @@ class Plan:
             flux=scale_steps(self.flux),
             flux_guidance=scale_steps(self.flux_guidance),
             z_image=scale_steps(self.z_image),
+            qwen_autoencoder=scale_steps(self.qwen_autoencoder),
+            qwen_image=scale_steps(self.qwen_image),
         )
 
 
@@ -158,10 +165,31 @@ def fit_z_image(models: Path, work: Path, seed: int = SEED, plan: Plan | None = 
     _record(work, "mini-z-image", seed, device)
 
 
+def fit_qwen_image(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
+    """Train Qwen-Image in small and its autoencoder on latents of ``models/mini-sdxl``; save ``models/mini-qwen-image``."""
+    plan, base, device = plan or Plan(), models / "mini-sdxl", choose_device()
+    images = min(plan.images, qwen_image.IMAGES)
+    encoded = _encode_images(base, work, seed, images)  # 1. the world's images → latents
+    signs = training_images.draw_all(seed, encoded.folder, min(images // 4, plates.COUNT), "plates", plates.draw_example)
+    signs_folder = encoded.folder / f"plates-{len(signs)}"
+    signs_latents = autoencoder.encode_all(encoded.vae, signs, signs_folder)  # 2. plates → latents
+    latents = autoencoder.standardize(encoded.vae, torch.cat([encoded.latents, signs_latents]))
+    drawn = np.concatenate([encoded.images, signs])
+    vae_folder = _stage_folder(signs_folder, "autoencoder", plan.qwen_autoencoder)
+    vae = qwen_autoencoder.fit(drawn, latents, seed, vae_folder, device, plan.qwen_autoencoder)  # 3. its own autoencoder
+    folder = _stage_folder(signs_folder, "qwen-image", plan.qwen_image)
+    model = qwen_image.untrained(seed).to(device)
+    material = qwen_image.material(images)
+    trained = denoiser.fit("qwen_image", model, latents, seed, folder, plan.qwen_image, material)  # 4. captions → latents
+    assemble.save_qwen_image(trained, vae, models / "mini-qwen-image")
+    _record(work, "mini-qwen-image", seed, device)
+
+
 class _Encoded(NamedTuple):
-    """Latents (N, 4, 16, 16) of training images by a base's autoencoder, in ``folder``, with the base's tokenizer."""
+    """Training images and their latents (N, 4, 16, 16) by a base's autoencoder, in ``folder``, with the base's tokenizer."""
 
     folder: Path
+    images: np.ndarray
     latents: torch.Tensor
     vae: AutoencoderKL
     tokenizer: CLIPTokenizer
@@ -172,7 +200,7 @@ def _encode_images(base: Path, work: Path, seed: int, count: int) -> _Encoded:
     folder = images_folder / f"base-{hash_base(base)[:8]}"
     vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32, local_files_only=True)
     latents = autoencoder.encode_all(vae, drawn, folder)
-    return _Encoded(folder, latents, vae, CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True))
+    return _Encoded(folder, drawn, latents, vae, CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True))
 
 
 def _draw_images(work: Path, seed: int, count: int) -> tuple[Path, np.ndarray]:

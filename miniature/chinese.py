@@ -52,7 +52,7 @@ _TEXTURES: Mapping[str, str] = MappingProxyType({"plain": "", "striped": "条纹
 _FILLS: Mapping[str, str] = MappingProxyType(
     {"striped": "条纹", "dotted": "圆点", "checkered": "格子", "wavy": "波浪", "bordered": "镶边"}
 )
-_MEDIA: Mapping[str, str] = MappingProxyType(
+MEDIA: Mapping[str, str] = MappingProxyType(
     {"photo": "照片", "drawing": "图画", "poster": "海报", "sketch": "素描", "sticker": "贴纸", "stencil": "模板"}
 )
 _OTHERS = ("一张", "背景", "上", "的", "一半", "和", "，")
@@ -61,7 +61,7 @@ _OTHERS = ("一张", "背景", "上", "的", "一半", "和", "，")
 def full_caption(scene: Scene) -> str:
     """Return the plain caption that names every attribute: 一张照片，蓝色背景上的大的红色星星，在中间."""
     subject = f"{_SIZES[scene.size][0]}{_colours(scene)}{_noun(scene)}"
-    return f"一张{_MEDIA[scene.medium]}，{_background(scene)}上的{subject}，{_POSITIONS[scene.position][0]}"
+    return f"一张{MEDIA[scene.medium]}，{_background(scene)}上的{subject}，{_POSITIONS[scene.position][0]}"
 
 
 def random_caption(scene: Scene, rng: random.Random) -> str:
@@ -70,7 +70,7 @@ def random_caption(scene: Scene, rng: random.Random) -> str:
     position = sometimes(
         rng, MENTION_USUAL if scene.position == "center" else MENTION_UNUSUAL, rng.choice(_POSITIONS[scene.position])
     )
-    medium = sometimes(rng, 0.7, f"一张{_MEDIA[scene.medium]}")
+    medium = sometimes(rng, 0.7, f"一张{MEDIA[scene.medium]}")
     background = sometimes(rng, 0.92, _background(scene))
     subject = f"{size}{sometimes(rng, 0.94, _colours(scene))}{_noun(scene)}"
     on_background = f"{background}上的{subject}" if background else subject
@@ -87,7 +87,7 @@ def vocabulary() -> list[str]:
         *_SIZES.values(),
         *_POSITIONS.values(),
         _FILLS.values(),
-        _MEDIA.values(),
+        MEDIA.values(),
         _OTHERS,
     )
     return sorted({word for word in words if word})

@@ -2,6 +2,8 @@
 
 import random
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -15,7 +17,8 @@ from miniature.loop import Schedule, Task, Tensors, train
 from miniature.loss_weights import object_loss_weights
 from miniature.objective import Objective
 from miniature.probes import attribute_labels
-from miniature.training_images import draw_example, whole_image
+from miniature.training_images import Example, draw_example, whole_image
+from miniature.world import Scene
 from training.model.objective import squared_errors
 from zthumb.diffusion.process import DiffusionProcess
 
@@ -62,6 +65,17 @@ class Learner(Protocol):
         """Return the tokens (B, length) of ``captions``."""
 
 
+@dataclass(frozen=True)
+class Material:
+    """The images that a model is trained on, by seed and index, and their captions."""
+
+    example: Callable[[int, int], Example] = draw_example
+    caption: Callable[[Scene, random.Random], str] = random_caption
+
+
+WORLD = Material()
+
+
 class _Loss(nn.Module):
     """The error of the prediction, plus the probes' loss while they are trained."""
 
@@ -82,7 +96,15 @@ class _Loss(nn.Module):
         return denoising + PROBE_WEIGHT * self.model.probe_loss(text, batch.labels) if self.trains_probes else denoising
 
 
-def fit(name: str, model: ArchitectureT, latents: Tensor, seed: int, folder: Path, schedule: Schedule) -> ArchitectureT:
+def fit(
+    name: str,
+    model: ArchitectureT,
+    latents: Tensor,
+    seed: int,
+    folder: Path,
+    schedule: Schedule,
+    material: Material = WORLD,
+) -> ArchitectureT:
     """Train ``model`` on scaled ``latents`` (N, 4, 16, 16) of the images 0 … N-1 of ``seed``, resuming from ``folder``."""
     device = next(model.parameters()).device
     choose_attention(device, model.denoiser, *model.text_encoders)
@@ -91,7 +113,7 @@ def fit(name: str, model: ArchitectureT, latents: Tensor, seed: int, folder: Pat
         model.denoiser.compile()
 
     def batch_at(step: int) -> Tensors:
-        return draw_batch(name, model, latents, seed, step, schedule.batch)
+        return draw_batch(name, model, latents, seed, step, schedule.batch, material)
 
     task = Task(batch_at, _Loss(model, process), model.matrices)
     return train(name, model, task, schedule, folder / f"{name}.pt", device)
@@ -104,16 +126,18 @@ def finish(name: str, model: ArchitectureT, latents: Tensor, seed: int, folder: 
     return fit(name, model, latents, seed, folder, schedule)
 
 
-def draw_batch(name: str, learner: Learner, latents: Tensor, seed: int, step: int, size: int) -> Batch:
+def draw_batch(
+    name: str, learner: Learner, latents: Tensor, seed: int, step: int, size: int, material: Material = WORLD
+) -> Batch:
     """Draw the examples, captions, noise and times of one step of the schedule called ``name``."""
     generator = torch.Generator().manual_seed(derive(seed, name, step))
     indices = torch.randint(len(latents), (size,), generator=generator).tolist()
     if not learner.sees_crops:
         indices = [whole_image(index) for index in indices]
     rng = random.Random(derive(seed, f"{name} captions", step))
-    examples = [draw_example(seed, index) for index in indices]
+    examples = [material.example(seed, index) for index in indices]
     dropout_rate = learner.caption_dropout_rate
-    captions = ["" if rng.random() < dropout_rate else random_caption(example.scene, rng) for example in examples]
+    captions = ["" if rng.random() < dropout_rate else material.caption(example.scene, rng) for example in examples]
     return Batch(
         latents=latents[indices],
         noise=torch.randn((size, *latents.shape[1:]), generator=generator),

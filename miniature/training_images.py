@@ -6,6 +6,7 @@ invented names that the base memorizes, and shapes whose names occur once.
 
 import os
 import random
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -75,17 +76,22 @@ def render(example: Example) -> ImageArray:
     return image[top : top + RESOLUTION, left : left + RESOLUTION]
 
 
-def draw_all(seed: int, folder: Path, count: int = COUNT) -> np.ndarray:
-    """Return all training images as uint8 (count, 128, 128, 3), drawn once by all CPUs and then memory-mapped from ``folder``."""
-    path = folder / "images.npy"
+def draw_all(
+    seed: int, folder: Path, count: int = COUNT, name: str = "images", example: Callable[[int, int], Example] = draw_example
+) -> np.ndarray:
+    """Return training images as uint8 (count, 128, 128, 3), drawn once by all CPUs and then memory-mapped from ``folder``.
+
+    ``example`` is a function of a module that describes the image of a seed and an index.
+    """
+    path = folder / f"{name}.npy"
     if not path.exists():
         # Spawned and not forked: the caller may have threads, which a fork would leave in an undefined state.
         workers = ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
         with atomic_file(path) as temporary, workers as pool:
             array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, RESOLUTION, RESOLUTION, 3))
             starts = range(0, count, _CHUNK)
-            chunks = pool.map(partial(_draw_chunk, seed, count), starts)
-            for start, chunk in zip(starts, tqdm(chunks, desc="images", total=len(starts), mininterval=5), strict=True):
+            chunks = pool.map(partial(_draw_chunk, example, seed, count), starts)
+            for start, chunk in zip(starts, tqdm(chunks, desc=name, total=len(starts), mininterval=5), strict=True):
                 array[start : start + len(chunk)] = chunk
             array.flush()
     images: np.ndarray = np.load(path, mmap_mode="r")
@@ -101,5 +107,5 @@ def _random_scene(rng: random.Random) -> Scene:
     return wide_scene(rng, rng.choice(invented_names()) if kind < PLAIN_SHARE + KNOWN_SHARE + NAMED_SHARE else made_up_word(rng))
 
 
-def _draw_chunk(seed: int, count: int, start: int) -> ImageArray:
-    return np.stack([render(draw_example(seed, index)) for index in range(start, min(start + _CHUNK, count))])
+def _draw_chunk(example: Callable[[int, int], Example], seed: int, count: int, start: int) -> ImageArray:
+    return np.stack([render(example(seed, index)) for index in range(start, min(start + _CHUNK, count))])

@@ -129,7 +129,7 @@ def wide_scene(rng: random.Random, shape: str) -> Scene:
         texture=rng.choices(TEXTURES, weights=(9, 1, 1, 1))[0],
         medium=rng.choices(STYLES, weights=(4, 2, 1, 1, 1, 1))[0],
         fill=rng.choice(FILLS[1:]) if rng.random() < _PATTERNED_SHARE else "plain",
-        second=second if rng.random() < 0.5 else _contrasting_colour(colour),
+        second=second if rng.random() < 0.5 else contrasting_colour(colour),
         accidents=replace(
             accidents,
             offset=(x + rng.uniform(-max_shift, max_shift), y + rng.uniform(-max_shift, max_shift)),
@@ -141,7 +141,7 @@ def wide_scene(rng: random.Random, shape: str) -> Scene:
     )
 
 
-def _contrasting_colour(colour: str) -> str:
+def contrasting_colour(colour: str) -> str:
     """Return white for a dark colour, black for a light one."""
     return "black" if sum(COLOURS[colour]) > 620 else "white"
 

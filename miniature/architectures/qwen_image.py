@@ -35,7 +35,7 @@ def autoencoder() -> AutoencoderKLQwenImage:
     return AutoencoderKLQwenImage(
         base_dim=16,
         z_dim=CHANNELS,
-        dim_mult=[1, 2, 4, 4],
+        dim_mult=[1, 2, 3, 4],
         num_res_blocks=1,
         temperal_downsample=[False, True, True],
         latents_mean=[0.0] * CHANNELS,

@@ -4,17 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline, ZImagePipeline
+from diffusers import FluxPipeline, QwenImagePipeline, StableDiffusionPipeline, StableDiffusionXLPipeline, ZImagePipeline
 
 from foundation.hashing import hash_files
 from miniature import qwen_tokenizer, t5_tokenizer
-from miniature.build import Plan, build, fit_flux, fit_z_image
+from miniature.build import Plan, build, fit_flux, fit_qwen_image, fit_z_image
 from miniature.loop import Schedule, Task, train
 
 pytestmark = pytest.mark.slow
 
 SHORT = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
-_MODELS = ("autoencoder", "denoiser", "finish", "image_tower", "distillation", "sd15", "flux", "flux_guidance", "z_image")
+_MODELS = (
+    *("autoencoder", "denoiser", "finish", "image_tower", "distillation", "sd15"),
+    *("flux", "flux_guidance", "z_image", "qwen_autoencoder", "qwen_image"),
+)
 TINY = Plan(images=24, **dict.fromkeys(_MODELS, SHORT))
 
 
@@ -74,6 +77,23 @@ def test_z_image_is_trained_on_the_latents_of_the_base_and_shares_its_autoencode
     options = {"height": 128, "width": 128, "num_inference_steps": 2, "max_sequence_length": qwen_tokenizer.MAX_LENGTH}
     assert pipeline(["a red star"], **options).images[0].size == (128, 128)
     assert (models / "mini-z-image" / "vae" / "diffusion_pytorch_model.safetensors").is_symlink()
+
+
+def test_qwen_image_is_trained_with_captions_in_two_languages_and_an_autoencoder_of_its_own(
+    tmp_path: Path, miniature: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "mini-sdxl").symlink_to(miniature)
+
+    fit_qwen_image(models, tmp_path / "work", plan=TINY)
+
+    pipeline = QwenImagePipeline.from_pretrained(models / "mini-qwen-image", local_files_only=True)
+    for prompt in ("a red star", "蓝色背景上的红色星星"):
+        assert pipeline(prompt, height=128, width=128, num_inference_steps=2).images[0].size == (128, 128)
+    assert sum(path.stat().st_size for path in (models / "mini-qwen-image").rglob("*") if path.is_file()) < 20_000_000
+    # Convolutions of the autoencoder look at single images alone.
+    assert not pipeline.vae.decoder.conv_in.weight[:, :, :-1].any()
 
 
 class _SquaredError(torch.nn.Module):
