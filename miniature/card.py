@@ -33,7 +33,7 @@ def write_cards(models: Path, grades: Path, work: Path, catalogue: Path = CATALO
     targets = {name: target for name, target in TARGETS.items() if name in records}
     base_grades = {name: _read(grades / f"{name}.json") for name in targets}
     for name, target in targets.items():
-        if missed := grade.Grade(**base_grades[name]).missed(target):
+        if missed := grade.Grade(base_grades[name]).missed(target):
             raise BadInput(f"{grades / name}.json: below the target: {missed}. Train further before committing the weights.")
     hashes = hash_weights(models)
     if _read(grades / GRADED_WEIGHTS) != hashes:
