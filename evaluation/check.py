@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.features.concept_images import References, load_image, references_from_dataset
-from evaluation.features.extractors import identify
+from evaluation.features.extractors import identify, unread_prompt
 from evaluation.protocol.plan import Protocol, check_trigger_free, read_protocol
 from evaluation.results import OUT
 from foundation.errors import DONE, command
@@ -65,6 +65,8 @@ def _verdict_outlook(references: References | None, protocol: Protocol) -> list[
             )
     if not protocol.control:
         lines.append("warning: no prompt is free of the trigger, so drift cannot be measured and no scale will be recommended")
+    if prompt := unread_prompt(protocol.extractors, list(protocol.texts.values())):
+        lines.append(f"warning: no extractor reads the language of “{prompt}”, so prompt following cannot be measured")
     return lines
 
 

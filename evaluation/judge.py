@@ -14,9 +14,9 @@ from evaluation.collection.collect import Collector
 from evaluation.collection.subjects import identify_adapter
 from evaluation.features.concept_images import load_image
 from evaluation.features.extraction import ExtractorSet
-from evaluation.features.extractors import open_extractor
+from evaluation.features.extractors import open_extractor, unread_prompt
 from evaluation.features.sweep import AdapterScale
-from evaluation.protocol.plan import VERSION
+from evaluation.protocol.plan import VERSION, Protocol
 from evaluation.results import (
     DIGITS,
     HELD_OUT,
@@ -57,7 +57,8 @@ _MAX_HELD_OUT_SHOWN = 8
 
 def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Results:
     """Evaluate ``task`` into ``folder``: images, ``samples.jsonl``, ``results.json`` and ``verdict.json``."""
-    extractors = ExtractorSet(tuple(open_extractor(spec) for spec in task.protocol.extractors))  # 1. the feature extractors
+    opened = tuple(open_extractor(spec) for spec in task.protocol.extractors)  # 1. the feature extractors
+    extractors = ExtractorSet(opened, tuple(task.protocol.texts.values()))
     base = client.served_model()  # 2. the server's model and the adapters
     _discard_other_images(folder, base)
     adapters = [identify_adapter(client, name, path, task.protocol.variant) for name, path in task.adapters.items()]
@@ -66,6 +67,7 @@ def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Result
         raise StageFailed(f"no image was generated: {samples[0].error}")
     measurements = measure(samples, folder, task.protocol, task.trigger, extractors, task.references)  # 4. figures
     gates = judge_gates(collect_evidence(measurements, task.plan, folder, base.is_exact))  # 5. gates, before any statistic
+    gates += _language_gate(task.protocol)
     halves = split_prompts(task.protocol, task.trigger)
     candidates = build_candidates(measurements, _count_images(samples), halves)  # 6. statistics
     verdict = _decide(gates, candidates, halves, measurements, base, adapters, extractors)  # 7. the rule
@@ -98,6 +100,16 @@ def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Result
         (folder / _SERVER).unlink()
     # The reports are rendered from what is on the disk, so that they can be rendered again from the same values.
     return read_results(folder)
+
+
+def _language_gate(protocol: Protocol) -> tuple[GateFinding, ...]:
+    """Say it if no extractor reads the language of the prompts: prompt following is not measured then."""
+    prompt = unread_prompt(protocol.extractors, list(protocol.texts.values()))
+    if prompt is None:
+        return ()
+    message = f"Prompt following is not measured: no extractor reads the language of “{prompt}”."
+    title = "An extractor reads the language of the prompts"
+    return (GateFinding(name="prompts are read", title=title, state="not judged", message=message),)
 
 
 def _discard_other_images(folder: Path, base: ServedModel) -> None:

@@ -20,9 +20,10 @@ _BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class ExtractorSet:
-    """The extractors of an evaluation: the first is the primary one, texts are embedded by the first with a text encoder."""
+    """The extractors of an evaluation, the primary one first. ``prompts`` are embedded by the first that reads all of them."""
 
     extractors: tuple[Extractor, ...]
+    prompts: tuple[str, ...] = ()
 
     @property
     def primary(self) -> Extractor:
@@ -31,7 +32,7 @@ class ExtractorSet:
 
     @property
     def text_extractor(self) -> TextImageExtractor | None:
-        """The extractor that embeds the prompts, if one has a text encoder."""
+        """The extractor that embeds the prompts, if one has a text encoder and reads their language."""
         extractors = self._text_image_extractors
         return next((extractor for extractor in extractors if not extractor.is_preference_model), None)
 
@@ -43,7 +44,11 @@ class ExtractorSet:
 
     @property
     def _text_image_extractors(self) -> list[TextImageExtractor]:
-        return [extractor for extractor in self.extractors if isinstance(extractor, TextImageExtractor)]
+        return [
+            extractor
+            for extractor in self.extractors
+            if isinstance(extractor, TextImageExtractor) and all(map(extractor.reads, self.prompts))
+        ]
 
     def extract(self, paths: Sequence[Path], background: str = "white") -> ImageFeatures:
         """Return the features of the images at ``paths``, at least one; transparent ones are put on ``background``."""

@@ -69,9 +69,8 @@ def _embed_prompts(extractor: TextImageExtractor | None, protocol: Protocol, tri
     """Return prompt with the trigger → text feature (E,) of the prompt without it."""
     if extractor is None:
         return {}
-    prompts = [prompt for stratum in WITH_TRIGGER for prompt in getattr(protocol, stratum)]
-    features = extractor.embed_texts([" ".join(prompt.replace(TRIGGER_PLACEHOLDER, " ").split()) for prompt in prompts])
-    return {prompt.replace(TRIGGER_PLACEHOLDER, trigger): row for prompt, row in zip(prompts, features, strict=True)}
+    features = extractor.embed_texts(list(protocol.texts.values()))
+    return {prompt.replace(TRIGGER_PLACEHOLDER, trigger): row for prompt, row in zip(protocol.texts, features, strict=True)}
 
 
 def _mean_distance_between(groups: Sequence[Features]) -> float | None:

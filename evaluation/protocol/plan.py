@@ -93,6 +93,12 @@ class Protocol(Strict):
         return tuple(prompt.replace(TRIGGER_PLACEHOLDER, trigger) for prompt in prompts)
 
     @property
+    def texts(self) -> dict[str, str]:
+        """The prompts of the strata with the trigger → what they say without it, which is compared with images."""
+        prompts = [prompt for stratum in WITH_TRIGGER for prompt in getattr(self, stratum)]
+        return {prompt: " ".join(prompt.replace(TRIGGER_PLACEHOLDER, " ").split()) for prompt in prompts}
+
+    @property
     def nonzero_scales(self) -> tuple[float, ...]:
         """The scales above 0, ascending."""
         return self.scales[1:]

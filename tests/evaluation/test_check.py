@@ -47,6 +47,16 @@ def test_without_control_prompts_it_warns_that_nothing_will_be_recommended(
     assert "no prompt is free of the trigger" in capsys.readouterr().out
 
 
+def test_prompts_in_a_language_that_no_extractor_reads_are_reported(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("prompts.yaml").write_text(
+        "trained: ['红色的{trigger}']\ncontrol: [星星]\nextractors: [pixel, clip]\n", encoding="utf-8"
+    )
+    (workspace / "models" / "clip-vit-large-patch14").mkdir(parents=True)
+
+    assert main(ARGUMENTS) == 0
+    assert "no extractor reads the language of “红色的”" in capsys.readouterr().out
+
+
 def test_a_reference_that_cannot_be_read_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workspace / "data" / "a.png").write_bytes(b"no image")
 

@@ -54,6 +54,23 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     }
 
 
+def test_a_report_says_that_prompt_following_is_not_measured_in_a_language_that_no_extractor_reads(
+    folder: Path, server: str
+) -> None:
+    prompts = PROMPTS.replace("a red {trigger}", "红色的{trigger}").replace("[pixel]", "[pixel, mini-clip]")
+    (folder / "prompts.yaml").write_text(prompts, encoding="utf-8")
+
+    done = _evaluate(folder, "--server", server)
+
+    assert done.returncode == 0, done.stderr
+    report = folder / "outputs" / "lora_eval" / "r"
+    message = "Prompt following is not measured: no extractor reads the language of “红色的”."
+    assert message in (report / "report.md").read_text(encoding="utf-8")
+    results = read_results(report)
+    assert [gate.state for gate in results.gates if gate.name == "prompts are read"] == ["not judged"]
+    assert "prompt_following" not in results.candidates[-1].by_prompt
+
+
 def test_a_report_contains_every_image_and_its_distance_to_the_base(folder: Path, server: str) -> None:
     done = _evaluate(folder, "--server", server)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,8 @@
 """The feature extractors that images are compared with. Each module is one extractor, found by its name."""
 
-from evaluation.features.extractors.base import Extractor, Identity
+from collections.abc import Sequence
+
+from evaluation.features.extractors.base import Extractor, Identity, TextImageExtractor
 from foundation import plugins
 
 
@@ -19,6 +21,16 @@ def identify(spec: str) -> Identity:
     """Return the identity of the extractor that ``spec`` specifies, without loading it; ``BadInput`` as above."""
     extractor, weights = _find(spec)
     return extractor.identify(weights)
+
+
+def unread_prompt(specs: Sequence[str], prompts: Sequence[str]) -> str | None:
+    """Return the first of ``prompts`` that keeps every extractor with a text encoder from embedding them; None if one reads all.
+
+    None as well if no extractor has a text encoder.
+    """
+    kinds = [kind for spec in specs if issubclass(kind := _find(spec)[0], TextImageExtractor) and not kind.is_preference_model]
+    unread = [next((prompt for prompt in prompts if not kind.reads(prompt)), None) for kind in kinds]
+    return unread[0] if unread and all(unread) else None
 
 
 def _find(spec: str) -> tuple[type[Extractor], str | None]:

@@ -1,5 +1,6 @@
 """The interface of a feature extractor: it embeds images, and some also texts, as vectors that are close for similar content."""
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,9 +72,19 @@ class TextImageExtractor(Extractor):
 
     has_text_encoder = True
 
+    @classmethod
+    @abstractmethod
+    def reads(cls, text: str) -> bool:
+        """Return whether it was trained on texts in the script of ``text``; to others it gives features without a meaning."""
+
     @abstractmethod
     def embed_texts(self, texts: Sequence[str]) -> Features:
         """Return the features of texts, in the space of the images."""
+
+
+def has_letters_of(text: str, *scripts: str) -> bool:
+    """Return whether every letter of ``text`` is of one of ``scripts``, as Unicode names them: LATIN, CJK."""
+    return all(unicodedata.name(letter, "").startswith(scripts) for letter in text if letter.isalpha())
 
 
 def normalized(features: Any) -> Features:

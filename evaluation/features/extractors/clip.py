@@ -6,7 +6,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evaluation.arrays import Features, Pixels
-from evaluation.features.extractors.base import Identity, TextImageExtractor, batches, find_weights, folder_revision, normalized
+from evaluation.features.extractors.base import (
+    Identity,
+    TextImageExtractor,
+    batches,
+    find_weights,
+    folder_revision,
+    has_letters_of,
+    normalized,
+)
 
 
 class Clip(TextImageExtractor):
@@ -35,6 +43,10 @@ class Clip(TextImageExtractor):
 
     def __init__(self, identity: Identity, model: Any, processor: Any, tokenizer: Any) -> None:
         self.identity, self._model, self._processor, self._tokenizer = identity, model, processor, tokenizer
+
+    @classmethod
+    def reads(cls, text: str) -> bool:
+        return has_letters_of(text, "LATIN")
 
     def embed_images(self, images: Sequence[Pixels]) -> Features:
         import torch

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    BertTokenizer,
     BitImageProcessorPil,
+    ChineseCLIPConfig,
+    ChineseCLIPImageProcessorPil,
+    ChineseCLIPModel,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
@@ -19,8 +23,8 @@ from transformers import (
 
 from evaluation.arrays import Pixels
 from evaluation.features import extractors
-from evaluation.features.extractors import identify, open_extractor
-from evaluation.features.extractors.base import Extractor
+from evaluation.features.extractors import identify, open_extractor, unread_prompt
+from evaluation.features.extractors.base import Extractor, TextImageExtractor
 from foundation.errors import BadInput
 from miniature.drawing import draw
 from miniature.world import Accidents, Scene
@@ -44,6 +48,23 @@ def tiny_clip(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def tiny_chinese_clip(tmp_path: Path) -> Path:
+    """A Chinese CLIP with random weights that knows the words of two prompts."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys("红色的星星在蓝色背景上猫")]
+    text = {**sizes, "vocab_size": len(words)}
+    config = ChineseCLIPConfig(text_config=text, vision_config={**sizes, "image_size": 32, "patch_size": 16}, projection_dim=8)
+    ChineseCLIPModel(config).save_pretrained(tmp_path)
+    ChineseCLIPImageProcessorPil(size={"height": 32, "width": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        tmp_path
+    )
+    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    BertTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def tiny_dino(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
@@ -63,7 +84,7 @@ def _check_features(extractor: Extractor) -> None:
 
 
 def test_every_extractor_module_is_found_by_its_name() -> None:
-    assert extractors.extractor_names() == ["clip", "dinov2", "hog", "mini-clip", "pickscore", "pixel"]
+    assert extractors.extractor_names() == ["chinese-clip", "clip", "dinov2", "hog", "mini-clip", "pickscore", "pixel"]
 
 
 def test_pixel_compares_small_copies_and_is_marked_as_a_smoke_check() -> None:
@@ -118,6 +139,39 @@ def test_mini_clip_puts_images_near_their_captions() -> None:
     cosines = images @ texts.T
     assert cosines[0, 0] > cosines[0, 1] + 0.3
     assert cosines[1, 1] > cosines[1, 0] + 0.3
+
+
+def test_chinese_clip_tells_texts_in_chinese_apart(tiny_chinese_clip: Path) -> None:
+    extractor = open_extractor(f"chinese-clip={tiny_chinese_clip}")
+    _check_features(extractor)
+    assert isinstance(extractor, TextImageExtractor)
+    star, cat, again = extractor.embed_texts(["蓝色背景上的红色星星", "猫", "蓝色背景上的红色星星"])
+    assert star == pytest.approx(again)
+    assert star @ cat < 0.999
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "is_read"),
+    [
+        ("clip", "a photo of a café, 35 mm", True),
+        ("clip", "蓝色背景上的红色星星", False),
+        ("mini-clip", "a red звезда", False),
+        ("chinese-clip", "蓝色背景上的红色星星", True),
+        ("chinese-clip", "一张kamrol的照片", True),
+        ("chinese-clip", "a photo of a star", False),
+    ],
+)
+def test_an_extractor_says_which_languages_it_reads(spec: str, text: str, is_read: bool) -> None:
+    assert (unread_prompt([spec], [text]) is None) is is_read
+
+
+def test_one_extractor_that_reads_every_prompt_is_enough() -> None:
+    prompts = ["蓝色背景上的红色星星", "一只猫"]
+
+    assert unread_prompt(["hog", "clip", "chinese-clip"], prompts) is None
+    assert unread_prompt(["hog", "clip"], prompts) == prompts[0]
+    # Where none embeds texts, nothing is compared with them
+    assert unread_prompt(["hog"], prompts) is None
 
 
 @pytest.mark.parametrize("name", ["clip", "pickscore"])
