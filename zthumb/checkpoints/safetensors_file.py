@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LENGTH_BYTES, _ALIGNMENT = 8, 8
-_ELEMENT_BYTES = MappingProxyType({"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "F8_E4M3": 1, "F8_E5M2": 1})
+ELEMENT_BYTES = MappingProxyType(
+    {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1}
+)
+"""Bytes of a number by its dtype in safetensors' words."""
 _LEGACY_START, _LEGACY_LENGTH = 2**20, 2**16
 
 
@@ -36,7 +39,7 @@ def write_streamed(shapes: Mapping[str, tuple[str, tuple[int, ...]]], read: Call
 
     entries, end = dict[str, Any]({"__metadata__": {"format": "pt"}}), 0
     for name, (dtype, shape) in sorted(shapes.items()):
-        start, end = end, end + prod(shape) * _ELEMENT_BYTES[dtype]
+        start, end = end, end + prod(shape) * ELEMENT_BYTES[dtype]
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
     with path.open("wb") as file:
         file.write(_header(entries))

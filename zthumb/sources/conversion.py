@@ -79,7 +79,7 @@ def convert_single_file(
     with file_lock(target):
         # It may exist by now: converted by another process, or from the same file under another path.
         if not (target / INDEX).is_file():
-            _check_disk_space(file, folder)
+            _check_disk_space(opened, folder)
             with atomic_directory(target) as temporary:
                 for name, component in components.items():
                     prefix = family.single_file[name]
@@ -185,30 +185,26 @@ def _component(family: ModelFamily, base: Path, name: str) -> _Component:
     return _Component(base / name, shapes, checkpoint_keys)
 
 
-def _check_disk_space(file: Path, folder: Path) -> None:
-    needed, free = file.stat().st_size + DISK_RESERVE, shutil.disk_usage(folder).free
+def _check_disk_space(file: SingleFile, folder: Path) -> None:
+    needed, free = file.read_bytes + DISK_RESERVE, shutil.disk_usage(folder).free
     if needed > free:
         raise BadInput(
-            f"{folder}: converting {file.name} takes another {needed} bytes, and {free} are free. Free disk space first."
+            f"{folder}: converting {file.path.name} takes another {needed} bytes, and {free} are free. Free disk space first."
         )
 
 
 def _write_component(file: SingleFile, prefix: str, component: _Component, target: Path, weights: str) -> None:
-    from safetensors import safe_open
-
     from zthumb.checkpoints import safetensors_file
 
     target.mkdir(exist_ok=True)
     shutil.copyfile(component.folder / "config.json", target / "config.json")
-    with safe_open(file.path, "pt") as opened:
-        stored_names = {name: file.stored_name(prefix + key.name) for name, key in component.checkpoint_keys.items()}
+    names = {name: prefix + key.name for name, key in component.checkpoint_keys.items()}
 
-        def read_tensor(name: str) -> Tensor:
-            return component.checkpoint_keys[name].extract(opened.get_tensor(stored_names[name]), component.shapes[name])
+    def read_tensor(name: str) -> Tensor:
+        return component.checkpoint_keys[name].extract(file.tensor(names[name]), component.shapes[name])
 
-        dtypes = {name: opened.get_slice(stored).get_dtype() for name, stored in stored_names.items()}
-        shapes = {name: (dtypes[name], shape) for name, shape in component.shapes.items()}
-        safetensors_file.write_streamed(shapes, read_tensor, target / weights)
+    shapes = {name: (file.dtype(names[name]), shape) for name, shape in component.shapes.items()}
+    safetensors_file.write_streamed(shapes, read_tensor, target / weights)
 
 
 def _write_others(base: Path, others: Mapping[str, Path], target: Path, stated: Mapping[str, Any]) -> None:

@@ -49,9 +49,14 @@ def _has_configuration(folder: Path) -> bool:
     return (folder / INDEX).is_file() and all(any((folder / name).glob("*.json")) for name in ("tokenizer", "scheduler"))
 
 
-MODEL = Kind(("*.json", "*.txt", "*.model", "model.safetensors", "*/*.safetensors"), _SKIPPED, _has_all_components)
+MODEL = Kind(
+    ("*.json", "*.txt", "*.jinja", "*.model", "model.safetensors", "*/*.safetensors"),
+    _SKIPPED,
+    _has_all_components,
+    max_bytes=128 * 2**30,
+)
 """A base, or another model with a configuration: without single-file duplicates of its components, and without code."""
-WITHOUT_WEIGHTS = Kind(("*.json", "*.txt"), _SKIPPED, _has_configuration)
+WITHOUT_WEIGHTS = Kind(("*.json", "*.txt", "*.jinja"), _SKIPPED, _has_configuration)
 """A base without its weights."""
 AUTOENCODER = Kind(
     (_CONFIGURATION, "diffusion_pytorch_model.safetensors"),

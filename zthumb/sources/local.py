@@ -43,6 +43,6 @@ def _hashes(folder: Path, components: Sequence[str]) -> dict[str, str]:
     return {
         f"{component}/{name}": digest
         for component in components
-        for pattern in ("*.safetensors", "*.json", "*.txt")
+        for pattern in ("*.safetensors", "*.json", "*.txt", "*.jinja")
         for name, digest in hash_files(folder / component, pattern).items()
     }

@@ -1,0 +1,59 @@
+"""Weights in eight bits as ComfyUI stores them: fp8, alone or with a scale for the whole tensor or for each of its rows.
+
+The scale of ``x.weight`` is called ``x.scale_weight`` or ``x.weight_scale``
+(https://github.com/comfyanonymous/ComfyUI/blob/master/QUANTIZATION.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DTYPES = ("F8_E4M3", "F8_E5M2")
+"""The eight-bit floats of safetensors' headers."""
+READ_AS = "BF16"
+"""What they are read as: every value of theirs is one of its own."""
+
+_WEIGHT = ".weight"
+_SCALES: Mapping[str, str] = MappingProxyType({".scale_weight": _WEIGHT, ".weight_scale": _WEIGHT})
+_ASIDE = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
+"""Ends of names that say how to compute products in eight bits, and nothing about the weights."""
+
+
+def scales(names: Iterable[str]) -> dict[str, str]:
+    """Return by name of a weight that of its scale."""
+    found = {}
+    for name in names:
+        for ending, weight in _SCALES.items():
+            if name.endswith(ending):
+                found[name.removesuffix(ending) + weight] = name
+    return found
+
+
+def is_weight(name: str) -> bool:
+    """Return whether the tensor called ``name`` is one of the model's own, not about another one."""
+    return not name.endswith((*_SCALES, *_ASIDE))
+
+
+def problem(dtype: str, shape: tuple[int, ...], scale_shape: tuple[int, ...]) -> str | None:
+    """Return why a scaled weight cannot be read; None if it can."""
+    if dtype not in DTYPES:
+        return f"it has a scale and is stored as {dtype}, not in fp8"
+    if prod(scale_shape) not in (1, shape[0]):
+        return f"its scale has the shape {scale_shape}, neither one number nor one for each of {shape[0]} rows"
+    return None
+
+
+def restore(stored: Tensor, scale: Tensor | None) -> Tensor:
+    """Return the weight, bf16, of the eight-bit one that is ``stored`` and its ``scale``."""
+    import torch
+
+    if scale is None:
+        return stored.to(torch.bfloat16)
+    factors = scale.float().reshape(-1, *[1] * (stored.dim() - 1))
+    return (stored.float() * factors).to(torch.bfloat16)
