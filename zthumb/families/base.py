@@ -381,6 +381,9 @@ class ModelFamily(ABC):
     single_file_aliases: Mapping[str, str] = NO_ALIASES
     """Prefix that some single files have → the one that is meant."""
 
+    unread_tensors: tuple[str, ...] = ()
+    """Beginnings of names, in files, of tensors of text encoders that no prompt takes: image towers, and what predicts words."""
+
     def stated_scheduler(self, file: SingleFile) -> Mapping[str, Any]:  # noqa: ARG002
         """Return the settings of the scheduler that a checkpoint in a single file states; the others are its reference's."""
         return {}

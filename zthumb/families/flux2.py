@@ -38,6 +38,7 @@ class Flux2(Flux2Family):
     references = tuple(BASES / f"FLUX.2-klein-{name}" for name in ("4B", "base-4B", "9B", "base-9B"))
     limits = Limits(steps=(1, 150), default_steps=50, guidance_scale=(1.0, 30.0), default_guidance_scale=4.0)
     few_step_limits = Limits(steps=(1, 8), default_steps=4, guidance_scale=(1.0, 1.0), default_guidance_scale=1.0)
+    unread_tensors = ("lm_head.",)
     single_file = MappingProxyType(
         {"transformer": DENOISER_PREFIX, "text_encoder": "text_encoders.qwen3.transformer.", "vae": "vae."}
     )

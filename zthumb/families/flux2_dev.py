@@ -33,6 +33,7 @@ class Flux2Dev(EmbeddedGuidanceFamily, Flux2Family):
     references = (BASES / "FLUX.2-dev",)
     limits = Limits(steps=(1, 150), default_steps=50, guidance_scale=(0.0, 30.0), default_guidance_scale=4.0)
     few_step_limits = Limits(steps=(1, 16), default_steps=8, guidance_scale=(0.0, 30.0), default_guidance_scale=4.0)
+    unread_tensors = ("vision_tower.", "multi_modal_projector.", "language_model.lm_head.")
     single_file = MappingProxyType(
         {"transformer": DENOISER_PREFIX, "text_encoder": "text_encoders.mistral3_24b.transformer.", "vae": "vae."}
     )

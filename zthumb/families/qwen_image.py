@@ -152,6 +152,7 @@ class QwenImage(LanguageModelFamily, WanAutoencoderFamily):
     # Checkpoint files
 
     gguf_architecture = "qwen_image"
+    unread_tensors = ("visual.", "lm_head.")
     single_file = MappingProxyType(
         {"transformer": DENOISER_PREFIX, "text_encoder": "text_encoders.qwen25_7b.transformer.", "vae": "vae."}
     )

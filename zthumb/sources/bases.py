@@ -9,9 +9,10 @@ from foundation.errors import BadInput
 from foundation.files import atomic_directory, read_json
 from foundation.hashing import hash_value
 from zthumb import families
-from zthumb.checkpoints.single_file import ENDING
+from zthumb.checkpoints.single_file import ENDING, SingleFile
 from zthumb.families.base import ModelFamily
 from zthumb.sources import catalogue, conversion, kinds
+from zthumb.sources.component_files import write_component_file
 from zthumb.sources.download import file_lock
 from zthumb.sources.local import INDEX, components_of, family_of
 from zthumb.sources.progress import bars
@@ -82,7 +83,7 @@ def _diffusers_folder(path: Path, resolver: Resolver) -> Path:
         path,
         resolver.models,
         list(_candidates(resolver.folders)),
-        lambda base, missing: _other_components(base, missing, resolver),
+        lambda base, missing: other_components(base, missing, resolver),
     )
 
 
@@ -111,7 +112,7 @@ def _is_supported(folder: Path) -> bool:
         return False
 
 
-def _other_components(base: Path, missing: Sequence[str], resolver: Resolver) -> dict[str, Path]:
+def other_components(base: Path, missing: Sequence[str], resolver: Resolver) -> dict[str, Path]:
     """Return by name the folders of the base's components that no single file has, and of those ``missing`` in this one.
 
     What a reference base has no files of is searched for on this disk, or downloaded.
@@ -181,7 +182,7 @@ def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
                 for path in (base / INDEX, *(base / name for name in components_of(base) if name != autoencoder)):
                     (temporary / path.name).symlink_to(os.path.relpath(path.resolve(), target.resolve()))
                 if vae.is_file():
-                    conversion.convert_single_file_autoencoder(vae, base, temporary / autoencoder)
+                    write_component_file(SingleFile.read(vae), base, autoencoder, temporary / autoencoder)
                 else:
                     (temporary / autoencoder).symlink_to(os.path.relpath(vae.resolve(), target.resolve()))
     return target

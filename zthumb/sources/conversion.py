@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,12 @@ from foundation.errors import BadInput
 from foundation.files import atomic_directory, read_json, write_json
 from foundation.hashing import hash_file
 from zthumb import families
-from zthumb.checkpoints.checkpoint_key import CheckpointKey, own_tensors
 from zthumb.checkpoints.single_file import SingleFile
+from zthumb.sources.component_files import Component, component_of
 from zthumb.sources.download import DISK_RESERVE, file_lock
 from zthumb.sources.local import INDEX, family_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from zthumb.families.base import ModelFamily
 
 RECORD = "single_file.json"
@@ -33,27 +30,6 @@ _SCHEDULER = Path("scheduler") / "scheduler_config.json"
 _SCHEDULER_DEFAULTS: Mapping[str, Any] = MappingProxyType({"prediction_type": "epsilon", "rescale_betas_zero_snr": False})
 _CLASS, _PREDICTION = "_class_name", "prediction_type"
 _DIGITS = 12
-_DIFFUSERS_WEIGHTS, _TRANSFORMERS_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
-
-
-@dataclass(frozen=True)
-class _Component:
-    """A component of a base, in ``folder``: each tensor's shape, and its key in a published checkpoint."""
-
-    folder: Path
-    shapes: Mapping[str, tuple[int, ...]]
-    checkpoint_keys: Mapping[str, CheckpointKey]
-
-    def mismatch(self, opened: SingleFile, prefix: str) -> str | None:
-        """Return the first tensor of an ``opened`` file that does not fit this component; None if all fit."""
-        for name, expected in self.shapes.items():
-            key = self.checkpoint_keys[name]
-            shape = opened.shapes.get(prefix + key.name)
-            if shape is None:
-                return f"it lacks {prefix}{key.name}"
-            if not key.fits(shape, expected):
-                return f"{prefix}{key.name} is {shape}, expected {expected}"
-        return None
 
 
 def convert_single_file(
@@ -82,31 +58,11 @@ def convert_single_file(
             _check_disk_space(opened, folder)
             with atomic_directory(target) as temporary:
                 for name, component in components.items():
-                    prefix = family.single_file[name]
-                    weights = _TRANSFORMERS_WEIGHTS if name in family.text_components else _DIFFUSERS_WEIGHTS
-                    _write_component(opened, prefix, component, temporary / name, weights)
-                _write_others(base, others, temporary, family.stated_scheduler(opened))
+                    component.write(opened, family.single_file[name], temporary / name)
+                write_others(base, others, temporary, family.stated_scheduler(opened))
                 write_json(temporary / RECORD, {"sha256": digest, "files": []})
         _record_file(file, target / RECORD)
     return target
-
-
-def convert_single_file_autoencoder(file: Path, base: Path, target: Path) -> None:
-    """Write the autoencoder in ``file`` to the folder ``target``, built as that of ``base``; ``BadInput`` if it does not fit."""
-    family = families.get(family_of(base))
-    (name,) = family.image_components
-    opened, published = SingleFile.read(file), _component(family, base, name)
-    # The tensors of an autoencoder's file have the names of a whole checkpoint, of a published autoencoder, or of diffusers.
-    diffusers = _Component(published.folder, published.shapes, {tensor: CheckpointKey(tensor) for tensor in published.shapes})
-    mismatches = []
-    for component, prefix in ((published, family.single_file[name]), (published, ""), (diffusers, "")):
-        mismatch = component.mismatch(opened, prefix)
-        if mismatch is None:
-            with atomic_directory(target) as temporary:
-                _write_component(opened, prefix, component, temporary, _DIFFUSERS_WEIGHTS)
-            return
-        mismatches.append(mismatch)
-    raise BadInput(f"{file}: is not an autoencoder for {base}: {mismatches[1]}.")
 
 
 def _find_converted(file: Path, folder: Path) -> Path | None:
@@ -130,12 +86,12 @@ def _state(file: Path) -> dict[str, Any]:
     return {"path": str(file.resolve()), "size": stat.st_size, "changed": stat.st_mtime_ns}
 
 
-def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path, dict[str, _Component]]:
+def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path, dict[str, Component]]:
     """Return the likeliest base that fits the file, and its components in it; ``BadInput`` says why the nearest does not fit.
 
     Of bases with the same shapes it is the one whose scheduler is most like what the file states, above all in what it predicts.
     """
-    fitting, mismatches = list[tuple[tuple[bool, int], Path, dict[str, _Component]]](), []
+    fitting, mismatches = list[tuple[tuple[bool, int], Path, dict[str, Component]]](), []
     for base in known:
         family = families.get(family_of(base))
         renamed = opened.renamed(family.single_file_aliases)
@@ -143,7 +99,7 @@ def _find_fitting_base(opened: SingleFile, known: Sequence[Path]) -> tuple[Path,
         if mark not in renamed.shapes:
             mismatches.append((len(family.single_file), f"compared with {base.name}, it lacks {mark}"))
             continue
-        components = {name: _component(family, base, name) for name in _contained(renamed, family)}
+        components = {name: component_of(family, base, name) for name in _contained(renamed, family)}
         reasons = [component.mismatch(renamed, family.single_file[name]) for name, component in components.items()]
         if not any(reasons):
             wrong = _disagreements(read_json(base / _SCHEDULER), family.stated_scheduler(renamed))
@@ -173,18 +129,6 @@ def _contained(file: SingleFile, family: ModelFamily) -> list[str]:
     return [denoiser] if is_denoiser_alone else list(family.single_file)
 
 
-def _component(family: ModelFamily, base: Path, name: str) -> _Component:
-    import torch
-
-    with torch.device("meta"):
-        model = family.build_component(name, family.configuration(base, name))
-    tensors, keys = own_tensors(model), family.checkpoint_keys(name, model)
-    # Written under the tensor names that every version of transformers accepts.
-    shapes = {family.file_path(name, tensor): tuple(values.shape) for tensor, values in tensors.items()}
-    checkpoint_keys = {family.file_path(name, tensor): keys[tensor] for tensor in tensors}
-    return _Component(base / name, shapes, checkpoint_keys)
-
-
 def _check_disk_space(file: SingleFile, folder: Path) -> None:
     needed, free = file.read_bytes + DISK_RESERVE, shutil.disk_usage(folder).free
     if needed > free:
@@ -193,21 +137,7 @@ def _check_disk_space(file: SingleFile, folder: Path) -> None:
         )
 
 
-def _write_component(file: SingleFile, prefix: str, component: _Component, target: Path, weights: str) -> None:
-    from zthumb.checkpoints import safetensors_file
-
-    target.mkdir(exist_ok=True)
-    shutil.copyfile(component.folder / "config.json", target / "config.json")
-    names = {name: prefix + key.name for name, key in component.checkpoint_keys.items()}
-
-    def read_tensor(name: str) -> Tensor:
-        return component.checkpoint_keys[name].extract(file.tensor(names[name]), component.shapes[name])
-
-    shapes = {name: (file.dtype(names[name]), shape) for name, shape in component.shapes.items()}
-    safetensors_file.write_streamed(shapes, read_tensor, target / weights)
-
-
-def _write_others(base: Path, others: Mapping[str, Path], target: Path, stated: Mapping[str, Any]) -> None:
+def write_others(base: Path, others: Mapping[str, Path], target: Path, stated: Mapping[str, Any]) -> None:
     """Write what the file lacks: the index, the tokenizers, and the scheduler with the settings that the file states."""
     shutil.copyfile(base / INDEX, target / INDEX)
     for name, folder in others.items():

@@ -31,9 +31,9 @@ def load(path: Path, denoiser: Any, checkpoint_keys: Mapping[str, CheckpointKey]
     for name, module in list(denoiser.named_modules()):
         weight = f"{name}.weight"
         if isinstance(module, torch.nn.Linear) and _is_quantized(stored[weight]):
-            bias = None if module.bias is None else _dequantized(stored.pop(f"{name}.bias"), dtype)
+            bias = None if module.bias is None else dequantized(stored.pop(f"{name}.bias"), dtype)
             denoiser.set_submodule(name, _block_linear(stored.pop(weight), bias))
-    remaining = {name: _dequantized(tensor, dtype) for name, tensor in stored.items()}
+    remaining = {name: dequantized(tensor, dtype) for name, tensor in stored.items()}
     denoiser.load_state_dict(remaining, strict=False, assign=True)
     return denoiser.requires_grad_(False)
 
@@ -101,7 +101,7 @@ def _block_linear(weight: StoredTensor, bias: Tensor | None) -> Any:
     return BlockLinear(_bytes(weight), weight.type, bias, (weight.shape[0], weight.shape[1]))
 
 
-def _dequantized(tensor: StoredTensor, dtype: torch.dtype) -> Tensor:
+def dequantized(tensor: StoredTensor, dtype: torch.dtype) -> Tensor:
     """Return the values of a tensor, in its true shape."""
     import torch
     from gguf import GGMLQuantizationType
