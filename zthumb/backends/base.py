@@ -46,10 +46,14 @@ class Options:
 
 @dataclass(frozen=True)
 class WeightsLocation:
-    """Where a backend finds what it runs: the ``denoiser``, a folder or a file, and the ``base`` that has all the rest."""
+    """Where a backend finds what it runs: the ``denoiser``, a folder or a file, and the ``base`` that has all the rest.
+
+    ``few_step_adapter`` is merged into the denoiser: it makes few steps enough.
+    """
 
     denoiser: Path
     base: Path
+    few_step_adapter: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from foundation.device import check_compiler, choose_device
+from foundation.hashing import hash_value
 from zthumb import families
-from zthumb.adapters import module_shapes
+from zthumb.adapters import module_shapes, reader
 from zthumb.adapters.adapter_cache import AdapterCache, AppliedAdapters, Lora
+from zthumb.adapters.merged import merge_adapter
 from zthumb.backends.base import BackendInfo, BaseBackend, Options, WeightsLocation
 from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback
@@ -82,12 +84,16 @@ class Backend(BaseBackend):
         """The pipeline."""
         load = partial(random_weights.load, family) if options.dummy else family.load
         pipeline = load(location.base, dtype_of(options, device), device)
+        if location.few_step_adapter is not None:
+            merge_adapter(location.few_step_adapter, pipeline, family)
+            pipeline.scheduler = schedulers.changed(pipeline.scheduler, family.few_step_schedule)
         quantize(family.denoiser(pipeline), options.quantization, device)
         return pipeline
 
     def _hash(self, location: WeightsLocation) -> str:
         """One SHA-256 over all that is loaded."""
-        return hash_base(location.base)
+        base, adapter = hash_base(location.base), location.few_step_adapter
+        return base if adapter is None else hash_value({"base": base, "few_step_adapter": reader.hash_of(adapter)})
 
     def generate(
         self,

@@ -58,6 +58,11 @@ def make(name: str | None, base: Any, spacing: str | None = None) -> Any:
     return getattr(diffusers, kind).from_config({**known, **settings})
 
 
+def changed(scheduler: Any, settings: Mapping[str, Any]) -> Any:
+    """A fresh scheduler of the same kind with some settings changed."""
+    return type(scheduler).from_config({**scheduler.config, **settings})
+
+
 def is_flow(scheduler: Any) -> bool:
     """Whether a base's own scheduler is one of flow matching."""
     return type(scheduler).__name__.startswith("FlowMatch") or bool(scheduler.config.get("use_flow_sigmas"))

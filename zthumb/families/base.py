@@ -91,6 +91,10 @@ class ModelFamily(ABC):
     limits: Limits
     few_step_limits: Limits
     """Those of a base distilled to few steps."""
+    few_step_adapter_limits: Limits | None = None
+    """Those of a base with an adapter that makes few steps enough, where they differ."""
+    few_step_schedule: Mapping[str, Any] = NO_OPTIONS
+    """Settings of the base's scheduler that change with such an adapter."""
     image_components: Sequence[str]
     """The components that ``encode_images`` and ``decode_images`` depend on."""
     text_components: Sequence[str]

@@ -62,6 +62,8 @@ class Flux(EmbeddedGuidanceFamily, FlowMatchingFamily, AutoencoderKLFamily):
     size_multiple = FACTOR * PATCH
     limits = Limits(steps=(1, 150), default_steps=28, guidance_scale=(0.0, 30.0), default_guidance_scale=3.5)
     few_step_limits = Limits(steps=(1, 8), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
+    # With such an adapter dev is still told a guidance scale.
+    few_step_adapter_limits = Limits(steps=(1, 16), default_steps=8, guidance_scale=(0.0, 30.0), default_guidance_scale=3.5)
 
     def is_few_step(self, folder: Path) -> bool:
         # dev is told a guidance scale, and schnell is not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -67,6 +68,8 @@ class QwenImage(LanguageModelFamily, WanAutoencoderFamily):
     references = (BASES / "Qwen-Image",)
     size_multiple = FACTOR * PATCH
     limits = Limits(steps=(1, 150), default_steps=50, guidance_scale=(1.0, 30.0), default_guidance_scale=4.0)
+    # As Lightning was distilled (https://github.com/ModelTC/Qwen-Image-Lightning): every size is shifted by three.
+    few_step_schedule = MappingProxyType({"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None})
     few_step_limits = Limits(steps=(1, 16), default_steps=8, guidance_scale=(1.0, 1.0), default_guidance_scale=1.0)
 
     def resolution(self, folder: Path) -> int:

@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     turbo_model: str | None = Field(
         default=None, description="the base of variant turbo; by default the folder MODEL with -turbo appended"
     )
+    turbo_adapter: str | None = Field(
+        default=None,
+        description="an adapter that makes few steps enough, as Lightning's do: variant turbo is the base with it, at strength 1",
+    )
     gguf_model: str | None = Field(
         default=None, description="the denoiser of variant gguf; by default the file MODEL with .gguf appended"
     )
@@ -174,7 +178,7 @@ class Settings(BaseSettings):
         prompts.get(name)
         return name
 
-    @field_validator("model", "vae", "turbo_model", "gguf_model")
+    @field_validator("model", "vae", "turbo_model", "turbo_adapter", "gguf_model")
     @classmethod
     def _names_a_model(cls, text: str | None) -> str | None:
         try:

@@ -58,6 +58,8 @@ class StableDiffusion(ClipTextFamily, AutoencoderKLFamily):
     size_multiple = FACTOR
     denoiser_mark = "input_blocks.0.0.weight"
     few_step_limits = Limits(steps=(1, 4), default_steps=4, guidance_scale=(0.0, 0.0), default_guidance_scale=0.0)
+    # Lightning's adapters take two, four or eight steps without guidance, LCM's up to eight with a little.
+    few_step_adapter_limits = Limits(steps=(1, 8), default_steps=8, guidance_scale=(0.0, 2.0), default_guidance_scale=0.0)
 
     @abstractmethod
     def build_text_encoder(self, component: str, configuration: Mapping[str, Any]) -> Any:

@@ -40,6 +40,10 @@ _HEADROOM = 1.3
 _LocationKey = tuple[str, Path, Path]
 
 
+_FEW_STEPS = "turbo"
+"""The variant that needs few steps."""
+
+
 class OutOfMemory(Exception):
     """Memory ran out, even in the mode that takes the least of it."""
 
@@ -132,6 +136,8 @@ class BackendPool:
     def limits(self, backend_key: BackendKey) -> Limits:
         """Return what a request may ask of a variant; a base distilled to few steps limits every variant of it."""
         family, location = self.family(backend_key.model), self.locations(backend_key.model)[backend_key.variant]
+        if location.few_step_adapter is not None:
+            return family.few_step_adapter_limits or family.few_step_limits
         if family.is_few_step(location.base):
             return family.few_step_limits
         return backends.get(backend_key.variant).limits(family)
@@ -250,20 +256,33 @@ class BackendPool:
         for name in sorted(backends.names(), key=lambda name: backends.get(name).preference):
             reference = getattr(self.settings, f"{name}_model", None) if model == self.default_model else None
             location = backends.get(name).find(base, self._variant_path(name, reference) if reference else None)
-            if location is not None:
+            if name == _FEW_STEPS and self.settings.turbo_adapter and model == self.default_model:
+                locations[name] = self._with_few_step_adapter(base, self.settings.turbo_adapter)
+            elif location is not None:
                 locations[name] = location
             elif reference:
                 raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: {reference} has no weights that variant {name} can run.")
         return locations
 
+    def _with_few_step_adapter(self, base: Path, reference: str) -> WeightsLocation:
+        """Where variant turbo is, if an adapter makes it of the base itself."""
+        if self.settings.turbo_model or families.get(family_of(base)).is_few_step(base):
+            already = "ZTHUMB_TURBO_MODEL is set" if self.settings.turbo_model else "the base needs few steps already"
+            raise BadInput(f"ZTHUMB_TURBO_ADAPTER: {already}. Leave it out.")
+        try:
+            return WeightsLocation(base, base, self._resolver.path(reference, kinds.ADAPTER))
+        except BadInput as error:
+            raise BadInput(f"ZTHUMB_TURBO_ADAPTER: {error}") from None
+
     def _dummy_location(self, model: Model) -> dict[str, WeightsLocation]:
-        others = [f"ZTHUMB_{name.upper()}" for name in ("turbo_model", "gguf_model") if getattr(self.settings, name)]
+        names = ("turbo_model", "turbo_adapter", "gguf_model")
+        others = [f"ZTHUMB_{name.upper()}" for name in names if getattr(self.settings, name)]
         if others or model.vae:
             raise BadInput(
                 f"DUMMY: all weights are random, so that {' and '.join(others) or 'vae'} would mean nothing. Leave it out."
             )
         folder = known_configuration(model.base)
-        return {"turbo" if families.get(family_of(folder)).is_few_step(folder) else "full": WeightsLocation(folder, folder)}
+        return {_FEW_STEPS if families.get(family_of(folder)).is_few_step(folder) else "full": WeightsLocation(folder, folder)}
 
     def _variant_path(self, variant: str, reference: str) -> Path:
         try:
