@@ -2,34 +2,69 @@
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from foundation.errors import BadInput
 from tests.training.conftest import quick_arguments
 from tests.zthumb.families import random_miniatures
-from training import export_lora, train_lora
+from training import export_lora, prepare_dataset, train_lora
 from training import recipe as recipes
+from training.data.dataset import read_dataset
 from training.family_check import check_family
 from training.steps import checkpoints
 from zthumb import families
 from zthumb.adapters import module_shapes, reader
 from zthumb.sources import catalogue
 
-WRITTEN = {"flux": ("resolution", random_miniatures.write_flux), "z_image": ("3.0", random_miniatures.write_z_image)}
-"""Family → the shift of its times, and what writes its miniature with random weights."""
+
+@dataclass(frozen=True)
+class Case:
+    """What writes a family's miniature with random weights, and settings to train on it: the shift of its times, and others."""
+
+    write: Callable[[Path, Path], None]
+    shift: str
+    sets: Sequence[str] = ()
+    has_masks: bool = False
+
+
+CASES = {
+    "flux": Case(random_miniatures.write_flux, "resolution", has_masks=True),
+    "flux2": Case(random_miniatures.write_flux2, "resolution", ("quantize=nf4",), has_masks=True),
+    "flux2_dev": Case(random_miniatures.write_flux2_dev, "resolution", ("quantize=int8", "objective.guidance_scale=1.0")),
+    "qwen_image": Case(random_miniatures.write_qwen_image, "2.2", ("precision=bf16", "gradient_checkpointing=true")),
+    "z_image": Case(random_miniatures.write_z_image, "3.0", ("objective.timesteps=logit_normal",)),
+}
 
 RUN = Path("outputs/lora/a")
 
 
+def _add_masks(dataset: Path) -> None:
+    """Give every image a mask of its middle."""
+    for image in (dataset / "raw").glob("*.png"):
+        with Image.open(image) as opened:
+            width, height = opened.size
+        mask = Image.new("L", (width, height), "black")
+        mask.paste(255, (width // 4, height // 4, 3 * width // 4, 3 * height // 4))
+        (dataset / "masks").mkdir(exist_ok=True)
+        mask.save(dataset / "masks" / image.name)
+    assert prepare_dataset.main(["--dataset", str(dataset)]) == 0
+    assert read_dataset(dataset).counts()["masked"] > 0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", CASES)
 def test_a_run_goes_on_as_if_it_had_never_stopped_and_is_exported_in_both_layouts(prepared: Path, name: str) -> None:
     # Given a run of four steps on a miniature, and the same run that was killed after two
-    shift, write = WRITTEN[name]
-    write(Path("models/mini-sdxl"), Path("models/mini-base"))
-    sets = ("base=models/mini-base", "objective.min_snr_gamma=null", f"objective.timestep_shift={shift}")
+    case = CASES[name]
+    case.write(Path("models/mini-sdxl"), Path("models/mini-base"))
+    if case.has_masks:
+        _add_masks(prepared)
+    sets = ("base=models/mini-base", "objective.min_snr_gamma=null", f"objective.timestep_shift={case.shift}", *case.sets)
     arguments = quick_arguments(prepared, "a", *sets, "steps=4", "adapter.targets=attention+feed-forward")
     assert train_lora.main(arguments) == 0
     whole = (RUN / "checkpoints" / "step-000004" / "adapter.safetensors").read_bytes()
