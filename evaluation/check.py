@@ -65,7 +65,7 @@ def _verdict_outlook(references: References | None, protocol: Protocol) -> list[
             )
     if not protocol.control:
         lines.append("warning: no prompt is free of the trigger, so drift cannot be measured and no scale will be recommended")
-    if prompt := unread_prompt(protocol.extractors, list(protocol.texts.values())):
+    if (prompt := unread_prompt(protocol.extractors, list(protocol.texts.values()))) is not None:
         lines.append(f"warning: no extractor reads the language of “{prompt}”, so prompt following cannot be measured")
     return lines
 

@@ -103,13 +103,21 @@ def evaluate(task: Task, client: Client, folder: Path, in_flight: int) -> Result
 
 
 def _language_gate(protocol: Protocol) -> tuple[GateFinding, ...]:
-    """Say it if no extractor reads the language of the prompts: prompt following is not measured then."""
-    prompt = unread_prompt(protocol.extractors, list(protocol.texts.values()))
-    if prompt is None:
+    """Say it if no extractor reads the language of the prompts: what compares images with texts is not measured then."""
+    texts = list(protocol.texts.values())
+    unread = {
+        "Prompt following": unread_prompt(protocol.extractors, texts),
+        "Preference": unread_prompt(protocol.extractors, texts, is_preference=True),
+    }
+    messages = [
+        f"{metric} is not measured: no extractor for it reads the language of “{prompt}”."
+        for metric, prompt in unread.items()
+        if prompt is not None
+    ]
+    if not messages:
         return ()
-    message = f"Prompt following is not measured: no extractor reads the language of “{prompt}”."
-    title = "An extractor reads the language of the prompts"
-    return (GateFinding(name="prompts are read", title=title, state="not judged", message=message),)
+    title = "Extractors read the language of the prompts"
+    return (GateFinding(name="prompts are read", title=title, state="not judged", message=" ".join(messages)),)
 
 
 def _discard_other_images(folder: Path, base: ServedModel) -> None:

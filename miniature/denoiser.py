@@ -67,9 +67,13 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Material:
-    """The images that a model is trained on, by seed and index, and their captions."""
+    """The images that a model is trained on, by seed and index, and their captions.
+
+    ``whole`` returns, of an index, that of an image which is no crop and not enlarged.
+    """
 
     example: Callable[[int, int], Example] = draw_example
+    whole: Callable[[int], int] = whole_image
     caption: Callable[[Scene, random.Random], str] = random_caption
 
 
@@ -133,7 +137,7 @@ def draw_batch(
     generator = torch.Generator().manual_seed(derive(seed, name, step))
     indices = torch.randint(len(latents), (size,), generator=generator).tolist()
     if not learner.sees_crops:
-        indices = [whole_image(index) for index in indices]
+        indices = [material.whole(index) for index in indices]
     rng = random.Random(derive(seed, f"{name} captions", step))
     examples = [material.example(seed, index) for index in indices]
     dropout_rate = learner.caption_dropout_rate

@@ -35,7 +35,10 @@ def material(images: int) -> Material:
     def example(seed: int, index: int) -> Example:
         return training_images.draw_example(seed, index) if index < images else plates.draw_example(seed, index - images)
 
-    return Material(example, random_caption)
+    def whole(index: int) -> int:
+        return training_images.whole_image(index) if index < images - 2 else index
+
+    return Material(example, whole, random_caption)
 
 
 def random_caption(scene: Scene, rng: random.Random) -> str:

@@ -64,7 +64,7 @@ def test_a_report_says_that_prompt_following_is_not_measured_in_a_language_that_
 
     assert done.returncode == 0, done.stderr
     report = folder / "outputs" / "lora_eval" / "r"
-    message = "Prompt following is not measured: no extractor reads the language of “红色的”."
+    message = "Prompt following is not measured: no extractor for it reads the language of “红色的”."
     assert message in (report / "report.md").read_text(encoding="utf-8")
     results = read_results(report)
     assert [gate.state for gate in results.gates if gate.name == "prompts are read"] == ["not judged"]

@@ -54,3 +54,6 @@ def test_examples_after_those_of_the_world_are_plates() -> None:
 
     assert material.example(0, 9).scene.shape not in GLYPHS
     assert material.example(0, 10) == plates.draw_example(0, 0)
+    # Each of them is trained on, and no index is past the last.
+    assert [material.whole(index) for index in range(10, 26)] == list(range(10, 26))
+    assert material.whole(0) == 2

@@ -1,4 +1,4 @@
-"""A model distilled to generate in one to four steps without guidance, as SDXL-Turbo (arXiv 2311.17042) does."""
+"""A model distilled to generate in few steps, as SDXL-Turbo (arXiv 2311.17042) does in one to four."""
 
 from pathlib import Path
 

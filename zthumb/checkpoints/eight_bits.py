@@ -21,6 +21,9 @@ READ_AS = "BF16"
 
 _WEIGHT = ".weight"
 _SCALES: Mapping[str, str] = MappingProxyType({".scale_weight": _WEIGHT, ".weight_scale": _WEIGHT})
+_OTHERS = (".weight_scale_inv", ".weight_scale_2", ".weight_scalar", ".SCB", ".absmax", ".weight.absmax", ".scales", ".wscales")
+"""Ends of names beside weights that are quantized in other ways: blocks, integers, four bits."""
+_FLOATS = ("F64", "F32", "F16", "BF16", *DTYPES)
 _ASIDE = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
 """Ends of names that say how to compute products in eight bits, and nothing about the weights."""
 
@@ -40,13 +43,28 @@ def is_weight(name: str) -> bool:
     return not name.endswith((*_SCALES, *_ASIDE))
 
 
-def problem(dtype: str, shape: tuple[int, ...], scale_shape: tuple[int, ...]) -> str | None:
-    """Return why a scaled weight cannot be read; None if it can."""
-    if dtype not in DTYPES:
-        return f"it has a scale and is stored as {dtype}, not in fp8"
-    if prod(scale_shape) not in (1, shape[0]):
-        return f"its scale has the shape {scale_shape}, neither one number nor one for each of {shape[0]} rows"
-    return None
+def problem(name: str, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]) -> str | None:
+    """Return why the tensor called ``name`` cannot be read, among all ``shapes`` and ``dtypes`` by name; None if it can."""
+    stem = name.removesuffix(_WEIGHT)
+    if stem == name:
+        return None
+    if dtypes[name] not in _FLOATS:
+        return f"it is stored as {dtypes[name]}, not in fp8"
+    if other := next((stem + ending for ending in _OTHERS if stem + ending in shapes), None):
+        return f"it has {other} beside it"
+    scale = next((stem + ending for ending in _SCALES if stem + ending in shapes), None)
+    if scale is None:
+        return None
+    if dtypes[name] not in DTYPES:
+        return f"it has a scale and is stored as {dtypes[name]}, not in fp8"
+    return _problem_of_scale(shapes[name], shapes[scale])
+
+
+def _problem_of_scale(shape: tuple[int, ...], scale_shape: tuple[int, ...]) -> str | None:
+    is_one, is_by_row = prod(scale_shape) == 1, scale_shape[:1] == shape[:1] and prod(scale_shape[1:]) == 1
+    if is_one or is_by_row:
+        return None
+    return f"its scale has the shape {scale_shape}, neither one number nor one for each row of {shape}"
 
 
 def restore(stored: Tensor, scale: Tensor | None) -> Tensor:

@@ -53,8 +53,8 @@ class SingleFile:
         except SafetensorError as error:
             raise BadInput(f"{path}: not a safetensors file: {str(error).splitlines()[0]}") from None
         scales = {name: scale for name, scale in eight_bits.scales(shapes).items() if name in shapes}
-        for name, scale in scales.items():
-            if problem := eight_bits.problem(dtypes[name], shapes[name], shapes[scale]):
+        for name in shapes:
+            if problem := eight_bits.problem(name, shapes, dtypes):
                 raise BadInput(f"{path}: {name} is quantized in a way that is not read here: {problem}.")
         weights = {name: shape for name, shape in shapes.items() if eight_bits.is_weight(name)}
         read_as = {name: eight_bits.READ_AS if dtype in eight_bits.DTYPES else dtype for name, dtype in dtypes.items()}
@@ -95,4 +95,4 @@ class SingleFile:
     @property
     def read_bytes(self) -> int:
         """The bytes of all tensors as they are read."""
-        return sum(prod(shape) * ELEMENT_BYTES[self.dtype(name)] for name, shape in self.shapes.items())
+        return sum(prod(shape) * ELEMENT_BYTES.get(self.dtype(name), 8) for name, shape in self.shapes.items())

@@ -9,11 +9,11 @@ from foundation.errors import BadInput
 from foundation.files import atomic_directory
 from zthumb import families
 from zthumb.checkpoints.gguf.text_encoder import GgufTextEncoder
-from zthumb.checkpoints.single_file import SingleFile
+from zthumb.checkpoints.single_file import ENDING, SingleFile
 from zthumb.families.base import ModelFamily
-from zthumb.sources import bases, conversion
+from zthumb.sources import bases, catalogue, conversion
 from zthumb.sources.component_files import TensorFile, component_of, recognize_component, write_component_file
-from zthumb.sources.local import family_of
+from zthumb.sources.local import INDEX, family_of
 from zthumb.sources.resolve import Resolver
 
 _GGUF = ".gguf"
@@ -25,9 +25,14 @@ def assemble(reference: str, files: Sequence[Path], out: Path, resolver: Resolve
     Which component a file is, is known by its tensors. What no file has is the base's own: from this disk, or downloaded. Returns
     the file of each component. Raises ``BadInput`` for a file that is no component, or a second one of it.
     """
-    base = bases.find_configuration(reference) or bases.find_base(reference, resolver=resolver)
+    here = resolver.here(reference)
+    known = bases.find_configuration(reference) if reference in catalogue.entries() else None
+    base = here if here is not None and (here / INDEX).is_file() else known or bases.find_base(reference, resolver=resolver)
     family = families.get(family_of(base))
     found = _recognize(files, base, family)
+    if family.denoiser_component not in found and base == known:
+        # Another base that is configured alike may be a fine-tune of it.
+        base = bases.find_base(reference, resolver=resolver)
     missing = [name for name in family.single_file if name not in found]
     others = bases.other_components(base, missing, resolver)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +46,7 @@ def assemble(reference: str, files: Sequence[Path], out: Path, resolver: Resolve
 def _recognize(files: Sequence[Path], base: Path, family: ModelFamily) -> dict[str, TensorFile]:
     found = dict[str, TensorFile]()
     for path in files:
+        _check(path)
         missing = [name for name in family.single_file if name not in found]
         if not missing:
             raise BadInput(f"{path}: {base.name} has no further component: {', '.join(found)} are in other files.")
@@ -51,6 +57,13 @@ def _recognize(files: Sequence[Path], base: Path, family: ModelFamily) -> dict[s
         name, file = _open_gguf(path, base, family, [name for name in missing if name in family.text_components])
         found[name] = file
     return found
+
+
+def _check(path: Path) -> None:
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file.")
+    if path.suffix not in (ENDING, _GGUF):
+        raise BadInput(f"{path}: a component is a {ENDING} file, or, if it is a text encoder, a {_GGUF} file.")
 
 
 def _open_gguf(path: Path, base: Path, family: ModelFamily, names: Sequence[str]) -> tuple[str, TensorFile]:

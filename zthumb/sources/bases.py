@@ -154,9 +154,13 @@ def _has_same_tokenizers(folder: Path, base: Path, family: ModelFamily, tokenize
     # Encoders of one vocabulary may be padded by different tokens; those of one width and activation are of one origin.
     def origins(model: Path) -> list[list[Any]]:
         encoders = [family.configuration(model, name) for name in family.text_components if name in family.single_file]
-        return [[encoder.get(key) for key in ("vocab_size", "hidden_size", "hidden_act")] for encoder in encoders]
+        # Of a model for images too, the language model has a configuration inside.
+        languages = [encoder.get("text_config", encoder) for encoder in encoders]
+        return [[language.get(key) for key in ("vocab_size", "hidden_size", "hidden_act")] for language in languages]
 
-    return _is_supported(folder) and all((folder / name).is_dir() for name in tokenizers) and origins(folder) == origins(base)
+    if not (_is_supported(folder) and family_of(folder) == family.name):
+        return False
+    return all((folder / name).is_dir() for name in tokenizers) and origins(folder) == origins(base)
 
 
 def _hub_repository(base: Path) -> str:

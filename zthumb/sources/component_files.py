@@ -123,11 +123,22 @@ def recognize_component(file: TensorFile, base: Path, among: Sequence[str]) -> s
     family = families.get(family_of(base))
     reasons = []
     for name in among:
-        found = [component.mismatch(file, prefix) for component, prefix in _namings(family, base, name)]
+        namings = list(_namings(family, base, name))
+        found = [component.mismatch(file, prefix) for component, prefix in namings]
         if not all(found):
+            if name == family.denoiser_component:
+                _check_is_alone(file, base, *namings[found.index(None)])
             return name
         reasons.append(f"as {name}, {found[1]}")
     raise BadInput(f"{file.path}: is no component of {base.name} that is missing: {'; '.join(reasons)}.")
+
+
+def _check_is_alone(file: TensorFile, base: Path, denoiser: Component, prefix: str) -> None:
+    """Raise ``BadInput`` if a denoiser's file has more than it: the denoiser of a larger base, or a whole checkpoint."""
+    known = {prefix + key.name for key in denoiser.checkpoint_keys.values()}
+    if others := sorted(set(file.shapes) - known):
+        advice = "A whole checkpoint is a base of its own: use it as it is."
+        raise BadInput(f"{file.path}: has {others[0]} besides the denoiser of {base.name}. {advice}")
 
 
 def _namings(family: ModelFamily, base: Path, name: str) -> Iterator[tuple[Component, str]]:

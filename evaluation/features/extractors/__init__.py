@@ -23,14 +23,15 @@ def identify(spec: str) -> Identity:
     return extractor.identify(weights)
 
 
-def unread_prompt(specs: Sequence[str], prompts: Sequence[str]) -> str | None:
+def unread_prompt(specs: Sequence[str], prompts: Sequence[str], *, is_preference: bool = False) -> str | None:
     """Return the first of ``prompts`` that keeps every extractor with a text encoder from embedding them; None if one reads all.
 
-    None as well if no extractor has a text encoder.
+    Those of human preference are asked alone, or not at all. None as well if there is no extractor to ask.
     """
-    kinds = [kind for spec in specs if issubclass(kind := _find(spec)[0], TextImageExtractor) and not kind.is_preference_model]
-    unread = [next((prompt for prompt in prompts if not kind.reads(prompt)), None) for kind in kinds]
-    return unread[0] if unread and all(unread) else None
+    kinds = [kind for spec in specs if issubclass(kind := _find(spec)[0], TextImageExtractor)]
+    asked = [kind for kind in kinds if kind.is_preference_model == is_preference]
+    unread = [prompt for kind in asked if (prompt := next((text for text in prompts if not kind.reads(text)), None)) is not None]
+    return unread[0] if asked and len(unread) == len(asked) else None
 
 
 def _find(spec: str) -> tuple[type[Extractor], str | None]:

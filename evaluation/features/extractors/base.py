@@ -14,6 +14,7 @@ from foundation.errors import BadInput
 from foundation.hashing import hash_files, hash_value
 
 _BATCH_SIZE = 32
+_SHARE_OF_LETTERS = 0.8
 
 
 class Identity(Strict):
@@ -82,9 +83,14 @@ class TextImageExtractor(Extractor):
         """Return the features of texts, in the space of the images."""
 
 
-def has_letters_of(text: str, *scripts: str) -> bool:
-    """Return whether every letter of ``text`` is of one of ``scripts``, as Unicode names them: LATIN, CJK."""
-    return all(unicodedata.name(letter, "").startswith(scripts) for letter in text if letter.isalpha())
+def is_mostly_in(text: str, *scripts: str) -> bool:
+    """Return whether most letters of ``text``, if it has any, are of ``scripts``, as Unicode names them: LATIN, CJK.
+
+    A sign in another one, as in "5 µm", does not make a text one of another language.
+    """
+    letters = [letter for letter in unicodedata.normalize("NFKC", text) if letter.isalpha()]
+    known = sum(unicodedata.name(letter, "").startswith(scripts) for letter in letters)
+    return known >= _SHARE_OF_LETTERS * len(letters)
 
 
 def normalized(features: Any) -> Features:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from evaluation.features.extractors.base import find_weights, has_letters_of
+from evaluation.features.extractors.base import find_weights, is_mostly_in
 from evaluation.features.extractors.clip import Clip
 
 _LENGTH = 52
@@ -21,8 +21,8 @@ class ChineseClip(Clip):
 
     @classmethod
     def reads(cls, text: str) -> bool:
-        is_chinese = any(has_letters_of(letter, "CJK") for letter in text if letter.isalpha())
-        return is_chinese and has_letters_of(text, "CJK", "LATIN")
+        # Latin letters alone are a text in another language, but for a text without any.
+        return is_mostly_in(text, "CJK", "IDEOGRAPHIC", "LATIN") and not (is_mostly_in(text, "LATIN") and text.strip())
 
     @classmethod
     def open(cls, weights: str | None) -> "ChineseClip":

@@ -12,7 +12,7 @@ from evaluation.features.extractors.base import (
     batches,
     find_weights,
     folder_revision,
-    has_letters_of,
+    is_mostly_in,
     normalized,
 )
 
@@ -46,7 +46,7 @@ class Clip(TextImageExtractor):
 
     @classmethod
     def reads(cls, text: str) -> bool:
-        return has_letters_of(text, "LATIN")
+        return is_mostly_in(text, "LATIN")
 
     def embed_images(self, images: Sequence[Pixels]) -> Features:
         import torch

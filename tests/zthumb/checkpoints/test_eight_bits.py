@@ -90,8 +90,11 @@ def test_a_checkpoint_in_fp8_is_converted_to_the_weights_that_it_stands_for(mode
         (torch.zeros(4, 4, dtype=torch.uint8), torch.ones(4, 2), "stored as U8, not in fp8"),
         (torch.zeros(4, 4, dtype=torch.int8), torch.tensor(1.0), "stored as I8, not in fp8"),
         (torch.zeros(4, 64).to(torch.float8_e4m3fn), torch.ones(4, 2), r"its scale has the shape \(4, 2\)"),
+        (torch.zeros(4, 4).to(torch.float8_e4m3fn), torch.ones(2, 2), r"its scale has the shape \(2, 2\)"),
+        (torch.zeros(4, 4).to(torch.float8_e4m3fn), torch.ones(1, 4), r"its scale has the shape \(1, 4\)"),
+        (torch.ones(4, 4), torch.tensor(1.0), "it has a scale and is stored as F32"),
     ],
-    ids=["four bits", "integers", "blocks"],
+    ids=["four bits", "integers", "blocks", "square blocks", "columns", "not quantized"],
 )
 def test_other_ways_to_quantize_are_refused_with_the_name_of_the_weight(
     tmp_path: Path, stored: Tensor, scale: Tensor, message: str
@@ -99,6 +102,15 @@ def test_other_ways_to_quantize_are_refused_with_the_name_of_the_weight(
     save_file({"block.weight": stored, "block.weight_scale": scale}, tmp_path / "x.safetensors")
 
     with pytest.raises(BadInput, match=f"block.weight is quantized in a way that is not read here: .*{message}"):
+        SingleFile.read(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("beside", ["SCB", "weight_scale_inv", "absmax", "weight_scale_2"])
+def test_what_other_programs_write_beside_quantized_weights_is_refused(tmp_path: Path, beside: str) -> None:
+    weight = torch.zeros(4, 4, dtype=torch.int8 if beside == "SCB" else torch.float8_e4m3fn)
+    save_file({"block.weight": weight, f"block.{beside}": torch.ones(4)}, tmp_path / "x.safetensors")
+
+    with pytest.raises(BadInput, match=r"block\.weight is quantized in a way that is not read here"):
         SingleFile.read(tmp_path / "x.safetensors")
 
 

@@ -13,7 +13,10 @@ from torch import Tensor
 from foundation.errors import BadInput
 from foundation.hashing import hash_files
 from tests.zthumb.families import random_miniatures
+from tests.zthumb.published import write_single_file
+from zthumb import families
 from zthumb.cli import main
+from zthumb.sources import bases
 from zthumb.sources.assembly import assemble
 from zthumb.sources.resolve import Resolver
 
@@ -177,3 +180,27 @@ def test_a_gguf_file_that_is_no_text_encoder_is_refused(models: Path) -> None:
 
     with pytest.raises(BadInput, match=r"x.gguf: its architecture is llama, and text encoders of t5, .* are read"):
         _assemble(models / "base", models / "x.gguf")
+
+
+def test_a_whole_checkpoint_and_what_is_no_file_are_refused(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_single_file(models / "mini-sdxl", models / "whole.safetensors")
+    (models / "ae.sft").write_bytes(b"x")
+
+    for file, message in (
+        ("whole.safetensors", "A whole checkpoint is a base of its own"),
+        ("gone.safetensors", "no such file"),
+        ("ae.sft", "a component is a .safetensors file"),
+    ):
+        assert main(["convert", "base", "models/mini-sdxl", f"models/{file}", "--out", "models/mine"]) == 2
+        assert message in capsys.readouterr().err
+    assert not (models / "mine").exists()
+
+
+def test_the_tokenizer_of_another_family_is_never_taken(models: Path) -> None:
+    # Given bases of two families whose text encoders have a language model inside, and no tokenizer of the one that is named
+    random_miniatures.write_qwen_image(models / "mini-sdxl", models / "qwen")
+    random_miniatures.write_flux2_dev(models / "mini-sdxl", models / "flux")
+    shutil.rmtree(models / "flux" / "tokenizer")
+
+    assert not bases._has_same_tokenizers(models / "qwen", models / "flux", families.get("flux2_dev"), ["tokenizer"])
+    assert bases._has_same_tokenizers(models / "qwen", models / "qwen", families.get("qwen_image"), ["tokenizer"])

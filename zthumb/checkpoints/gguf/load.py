@@ -25,7 +25,7 @@ def load(path: Path, denoiser: Any, checkpoint_keys: Mapping[str, CheckpointKey]
     import torch
 
     file = read_gguf(path)
-    _check_types(file)
+    check_types(file)
     stored = _by_diffusers_name(file, checkpoint_keys)
     _check_shapes(file, stored, denoiser, base)
     for name, module in list(denoiser.named_modules()):
@@ -38,7 +38,8 @@ def load(path: Path, denoiser: Any, checkpoint_keys: Mapping[str, CheckpointKey]
     return denoiser.requires_grad_(False)
 
 
-def _check_types(file: GgufFile) -> None:
+def check_types(file: GgufFile) -> None:
+    """Raise ``BadInput`` if the file has a tensor of a type that cannot be dequantized here."""
     from diffusers.quantizers.gguf.utils import SUPPORTED_GGUF_QUANT_TYPES
     from gguf import GGMLQuantizationType
 

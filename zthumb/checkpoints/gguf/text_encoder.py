@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import BadInput
 from zthumb.checkpoints.gguf.file import StoredTensor, read_gguf
-from zthumb.checkpoints.gguf.load import dequantized
+from zthumb.checkpoints.gguf.load import check_types, dequantized
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +32,7 @@ class GgufTextEncoder:
         import gguf
 
         file = read_gguf(path)
+        check_types(file)
         architecture = file.metadata.get("general.architecture", "")
         if architecture not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)

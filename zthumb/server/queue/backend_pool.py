@@ -16,6 +16,7 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, families
 from zthumb.adapters.adapter_cache import AppliedAdapters
+from zthumb.adapters.fitting_base import recognize
 from zthumb.backends.base import BackendInfo, BaseBackend, WeightsLocation
 from zthumb.families.base import Limits, ModelFamily
 from zthumb.generation.parameters import GenerationParams
@@ -270,7 +271,9 @@ class BackendPool:
             already = "ZTHUMB_TURBO_MODEL is set" if self.settings.turbo_model else "the base needs few steps already"
             raise BadInput(f"ZTHUMB_TURBO_ADAPTER: {already}. Leave it out.")
         try:
-            return WeightsLocation(base, base, self._resolver.path(reference, kinds.ADAPTER))
+            adapter = self._resolver.path(reference, kinds.ADAPTER)
+            recognize(adapter, base)
+            return WeightsLocation(base, base, adapter)
         except BadInput as error:
             raise BadInput(f"ZTHUMB_TURBO_ADAPTER: {error}") from None
 

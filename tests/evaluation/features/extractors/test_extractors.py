@@ -159,6 +159,10 @@ def test_chinese_clip_tells_texts_in_chinese_apart(tiny_chinese_clip: Path) -> N
         ("chinese-clip", "蓝色背景上的红色星星", True),
         ("chinese-clip", "一张kamrol的照片", True),
         ("chinese-clip", "a photo of a star", False),
+        ("chinese-clip", "时々", True),
+        ("clip", "5 µm macro, nº 5", True),
+        ("clip", "", True),
+        ("chinese-clip", "", True),
     ],
 )
 def test_an_extractor_says_which_languages_it_reads(spec: str, text: str, is_read: bool) -> None:
@@ -170,6 +174,9 @@ def test_one_extractor_that_reads_every_prompt_is_enough() -> None:
 
     assert unread_prompt(["hog", "clip", "chinese-clip"], prompts) is None
     assert unread_prompt(["hog", "clip"], prompts) == prompts[0]
+    # A model of preference is asked for itself
+    assert unread_prompt(["chinese-clip", "pickscore"], prompts) is None
+    assert unread_prompt(["chinese-clip", "pickscore"], prompts, is_preference=True) == prompts[0]
     # Where none embeds texts, nothing is compared with them
     assert unread_prompt(["hog"], prompts) is None
 
