@@ -125,9 +125,13 @@ def _grade(arguments: argparse.Namespace) -> int:
 
 def _run_stage(arguments: argparse.Namespace) -> int:
     from miniature import build
+    from miniature.card import CLIP
+    from miniature.grade import TARGETS
 
-    getattr(build, arguments.stage.function)(arguments.models, arguments.work, arguments.seed)
-    print(f"{arguments.models / arguments.stage.model} is written; `make grade_mini` grades it")
+    stage: _Stage = arguments.stage
+    getattr(build, stage.function)(arguments.models, arguments.work, arguments.seed)
+    grades = "; `make grade_mini` grades it" if stage.model in (*TARGETS, CLIP) else ""
+    print(f"{arguments.models / stage.model} is written{grades}")
     return DONE
 
 

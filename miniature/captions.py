@@ -46,8 +46,8 @@ def plain_caption(scene: Scene, size: str = "", position: str = "") -> str:
     """Return the plain caption with these words for size and position; an empty word is omitted."""
     texture = "" if scene.texture == "plain" else scene.texture
     adjectives, suffix = _colour_phrases(scene)[0]
-    subject = _with_article(_join(size, *adjectives, scene.shape, suffix))
-    return _join(f"a {scene.medium} of", subject, position, "on", _with_article(_join(texture, scene.background)), "background")
+    subject = with_article(_join(size, *adjectives, scene.shape, suffix))
+    return _join(f"a {scene.medium} of", subject, position, "on", with_article(_join(texture, scene.background)), "background")
 
 
 def random_caption(scene: Scene, rng: random.Random) -> str:
@@ -126,22 +126,22 @@ class _Parts(NamedTuple):
 
 
 def _sentence(parts: _Parts) -> str:
-    return _join(_opening(parts.medium) + _with_article(parts.subject), parts.position, _on_background(parts))
+    return _join(_opening(parts.medium) + with_article(parts.subject), parts.position, _on_background(parts))
 
 
 def _background_with_subject(parts: _Parts) -> str:
     with_background = parts.background and f"{_background_phrase(parts.background)} with "
-    return _join(_opening(parts.medium) + with_background, _with_article(parts.subject), parts.position)
+    return _join(_opening(parts.medium) + with_background, with_article(parts.subject), parts.position)
 
 
 def _background_first(parts: _Parts) -> str:
-    return _join(parts.background and f"{_on_background(parts)},", _with_article(parts.subject), parts.position) + (
+    return _join(parts.background and f"{_on_background(parts)},", with_article(parts.subject), parts.position) + (
         parts.medium and f", {parts.medium}"
     )
 
 
 def _position_last(parts: _Parts) -> str:
-    return _join(_opening(parts.medium) + _with_article(parts.subject), _on_background(parts)) + (
+    return _join(_opening(parts.medium) + with_article(parts.subject), _on_background(parts)) + (
         parts.position and f", {parts.position}"
     )
 
@@ -164,12 +164,12 @@ def _on_background(parts: _Parts) -> str:
 
 
 def _opening(medium: str) -> str:
-    return f"{_with_article(medium)} of " if medium else ""
+    return f"{with_article(medium)} of " if medium else ""
 
 
 def _background_phrase(background: str) -> str:
     """Return the background with an article if it ends in that word: ``blue``, but ``a blue background``."""
-    return _with_article(background) if background.endswith("background") else background
+    return with_article(background) if background.endswith("background") else background
 
 
 _WORD_ORDERS: tuple[Callable[[_Parts], str], ...] = (
@@ -194,5 +194,6 @@ def _join(*words: str) -> str:
     return " ".join(word.strip() for word in words if word)
 
 
-def _with_article(phrase: str) -> str:
+def with_article(phrase: str) -> str:
+    """Return ``phrase`` after a or an."""
     return f"an {phrase}" if phrase[:1] in tuple(_VOWELS) and phrase else f"a {phrase}"

@@ -1,11 +1,11 @@
 """Scenes of a plate with a sign on it, and their captions in English and in Chinese, which name the sign in quotes."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 
 from foundation.seeds import derive
 from miniature import chinese
+from miniature.captions import with_article
 from miniature.glyphs import CHARACTERS, GLYPHS
 from miniature.training_images import Example
 from miniature.world import COLOURS, MEDIA, RESOLUTION, Accidents, Scene, contrasting_colour
@@ -70,7 +70,7 @@ def vocabulary() -> list[str]:
 
 
 def _photo_of(scene: Scene) -> str:
-    return f"{_article(scene.medium)} of {_plate(scene)} with a {scene.second} {_quoted(scene)} {_on_background(scene)}"
+    return f"{with_article(scene.medium)} of {_plate(scene)} with a {scene.second} {_quoted(scene)} {_on_background(scene)}"
 
 
 def _kind(scene: Scene) -> str:
@@ -78,7 +78,7 @@ def _kind(scene: Scene) -> str:
 
 
 def _plate(scene: Scene) -> str:
-    return _article(f"{scene.colour} plate")
+    return with_article(f"{scene.colour} plate")
 
 
 def _quoted(scene: Scene) -> str:
@@ -86,28 +86,22 @@ def _quoted(scene: Scene) -> str:
 
 
 def _on_background(scene: Scene) -> str:
-    return f"on {_article(scene.background)} background"
-
-
-def _article(phrase: str) -> str:
-    return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
+    return f"on {with_article(scene.background)} background"
 
 
 _ENGLISH: Sequence[Callable[[Scene], str]] = (
     _photo_of,
     _photo_of,
     lambda scene: f"{_plate(scene)} with the {_kind(scene)} {_quoted(scene)} in {scene.second} {_on_background(scene)}",
-    lambda scene: f"{_article(scene.medium)} of {_plate(scene)} that says {_quoted(scene)} {_on_background(scene)}",
+    lambda scene: f"{with_article(scene.medium)} of {_plate(scene)} that says {_quoted(scene)} {_on_background(scene)}",
     lambda scene: f"{_plate(scene)} that says {_quoted(scene)}, {scene.background} background",
     lambda scene: f"{scene.colour} plate, {_kind(scene)} {_quoted(scene)}, {scene.background} background, {scene.medium}",
 )
 
-_MEDIA: Mapping[str, str] = MappingProxyType({medium: chinese.MEDIA[medium] for medium in MEDIA})
-
 
 def _photo_of_in_chinese(scene: Scene) -> str:
     sign = f"{_chinese(scene.second)}的{_in_chinese_quotes(scene)}"
-    return f"一张{_MEDIA[scene.medium]}，{_on_background_in_chinese(scene)}，写着{sign}"
+    return f"一张{chinese.MEDIA[scene.medium]}，{_on_background_in_chinese(scene)}，写着{sign}"
 
 
 def _chinese(colour: str) -> str:
@@ -127,7 +121,7 @@ _CHINESE: Sequence[Callable[[Scene], str]] = (
     _photo_of_in_chinese,
     lambda scene: (
         f"{_on_background_in_chinese(scene)}，上面有{_chinese(scene.second)}的{_in_chinese_quotes(scene)}字，"
-        f"一张{_MEDIA[scene.medium]}"
+        f"一张{chinese.MEDIA[scene.medium]}"
     ),
     lambda scene: f"{_on_background_in_chinese(scene)}，写着{_in_chinese_quotes(scene)}",
     lambda scene: f"{_chinese(scene.colour)}牌子，写着{_in_chinese_quotes(scene)}，{_chinese(scene.background)}背景",
