@@ -29,9 +29,11 @@ def unread_prompt(specs: Sequence[str], prompts: Sequence[str], *, is_preference
     Those of human preference are asked alone, or not at all. None as well if there is no extractor to ask.
     """
     kinds = [kind for spec in specs if issubclass(kind := _find(spec)[0], TextImageExtractor)]
-    asked = [kind for kind in kinds if kind.is_preference_model == is_preference]
-    unread = [prompt for kind in asked if (prompt := next((text for text in prompts if not kind.reads(text)), None)) is not None]
-    return unread[0] if asked and len(unread) == len(asked) else None
+    candidates = [kind for kind in kinds if kind.is_preference_model == is_preference]
+    unread = [
+        prompt for kind in candidates if (prompt := next((text for text in prompts if not kind.reads(text)), None)) is not None
+    ]
+    return unread[0] if candidates and len(unread) == len(candidates) else None
 
 
 def _find(spec: str) -> tuple[type[Extractor], str | None]:
