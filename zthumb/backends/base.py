@@ -88,6 +88,11 @@ class BaseBackend(ABC):
         """Return what a request for a base of ``family`` may ask of this backend."""
 
     @classmethod
+    def possible_limits(cls, family: ModelFamily) -> Sequence[Limits]:
+        """Return every range that a request may be within, whatever weights this backend has."""
+        return [cls.limits(family)]
+
+    @classmethod
     @abstractmethod
     def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:
         """Return where the weights of this backend are, for a server of ``model``; None if they are not there.

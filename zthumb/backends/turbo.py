@@ -1,5 +1,6 @@
 """A model distilled to generate in few steps, as SDXL-Turbo (arXiv 2311.17042) does in one to four."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from zthumb.backends import full
@@ -17,6 +18,10 @@ class Backend(full.Backend):
     @classmethod
     def limits(cls, family: ModelFamily) -> Limits:
         return family.few_step_limits
+
+    @classmethod
+    def possible_limits(cls, family: ModelFamily) -> Sequence[Limits]:
+        return [family.few_step_limits, family.few_step_adapter_limits or family.few_step_limits]
 
     @classmethod
     def find(cls, model: Path, configured: Path | None) -> WeightsLocation | None:

@@ -6,9 +6,8 @@ The scale of ``x.weight`` is called ``x.scale_weight`` or ``x.weight_scale``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from math import prod
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ READ_AS = "BF16"
 """What they are read as: every value of theirs is one of its own."""
 
 _WEIGHT = ".weight"
-_SCALES: Mapping[str, str] = MappingProxyType({".scale_weight": _WEIGHT, ".weight_scale": _WEIGHT})
+_SCALES = (".scale_weight", ".weight_scale")
 _OTHERS = (".weight_scale_inv", ".weight_scale_2", ".weight_scalar", ".SCB", ".absmax", ".weight.absmax", ".scales", ".wscales")
 """Ends of names beside weights that are quantized in other ways: blocks, integers, four bits."""
 _FLOATS = ("F64", "F32", "F16", "BF16", *DTYPES)
@@ -28,14 +27,10 @@ _ASIDE = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
 """Ends of names that say how to compute products in eight bits, and nothing about the weights."""
 
 
-def scales(names: Iterable[str]) -> dict[str, str]:
-    """Return by name of a weight that of its scale."""
-    found = {}
-    for name in names:
-        for ending, weight in _SCALES.items():
-            if name.endswith(ending):
-                found[name.removesuffix(ending) + weight] = name
-    return found
+def scale_of(name: str, names: Container[str]) -> str | None:
+    """Return which of ``names`` is the scale of the weight called ``name``; None if it has none."""
+    stem = name.removesuffix(_WEIGHT)
+    return next((stem + ending for ending in _SCALES if stem != name and stem + ending in names), None)
 
 
 def is_weight(name: str) -> bool:
@@ -52,7 +47,7 @@ def problem(name: str, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[st
         return f"it is stored as {dtypes[name]}, not in fp8"
     if other := next((stem + ending for ending in _OTHERS if stem + ending in shapes), None):
         return f"it has {other} beside it"
-    scale = next((stem + ending for ending in _SCALES if stem + ending in shapes), None)
+    scale = scale_of(name, shapes)
     if scale is None:
         return None
     if dtypes[name] not in DTYPES:

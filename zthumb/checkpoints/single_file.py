@@ -52,7 +52,7 @@ class SingleFile:
                 metadata = opened.metadata() or {}
         except SafetensorError as error:
             raise BadInput(f"{path}: not a safetensors file: {str(error).splitlines()[0]}") from None
-        scales = {name: scale for name, scale in eight_bits.scales(shapes).items() if name in shapes}
+        scales = {name: scale for name in shapes if (scale := eight_bits.scale_of(name, shapes))}
         for name in shapes:
             if problem := eight_bits.problem(name, shapes, dtypes):
                 raise BadInput(f"{path}: {name} is quantized in a way that is not read here: {problem}.")

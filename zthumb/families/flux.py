@@ -204,15 +204,12 @@ class Flux(EmbeddedGuidanceFamily, FlowMatchingFamily, AutoencoderKLFamily):
     def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002
         return flux_keys.of_module(module)
 
-    def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
-        def key(name: str) -> CheckpointKey:
-            if component == self.denoiser_component:
-                return flux_keys.of_tensor(name)
-            if component == "vae":
-                return vae_keys.of_autoencoder(name, len(model.config.block_out_channels))
-            return clip_keys.of_transformers(name) if component == "text_encoder" else CheckpointKey(name)
-
-        return {name: key(name) for name in model.state_dict()}
+    def checkpoint_key(self, component: str, name: str, configuration: Any) -> CheckpointKey:
+        if component == self.denoiser_component:
+            return flux_keys.of_tensor(name)
+        if component == "vae":
+            return vae_keys.of_autoencoder(name, len(configuration.block_out_channels))
+        return clip_keys.of_transformers(name) if component == "text_encoder" else CheckpointKey(name)
 
 
 def _longest(configuration: Mapping[str, Any]) -> int:

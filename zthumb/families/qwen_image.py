@@ -168,13 +168,10 @@ class QwenImage(LanguageModelFamily, WanAutoencoderFamily):
     def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002
         return CheckpointKey(module)
 
-    def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
-        def key(name: str) -> CheckpointKey:
-            if component == "vae":
-                return wan_vae_keys.of_autoencoder(name, model.config.num_res_blocks + 1)
-            return CheckpointKey(self.file_path(component, name))
-
-        return {name: key(name) for name in model.state_dict()}
+    def checkpoint_key(self, component: str, name: str, configuration: Any) -> CheckpointKey:
+        if component == "vae":
+            return wan_vae_keys.of_autoencoder(name, configuration.num_res_blocks + 1)
+        return CheckpointKey(self.file_path(component, name))
 
 
 def _build_transformer(configuration: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from zthumb import backends, families
 from zthumb.diffusion.schedulers import SchedulerName
-from zthumb.families.base import Limits, ModelFamily
+from zthumb.families.base import ModelFamily
 from zthumb.generation import prompts
 from zthumb.server.adapter_registry import HASH_PREFIX
 from zthumb.server.api.schemas import MAX_LORAS, GenerateRequest, LoraRequest
@@ -57,13 +57,6 @@ def _possible_families(base: str | None) -> list[ModelFamily]:
     """Return the families that a base may be of, as far as that is known before it is there."""
     name = None if base is None else catalogue.family_of(base)
     return [families.get(name) for name in (families.names() if name is None else [name])]
-
-
-def _limits(variant: str, family: ModelFamily) -> list[Limits]:
-    """Return every range that a base of ``family`` may have in ``variant``: with an adapter of few steps it has another."""
-    limits = backends.get(variant).limits(family)
-    is_few_step = limits == family.few_step_limits and family.few_step_adapter_limits is not None
-    return [limits, family.few_step_adapter_limits] if is_few_step and family.few_step_adapter_limits else [limits]
 
 
 class Preset(Strict):
@@ -125,7 +118,8 @@ class Preset(Strict):
     @model_validator(mode="after")
     def _is_within_the_variants_limits(self) -> Self:
         if self.variant != "auto":
-            known = [limits for family in _possible_families(self.base) for limits in _limits(self.variant, family)]
+            backend = backends.get(self.variant)
+            known = [limits for family in _possible_families(self.base) for limits in backend.possible_limits(family)]
             steps, guidance = [limits.steps for limits in known], [limits.guidance_scale for limits in known]
             for name, value, ranges in (("steps", self.steps, steps), ("cfg", self.cfg, guidance)):
                 if value is not None and not any(low <= value <= high for low, high in ranges):

@@ -21,8 +21,9 @@ class ChineseClip(Clip):
 
     @classmethod
     def reads(cls, text: str) -> bool:
-        # Latin letters alone are a text in another language, but for a text without any.
-        return is_mostly_in(text, "CJK", "IDEOGRAPHIC", "LATIN") and not (is_mostly_in(text, "LATIN") and text.strip())
+        # Latin letters alone are a text in another language.
+        is_latin = any(map(str.isalpha, text)) and is_mostly_in(text, "LATIN")
+        return is_mostly_in(text, "CJK", "IDEOGRAPHIC", "LATIN") and not is_latin
 
     @classmethod
     def open(cls, weights: str | None) -> "ChineseClip":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
+
+    from zthumb.checkpoints.checkpoint_key import CheckpointKey
 
 DENOISER_PREFIX = "model.diffusion_model."
 """What the names of the transformer's tensors begin with in a file that has other components too."""
@@ -42,6 +44,13 @@ class FlowMatchingFamily(ModelFamily, ABC):
     def set_timesteps(self, pipeline: Any, scheduler: Any, steps: int, latents: Tensor) -> None:
         # The base's own scheduler knows the shift; one of another kind forgets it.
         schedulers.set_flow_timesteps(scheduler, steps, latents, ResolutionShift.of(pipeline.scheduler.config))
+
+    @abstractmethod
+    def checkpoint_key(self, component: str, name: str, configuration: Any) -> CheckpointKey:
+        """Return the place in published files of the tensor ``name`` of a component with that ``configuration``."""
+
+    def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
+        return {name: self.checkpoint_key(component, name, model.config) for name in model.state_dict()}
 
     lora_prefixes: Mapping[str, str] = MappingProxyType({"transformer": "lora_unet_"})
     other_lora_prefixes: Mapping[str, str] = MappingProxyType({"lora_transformer_": "lora_unet_"})

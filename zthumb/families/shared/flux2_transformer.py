@@ -183,15 +183,12 @@ class Flux2Family(LanguageModelFamily, ABC):
     def original_key(self, module: str, configuration: Mapping[str, Any]) -> CheckpointKey:  # noqa: ARG002
         return flux2_keys.of_module(module)
 
-    def checkpoint_keys(self, component: str, model: Any) -> Mapping[str, CheckpointKey]:
-        def key(name: str) -> CheckpointKey:
-            if component == self.denoiser_component:
-                return flux2_keys.of_tensor(name)
-            if component == "vae":
-                return _autoencoder_key(name, len(model.config.block_out_channels))
-            return CheckpointKey(name)
-
-        return {name: key(name) for name in model.state_dict()}
+    def checkpoint_key(self, component: str, name: str, configuration: Any) -> CheckpointKey:
+        if component == self.denoiser_component:
+            return flux2_keys.of_tensor(name)
+        if component == "vae":
+            return _autoencoder_key(name, len(configuration.block_out_channels))
+        return CheckpointKey(name)
 
 
 def layers_read(layers: int) -> tuple[int, int, int]:

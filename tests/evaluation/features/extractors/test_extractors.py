@@ -163,6 +163,7 @@ def test_chinese_clip_tells_texts_in_chinese_apart(tiny_chinese_clip: Path) -> N
         ("clip", "5 µm macro, nº 5", True),
         ("clip", "", True),
         ("chinese-clip", "", True),
+        ("chinese-clip", "2026", True),
     ],
 )
 def test_an_extractor_says_which_languages_it_reads(spec: str, text: str, is_read: bool) -> None:
