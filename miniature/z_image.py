@@ -8,7 +8,7 @@ from miniature.architectures.z_image import ZImage
 from miniature.captions import vocabulary
 from miniature.loop import Schedule
 
-SCHEDULE = Schedule(steps=12_000, batch=32, rate=2e-3)
+SCHEDULE = Schedule(steps=7_000, batch=32, rate=2e-3)
 IMAGES = 30_000
 
 

@@ -31,8 +31,6 @@ class Architecture(nn.Module, ABC):
     caption_dropout_rate: float
     """Share of captions replaced by the empty caption, for classifier-free guidance (arXiv 2207.12598)."""
     objective: Objective
-    has_one_shape: bool = False
-    """Whether all batches have tensors of the same shapes, so that the denoiser can be compiled."""
     sees_crops: bool = True
     """Whether crops and enlarged images are among the images that it is trained on."""
 
@@ -75,6 +73,9 @@ class Architecture(nn.Module, ABC):
         Where ``keep_text`` (B,) is false the text conditioning is dropped, if the family has such a thing. ``time_ids`` (B, 6)
         are SDXL's size and crop conditioning.
         """
+
+    def compile_denoiser(self) -> None:
+        """Compile the denoiser in place, as far as that makes training faster."""
 
     def probe_loss(self, text: tuple[Tensor, ...], labels: Tensor) -> Tensor:
         """Return the sum of the probes' losses for the ``labels`` (B, attributes) of the captions."""

@@ -26,7 +26,6 @@ class Flux(Architecture):
 
     objective = FlowObjective()
     caption_dropout_rate = 0.1
-    has_one_shape = True
     sees_crops = False
 
     def __init__(self, clip: CLIPTextModel, tokenizer: CLIPTokenizer, tokenizer_2: T5Tokenizer) -> None:
@@ -55,6 +54,9 @@ class Flux(Architecture):
 
     def tokenize(self, captions: list[str]) -> Tensor:
         return torch.cat([tokenize(self.tokenizer, captions), tokenize(self.tokenizer_2, captions)], dim=1)
+
+    def compile_denoiser(self) -> None:
+        self.transformer.compile()
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():

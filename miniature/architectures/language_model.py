@@ -57,6 +57,10 @@ class LanguageModelArchitecture(Architecture, ABC):
         states, mask = text
         return ((states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True),)
 
+    def compile_denoiser(self) -> None:
+        # Around its blocks, tensors are as long as the prompts are.
+        self.transformer.compile_repeated_blocks()
+
     def predict(self, noisy: Tensor, times: Tensor, text: tuple[Tensor, ...], keep_text: Tensor, time_ids: Tensor) -> Tensor:
         embeds = tuple(state[kept] for state, kept in zip(*text, strict=True))
         return self.family.predict(self.transformer, noisy, times, Conditioning({PROMPT_EMBEDS: embeds}))
