@@ -87,7 +87,7 @@ ZTHUMB = {
     "memory": {"sources"},
     "backends": {"adapters", "checkpoints", "diffusion", "families", "generation", "memory", "sources"},
     "server": {"adapters", "backends", "checkpoints", "diffusion", "families", "generation", "memory", "sources"},
-    "cli": {"adapters", "backends", "checkpoints", "families", "server", "sources"},
+    "cli": {"adapters", "backends", "checkpoints", "families", "server", "sources", "text_to_image"},
     "scripts": {"sources"},
 }
 

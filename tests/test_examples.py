@@ -89,6 +89,15 @@ def test_compare_scales_shows_the_base_and_the_adapter_at_three_scales(server: s
     assert min(distances[1:]) > 1
 
 
+def test_images_are_generated_in_python_alone(folder: Path) -> None:
+    result = _run(folder, "text_to_image")
+
+    assert result.returncode == 0, result.stderr
+    paths = [folder / line for line in result.stdout.splitlines()]
+    assert [path.stem.partition("-seed-")[2] for path in paths] == ["7", "8"]
+    assert all(np.asarray(Image.open(path)).std() > 10 for path in paths)
+
+
 def test_the_adapter_generates_in_diffusers_without_this_project(folder: Path) -> None:
     result = _run(folder, "adapter_in_diffusers", "--steps", "8")
 

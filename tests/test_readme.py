@@ -9,6 +9,7 @@ RUN_BY = {
     "make test": "this run itself",
     ". .venv/bin/activate": "plain shell",
     ".venv/bin/zthumb serve": "tests/zthumb/server/test_main.py",
+    ".venv/bin/zthumb generate": "tests/zthumb/cli/test_generate.py",
     "curl -s localhost:8000/generate": "tests/zthumb/server/test_api.py",
     "python -m training.prepare_dataset": "tests/training/test_prepare_dataset.py",
     "python -m training.train_lora": "tests/training/test_train_lora.py",

@@ -105,6 +105,11 @@ class BaseBackend(ABC):
     def weights_bytes(cls, location: WeightsLocation, element: int) -> int:
         """Return the bytes that the weights in ``location`` take in memory, at ``element`` bytes for each number."""
 
+    @classmethod
+    @abstractmethod
+    def hash_of(cls, location: WeightsLocation) -> str:
+        """Return one SHA-256 over all weights and configurations in ``location``."""
+
     @abstractmethod
     def __init__(self, location: WeightsLocation, options: Options) -> None:
         """Load the weights in ``location``."""

@@ -53,6 +53,11 @@ class Backend(BaseBackend):
         family = families.get(family_of(location.base))
         return usage.weights(location.base, element) or element * random_weights.count(family, location.base)
 
+    @classmethod
+    def hash_of(cls, location: WeightsLocation) -> str:
+        base, adapter = hash_base(location.base), location.few_step_adapter
+        return base if adapter is None else hash_value({"base": base, "few_step_adapter": reader.hash_of(adapter)})
+
     def __init__(self, location: WeightsLocation, options: Options) -> None:
         device = choose_device(options.device)
         family = families.get(family_of(location.base))
@@ -72,7 +77,7 @@ class Backend(BaseBackend):
         self._generator = ImageGenerator(pipeline, family, options.tile, self.spacing)
         self.info = BackendInfo(
             family=family.name,
-            base_sha256=self._hash(location),
+            base_sha256=self.hash_of(location),
             resolution=family.resolution(location.base),
             scheduler=schedulers.name_of(pipeline.scheduler),
             denoiser_bytes=size,
@@ -89,11 +94,6 @@ class Backend(BaseBackend):
             pipeline.scheduler = schedulers.changed(pipeline.scheduler, family.few_step_schedule)
         quantize(family.denoiser(pipeline), options.quantization, device)
         return pipeline
-
-    def _hash(self, location: WeightsLocation) -> str:
-        """One SHA-256 over all that is loaded."""
-        base, adapter = hash_base(location.base), location.few_step_adapter
-        return base if adapter is None else hash_value({"base": base, "few_step_adapter": reader.hash_of(adapter)})
 
     def generate(
         self,

@@ -54,10 +54,11 @@ class Backend(full.Backend):
         whole = location.base / families.get(family_of(location.base)).denoiser_component
         return usage.weights(location.base, element) - usage.weights_of(whole, element) + location.denoiser.stat().st_size
 
+    @classmethod
+    def hash_of(cls, location: WeightsLocation) -> str:
+        return hash_value({"base": hash_base(location.base), "denoiser": hash_file(location.denoiser)})
+
     def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
         dtype = full.dtype_of(options, device)
         denoiser = read_denoiser(location.denoiser, location.base, family, dtype).to(device)
         return family.load(location.base, dtype, device, denoiser)
-
-    def _hash(self, location: WeightsLocation) -> str:
-        return hash_value({"base": hash_base(location.base), "denoiser": hash_file(location.denoiser)})

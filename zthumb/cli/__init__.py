@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from foundation.errors import command
 from foundation.offline import keep_quiet
-from zthumb.cli import adapters, convert, dummy, reproduce
+from zthumb.cli import adapters, convert, dummy, generate, reproduce
 from zthumb.server import main as server
 
 
@@ -13,12 +13,16 @@ from zthumb.server import main as server
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; exit code 0 success, 1 failure, 2 bad input."""
     parser = argparse.ArgumentParser(
-        prog="zthumb", description="Serve a base model with its adapters, and inspect, convert and merge model files."
+        prog="zthumb",
+        description="Generate images, serve a base model with its adapters, and inspect, convert and merge model files.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve a base model and its adapters over HTTP", description=server.DESCRIPTION)
     server.add_arguments(serve)
     serve.set_defaults(run=server.serve)
+    generate_parser = commands.add_parser("generate", help="generate images here and now", description=generate.__doc__)
+    generate.add_arguments(generate_parser)
+    generate_parser.set_defaults(run=generate.run)
     adapters_parser = commands.add_parser("adapters", help="inspect, convert, merge, resize, diff", description=adapters.__doc__)
     adapters.add_commands(adapters_parser)
     convert_parser = commands.add_parser("convert", help="write a base's denoiser in another format", description=convert.__doc__)

@@ -34,10 +34,10 @@ class _FileVersion:
 
 
 class AdapterRegistry:
-    """The adapters in the models folder of a server. Several threads may use it at once."""
+    """The adapters in the models folder of a server, and outside it unless it ``is_confined``. Several threads may use it."""
 
-    def __init__(self, settings: Settings, resolver: Resolver) -> None:
-        self._settings, self._resolver = settings, resolver
+    def __init__(self, settings: Settings, resolver: Resolver, is_confined: bool = True) -> None:
+        self._settings, self._resolver, self._is_confined = settings, resolver, is_confined
         self._root = settings.models_folder.resolve()
         self._downloads = DownloadGuard()
         self._hashes: dict[_FileVersion, str] = {}
@@ -195,10 +195,13 @@ class AdapterRegistry:
         return self._settings.lora_scale if weight is None else weight
 
     def _path_in_models_folder(self, path: str, field: str) -> Path:
-        """Return the adapter file at ``path``, a file or folder that is inside the models folder even after following links."""
+        """Return the adapter file at ``path``, a file or folder that is inside the models folder even after following links.
+
+        Where nothing is confined to the models folder, it may be anywhere.
+        """
         try:
             candidates = [(start / path).resolve() for start in (Path.cwd(), self._root)]
-            inside = [candidate for candidate in candidates if candidate.is_relative_to(self._root)]
+            inside = [candidate for candidate in candidates if self._may_read(candidate)]
             existing = [candidate for candidate in inside if candidate.exists()]
         except (OSError, ValueError, RuntimeError):  # RuntimeError: a link that points to itself
             raise BadInput(f"{field}: {path!r} is not a valid path.") from None
@@ -208,6 +211,9 @@ class AdapterRegistry:
             raise BadInput(f"{field}: {path!r} does not exist; GET /models lists the adapters.")
         # For a folder, the file in it, which may itself be a link, as may the files that belong to it.
         file = header.read(existing[0]).file.resolve()
-        if not all(part.resolve().is_relative_to(self._root) for part in reader.files(file)):
+        if not all(self._may_read(part.resolve()) for part in reader.files(file)):
             raise BadInput(f"{field}: {path!r} is a link out of the models folder; give a path inside it.")
         return file
+
+    def _may_read(self, path: Path) -> bool:
+        return not self._is_confined or path.is_relative_to(self._root)

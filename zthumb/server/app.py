@@ -15,13 +15,13 @@ from starlette.exceptions import HTTPException
 
 from zthumb.server.api import a1111, error_responses, generate, images, jobs, openai, system
 from zthumb.server.api.error_content import error_content
+from zthumb.server.engine import make_resolver
 from zthumb.server.queue.background_jobs import Jobs
 from zthumb.server.queue.generation_queue import QueueFull
 from zthumb.server.security import BehindProxy, SecurityMiddleware
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
 from zthumb.server.storage.store import Store
-from zthumb.sources.download import ProgressCallback
 from zthumb.sources.resolve import Resolver
 
 _LOG = logging.getLogger("zthumb")
@@ -68,13 +68,6 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     return app
-
-
-def make_resolver(settings: Settings, progress: Callable[[str], ProgressCallback] = lambda _: lambda _, __: None) -> Resolver:
-    """Create the resolver that finds and downloads a server's models; ``progress`` makes a progress callback for each file."""
-    downloads = settings.download_folder or settings.models_folder
-    beside = () if downloads == settings.models_folder else (settings.models_folder,)
-    return Resolver(downloads, beside=beside, watch=progress)
 
 
 async def _start(service: Service, unfinished_jobs: Jobs) -> None:

@@ -73,7 +73,8 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def _app(settings: Settings, progress: Callable[[str], ProgressCallback]) -> "FastAPI":
-    from zthumb.server.app import create_app, make_resolver
+    from zthumb.server.app import create_app
+    from zthumb.server.engine import make_resolver
 
     return create_app(settings, make_resolver(settings, progress))
 

@@ -4,37 +4,30 @@ import asyncio
 import base64
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from foundation.errors import BadInput, SourceFailed
 from zthumb.generation import prompts
-from zthumb.generation.parameters import GenerationParams
-from zthumb.server import presets
-from zthumb.server.adapter_registry import AdapterRegistry
 from zthumb.server.api.schemas import (
     MAX_BATCH,
     MAX_LORAS,
-    AppliedLora,
     BackendCapabilities,
     CapabilitiesResponse,
     GeneratedImage,
     GenerateRequest,
     GenerateResponse,
-    Meta,
     ModelsResponse,
     PresetLoraResponse,
     PresetResponse,
     PresetsResponse,
     ReadyResponse,
-    Timings,
 )
+from zthumb.server.engine import Engine
 from zthumb.server.metrics import Metrics
-from zthumb.server.queue.backend_pool import BackendPool
 from zthumb.server.queue.download_guard import run_in_thread
 from zthumb.server.queue.generation_queue import GenerationQueue, GenerationResult, QueuedRequest
-from zthumb.server.request_resolver import BackendKey, Model, RequestResolver, ResolvedRequest
+from zthumb.server.request_resolver import BackendKey, Model, ResolvedRequest
 from zthumb.server.settings import OutputFormat, Settings
 from zthumb.server.storage.image_encoder import encode_image
 from zthumb.sources import hub
@@ -54,19 +47,14 @@ class GenerationTimeout(Exception):
     """A request took longer than the time limit."""
 
 
-class Service:
-    """One server: a backend pool behind a queue. It is ready once it has generated an image."""
+class Service(Engine):
+    """One server: an engine behind a queue. It is ready once it has generated an image."""
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
-        """Read the presets and check the base; ``BadInput`` if there is no base or a preset is invalid."""
-        self.settings, self.resolver = settings, resolver
-        if "presets_folder" in settings.model_fields_set and not settings.presets_folder.is_dir():
-            raise BadInput(f"ZTHUMB_PRESETS_FOLDER: there is no folder {settings.presets_folder}.")
-        self.presets = presets.read_presets(settings.presets_folder)
-        self.pool, self.registry = BackendPool(settings, resolver), AdapterRegistry(settings, resolver)
+        """See ``Engine``."""
+        super().__init__(settings, resolver)
         self.queue: GenerationQueue | None = None
-        self.metrics = Metrics(lambda: self.queue.depth if self.queue else 0, lambda: float(self._request_resolver is not None))
-        self._request_resolver: RequestResolver | None = None
+        self.metrics = Metrics(lambda: self.queue.depth if self.queue else 0, lambda: float(self._default_key is not None))
         self._failure: str | None = None
         self._default_key: BackendKey | None = None
 
@@ -85,12 +73,10 @@ class Service:
             await run_in_thread(lambda: self.pool.locations(self.pool.default_model))
             backend_key, _ = self.pool.choose("auto", self.pool.default_model)
             await asyncio.wrap_future(self.queue.call(lambda: self.pool.backend(backend_key)))
-            request_resolver = RequestResolver(self.settings, self.registry)
-            warm_up = GenerateRequest(prompt="", steps=1, seed=0)
-            family, size = self.pool.family(backend_key.model), self.pool.size(backend_key.model)
-            resolved = request_resolver.resolve(warm_up, backend_key, "", family, self.pool.limits(backend_key), size)
+            warm_up = GenerateRequest(prompt="", steps=1, seed=0, variant=backend_key.variant)
+            resolved = await run_in_thread(lambda: super(Service, self).resolve(warm_up))
             await asyncio.wrap_future(self.queue.submit(resolved).future)
-            self._default_key, self._request_resolver = backend_key, request_resolver
+            self._default_key = backend_key
         except Exception as error:
             # Whatever failed, the server keeps running and reports it.
             is_expected = isinstance(error, (BadInput, SourceFailed))
@@ -106,29 +92,16 @@ class Service:
 
     def ready(self) -> ReadyResponse:
         """Return whether an image was generated at startup, and the reason if that failed."""
-        return ReadyResponse(ready=self._request_resolver is not None, failed=self._failure is not None, reason=self._failure)
-
-    @property
-    def request_resolver(self) -> RequestResolver:
-        """The resolver of requests; ``NotReady`` before the first image."""
-        if self._request_resolver is None:
-            raise self._not_ready()
-        return self._request_resolver
+        return ReadyResponse(ready=self._default_key is not None, failed=self._failure is not None, reason=self._failure)
 
     def _not_ready(self) -> NotReady:
         return NotReady(self._failure or "the base is still being loaded; GET /health/ready says when it is ready")
 
     def resolve(self, request: GenerateRequest) -> ResolvedRequest:
-        """Apply the preset, choose the backend and resolve ``request``; ``BadInput`` says what is impossible."""
-        request_resolver, model, has_preset_loras = self.request_resolver, self.pool.default_model, False
-        if request.preset is not None:
-            preset = presets.get_preset(self.presets, request.preset)
-            has_preset_loras = not request.names_adapters
-            request = preset.apply_to(request)
-            model = Model(preset.base or model.base, preset.vae if preset.base else preset.vae or model.vae)
-        backend_key, reason = self.pool.choose(request.variant, model)
-        family, limits, size = self.pool.family(model), self.pool.limits(backend_key), self.pool.size(model)
-        return request_resolver.resolve(request, backend_key, reason, family, limits, size, has_preset_loras)
+        """See ``Engine``; ``NotReady`` before the first image."""
+        if self._default_key is None:
+            raise self._not_ready()
+        return super().resolve(request)
 
     async def generate(self, request: GenerateRequest, is_disconnected: Callable[[], Awaitable[bool]]) -> GenerateResponse:
         """Generate the images of one request and return them in the response."""
@@ -161,56 +134,10 @@ class Service:
         """Return the response to a request, with the encoded images in it."""
         meta = self.meta(resolved, result)
         images = [
-            GeneratedImage(seed=params.seed, b64_json=_base64(encode_image(image, resolved.output_format, parameters)))
-            for params, image in zip(resolved.params, result.images, strict=True)
-            for parameters in [self.parameters(resolved, params, meta)]
+            GeneratedImage(seed=params.seed, b64_json=_base64(data))
+            for params, data in zip(resolved.params, self.encode(resolved, result, meta), strict=True)
         ]
         return GenerateResponse(images=images, meta=meta, warnings=self.warnings(resolved, result))
-
-    def warnings(self, resolved: ResolvedRequest, result: GenerationResult) -> list[str]:
-        """Return what the client should know about the images of a request."""
-        warnings = [*resolved.warnings, *result.applied.notes]
-        for field, end in result.truncated_text.items():
-            warnings.append(f"{field}: too long; its end was ignored: {end[:80]!r}. prompt_parser lpw and compel use all of it.")
-        if result.tile is not None:
-            warnings.append(f"memory ran out: decoded in tiles of {result.tile} pixels, which shifts colours a little.")
-        return warnings
-
-    def meta(self, resolved: ResolvedRequest, result: GenerationResult) -> Meta:
-        """Return how the images of a request were generated."""
-        first = resolved.params[0]
-        return Meta(
-            backend=resolved.backend_key.variant,
-            variant=resolved.backend_key.variant,
-            base=shown(resolved.backend_key.model.base),
-            variant_reason=resolved.variant_reason,
-            scheduler=first.scheduler or self.pool.info(resolved.backend_key).scheduler,
-            steps=first.steps,
-            cfg=first.guidance_scale,
-            width=first.width,
-            height=first.height,
-            batch_size=result.batch_size,
-            timings=Timings(queue=round(result.queue_s, 4), lora=round(result.lora_s, 4), generate=round(result.generate_s, 4)),
-            peak_memory_mb=round(result.peak_bytes / 2**20, 1),
-            learned_tokens=list(result.applied.learned_tokens),
-            loras=[
-                AppliedLora(path=self.registry.public_path(lora.path), weight=lora.weight, sha256=sha256, trigger=trigger)
-                for lora, sha256, trigger in zip(resolved.loras, result.applied.sha256, resolved.triggers, strict=True)
-            ],
-        )
-
-    def parameters(self, resolved: ResolvedRequest, params: GenerationParams, meta: Meta) -> dict[str, Any]:
-        """Return what reproduces an image, without times or durations: the same image always gives the same file."""
-        values = asdict(params)
-        if params.true_cfg_scale == GenerationParams.true_cfg_scale:
-            del values["true_cfg_scale"]
-        return {
-            **values,
-            "scheduler": meta.scheduler,
-            "variant": meta.variant,
-            "loras": [lora.model_dump() for lora in meta.loras],
-            "base_sha256": self.pool.info(resolved.backend_key).base_sha256,
-        }
 
     def preview(self, queued: QueuedRequest) -> str | None:
         """Return a small preview of a request's first image, as a base64 PNG; None before its first step."""

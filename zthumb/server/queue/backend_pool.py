@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from foundation.device import choose_device, free_bytes, free_cached_memory, limit_memory, peak_bytes, reset_peak_bytes
-from foundation.errors import BadInput
+from foundation.errors import BadInput, StageFailed
 from foundation.plugins import suggestion
 from zthumb import backends, families
 from zthumb.adapters.adapter_cache import AppliedAdapters
@@ -45,7 +45,7 @@ _FEW_STEPS = "turbo"
 """The variant that needs few steps."""
 
 
-class OutOfMemory(Exception):
+class OutOfMemory(StageFailed):
     """Memory ran out, even in the mode that takes the least of it."""
 
 
@@ -163,6 +163,19 @@ class BackendPool:
     def info(self, backend_key: BackendKey) -> BackendInfo:
         """Return the description of a backend that was loaded before, even if it was unloaded since."""
         return self._info[self._location_key(backend_key)]
+
+    def base_sha256(self, backend_key: BackendKey) -> str:
+        """Return the hash of what the backend loads, which reads all of it once."""
+        location_key = self._location_key(backend_key)
+        if location_key in self._info:
+            return self._info[location_key].base_sha256
+        return backends.get(backend_key.variant).hash_of(self.locations(backend_key.model)[backend_key.variant])
+
+    def unload(self) -> None:
+        """Free the memory of every backend; the next request loads its own again. Must be called in the generator thread."""
+        self._loaded.clear()
+        gc.collect()
+        free_cached_memory(self._device)
 
     def backend(self, backend_key: BackendKey) -> BaseBackend:
         """Return the backend; load it if need be."""

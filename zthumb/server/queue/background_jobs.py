@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from foundation.errors import BadInput, StageFailed
 from zthumb.server.api.schemas import GeneratedImage, GenerateRequest, GenerateResponse, JobImage, JobResponse
-from zthumb.server.queue.backend_pool import OutOfMemory
 from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, QueuedRequest, QueueFull, ShuttingDown
 from zthumb.server.request_resolver import ResolvedRequest
 from zthumb.server.service import Service
@@ -175,7 +174,7 @@ class Jobs:
         except Cancelled:
             # Cancelled by the client, which is stored already, or by a shutdown: then it runs at the server's next start.
             pass
-        except (BadInput, StageFailed, OutOfMemory) as error:
+        except (BadInput, StageFailed) as error:
             self._store.end_job(job_id, "failed", self._service.without_local_paths(str(error)))
         except Exception as error:
             # If this cannot be written either, the job is still open and runs at the server's next start.

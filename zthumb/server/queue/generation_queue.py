@@ -120,12 +120,23 @@ class GenerationQueue:
             is_full = bool(self._waiting) and self._total_cost(self._waiting) + resolved.cost > self._capacity
             if is_full and not is_accepted:
                 raise QueueFull(max(1.0, self.seconds_for(resolved.cost)))
-            queued = QueuedRequest(resolved)
-            # Whoever awaits the future may cancel it; the images are then discarded, and the generator goes on.
-            queued.future.set_running_or_notify_cancel()
-            self._waiting.append(queued)
-            self._changed.notify_all()
-            return queued
+            return self._append(resolved)
+
+    def submit_all(self, requests: Sequence[ResolvedRequest]) -> list[QueuedRequest]:
+        """Append all at once, whatever the capacity: which of them share a batch, and so their last bits, is always the same."""
+        with self._changed:
+            if self._is_closed:
+                raise ShuttingDown
+            return [self._append(resolved) for resolved in requests]
+
+    def _append(self, resolved: ResolvedRequest) -> QueuedRequest:
+        """Append a request to the queue. The caller holds the lock."""
+        queued = QueuedRequest(resolved)
+        # Whoever awaits the future may cancel it; the images are then discarded, and the generator goes on.
+        queued.future.set_running_or_notify_cancel()
+        self._waiting.append(queued)
+        self._changed.notify_all()
+        return queued
 
     def call(self, function: Callable[[], Result]) -> "Future[Result]":
         """Run ``function`` in the generator thread, before all waiting requests."""
