@@ -113,7 +113,7 @@ def fit(
     device = next(model.parameters()).device
     choose_attention(device, model.denoiser, *model.text_encoders)
     process = model.objective.process(device)
-    if device.type == "cpu" and schedule.steps >= _WORTH_COMPILING and shutil.which("g++"):
+    if is_worth_compiling(device, schedule):
         model.compile_denoiser()
 
     def batch_at(step: int) -> Tensors:
@@ -121,6 +121,11 @@ def fit(
 
     task = Task(batch_at, _Loss(model, process), model.matrices)
     return train(name, model, task, schedule, folder / f"{name}.pt", device)
+
+
+def is_worth_compiling(device: torch.device, schedule: Schedule) -> bool:
+    """Return whether so many steps on ``device`` take longer than compiling, which needs a compiler for C++."""
+    return device.type == "cpu" and schedule.steps >= _WORTH_COMPILING and shutil.which("g++") is not None
 
 
 def finish(name: str, model: ArchitectureT, latents: Tensor, seed: int, folder: Path, schedule: Schedule) -> ArchitectureT:

@@ -10,7 +10,7 @@ from miniature import t5_tokenizer
 from miniature.architectures.flux import Flux
 from miniature.loop import Schedule
 
-SCHEDULE = Schedule(steps=12_000, batch=32, rate=2e-3)
+SCHEDULE = Schedule(steps=8_000, batch=32, rate=2e-3)
 IMAGES = 30_000
 
 

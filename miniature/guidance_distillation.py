@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from foundation.seeds import derive
 from miniature.architectures.base import matrices_inside
 from miniature.architectures.flux import UNGUIDED, Flux, predict
-from miniature.denoiser import Batch, draw_batch
+from miniature.denoiser import Batch, draw_batch, is_worth_compiling
 from miniature.loop import Schedule, Task, Tensors, train
 from training.model.objective import squared_errors
 
@@ -32,6 +32,9 @@ def distil(
     A killed distillation resumes from its checkpoint in ``folder``.
     """
     model = _Distillation(teacher)
+    if is_worth_compiling(device, schedule):
+        model.student.compile()
+        teacher.compile_denoiser()
     low, high = SCALES
 
     def batch_at(step: int) -> Tensors:

@@ -17,6 +17,11 @@ from zthumb.families.flux import FAMILY
 UNGUIDED = 1.0
 """The guidance that the transformer is told when it is trained on images: that of no guidance at all."""
 
+_DISTANCES = (1, -1, 2)
+"""From a token to the one that the first, second and third head of the T5 encoder begin by reading."""
+_BIAS = 5.0
+"""With it, that token has four fifths of a head's attention."""
+
 
 class Flux(Architecture):
     """A T5 encoder whose states are tokens beside the image's, and a CLIP encoder whose pooled embedding modulates all of them.
@@ -33,6 +38,7 @@ class Flux(Architecture):
         self.tokenizer, self.tokenizer_2 = tokenizer, tokenizer_2
         self.text_encoder = clip.requires_grad_(False)
         self.text_encoder_2 = T5EncoderModel(_t5_config(tokenizer_2))
+        _read_neighbours(self.text_encoder_2)
         self.transformer = _transformer()
         self.state_reader = AttributeProbe(TEXT_WIDTH)
 
@@ -93,6 +99,19 @@ def _t5_config(tokenizer: T5Tokenizer) -> T5Config:
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
+
+
+@torch.no_grad()
+def _read_neighbours(text_encoder: T5EncoderModel) -> None:
+    """Let each head but the last begin by reading the token at one distance.
+
+    The bias of distances is all that a T5 encoder knows of order, and FLUX.1's transformer knows nothing of it. From values near
+    zero it was never learned: the two colours of a prompt then change places in one image of fourteen.
+    """
+    attention = text_encoder.encoder.block[0].layer[0].SelfAttention
+    buckets = attention._relative_position_bucket(torch.tensor(_DISTANCES), num_buckets=attention.relative_attention_num_buckets)
+    for head, bucket in enumerate(buckets.tolist()):
+        attention.relative_attention_bias.weight[bucket, head] += _BIAS
 
 
 def _transformer() -> FluxTransformer2DModel:
