@@ -11,7 +11,14 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGES = {"foundation", "training", "zthumb", "evaluation", "miniature", "benchmarks"}
-BELOW_TRAINING = {"zthumb.families", "zthumb.diffusion", "zthumb.checkpoints", "zthumb.adapters", "zthumb.sources"}
+BELOW_TRAINING = {
+    "zthumb.families",
+    "zthumb.diffusion",
+    "zthumb.checkpoints",
+    "zthumb.adapters",
+    "zthumb.sources",
+    "zthumb.memory",
+}
 ALLOWED = {
     "foundation": {"foundation"},
     "zthumb": {"zthumb", "foundation"},
@@ -84,10 +91,10 @@ ZTHUMB = {
     "sources": {"checkpoints", "families"},
     "generation": {"diffusion", "families"},
     "adapters": {"checkpoints", "families", "sources"},
-    "memory": {"sources"},
+    "memory": {"diffusion", "families", "sources"},
     "backends": {"adapters", "checkpoints", "diffusion", "families", "generation", "memory", "sources"},
     "server": {"adapters", "backends", "checkpoints", "diffusion", "families", "generation", "memory", "sources"},
-    "cli": {"adapters", "backends", "checkpoints", "families", "server", "sources", "text_to_image"},
+    "cli": {"adapters", "backends", "checkpoints", "families", "memory", "server", "sources", "text_to_image"},
     "scripts": {"sources"},
 }
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from foundation.config import explain
 from foundation.errors import BadInput
 from foundation.files import atomic_file
+from zthumb.memory.budget import shown
 from zthumb.server.adapter_registry import HASH_PREFIX
 from zthumb.server.api.schemas import MAX_BATCH, GenerateRequest, LoraRequest
 from zthumb.server.engine import Engine, make_resolver
@@ -146,14 +147,25 @@ class TextToImage:
         }
         if num < 1:
             raise BadInput(f"num: {num} images are none; give 1 or more.")
-        given = {name: value for name, value in fields.items() if value is not None}
         requests = [
-            _parsed(GenerateRequest, {**given, "prompt": prompt, "batch": min(MAX_BATCH, num - start), **_seed(seed, start)})
+            _parsed(
+                GenerateRequest, {**_given(fields), "prompt": prompt, "batch": min(MAX_BATCH, num - start), **_seed(seed, start)}
+            )
             for prompt in ([prompts] if isinstance(prompts, str) else prompts)
             for start in range(0, num, MAX_BATCH)
         ]
         # All are checked before the first is generated.
         return self._generate([self.engine.resolve(request) for request in requests], on_progress, on_image)
+
+    def predicted_memory(self, prompt: str, **fields: Any) -> str:
+        """Return in words how an image with these fields of ``generate`` would be generated, and its predicted peak of memory.
+
+        Nothing is loaded. Raises ``BadInput`` for what cannot be generated within the memory budget.
+        """
+        resolved = self.engine.resolve(_parsed(GenerateRequest, {**_given(fields), "prompt": prompt}))
+        plan = self.engine.pool.predict(resolved.backend_key, resolved.params[0])
+        main_memory = f", and {shown(plan.main_memory)} of main memory" if plan.main_memory else ""
+        return f"{resolved.backend_key.variant}: {plan.words}; {shown(plan.peak)} at the most{main_memory}"
 
     @staticmethod
     def save_images(images: Iterable[OutputImage], folder: Path | str) -> list[Path]:
@@ -221,6 +233,10 @@ def _parsed(kind: type[_Request], fields: Mapping[str, Any]) -> _Request:
         return kind.model_validate(fields)
     except ValidationError as error:
         raise BadInput("; ".join(explain(kind, error))) from None
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _seed(first: int | None, offset: int) -> dict[str, int]:

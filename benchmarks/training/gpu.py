@@ -111,7 +111,7 @@ def _train_step(recipe: Recipe, family: ModelFamily, folder: Path, device: torch
         torch.manual_seed(0)
         denoiser = family.build_component(family.denoiser_component, configuration).to(DTYPES[recipe.precision])
         denoiser.requires_grad_(False)
-        latents, conditioning = family.dummy_inputs(configuration, IMAGES, recipe.resolution)
+        latents, conditioning = family.dummy_inputs(configuration, IMAGES, recipe.resolution, recipe.resolution)
     components = {family.denoiser_component: denoiser}
     peft_adapter.attach(components, recipe, family)
     process = DDPM(torch.linspace(0.999, 0.005, TIMESTEPS, device=device), "epsilon")

@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from foundation import processes
-from training.memory.peak_memory import PeakMemoryTracker
 from training.model import peft_adapter
 from training.model.adapted_model import DTYPES, Adapted, adapted_components
 from training.model.quantize import BYTES, linear_weights
 from training.recipe import Recipe
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.base import ModelFamily
+from zthumb.memory.fused_attention import FusedAttention
+from zthumb.memory.peak_memory import PeakMemoryTracker
 
 EFFICIENCY = 0.4
 """The fraction of a large matrix product's speed that a whole step reaches; small operations and memory take the rest."""
@@ -68,7 +68,7 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
 
     ``has_own_prior``: the data set has regularization images of its own.
     """
-    dtype, fused = DTYPES[recipe.precision], _FusedAttention()
+    dtype, fused = DTYPES[recipe.precision], FusedAttention()
     images = recipe.batch_size + (
         recipe.prior.batch_size if recipe.prior.weight > 0 and (recipe.prior.prompts or has_own_prior) else 0
     )
@@ -110,7 +110,7 @@ def _step_operations(recipe: Recipe, forward: _Operations, loss: Tensor, prior_s
 
     ``prior_share`` is the share of prior images in a batch.
     """
-    with FlopCounterMode(display=False) as operations, _FusedAttention() as recomputed:
+    with FlopCounterMode(display=False) as operations, FusedAttention() as recomputed:
         loss.backward()  # type: ignore[no-untyped-call]
     backward = operations.get_total_flops() + recomputed.operations + _ATTENTION_BACKWARD * forward.attention
     # The base predicts the prior images once more, without the adapter.
@@ -128,7 +128,7 @@ def _previews(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.d
         (component,) = family.image_components
         autoencoder = family.build_component(component, family.configuration(folder, component))
         with PeakMemoryTracker() as decoding:
-            family.decode_dummy(autoencoder, 1, size)
+            family.decode_dummy(autoencoder, 1, size, size)
     # The autoencoder decodes in fp32 whatever the recipe's precision.
     weights = sum(parameter.nbytes for parameter in autoencoder.parameters())
     predictions = _predictions(1, recipe.previews.guidance_scale, family)
@@ -167,7 +167,7 @@ def _denoising(
         denoiser = family.build_component(family.denoiser_component, configuration).to(dtype)
         _choose_attention(family, family.denoiser_component, denoiser, device)
         noisy, conditioning = _inputs(family, configuration, predictions, dtype, resolution)
-        with PeakMemoryTracker() as memory, _FusedAttention():
+        with PeakMemoryTracker() as memory, FusedAttention():
             family.predict(denoiser, noisy, torch.zeros(predictions), conditioning)
     return int(memory.peak)
 
@@ -175,7 +175,7 @@ def _denoising(
 def _inputs(
     family: ModelFamily, configuration: Mapping[str, Any], images: int, dtype: torch.dtype, resolution: int
 ) -> tuple[Tensor, Conditioning]:
-    noisy, conditioning = family.dummy_inputs(configuration, images, resolution)
+    noisy, conditioning = family.dummy_inputs(configuration, images, resolution, resolution)
     return noisy.to(dtype), conditioning.to(dtype=dtype)
 
 
@@ -230,40 +230,3 @@ class _SavedTensors:
             self._alive.append(tensor)
             self.bytes += storage.nbytes()
         return tensor
-
-
-class _FusedAttention:
-    """Fused attention, as on GPUs: it saves queries, keys, values and the output, but never the attention matrix.
-
-    Within the block it replaces torch's ``scaled_dot_product_attention``, which has no fused form on the meta device, and counts
-    its own operations, which ``FlopCounterMode`` does not know. A ``TorchFunctionMode`` would miss what checkpointing recomputes.
-    """
-
-    def __init__(self) -> None:
-        self.operations = 0.0
-        self._original = functional.scaled_dot_product_attention
-
-    def __enter__(self) -> "_FusedAttention":
-        functional.scaled_dot_product_attention = self
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        functional.scaled_dot_product_attention = self._original
-
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-        self.operations += 4.0 * query.numel() * key.shape[-2]
-        attended: Tensor = _AttentionFunction.apply(query, key, value)  # type: ignore[no-untyped-call]
-        return attended
-
-
-class _AttentionFunction(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        # Fused kernels lay the heads of a token out side by side, so that joining them copies nothing.
-        out = query.new_empty(query.transpose(1, 2).shape).transpose(1, 2)
-        ctx.save_for_backward(query, key, value, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.empty_like(tensor) for tensor in ctx.saved_tensors[:3])

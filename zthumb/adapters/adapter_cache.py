@@ -12,6 +12,7 @@ from foundation.errors import BadInput
 from zthumb.adapters import apply, reader
 from zthumb.adapters.effect import check_effect
 from zthumb.adapters.module_shapes import ModuleShapes
+from zthumb.families.base import Using, always_there
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,8 +68,8 @@ class AdapterCache:
     thread at a time may use the cache.
     """
 
-    def __init__(self, components: Components, base: ModuleShapes, limit: int) -> None:
-        self._components, self._base, self._limit = components, base, limit
+    def __init__(self, components: Components, base: ModuleShapes, limit: int, using: Using = always_there) -> None:
+        self._components, self._base, self._limit, self._using = components, base, limit, using
         self._loaded: OrderedDict[_FileVersion, _LoadedAdapter] = OrderedDict()
         self._modules: list[Any] = []
         self._load_count = 0
@@ -100,7 +101,9 @@ class AdapterCache:
                 if lora.weight != 0
                 for embedding in adapter.learned_embeddings
             ]
-            with with_learned_tokens(self._components, active) as token_counts:
+            with contextlib.ExitStack() as stack:
+                with self._using([component for embedding in active for component in embedding.vectors]):
+                    token_counts = stack.enter_context(with_learned_tokens(self._components, active))
                 notes = tuple(note for adapter in loaded for note in adapter.notes)
                 yield AppliedAdapters(tuple(adapter.sha256 for adapter in loaded), notes, token_counts)
         finally:
@@ -131,7 +134,8 @@ class AdapterCache:
         self._load_count += 1
         name = f"adapter {self._load_count}"
         try:
-            apply.inject(self._components, adapter, name)
+            with self._using(adapter.parts):
+                apply.inject(self._components, adapter, name)
         except BaseException:
             # A part of it may be injected already.
             apply.remove(self._components, name)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zthumb.generation.parameters import GenerationParams
 
 from zthumb.memory.quantize import Quantization
+from zthumb.memory.residency import Placement
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -31,7 +32,7 @@ class Options:
     larger than ``tile`` pixels are decoded in tiles. ``channels_last`` stores weights in the memory format that convolutions on
     GPUs prefer, ``compile`` compiles the denoiser's repeated blocks. ``quantization`` keeps the denoiser's linear weights in
     eight bits, unless its file has fewer. Cached adapters take at most ``adapter_bytes``. ``dummy``: weights are random, and only
-    the base's configuration is read.
+    the base's configuration is read. ``placement`` says which components are on the device while they do not work.
     """
 
     device: str = "auto"
@@ -42,6 +43,7 @@ class Options:
     quantization: Quantization = "none"
     adapter_bytes: int = 2**30
     dummy: bool = False
+    placement: Placement = "resident"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ class BaseBackend(ABC):
     @abstractmethod
     def weights_bytes(cls, location: WeightsLocation, element: int) -> int:
         """Return the bytes that the weights in ``location`` take in memory, at ``element`` bytes for each number."""
+
+    @classmethod
+    def placements(cls, location: WeightsLocation, options: Options, device_type: str) -> Mapping[Placement, str]:  # noqa: ARG003
+        """Return the placements there are, each with why it is not possible with what else was chosen; empty if it is."""
+        return {"resident": ""}
+
+    @classmethod
+    def denoiser_bytes(cls, location: WeightsLocation) -> int | None:  # noqa: ARG003
+        """Return the bytes of the denoiser's weights if its file has them in a form of its own."""
+        return None
 
     @classmethod
     @abstractmethod

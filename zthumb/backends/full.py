@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from foundation.device import check_compiler, choose_device
 from foundation.hashing import hash_value
@@ -23,6 +24,7 @@ from zthumb.generation.image_generator import ImageGenerator
 from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import usage
 from zthumb.memory.quantize import quantize
+from zthumb.memory.residency import AllResident, InMainMemory, Offloaded, OnDisk, Placement, Residency
 from zthumb.sources.local import INDEX, family_of, hash_base
 
 if TYPE_CHECKING:
@@ -54,6 +56,17 @@ class Backend(BaseBackend):
         return usage.weights(location.base, element) or element * random_weights.count(family, location.base)
 
     @classmethod
+    def placements(cls, location: WeightsLocation, options: Options, device_type: str) -> Mapping[Placement, str]:
+        is_read_again = device_type == "cpu"
+        reasons = {
+            "a compiled denoiser would be compiled again for weights that moved": options.compile,
+            "weights in channels-last order would be reordered each time they are read": options.channels_last and is_read_again,
+            "an adapter of few steps is merged into weights that are in no file": location.few_step_adapter and is_read_again,
+            "random weights are in no file": options.dummy and is_read_again,
+        }
+        return {"resident": "", "offload": next((reason for reason, holds in reasons.items() if holds), "")}
+
+    @classmethod
     def hash_of(cls, location: WeightsLocation) -> str:
         base, adapter = hash_base(location.base), location.few_step_adapter
         return base if adapter is None else hash_value({"base": base, "few_step_adapter": reader.hash_of(adapter)})
@@ -62,19 +75,23 @@ class Backend(BaseBackend):
         device = choose_device(options.device)
         family = families.get(family_of(location.base))
         dtype = dtype_of(options, device)
-        pipeline = self._load(location, family, options, device)
+        pipeline, self._residency = self._place(location, family, options, device)
         denoiser = family.denoiser(pipeline)
         components = {name: getattr(pipeline, name) for name in family.adapted_components}
-        size = sum(usage.bytes_of(parameter) for parameter in denoiser.parameters())
         if options.channels_last:
             denoiser.to(memory_format=torch.channels_last)
-        self._adapters = AdapterCache(
-            components, module_shapes.of_components(location.base.name, components, family), options.adapter_bytes
+        with self._residency.using([family.denoiser_component]):
+            size = sum(usage.bytes_of(parameter) for parameter in denoiser.parameters())
+        shapes = (
+            module_shapes.of_components(location.base.name, components, family)
+            if options.placement == "resident"
+            else module_shapes.of_folder(location.base.name, location.base, family)
         )
+        self._adapters = AdapterCache(components, shapes, options.adapter_bytes, self._residency.using)
         if options.compile:
             check_compiler(device.type)
             denoiser.compile_repeated_blocks()
-        self._generator = ImageGenerator(pipeline, family, options.tile, self.spacing)
+        self._generator = ImageGenerator(pipeline, family, device, options.tile, self.spacing, self._residency.using)
         self.info = BackendInfo(
             family=family.name,
             base_sha256=self.hash_of(location),
@@ -84,6 +101,18 @@ class Backend(BaseBackend):
             device=device.type,
             precision=next(name for name, known in _DTYPES.items() if known == dtype),
         )
+
+    def _place(
+        self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device
+    ) -> tuple[Any, Residency]:
+        """The pipeline, and what brings its components to ``device``."""
+        if options.placement == "resident":
+            return self._load(location, family, options, device), AllResident()
+        if device.type != "cpu":
+            pipeline = self._load(location, family, options, torch.device("cpu"))
+            models = {name: getattr(pipeline, name) for name in _with_weights(family, location.base)}
+            return pipeline, Offloaded({name: InMainMemory(model, device) for name, model in models.items()})
+        return _read_in_turn(location, family, options)
 
     def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
         """The pipeline."""
@@ -115,6 +144,27 @@ class Backend(BaseBackend):
 
     def apply_lora(self, loras: Sequence[Lora]) -> AbstractContextManager[AppliedAdapters]:
         return self._adapters.apply_lora(loras)
+
+
+def _with_weights(family: ModelFamily, folder: Path) -> list[str]:
+    return [name for name in family.components if (folder / name / "config.json").is_file()]
+
+
+def _read_in_turn(location: WeightsLocation, family: ModelFamily, options: Options) -> tuple[Any, Residency]:
+    """A pipeline without weights on the CPU, whose components are read from the disk whenever they work."""
+    dtype = dtype_of(options, torch.device("cpu"))
+    names = _with_weights(family, location.base)
+    # Not by diffusers' own ``to``, which warns of nothing.
+    models = {name: nn.Module.to(random_weights.without_weights(family, name, location.base), dtype) for name in names}
+
+    def read(name: str) -> Any:
+        model = type(models[name]).from_pretrained(location.base / name, dtype=dtype, local_files_only=True, use_safetensors=True)
+        if name == family.denoiser_component:
+            quantize(model, options.quantization, torch.device("cpu"))
+        return model.requires_grad_(False)
+
+    weights = {name: OnDisk(model, partial(read, name)) for name, model in models.items()}
+    return family.load(location.base, dtype, torch.device("cpu"), models), Offloaded(weights)
 
 
 def is_base(folder: Path) -> bool:

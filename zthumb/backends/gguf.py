@@ -14,6 +14,7 @@ from zthumb.checkpoints.gguf.load import load
 from zthumb.checkpoints.gguf.write import write
 from zthumb.families.base import ModelFamily
 from zthumb.memory import usage
+from zthumb.memory.residency import Placement
 from zthumb.sources.local import family_of, hash_base
 
 
@@ -55,10 +56,19 @@ class Backend(full.Backend):
         return usage.weights(location.base, element) - usage.weights_of(whole, element) + location.denoiser.stat().st_size
 
     @classmethod
+    def placements(cls, location: WeightsLocation, options: Options, device_type: str) -> Mapping[Placement, str]:
+        reason = "a denoiser from a GGUF file is not read again for each image" if device_type == "cpu" else ""
+        return {**super().placements(location, options, device_type), **({"offload": reason} if reason else {})}
+
+    @classmethod
+    def denoiser_bytes(cls, location: WeightsLocation) -> int | None:
+        return location.denoiser.stat().st_size
+
+    @classmethod
     def hash_of(cls, location: WeightsLocation) -> str:
         return hash_value({"base": hash_base(location.base), "denoiser": hash_file(location.denoiser)})
 
     def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
         dtype = full.dtype_of(options, device)
         denoiser = read_denoiser(location.denoiser, location.base, family, dtype).to(device)
-        return family.load(location.base, dtype, device, denoiser)
+        return family.load(location.base, dtype, device, {family.denoiser_component: denoiser})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from foundation.errors import command
 from foundation.offline import keep_quiet
-from zthumb.cli import adapters, convert, dummy, generate, reproduce
+from zthumb.cli import adapters, convert, dummy, generate, reproduce, vram
 from zthumb.server import main as server
 
 
@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     dummy_parser = commands.add_parser("dummy", help="try a base's shapes with random weights", description=dummy.__doc__)
     dummy.add_arguments(dummy_parser)
     dummy_parser.set_defaults(run=dummy.run)
+    vram_parser = commands.add_parser("vram", help="the memory that generating takes, before it starts", description=vram.__doc__)
+    vram.add_arguments(vram_parser)
+    vram_parser.set_defaults(run=vram.run)
     reproduce_parser = commands.add_parser(
         "reproduce", help="run a stage again and compare byte for byte", description=reproduce.DESCRIPTION
     )

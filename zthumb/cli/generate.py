@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zthumb.text_to_image import OutputImage, TextToImage
 
 _FOLDER = Path("outputs/images")
-_SETTINGS = ("model", "device", "precision", "quantization", "dummy")
+_SETTINGS = ("model", "device", "precision", "quantization", "memory_budget", "dummy")
 _FIELDS = (
     *("negative_prompt", "steps", "cfg", "true_cfg_scale", "seed", "width", "height", "scheduler", "variant", "preset"),
     *("prompt_parser", "output_format"),
@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", help="fp32, bf16 or fp16 (default: bf16 on a GPU, else fp32)")
     parser.add_argument("--quantization", help="of the denoiser: int8wo, fp8wo, int8dq or fp8dq (default: none)")
     parser.add_argument(
+        "--memory", dest="memory_budget", metavar="BUDGET", help="keep within 12GB, or auto (MEMORY_BUDGET; default: no budget)"
+    )
+    parser.add_argument(
+        "--estimate-vram", action="store_true", help="print how it would be generated and its peak of memory, and load nothing"
+    )
+    parser.add_argument(
         "--dummy", action="store_true", default=None, help="random weights of the base's shapes, nothing downloaded"
     )
     parser.add_argument("--from-image", metavar="FILE", type=Path, help="repeat an image from what its file says")
@@ -81,6 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
     with bars() as on_download, _notes(), TextToImage(on_download=on_download, **settings) as model:  # 2. the base
         for lora, scale in loras:
             model.load_lora_weights(lora, scale)
+        if arguments.estimate_vram:
+            print(model.predicted_memory(prompts[0], **{name: getattr(arguments, name) for name in _FIELDS}))
+            return DONE
         for image in _generate(model, prompts, arguments):  # 3. the images, each written as soon as it is there
             if original and original.is_ours:
                 print(original.difference(image))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +29,14 @@ BASES = Path(__file__).parent / "bases"
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+Using = Callable[[Sequence[str]], AbstractContextManager[None]]
+"""Has the components of the given names on the device inside its block; elsewhere they may have no weights."""
+
+
+def always_there(_: Sequence[str]) -> AbstractContextManager[None]:
+    """A ``Using`` of components that stay on the device."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ class ModelFamily(ABC):
     """Settings of the base's scheduler that change with such an adapter."""
     image_components: Sequence[str]
     """The components that ``encode_images`` and ``decode_images`` depend on."""
+    decodes_in_full_precision: bool = False
+    """Whether the image components compute in fp32 whatever the precision of the rest."""
     text_components: Sequence[str]
     """The components that ``encode_prompts`` depends on."""
 
@@ -107,25 +118,26 @@ class ModelFamily(ABC):
     schedulers: Sequence[str] = schedulers.DDPM_NAMES
     """The named schedulers that its denoisers can be sampled with."""
 
-    def load(self, folder: Path, dtype: torch.dtype, device: torch.device, denoiser: Any = None) -> Any:
+    def load(self, folder: Path, dtype: torch.dtype, device: torch.device, replaced: Mapping[str, Any] = NO_OPTIONS) -> Any:
         """Return the diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``.
 
-        A ``denoiser`` that is given takes the place of the folder's own, which is not read then.
+        Components that are ``replaced`` take the place of the folder's own, which are not read then, and stay where they are.
         """
         import diffusers
         from diffusers.utils import logging
         from torch import nn
 
         logging.disable_progress_bar()
-        replaced = {} if denoiser is None else {self.denoiser_component: denoiser}
         pipeline = getattr(diffusers, self.pipeline_class).from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, **self.pipeline_options, **replaced
         )
         pipeline.set_progress_bar_config(disable=True)
-        for component in pipeline.components.values():
+        for name, component in pipeline.components.items():
             if isinstance(component, nn.Module):
                 component.requires_grad_(False)
-        return pipeline.to(device)
+                if name not in replaced:
+                    component.to(device)
+        return pipeline
 
     def is_few_step(self, folder: Path) -> bool:  # noqa: ARG002
         """Return whether the base in ``folder`` says of itself that it was distilled to few steps."""
@@ -290,12 +302,17 @@ class ModelFamily(ABC):
         return
 
     @abstractmethod
-    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
-        """Return noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` images."""
+    def dummy_inputs(
+        self, configuration: Mapping[str, Any], count: int, height: int, width: int, tokens: int | None = None
+    ) -> tuple[Tensor, Conditioning]:
+        """Return noisy latents and conditioning of the shapes that such a denoiser takes for ``count`` images.
+
+        ``height`` and ``width`` are in pixels. Each prompt has so many ``tokens``, by default the most that one can have.
+        """
 
     @abstractmethod
-    def decode_dummy(self, autoencoder: Any, count: int, size: int) -> None:
-        """Decode latents of ``count`` images of ``size`` × ``size`` pixels, to measure the memory it takes."""
+    def decode_dummy(self, autoencoder: Any, count: int, height: int, width: int) -> None:
+        """Decode latents of ``count`` images of ``height`` × ``width`` pixels, to measure the memory it takes."""
 
     # Adapters
 

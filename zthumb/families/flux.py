@@ -135,16 +135,18 @@ class Flux(EmbeddedGuidanceFamily, FlowMatchingFamily, AutoencoderKLFamily):
         )[0]
         return unpack(predicted, height, width)
 
-    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+    def dummy_inputs(
+        self, configuration: Mapping[str, Any], count: int, height: int, width: int, tokens: int | None = None
+    ) -> tuple[Tensor, Conditioning]:
         import torch
 
-        edge = resolution // FACTOR
         conditioning = Conditioning.stacked(
-            prompt_embeds=torch.zeros(count, _longest(configuration), configuration["joint_attention_dim"]),
+            prompt_embeds=torch.zeros(count, tokens or _longest(configuration), configuration["joint_attention_dim"]),
             pooled_prompt_embeds=torch.zeros(count, configuration["pooled_projection_dim"]),
             **({"guidance": torch.ones(count)} if configuration["guidance_embeds"] else {}),
         )
-        return torch.zeros(count, configuration["in_channels"] // PATCH**2, edge, edge), conditioning
+        channels = configuration["in_channels"] // PATCH**2
+        return torch.zeros(count, channels, height // FACTOR, width // FACTOR), conditioning
 
     # Adapters
 

@@ -127,12 +127,15 @@ class QwenImage(LanguageModelFamily, WanAutoencoderFamily):
         )[0]
         return unpack(predicted, height, width)
 
-    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+    def dummy_inputs(
+        self, configuration: Mapping[str, Any], count: int, height: int, width: int, tokens: int | None = None
+    ) -> tuple[Tensor, Conditioning]:
         import torch
 
-        edge = resolution // FACTOR
-        conditioning = Conditioning.stacked(prompt_embeds=torch.zeros(count, _LENGTH, configuration["joint_attention_dim"]))
-        return torch.zeros(count, configuration["in_channels"] // PATCH**2, edge, edge), conditioning
+        embeds = torch.zeros(count, tokens or _LENGTH, configuration["joint_attention_dim"])
+        conditioning = Conditioning.stacked(prompt_embeds=embeds)
+        channels = configuration["in_channels"] // PATCH**2
+        return torch.zeros(count, channels, height // FACTOR, width // FACTOR), conditioning
 
     # Adapters
 

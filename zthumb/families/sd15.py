@@ -137,15 +137,16 @@ class SD15(StableDiffusion):
             return ()
         return (f"it was trained with clip skip {skip}, which is not done here: images may differ",)
 
-    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+    def dummy_inputs(
+        self, configuration: Mapping[str, Any], count: int, height: int, width: int, tokens: int | None = None
+    ) -> tuple[Tensor, Conditioning]:
         import torch
 
-        edge = resolution // FACTOR
         conditioning = Conditioning.stacked(
-            prompt_embeds=torch.zeros(count, LENGTH, configuration["cross_attention_dim"]),
-            token_ids=torch.zeros(count, 1, LENGTH, dtype=torch.int64),
+            prompt_embeds=torch.zeros(count, tokens or LENGTH, configuration["cross_attention_dim"]),
+            token_ids=torch.zeros(count, 1, tokens or LENGTH, dtype=torch.int64),
         )
-        return torch.zeros(count, configuration["in_channels"], edge, edge), conditioning
+        return torch.zeros(count, configuration["in_channels"], height // FACTOR, width // FACTOR), conditioning
 
 
 FAMILY = SD15()

@@ -125,18 +125,20 @@ class SDXL(StableDiffusion):
     def metadata(self, configuration: Mapping[str, Any], prediction: str) -> LoraMetadata:  # noqa: ARG002
         return LoraMetadata("sdxl_base_v1-0", False, "stable-diffusion-xl-v1-base/lora", "stable-diffusion-xl")
 
-    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+    def dummy_inputs(
+        self, configuration: Mapping[str, Any], count: int, height: int, width: int, tokens: int | None = None
+    ) -> tuple[Tensor, Conditioning]:
         import torch
 
-        edge, width = resolution // FACTOR, configuration["cross_attention_dim"]
+        embedding = configuration["cross_attention_dim"]
         pooled = configuration["projection_class_embeddings_input_dim"] - _TIME_IDS * configuration["addition_time_embed_dim"]
         conditioning = Conditioning.stacked(
-            prompt_embeds=torch.zeros(count, LENGTH, width),
+            prompt_embeds=torch.zeros(count, tokens or LENGTH, embedding),
             pooled_prompt_embeds=torch.zeros(count, pooled),
             time_ids=torch.zeros(count, _TIME_IDS),
-            token_ids=torch.zeros(count, 2, LENGTH, dtype=torch.int64),
+            token_ids=torch.zeros(count, 2, tokens or LENGTH, dtype=torch.int64),
         )
-        return torch.zeros(count, configuration["in_channels"], edge, edge), conditioning
+        return torch.zeros(count, configuration["in_channels"], height // FACTOR, width // FACTOR), conditioning
 
 
 def _pooled(encoder: Any, output: Any, token_ids: Tensor) -> Tensor:

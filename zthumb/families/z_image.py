@@ -109,12 +109,13 @@ class ZImage(LanguageModelFamily, AutoencoderKLFamily):
         predicted = denoiser(images, (1000 - times) / 1000, embeds, return_dict=False)[0]
         return -torch.stack([image.float() for image in predicted]).squeeze(2)
 
-    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+    def dummy_inputs(
+        self, configuration: Mapping[str, Any], count: int, height: int, width: int, tokens: int | None = None
+    ) -> tuple[Tensor, Conditioning]:
         import torch
 
-        edge = resolution // FACTOR
-        conditioning = Conditioning.stacked(prompt_embeds=torch.zeros(count, _LENGTH, configuration["cap_feat_dim"]))
-        return torch.zeros(count, configuration["in_channels"], edge, edge), conditioning
+        conditioning = Conditioning.stacked(prompt_embeds=torch.zeros(count, tokens or _LENGTH, configuration["cap_feat_dim"]))
+        return torch.zeros(count, configuration["in_channels"], height // FACTOR, width // FACTOR), conditioning
 
     # Adapters
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from foundation.errors import StageFailed
 from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback, draw_noise, sample
+from zthumb.families.base import Using, always_there
 from zthumb.generation import prompts
 from zthumb.generation.latent_previewer import LatentPreviewer
 from zthumb.generation.parameters import GenerationParams
@@ -27,15 +28,24 @@ _LOG = logging.getLogger("zthumb")
 
 
 class ImageGenerator:
-    """Generates with ``pipeline``. Images larger than ``tile`` pixels are decoded in tiles, if it is given.
+    """Generates with ``pipeline`` on ``device``. Images larger than ``tile`` pixels are decoded in tiles, if it is given.
 
     ``spacing`` is the schedulers' timestep spacing, if not the base's.
     """
 
-    def __init__(self, pipeline: Any, family: ModelFamily, tile: int | None = None, spacing: str | None = None) -> None:
-        self._pipeline, self._family, self._tile, self._spacing = pipeline, family, tile, spacing
-        self._scheduler = pipeline.scheduler
-        self._previewer = LatentPreviewer.of(pipeline, family)
+    def __init__(
+        self,
+        pipeline: Any,
+        family: ModelFamily,
+        device: torch.device,
+        tile: int | None = None,
+        spacing: str | None = None,
+        using: Using = always_there,
+    ) -> None:
+        self._pipeline, self._family, self._device, self._tile, self._spacing = pipeline, family, device, tile, spacing
+        self._scheduler, self._using = pipeline.scheduler, using
+        with using(family.image_components):
+            self._previewer = LatentPreviewer.of(pipeline, family, device)
 
     def generate(
         self,
@@ -57,7 +67,8 @@ class ImageGenerator:
             raise StageFailed("the image's numbers are not finite, in fp32 too: a weight of an adapter is far too high.")
         # One at a time: as much memory as for one, and the same bits as by itself.
         edge = tile or self._tile
-        return [self._decode(latents[index : index + 1], edge) for index in range(len(latents))]
+        with self._using(self._family.image_components):
+            return [self._decode(latents[index : index + 1], edge) for index in range(len(latents))]
 
     @property
     def _is_half(self) -> bool:
@@ -80,24 +91,25 @@ class ImageGenerator:
     def _denoise(self, batch: Sequence[GenerationParams], on_step: StepCallback, learned_tokens: Mapping[str, int]) -> Tensor:
         first, family, pipeline = batch[0], self._family, self._pipeline
         denoiser = family.denoiser(pipeline)
-        with torch.no_grad():
+        with torch.no_grad(), self._using(family.text_components):
             conditioning = PromptSchedule(batch, pipeline, family, learned_tokens)
         generators = [torch.Generator().manual_seed(params.seed) for params in batch]
         noise = draw_noise(family.latent_shape(pipeline, first.height, first.width), generators, family.latents_dtype(pipeline))
-        noise = noise.to(pipeline.device)
+        noise = noise.to(self._device)
         # A scheduler keeps its place in the schedule: each image gets a fresh one.
         scheduler = schedulers.make(first.scheduler, self._scheduler, self._spacing)
         family.set_timesteps(pipeline, scheduler, first.steps, noise)
-        return sample(
-            predict=lambda noisy, times, given: family.predict(denoiser, noisy, times, given),
-            scheduler=scheduler,
-            noise=noise,
-            conditioning=conditioning,
-            steps=first.steps,
-            guidance=family.guidance(first.guidance_scale, first.true_cfg_scale),
-            generators=generators,
-            on_step=on_step,
-        )
+        with self._using([family.denoiser_component]):
+            return sample(
+                predict=lambda noisy, times, given: family.predict(denoiser, noisy, times, given),
+                scheduler=scheduler,
+                noise=noise,
+                conditioning=conditioning,
+                steps=first.steps,
+                guidance=family.guidance(first.guidance_scale, first.true_cfg_scale),
+                generators=generators,
+                on_step=on_step,
+            )
 
     def preview(self, latents: Tensor) -> Image.Image:
         """Return what latents (1, channels, h, w) look like, noise and all, as an image of h × w pixels; at any time."""

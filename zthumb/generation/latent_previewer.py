@@ -28,10 +28,10 @@ class LatentPreviewer:
     ground: Tensor
 
     @classmethod
-    def of(cls, pipeline: Any, family: ModelFamily) -> LatentPreviewer:
-        """That of a pipeline's autoencoder."""
+    def of(cls, pipeline: Any, family: ModelFamily, device: torch.device) -> LatentPreviewer:
+        """That of a pipeline's autoencoder, which is on ``device``."""
         channels = family.latent_shape(pipeline, 0, 0)[0]
-        plain = torch.zeros(1 + channels, channels, _EDGE, _EDGE, device=pipeline.device)
+        plain = torch.zeros(1 + channels, channels, _EDGE, _EDGE, device=device)
         for channel in range(channels):
             plain[1 + channel, channel] = _STRENGTH
         # Away from the edges, where the autoencoder sees that the image ends.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from zthumb.families.base import ImageSize
@@ -36,6 +35,8 @@ class PromptSchedule:
         self._encoded = self._encode()
         # Most prompts stay as they are, and need not be put together at each step.
         self._made: dict[tuple[str, ...], Conditioning] = {}
+        # Now, while the text encoders are there.
+        self._unconditional = self._encode_nothing() if self._guidance.is_used and not self._negatives else None
 
     def parts(self, step: int) -> Sequence[tuple[Conditioning, float]]:
         """See ``StepConditioning``."""
@@ -47,8 +48,7 @@ class PromptSchedule:
             return None
         return self._at(self._negatives, step) if self._negatives else self._unconditional
 
-    @cached_property
-    def _unconditional(self) -> Conditioning:
+    def _encode_nothing(self) -> Conditioning:
         like = next(iter(self._encoded.values()))
         return self._completed(self._family.unconditional(self._pipeline, like).select([0] * self._count))
 

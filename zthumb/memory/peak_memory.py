@@ -1,9 +1,12 @@
-"""Count how many bytes of tensors exist at once while code runs; on the meta device nothing is allocated for that."""
+"""Measure how many bytes of tensors exist at once while code runs; on the meta device nothing is allocated for that."""
 
 import weakref
-from typing import Any
+from itertools import accumulate
+from typing import Any, Self
 
+import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -37,3 +40,32 @@ class PeakMemoryTracker(TorchDispatchMode):
 
     def _release(self, size: int) -> None:
         self._current -= size
+
+
+class AllocatorPeak:
+    """Measure the most bytes that torch's own allocator gave out at once within the block; ``peak`` is known after it.
+
+    On a CPU it counts every allocation, which makes code several times slower; weights that were there before are not in it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._profile: Any = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self.peak = 0
+
+    def __enter__(self) -> Self:
+        if self._device.type == "cpu":
+            self._profile.__enter__()
+        else:
+            self._before = torch.cuda.memory_allocated(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._device.type != "cpu":
+            self.peak = torch.cuda.max_memory_allocated(self._device) - self._before
+            return
+        self._profile.__exit__(*exception)
+        events = [event for event in self._profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+        sizes = (event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+        self.peak = max(accumulate(sizes), default=0)

@@ -5,6 +5,8 @@ Eight-bit weights are never merged with an adapter: unloading it must restore th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from foundation.errors import BadInput
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 Quantization = Literal["none", "int8wo", "fp8wo", "int8dq", "fp8dq"]
 """``wo`` quantizes only the weights, ``dq`` also the activations, and multiplies in eight bits; ``fp8dq`` needs a newer GPU."""
 
+BYTES: Mapping[Quantization, float] = MappingProxyType({"int8wo": 1.0, "fp8wo": 1.0, "int8dq": 1.0, "fp8dq": 1.0})
+"""Bytes of a linear weight, without the scale of each row."""
 _FP8_CAPABILITY = (8, 9)
 """The compute capability that fp8 products need."""
 

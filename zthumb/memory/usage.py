@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from zthumb.sources.local import components_of
 
 if TYPE_CHECKING:
     import torch
 
+_NAMES: Mapping[str, str] = MappingProxyType({"float32": "F32", "bfloat16": "BF16", "float16": "F16"})
+"""The name of a precision in files of safetensors by torch's."""
 _VARIANT = re.compile(r"\.(fp16|non_ema)\.")
 
 
@@ -26,6 +29,16 @@ def weights(folder: Path, element: int) -> int:
 def weights_of(component: Path, element: int) -> int:
     """Return the bytes of the weights in the folder of one component, at ``element`` bytes per value."""
     return element * sum(_count_values(path) for path in _weight_files(component))
+
+
+def bytes_in_another_precision(component: Path, dtype: torch.dtype) -> int:
+    """Return the bytes of the tensors in the files of one component that ``dtype`` is not the precision of.
+
+    So many are in memory beside the weights themselves while they are read and cast; none where there are no files yet.
+    """
+    own = _NAMES.get(str(dtype).removeprefix("torch."), "")
+    tensors = (tensor for path in _weight_files(component) for tensor in _tensors(path))
+    return sum(end - start for tensor in tensors for start, end in [tensor["data_offsets"]] if tensor["dtype"] != own)
 
 
 def bytes_of(tensor: torch.Tensor) -> int:
@@ -49,7 +62,12 @@ def _weight_files(component: Path) -> Iterator[Path]:
 
 
 def _count_values(path: Path) -> int:
+    return sum(prod(tensor["shape"]) for tensor in _tensors(path))
+
+
+def _tensors(path: Path) -> list[Mapping[str, Any]]:
+    """The entry of each tensor in the header of a file."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
-    return sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return [tensor for name, tensor in header.items() if name != "__metadata__"]

@@ -44,7 +44,9 @@ class Engine:
             model = Model(preset.base or model.base, preset.vae if preset.base else preset.vae or model.vae)
         backend_key, reason = self.pool.choose(request.variant, model)
         family, limits, size = self.pool.family(model), self.pool.limits(backend_key), self.pool.size(model)
-        return self._request_resolver.resolve(request, backend_key, reason, family, limits, size, has_preset_loras)
+        resolved = self._request_resolver.resolve(request, backend_key, reason, family, limits, size, has_preset_loras)
+        self.pool.largest_batch(backend_key, resolved.params[0])
+        return resolved
 
     def warnings(self, resolved: ResolvedRequest, result: GenerationResult) -> list[str]:
         """Return what the client should know about the images of a request."""

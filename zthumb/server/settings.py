@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from foundation.errors import BadInput
 from zthumb.backends.base import Options, Precision
 from zthumb.generation import prompts
+from zthumb.memory import budget
 from zthumb.memory.quantize import Quantization
 from zthumb.sources.reference import parse
 
@@ -38,6 +39,7 @@ def _check_token(token: SecretStr | None) -> SecretStr | None:
     return token
 
 
+MemoryBudget = Annotated[str | None, AfterValidator(lambda text: text if text is None else budget.check(text))]
 Resolution = Annotated[tuple[int, int] | None, NoDecode, BeforeValidator(_parse_size)]
 Token = Annotated[SecretStr | None, AfterValidator(_check_token)]
 
@@ -131,6 +133,12 @@ class Settings(BaseSettings):
         le=1,
         validation_alias=AliasChoices("ZTHUMB_GPU_MEMORY_UTILIZATION", "IMAGE_GPU_MEMORY_UTILIZATION"),
         description="the share of the GPU's memory that this server may take, 0 to 1; by default all that is free",
+    )
+    memory_budget: MemoryBudget = Field(
+        default=None,
+        validation_alias=AliasChoices("MEMORY_BUDGET", "ZTHUMB_MEMORY_BUDGET"),
+        description="memory on the device that generating may take, as 12GB, or auto for most of what is free: how to keep "
+        "within it is planned before the base is loaded, and an image that cannot is refused; by default all is on the device",
     )
     precision: Precision = Field(
         default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU, and fp32 on a CPU or MPS"

@@ -120,6 +120,16 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert {path.name for path in here.iterdir()} <= {"models"}
 
 
+def test_memory_is_predicted_without_loading_anything(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _generate(PROMPT, "--estimate-vram") == 0
+    assert _generate(PROMPT, "--estimate-vram", "--memory", "52MB") == 0
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("full: everything on the device;")
+    assert second.startswith("full: one component at a time on the device;")
+    assert not (here / "outputs").exists()
+
+
 def _save_with_text(image: Image.Image, path: Path, chunk: str, text: str) -> None:
     from PIL.PngImagePlugin import PngInfo
 

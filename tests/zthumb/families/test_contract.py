@@ -116,7 +116,7 @@ def test_dropped_captions_are_what_guidance_leads_away_from(family: ModelFamily,
 def test_dummy_inputs_have_the_shapes_of_real_ones(family: ModelFamily, folder: Path, pipeline: Any) -> None:
     configuration = family.configuration(folder, family.denoiser_component)
 
-    noisy, conditioning = family.dummy_inputs(configuration, 2, 128)
+    noisy, conditioning = family.dummy_inputs(configuration, 2, 128, 128)
 
     real = completed(family, pipeline, PROMPTS)
     assert noisy.shape == (2, *family.latent_shape(pipeline, 128, 128))

@@ -28,7 +28,7 @@ def _pipeline(dtype: torch.dtype = torch.float32) -> Any:
 
 @pytest.fixture(scope="module")
 def generator() -> ImageGenerator:
-    return ImageGenerator(_pipeline(), SDXL)
+    return ImageGenerator(_pipeline(), SDXL, torch.device("cpu"))
 
 
 def _generated(generator: ImageGenerator, params: GenerationParams) -> NDArray[np.uint8]:
@@ -83,7 +83,7 @@ def _overflow_in(model: torch.nn.Module, dtype: torch.dtype) -> None:
 
 def test_an_image_that_overflows_is_generated_again_in_full_precision() -> None:
     pipeline = _pipeline(torch.bfloat16)
-    generator, params = ImageGenerator(pipeline, SDXL), replace(STAR, steps=4)
+    generator, params = ImageGenerator(pipeline, SDXL, torch.device("cpu")), replace(STAR, steps=4)
     weights = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
     _overflow_in(pipeline.unet, torch.bfloat16)
 
@@ -98,7 +98,7 @@ def test_an_image_that_overflows_in_full_precision_too_is_an_error_and_not_black
     pipeline = _pipeline()
     _overflow_in(pipeline.unet, torch.float32)
     with pytest.raises(StageFailed, match="not finite"):
-        ImageGenerator(pipeline, SDXL).generate([replace(STAR, steps=2)])
+        ImageGenerator(pipeline, SDXL, torch.device("cpu")).generate([replace(STAR, steps=2)])
 
 
 EDITED = replace(STAR, prompt_parser="lpw", steps=8)

@@ -23,7 +23,7 @@ def test_a_sketch_has_the_colours_of_the_image(tmp_path: Path) -> None:
     Image.fromarray(halves).save(tmp_path / "x.png")
     latents = SDXL.encode_images(pipeline, pixels(tmp_path / "x.png")[None])
 
-    preview = np.asarray(LatentPreviewer.of(pipeline, SDXL).preview(latents)).astype(int)
+    preview = np.asarray(LatentPreviewer.of(pipeline, SDXL, torch.device("cpu")).preview(latents)).astype(int)
 
     assert preview.shape == (16, 16, 3)
     left, right = preview[2:14, 2:6].mean(axis=(0, 1)), preview[2:14, 10:14].mean(axis=(0, 1))

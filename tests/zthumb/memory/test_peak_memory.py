@@ -1,6 +1,6 @@
 import torch
 
-from training.memory.peak_memory import PeakMemoryTracker
+from zthumb.memory.peak_memory import PeakMemoryTracker
 
 
 def test_tensors_that_exist_at_once_are_counted_and_views_are_not() -> None:

@@ -20,6 +20,7 @@ class AutoencoderKLFamily(ModelFamily, ABC):
     """A family whose latents are (x - shift) · scale of what its autoencoder makes of an image; without a shift it is 0."""
 
     image_components = ("vae",)
+    decodes_in_full_precision = True
 
     def encode_images(self, pipeline: Any, images: Tensor) -> Tensor:
         import torch
@@ -40,11 +41,11 @@ class AutoencoderKLFamily(ModelFamily, ABC):
             images: Tensor = vae.decode(unscaled if shift is None else unscaled + shift).sample
         return images.clamp(-1, 1)
 
-    def decode_dummy(self, autoencoder: Any, count: int, size: int) -> None:
+    def decode_dummy(self, autoencoder: Any, count: int, height: int, width: int) -> None:
         import torch
 
-        edge = size // FACTOR
-        autoencoder.decode(torch.zeros(count, autoencoder.config.latent_channels, edge, edge))
+        shape = (autoencoder.config.latent_channels, height // FACTOR, width // FACTOR)
+        autoencoder.decode(torch.zeros(count, *shape, dtype=autoencoder.dtype))
 
 
 def _in_full_precision(vae: Any) -> Any:

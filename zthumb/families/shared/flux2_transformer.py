@@ -102,11 +102,11 @@ class Flux2Family(LanguageModelFamily, ABC):
         vae.use_tiling = False
         return images.clamp(-1, 1)
 
-    def decode_dummy(self, autoencoder: Any, count: int, size: int) -> None:
+    def decode_dummy(self, autoencoder: Any, count: int, height: int, width: int) -> None:
         import torch
 
-        edge = size // _FACTOR
-        autoencoder.decode(torch.zeros(count, autoencoder.config.latent_channels, edge, edge))
+        shape = (autoencoder.config.latent_channels, height // _FACTOR, width // _FACTOR)
+        autoencoder.decode(torch.zeros(count, *shape, dtype=autoencoder.dtype))
 
     def latent_shape(self, pipeline: Any, height: int, width: int) -> tuple[int, int, int]:
         return int(self.denoiser(pipeline).config.in_channels), height // _TOKEN, width // _TOKEN
@@ -152,14 +152,16 @@ class Flux2Family(LanguageModelFamily, ABC):
         )[0]
         return predicted.transpose(1, 2).reshape(noisy.shape)
 
-    def dummy_inputs(self, configuration: Mapping[str, Any], count: int, resolution: int) -> tuple[Tensor, Conditioning]:
+    def dummy_inputs(
+        self, configuration: Mapping[str, Any], count: int, height: int, width: int, tokens: int | None = None
+    ) -> tuple[Tensor, Conditioning]:
         import torch
 
-        edge = resolution // _TOKEN
-        conditioning = Conditioning.stacked(prompt_embeds=torch.zeros(count, LENGTH, configuration["joint_attention_dim"]))
+        embeds = torch.zeros(count, tokens or LENGTH, configuration["joint_attention_dim"])
+        conditioning = Conditioning.stacked(prompt_embeds=embeds)
         if configuration["guidance_embeds"]:
             conditioning = conditioning.merge(guidance=torch.ones(count))
-        return torch.zeros(count, configuration["in_channels"], edge, edge), conditioning
+        return torch.zeros(count, configuration["in_channels"], height // _TOKEN, width // _TOKEN), conditioning
 
     # Adapters
 

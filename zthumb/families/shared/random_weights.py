@@ -64,17 +64,25 @@ def _kinds(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _component(family: ModelFamily, name: str, kind: str, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     import torch
-    from accelerate import init_empty_weights
 
     if name.startswith("tokenizer"):
         return dummy_tokenizers.build(kind)
-    # Buffers that are computed and not loaded, such as frequencies of positions, have their true values.
-    with init_empty_weights(include_buffers=False):
-        model = family.build_component(name, family.configuration(folder, name))
+    model = without_weights(family, name, folder)
     generator = torch.Generator(device).manual_seed(0)
     for module in model.modules():
         _fill(module, dtype, device, generator)
     return model.to(device).eval().requires_grad_(False)
+
+
+def without_weights(family: ModelFamily, name: str, folder: Path) -> Any:
+    """Return a component whose parameters are on the meta device.
+
+    Buffers that are computed and not loaded, such as frequencies of positions, have their true values.
+    """
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        return family.build_component(name, family.configuration(folder, name)).eval().requires_grad_(False)
 
 
 def _fill(module: nn.Module, dtype: torch.dtype, device: torch.device, generator: torch.Generator) -> None:

@@ -46,11 +46,11 @@ class WanAutoencoderFamily(ModelFamily, ABC):
             vae.disable_tiling()
         return images.clamp(-1, 1)
 
-    def decode_dummy(self, autoencoder: Any, count: int, size: int) -> None:
+    def decode_dummy(self, autoencoder: Any, count: int, height: int, width: int) -> None:
         import torch
 
-        edge = size // FACTOR
-        autoencoder.decode(torch.zeros(count, autoencoder.config.z_dim, 1, edge, edge))
+        shape = (autoencoder.config.z_dim, 1, height // FACTOR, width // FACTOR)
+        autoencoder.decode(torch.zeros(count, *shape, dtype=autoencoder.dtype))
 
 
 def _statistics(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,10 +17,13 @@ from foundation.plugins import suggestion
 from zthumb import backends, families
 from zthumb.adapters.adapter_cache import AppliedAdapters
 from zthumb.adapters.fitting_base import recognize
-from zthumb.backends.base import BackendInfo, BaseBackend, WeightsLocation
+from zthumb.backends.base import BackendInfo, BaseBackend, Options, WeightsLocation
+from zthumb.backends.full import dtype_of
 from zthumb.families.base import Limits, ModelFamily
 from zthumb.generation.parameters import GenerationParams
-from zthumb.memory import usage
+from zthumb.memory import budget, usage
+from zthumb.memory.estimate import ImageShape
+from zthumb.memory.plan import Plan, Subject, choose, plans, predict
 from zthumb.server.queue.download_guard import DownloadGuard
 from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, QueuedRequest
 from zthumb.server.request_resolver import BackendKey, Model
@@ -61,10 +64,12 @@ class BackendPool:
         self.default_model = Model(settings.model, settings.vae)
         self._locations: dict[Model, Mapping[str, WeightsLocation]] = {}
         self._downloads = DownloadGuard()
+        self._device = choose_device(settings.device)
+        self._budget = None if settings.memory_budget is None else budget.parse(settings.memory_budget, self._device)
+        self._plans: dict[_LocationKey, Plan] = {}
         # Keyed by variant and resolved paths, so that two names of one base share one backend in memory.
         self._loaded: dict[_LocationKey, BaseBackend] = {}
         self._info: dict[_LocationKey, BackendInfo] = {}
-        self._device = choose_device(settings.device)
         if settings.gpu_memory_utilization is not None:
             limit_memory(self._device, settings.gpu_memory_utilization)
         self._check_default_model()
@@ -76,6 +81,8 @@ class BackendPool:
             check_base(self.default_model.base)
         if (is_local or self.settings.turbo_model) and self.default_model.vae is None:
             self.locations(self.default_model)
+            if self._budget is not None:
+                self._choose_within_budget(self.default_model)
 
     def _is_local_folder(self, reference: str) -> bool:
         path = self._resolver.here(reference)
@@ -113,6 +120,8 @@ class BackendPool:
             if variant not in locations:
                 raise BadInput(f"variant: no weights for {variant} are available, only for {', '.join(locations)}.")
             return BackendKey(model, variant), "the request names it"
+        if self._budget is not None:
+            return self._choose_within_budget(model)
         free, reasons, needed_bytes = (
             free_bytes(self._device, self.settings.gpu_memory_utilization),
             list[str](),
@@ -129,6 +138,70 @@ class BackendPool:
             reasons.append(f"{name} would need {_gib(needed_bytes[name])} of {_gib(free)} free")
         smallest = min(needed_bytes, key=lambda name: needed_bytes[name])
         return BackendKey(model, smallest), "; ".join([*reasons, f"{smallest} is tried anyway"])
+
+    def _choose_within_budget(self, model: Model) -> tuple[BackendKey, str]:
+        reasons = []
+        for name in self.locations(model):
+            try:
+                plan = self.plan(BackendKey(model, name))
+            except BadInput as error:
+                reasons.append(f"{name}: {error}")
+                continue
+            return BackendKey(
+                model, name
+            ), f"{name}: {plan.words}, {budget.shown(plan.peak)} of {budget.shown(self._budget or 0)}"
+        raise BadInput(" ".join(reasons))
+
+    def plan(self, backend_key: BackendKey) -> Plan:
+        """Return how the backend generates within the memory budget; ``BadInput`` if it cannot generate one image of its size."""
+        location_key = self._location_key(backend_key)
+        if location_key not in self._plans:
+            width, height = self.size(backend_key.model)
+            assert self._budget is not None
+            candidates = self._candidates(backend_key, ImageShape(height, width, tile=self.settings.tile))
+            self._plans[location_key] = choose(candidates, self._budget)
+        return self._plans[location_key]
+
+    def largest_batch(self, backend_key: BackendKey, params: GenerationParams) -> int:
+        """Return how many images as ``params`` can be generated at once within the memory budget; ``BadInput`` if none can."""
+        if self._budget is None:
+            return self.settings.batch_size
+        count = self.settings.batch_size
+        while count:
+            predicted = self.predict(backend_key, params, count)
+            if predicted.peak <= self._budget:
+                return count
+            count //= 2
+        raise BadInput(
+            f"memory: an image of {params.width} x {params.height} takes {budget.shown(predicted.peak)}, more than the budget of "
+            f"{budget.shown(self._budget)}. Ask for a smaller one, or raise MEMORY_BUDGET."
+        )
+
+    def predict(self, backend_key: BackendKey, params: GenerationParams, count: int = 1) -> Plan:
+        """Return the memory of generating ``count`` images as ``params`` at once, with the weights as this pool keeps them."""
+        options = self._options(backend_key)
+        shape = ImageShape(params.height, params.width, count, params.guidance_scale, options.tile)
+        return predict(self._subject(backend_key), shape, options.placement, options.quantization)
+
+    def _subject(self, backend_key: BackendKey) -> Subject:
+        location = self.locations(backend_key.model)[backend_key.variant]
+        denoiser_bytes = backends.get(backend_key.variant).denoiser_bytes(location)
+        dtype = dtype_of(self.settings.options, self._device)
+        return Subject(self.family(backend_key.model), location.base, dtype, self._device.type, denoiser_bytes)
+
+    def _candidates(self, backend_key: BackendKey, shape: ImageShape) -> list[Plan]:
+        location, options = self.locations(backend_key.model)[backend_key.variant], self.settings.options
+        possible = backends.get(backend_key.variant).placements(location, options, self._device.type)
+        subject, chosen = self._subject(backend_key), options.quantization
+        can_quantize = chosen == "none" and subject.denoiser_bytes is None
+        placements = [name for name, reason in possible.items() if not reason]
+        return plans(subject, shape, ("none", "int8wo") if can_quantize else (chosen,), placements)
+
+    def _options(self, backend_key: BackendKey) -> Options:
+        if self._budget is None:
+            return self.settings.options
+        plan = self.plan(backend_key)
+        return replace(self.settings.options, placement=plan.placement, quantization=plan.quantization, tile=plan.tile)
 
     def family(self, model: Model) -> ModelFamily:
         """Return the family of ``model``."""
@@ -183,7 +256,7 @@ class BackendPool:
         if key not in self._loaded:
             self._free_memory_for(backend_key)
             self._loaded[key] = backends.get(backend_key.variant)(
-                self.locations(backend_key.model)[backend_key.variant], self.settings.options
+                self.locations(backend_key.model)[backend_key.variant], self._options(backend_key)
             )
             self._info[key] = self._loaded[key].info
         return self._loaded[key]
@@ -195,6 +268,10 @@ class BackendPool:
     def _free_memory_for(self, backend_key: BackendKey) -> None:
         """Unload other backends if this one does not fit into memory next to them."""
         location = self.locations(backend_key.model)[backend_key.variant]
+        if self._budget is not None:
+            if self._loaded and sum(self._plans[key].peak for key in self._loaded) + self.plan(backend_key).peak > self._budget:
+                self._free_memory(keep=backend_key)
+            return
         if self._loaded and backends.get(backend_key.variant).weights_bytes(
             location, self._bytes_per_number
         ) * _HEADROOM > free_bytes(self._device, self.settings.gpu_memory_utilization):
@@ -205,9 +282,11 @@ class BackendPool:
         started = time.monotonic()
         reset_peak_bytes(self._device)
         # Out of memory: try again without other backends, then with the least memory: one image at a time, decoded in tiles.
-        result, backend_key = self._attempt(batch, self.settings.batch_size), batch[0].resolved.backend_key
+        backend_key = batch[0].resolved.backend_key
+        batch_size = self.largest_batch(backend_key, batch[0].resolved.params[0])
+        result = self._attempt(batch, batch_size)
         if result is None and self._free_memory(keep=backend_key):
-            result = self._attempt(batch, self.settings.batch_size)
+            result = self._attempt(batch, batch_size)
         if result is None:
             self._free_memory(keep=backend_key)
             result = self._attempt(batch, batch_size=1, tile=_SMALL_TILE)
