@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from foundation.errors import command
 from foundation.offline import keep_quiet
-from zthumb.cli import adapters, convert, dummy, generate, reproduce, vram
+from zthumb.cli import adapters, convert, doctor, dummy, generate, reproduce, vram
 from zthumb.server import main as server
 
 
@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     adapters.add_commands(adapters_parser)
     convert_parser = commands.add_parser("convert", help="write a base's denoiser in another format", description=convert.__doc__)
     convert.add_commands(convert_parser)
+    doctor_parser = commands.add_parser("doctor", help="what keeps this from working here", description=doctor.__doc__)
+    doctor.add_arguments(doctor_parser)
+    doctor_parser.set_defaults(run=doctor.run)
     dummy_parser = commands.add_parser("dummy", help="try a base's shapes with random weights", description=dummy.__doc__)
     dummy.add_arguments(dummy_parser)
     dummy_parser.set_defaults(run=dummy.run)
