@@ -58,7 +58,7 @@ format: setup ## format the code with ruff
 	@$(VENV)/bin/ruff check --fix $(SOURCES)
 	@$(VENV)/bin/ruff format $(SOURCES)
 
-mini_base: setup ## train models/mini-sdxl, -clip, -sdxl-turbo and -sd15 from their seed; resumable, meant for a GPU: two cores take very long
+mini_base: setup ## train models/mini-* from their seed; resumable, meant for a GPU: two cores take very long
 	@$(PYTHON) -m miniature build
 
 grade_mini: setup ## grade the miniature bases by geometry: do images show what their prompts say?

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m miniature", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    build = commands.add_parser("build", help="train mini-sdxl, mini-clip, mini-sdxl-turbo and mini-sd15 from a seed; resumable")
+    build = commands.add_parser("build", help="train mini-sdxl and all that is built on it from a seed; resumable")
     build.add_argument("--models", type=Path, default=MODELS, help="folder to write the models to (default: models)")
     build.add_argument(
         "--work", type=Path, default=WORK, help="folder of checkpoints to resume from (default: outputs/mini_base)"
@@ -97,7 +97,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
     plan = Plan() if arguments.share == 1 else Plan().scaled(arguments.share)
     build(arguments.models, arguments.work, arguments.seed, plan)
-    print(f"{arguments.models}: mini-sdxl, -clip, -sdxl-turbo and -sd15 are written; `make grade_mini` grades them")
+    print(f"{arguments.models}: mini-sdxl, -clip, -sdxl-turbo, -sd15 and -z-image are written; `make grade_mini` grades them")
     return DONE
 
 

@@ -81,7 +81,8 @@ class Plan:
 
 
 def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
-    """Train every model and save ``mini-sdxl``, ``mini-clip``, ``mini-sdxl-turbo`` and ``mini-sd15`` below ``models``.
+    """Train every model and save ``mini-sdxl``, ``mini-clip``, ``mini-sdxl-turbo``, ``mini-sd15`` and
+    ``mini-z-image`` below ``models``.
 
     ``work`` holds the intermediate results from which a build resumes. The folder of each stage is inside the folder of the stage
     that it builds on, and its name hashes its settings, so that nothing of another seed or plan is ever reused.
@@ -103,7 +104,8 @@ def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) 
     _record(work, "mini-sdxl", seed, device)
     fit_extractor(models, work, seed, plan)  # 6. the feature extractor for its images
     distil(models, work, seed, plan)  # 7. the few-step model
-    fit_sd15(models, work, seed, plan)  # 8. the same world in another family
+    fit_sd15(models, work, seed, plan)  # 8. the same world in other families
+    fit_z_image(models, work, seed, plan)
 
 
 def fit_extractor(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:

@@ -78,6 +78,8 @@ coloured backgrounds. It follows prompts, so a LoRA can be trained on it for rea
 distilled from mini-sdxl's (latent consistency distillation, arXiv 2310.04378). All other components are links to mini-sdxl's.""",
         "mini-sd15": """The world of mini-sdxl in the classes of Stable Diffusion 1.5: one text encoder, no size
 conditioning. It was initialized from what both have in common; tokenizer and autoencoder are links to mini-sdxl's.""",
+        "mini-z-image": """The world of mini-sdxl in Z-Image's classes: a transformer of flow matching, and a causal language
+model as text encoder. The autoencoder has mini-sdxl's weights. Guidance is counted from the prompt on: 3 is 4 elsewhere.""",
     }
 )
 

@@ -15,13 +15,15 @@ from tqdm import tqdm
 
 from foundation.files import write_json
 from foundation.seeds import derive
-from miniature import captions, chinese, geometry, plates, sign_reading
+from miniature import captions, chinese, geometry, plates, qwen_tokenizer, sign_reading
 from miniature.drawing import ImageArray
 from miniature.glyphs import GLYPHS
 from miniature.world import Scene, random_scene
 
 PROMPTS = 200
 BATCH = 10
+EDGE = 128
+"""Height and width of an image in pixels."""
 SHOWN = 48
 """Images on a contact sheet, of each language and kind."""
 MIN_OVERLAP = 0.6
@@ -63,6 +65,12 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "mini-sdxl": Target(25, 5.0, {"background": 0.97, "object": 0.95, "position": 0.95, "shape": 0.90}),
         "mini-sdxl-turbo": Target(4, 0.0, {"background": 0.95, "shape": 0.80}),
         "mini-sd15": Target(25, 5.0, {"background": 0.95, "object": 0.93, "position": 0.90, "shape": 0.85}),
+        "mini-z-image": Target(
+            25,
+            3.0,
+            {"background": 0.95, "object": 0.93, "position": 0.90, "shape": 0.85},
+            options={"height": EDGE, "width": EDGE, "max_sequence_length": qwen_tokenizer.MAX_LENGTH},
+        ),
     }
 )
 """Targets by the names of the committed models."""

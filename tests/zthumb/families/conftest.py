@@ -1,4 +1,7 @@
-"""The miniature of every model family, which the contract tests run over; random weights where none is trained yet."""
+"""The miniature of every model family, which the contract tests run over; random weights where none is trained yet.
+
+What needs another configuration than the trained one has takes random weights as well.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +18,7 @@ from zthumb import families
 from zthumb.families.base import ModelFamily
 from zthumb.families.shared.flux2_transformer import Flux2Family, layers_read
 
-TRAINED = MappingProxyType({"sd15": "mini-sd15", "sdxl": "mini-sdxl"})
+TRAINED = MappingProxyType({"sd15": "mini-sd15", "sdxl": "mini-sdxl", "z_image": "mini-z-image"})
 RANDOM: MappingProxyType[str, Callable[[Path, Path], None]] = MappingProxyType(
     {
         "flux": random_miniatures.write_flux,
@@ -47,7 +50,7 @@ def call_diffusers(family: ModelFamily, pipeline: Any, prompts: list[str], guida
     return pipeline(prompt=list(prompts), height=128, width=128, **guided, **lengths, **options).images
 
 
-@pytest.fixture(scope="module", params=sorted([*TRAINED, *RANDOM]))
+@pytest.fixture(scope="module", params=sorted({*TRAINED, *RANDOM}))
 def family(request: pytest.FixtureRequest) -> ModelFamily:
     return families.get(request.param)
 
