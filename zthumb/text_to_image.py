@@ -20,7 +20,7 @@ from zthumb.server.adapter_registry import HASH_PREFIX
 from zthumb.server.api.schemas import MAX_BATCH, GenerateRequest, LoraRequest
 from zthumb.server.engine import Engine, make_resolver
 from zthumb.server.queue.generation_queue import GenerationQueue, QueuedRequest
-from zthumb.server.settings import Settings
+from zthumb.server.read_settings import read_settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,13 +78,10 @@ class TextToImage:
         not given comes from the environment. ``on_download`` makes a progress callback for each file that is downloaded. Raises
         ``BadInput`` for a setting that is wrong, and if there is no such base.
         """
-        given = {name: value for name, value in {"model": model, **settings}.items() if value is not None}
-        try:
-            self.settings = Settings(**given)
-        except ValidationError as error:
-            raise BadInput("\n".join(f"settings: {line}" for line in explain(Settings, error))) from None
+        self.settings = read_settings(model=model, **settings)
         self.engine = Engine(self.settings, make_resolver(self.settings, on_download), is_confined=False)
-        self._loras: list[LoraRequest] = []
+        # None: the adapter of the settings, if they name one.
+        self._loras: list[LoraRequest] | None = None
         self._queue: GenerationQueue | None = None
 
     def __enter__(self) -> Self:
@@ -99,11 +96,12 @@ class TextToImage:
         ``lora`` is a file or folder, an id in ``models/lora``, ``sha256:`` and digits of a file's hash, or a reference to a
         download. The default of ``scale`` is the setting ``lora_scale``. Raises ``BadInput`` if there is no such adapter.
         """
-        self._loras.append(_parsed(LoraRequest, {**self._name(str(lora)), "weight": scale}))
+        loaded = _parsed(LoraRequest, {**self._name(str(lora)), "weight": scale})
+        self._loras = [*(self._loras or []), loaded]
 
     def unload_lora_weights(self) -> None:
-        """Generate without adapters from now on."""
-        self._loras.clear()
+        """Generate without adapters from now on, that of the settings included."""
+        self._loras = []
 
     def generate(
         self,
@@ -143,7 +141,7 @@ class TextToImage:
             "preset": preset,
             "prompt_parser": prompt_parser,
             "output_format": output_format,
-            "loras": self._loras or None,
+            "loras": self._loras,
         }
         if num < 1:
             raise BadInput(f"num: {num} images are none; give 1 or more.")
@@ -157,15 +155,16 @@ class TextToImage:
         # All are checked before the first is generated.
         return self._generate([self.engine.resolve(request) for request in requests], on_progress, on_image)
 
-    def predicted_memory(self, prompt: str, **fields: Any) -> str:
-        """Return in words how an image with these fields of ``generate`` would be generated, and its predicted peak of memory.
+    def predicted_memory(self, prompt: str, num: int = 1, **fields: Any) -> str:
+        """Return in words how ``num`` images with these fields of ``generate`` would be generated, and the predicted peak.
 
         Nothing is loaded. Raises ``BadInput`` for what cannot be generated within the memory budget.
         """
-        resolved = self.engine.resolve(_parsed(GenerateRequest, {**_given(fields), "prompt": prompt}))
-        plan = self.engine.pool.predict(resolved.backend_key, resolved.params[0])
+        resolved, pool = self.engine.resolve(_parsed(GenerateRequest, {**_given(fields), "prompt": prompt})), self.engine.pool
+        count = pool.largest_batch(resolved.backend_key, resolved.params[0], num)
+        plan = pool.predict(resolved.backend_key, resolved.params[0], count)
         main_memory = f", and {shown(plan.main_memory)} of main memory" if plan.main_memory else ""
-        return f"{resolved.backend_key.variant}: {plan.words}; {shown(plan.peak)} at the most{main_memory}"
+        return f"{resolved.backend_key.variant}: {plan.words}; {count} at once, {shown(plan.peak)} at the most{main_memory}"
 
     @staticmethod
     def save_images(images: Iterable[OutputImage], folder: Path | str) -> list[Path]:

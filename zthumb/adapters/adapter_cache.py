@@ -12,7 +12,7 @@ from foundation.errors import BadInput
 from zthumb.adapters import apply, reader
 from zthumb.adapters.effect import check_effect
 from zthumb.adapters.module_shapes import ModuleShapes
-from zthumb.families.base import Using, always_there
+from zthumb.families.shared.components import Using, always_there
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -117,11 +117,15 @@ class Backend(BaseBackend):
     def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
         """The pipeline."""
         load = partial(random_weights.load, family) if options.dummy else family.load
-        pipeline = load(location.base, dtype_of(options, device), device)
+        # A denoiser to quantize waits in main memory: on its way to the device it becomes smaller.
+        place = device if options.quantization == "none" else torch.device("cpu")
+        pipeline = load(location.base, dtype_of(options, device), place)
         if location.few_step_adapter is not None:
             merge_adapter(location.few_step_adapter, pipeline, family)
             pipeline.scheduler = schedulers.changed(pipeline.scheduler, family.few_step_schedule)
         quantize(family.denoiser(pipeline), options.quantization, device)
+        for name in _with_weights(family, location.base) if place != device else ():
+            getattr(pipeline, name).to(device)
         return pipeline
 
     def generate(

@@ -42,8 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every finding; exit code 1 if anything is wrong."""
+    """Print every finding; exit code 1 if anything is wrong, 2 for a wrong setting."""
+    from zthumb.server.read_settings import read_settings
+
     findings = []
+    read_settings()
     for look in (_python, _versions, _devices, _memory, _disk, _models, lambda: _port(arguments.port)):
         for finding in look():
             print(finding.line, flush=True)
@@ -156,9 +159,9 @@ def _memory() -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    from zthumb.server.settings import Settings
+    from zthumb.server.read_settings import read_settings
 
-    settings = Settings()
+    settings = read_settings()
     for folder in dict.fromkeys([settings.models_folder, settings.data_folder]):
         existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
         free = shutil.disk_usage(existing).free
@@ -170,11 +173,11 @@ def _disk() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from zthumb.server.settings import Settings
+    from zthumb.server.read_settings import read_settings
     from zthumb.sources import catalogue
     from zthumb.sources.bases import check_base
 
-    reference = Settings().model
+    reference = read_settings().model
     try:
         check_base(reference)
         yield Finding("ok", f"the base {reference}")
@@ -198,9 +201,9 @@ def _size(model: Path, file: str) -> int:
 
 
 def _port(port: int | None) -> Iterator[Finding]:
-    from zthumb.server.settings import Settings
+    from zthumb.server.read_settings import read_settings
 
-    settings = Settings()
+    settings = read_settings()
     number = settings.port if port is None else port
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

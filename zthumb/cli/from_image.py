@@ -84,13 +84,13 @@ class Original:
         """The base here with that hash."""
         from zthumb.server.engine import make_resolver
         from zthumb.server.queue.backend_pool import BackendPool
+        from zthumb.server.read_settings import read_settings
         from zthumb.server.request_resolver import BackendKey
-        from zthumb.server.settings import Settings
         from zthumb.sources.local import INDEX
 
-        usual = Settings()
+        usual = read_settings()
         for reference in (usual.model, *sorted(str(index.parent) for index in usual.models_folder.glob(f"*/{INDEX}"))):
-            settings = Settings(model=reference)
+            settings = read_settings(model=reference)
             pool = BackendPool(settings, make_resolver(settings))
             if not pool.is_local(pool.default_model) or variant not in pool.locations(pool.default_model):
                 continue

@@ -85,10 +85,13 @@ def run(arguments: argparse.Namespace) -> int:
     prompts, loras = _prompts(arguments), [_split_scale(text) for text in arguments.loras]
     settings = {name: getattr(arguments, name) for name in _SETTINGS} | (original.settings if original else {})
     with bars() as on_download, _notes(), TextToImage(on_download=on_download, **settings) as model:  # 2. the base
+        if original and original.is_ours:
+            model.unload_lora_weights()
         for lora, scale in loras:
             model.load_lora_weights(lora, scale)
         if arguments.estimate_vram:
-            print(model.predicted_memory(prompts[0], **{name: getattr(arguments, name) for name in _FIELDS}))
+            count = len(prompts) * arguments.num
+            print(model.predicted_memory(prompts[0], count, **{name: getattr(arguments, name) for name in _FIELDS}))
             return DONE
         for image in _generate(model, prompts, arguments):  # 3. the images, each written as soon as it is there
             if original and original.is_ours:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -29,14 +28,6 @@ BASES = Path(__file__).parent / "bases"
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
-
-Using = Callable[[Sequence[str]], AbstractContextManager[None]]
-"""Has the components of the given names on the device inside its block; elsewhere they may have no weights."""
-
-
-def always_there(_: Sequence[str]) -> AbstractContextManager[None]:
-    """A ``Using`` of components that stay on the device."""
-    return nullcontext()
 
 
 @dataclass(frozen=True)

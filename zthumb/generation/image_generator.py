@@ -13,7 +13,7 @@ from torch import Tensor
 from foundation.errors import StageFailed
 from zthumb.diffusion import schedulers
 from zthumb.diffusion.sampling import StepCallback, draw_noise, sample
-from zthumb.families.base import Using, always_there
+from zthumb.families.shared.components import Using, always_there
 from zthumb.generation import prompts
 from zthumb.generation.latent_previewer import LatentPreviewer
 from zthumb.generation.parameters import GenerationParams

@@ -34,13 +34,14 @@ def _advice(text: str) -> str:
     return f"{text!r} is not an amount of memory: write 12GB, 800MB, or auto for what is free"
 
 
-def parse(text: str, device: torch.device) -> int:
-    """Return the bytes of a budget. A gigabyte is 2^30 bytes, as cards are sold; ``auto`` is most of what is free now.
+def parse(text: str, device: torch.device, share: float | None = None) -> int:
+    """Return the bytes of a budget. A gigabyte is 2^30 bytes, as cards are sold; ``auto`` is most of what is free now,
+    with a ``share`` of ``limit_memory`` most of what this process may still allocate.
 
     Raises ``BadInput`` for what is none.
     """
     if text == AUTO:
-        return int(_USABLE * free_bytes(device))
+        return int(_USABLE * free_bytes(device, share))
     match = _PATTERN.fullmatch(text)
     if match is None:
         raise BadInput(f"budget: {_advice(text)}.")

@@ -1,6 +1,7 @@
 """Fused attention on the meta device, which has none of its own: what it allocates, saves and computes."""
 
-from typing import Any
+from threading import RLock
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,15 +19,24 @@ class FusedAttention:
         self.operations = 0.0
         self._original = functional.scaled_dot_product_attention
 
+    _one_at_a_time: ClassVar[RLock] = RLock()
+
     def __enter__(self) -> "FusedAttention":
+        self._one_at_a_time.acquire()
+        self._original = functional.scaled_dot_product_attention
         functional.scaled_dot_product_attention = self
         return self
 
     def __exit__(self, *_: object) -> None:
         functional.scaled_dot_product_attention = self._original
+        self._one_at_a_time.release()
 
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *arguments: Any, **options: Any) -> Tensor:
         """Return attention of ``query`` (…, queries, width) over ``key`` and ``value`` (…, keys, width)."""
+        if query.device.type != "meta":
+            # Another thread generates an image meanwhile.
+            attention: Tensor = self._original(query, key, value, *arguments, **options)
+            return attention
         self.operations += 4.0 * query.numel() * key.shape[-2]
         attended: Tensor = _AttentionFunction.apply(query, key, value)  # type: ignore[no-untyped-call]
         return attended

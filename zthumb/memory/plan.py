@@ -96,10 +96,13 @@ def plans(
 
 def predict(subject: Subject, shape: ImageShape, placement: Placement, quantization: Quantization) -> Plan:
     """Return one way to generate, with its peak and what it costs."""
-    estimated = estimate(subject.family, subject.folder, shape, subject.dtype, quantization, subject.denoiser_bytes)
+    is_cpu = subject.device_type == "cpu"
+    # On a CPU weights are read, and then quantized, in the memory that is planned.
+    as_read = "none" if is_cpu else quantization
+    estimated = estimate(subject.family, subject.folder, shape, subject.dtype, as_read, subject.denoiser_bytes)
     if placement == "resident":
         return Plan(placement, quantization, shape.tile, estimated.resident_peak, 0, 0.0)
-    if subject.device_type == "cpu":
+    if is_cpu:
         # Released and read again for each image.
         return Plan(placement, quantization, shape.tile, estimated.read_again_peak, 0, estimated.total / _DISK_RATE)
     transfer_s = estimated.total / _TRANSFER_RATE

@@ -24,8 +24,9 @@ _FP8_CAPABILITY = (8, 9)
 
 
 def quantize(denoiser: Any, kind: Quantization, device: torch.device) -> None:
-    """Quantize the linear weights of ``denoiser``, which is on ``device``, to ``kind``; ``none`` leaves them as they are.
+    """Quantize the linear weights of ``denoiser``, layer by layer on their way to ``device``, to ``kind``.
 
+    So their full precision never resides there. All else of the denoiser stays where it is; ``none`` leaves all as it is.
     Raises ``BadInput`` where ``device`` cannot multiply in that format.
     """
     if kind == "none":
@@ -37,7 +38,7 @@ def quantize(denoiser: Any, kind: Quantization, device: torch.device) -> None:
             "quantization: fp8dq multiplies in fp8, which needs a GPU of compute capability 8.9 or later. Use int8dq, or fp8wo, "
             "which stores weights in fp8 and multiplies in the configured precision."
         )
-    quantize_(denoiser, _configuration(kind))
+    quantize_(denoiser, _configuration(kind), device=device)
 
 
 def _multiplies_in_fp8(device: torch.device) -> bool:

@@ -45,7 +45,7 @@ class Engine:
         backend_key, reason = self.pool.choose(request.variant, model)
         family, limits, size = self.pool.family(model), self.pool.limits(backend_key), self.pool.size(model)
         resolved = self._request_resolver.resolve(request, backend_key, reason, family, limits, size, has_preset_loras)
-        self.pool.largest_batch(backend_key, resolved.params[0])
+        self.pool.largest_batch(backend_key, resolved.params[0], images=1)
         return resolved
 
     def warnings(self, resolved: ResolvedRequest, result: GenerationResult) -> list[str]:

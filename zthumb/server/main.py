@@ -2,29 +2,21 @@
 
 import argparse
 import contextlib
-import os
-import re
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr, ValidationError
-
-from foundation.config import explain
 from foundation.errors import DONE, BadInput, command
 from foundation.offline import keep_quiet
-from foundation.plugins import suggestion
-from zthumb.server.settings import Settings, describe_settings, variables
+from zthumb.server.read_settings import read_settings
+from zthumb.server.settings import Settings, describe_settings
 from zthumb.sources.download import ProgressCallback
 from zthumb.sources.progress import bars
 from zthumb.sources.reference import shown
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-_VARIABLE_PREFIX = "ZTHUMB_"
-_URL_CREDENTIALS = re.compile(r"(https?://)[^\s/'\"]*@")
 
 _SHUTDOWN_TIMEOUT_S = 60
 """How long open connections may take to finish at shutdown."""
@@ -54,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Check the settings, bind the port, load the base, serve."""
-    settings = _settings(arguments)  # 1. read and check the settings
+    options = {name: getattr(arguments, name) for name in ("host", "port", "model", "dummy")}
+    settings = read_settings(**options)  # 1. read and check the settings
     with contextlib.ExitStack() as stack, _listen(settings) as listener:  # 2. bind the port before anything slow is loaded
         keep_quiet()
         progress = stack.enter_context(bars())
@@ -77,33 +70,6 @@ def _app(settings: Settings, progress: Callable[[str], ProgressCallback]) -> "Fa
     from zthumb.server.engine import make_resolver
 
     return create_app(settings, make_resolver(settings, progress))
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    _check_variable_names(os.environ)
-    options = {name: getattr(arguments, name) for name in ("host", "port", "model") if getattr(arguments, name) is not None}
-    try:
-        return Settings(**options)
-    except ValidationError as error:
-        message = "\n".join(f"settings: {line}" for line in explain(Settings, error))
-        raise BadInput(_without_secrets(message, os.environ)) from None
-
-
-def _without_secrets(message: str, environment: Mapping[str, str]) -> str:
-    secret_settings = [name for name, field in Settings.model_fields.items() if SecretStr.__name__ in str(field.annotation)]
-    secret_variables = {variable.upper() for name in secret_settings for variable in variables(name)}
-    # Settings are read from variables in upper or lower case.
-    for value in (value for name, value in environment.items() if name.upper() in secret_variables):
-        message = message.replace(repr(value), "(hidden)")
-    return _URL_CREDENTIALS.sub(r"\1…@", message)
-
-
-def _check_variable_names(environment: Mapping[str, str]) -> None:
-    """Refuse an environment variable with the server's prefix that is not a setting."""
-    known = {variable for name in Settings.model_fields for variable in variables(name)}
-    for name in sorted(environment):
-        if name.startswith(_VARIABLE_PREFIX) and name not in known:
-            raise BadInput(f"settings: environment variable {name} is not a setting. {suggestion(name, sorted(known))}")
 
 
 def _listen(settings: Settings) -> socket.socket:

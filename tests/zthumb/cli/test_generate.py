@@ -120,6 +120,24 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert {path.name for path in here.iterdir()} <= {"models"}
 
 
+def test_an_image_without_adapters_is_repeated_without_that_of_the_settings(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _generate(PROMPT, "--seed", "7", *SMALL, "--output", "first.png") == 0
+    monkeypatch.setenv("Z_LORA_PATH", "models/lora/strong/strong.safetensors")
+    assert _generate("--from-image", "first.png", "--output", "second.png") == 0
+
+    assert (here / "first.png").read_bytes() == (here / "second.png").read_bytes()
+
+
+def test_a_wrong_setting_is_one_line_without_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HF_TOKEN", "not a token")
+    assert _generate(PROMPT) == 2
+    assert main(["doctor"]) == 2
+
+    errors = capsys.readouterr().err
+    assert "settings:" in errors
+    assert "not a token" not in errors
+
+
 def test_memory_is_predicted_without_loading_anything(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _generate(PROMPT, "--estimate-vram") == 0
     assert _generate(PROMPT, "--estimate-vram", "--memory", "52MB") == 0

@@ -100,6 +100,10 @@ def test_components_are_dropped_when_the_block_fails() -> None:
     assert weights.events == ["bring", "drop"]
 
 
-def test_nothing_moves_where_all_is_resident() -> None:
+def test_components_stay_where_all_is_resident() -> None:
+    model = _Tied()
+    before = list(model.parameters())
+
     with AllResident().using(["first"]):
-        pass
+        assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
+    assert all(now is then for now, then in zip(model.parameters(), before, strict=True))

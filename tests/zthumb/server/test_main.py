@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from foundation.errors import BadInput
 from zthumb import cli
 from zthumb.server.main import main
 from zthumb.server.settings import Settings, variables
@@ -37,3 +38,18 @@ def test_the_help_describes_every_setting(capsys: pytest.CaptureFixture[str]) ->
         assert all(f"  {variable}" in help_text or f"or {variable}" in help_text for variable in variables(name)), name
     assert "(default: models/mini-sdxl)" in help_text
     assert "*****" not in help_text
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [([], False), (["--dummy"], True)])
+def test_every_option_of_the_command_reaches_the_settings(
+    arguments: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def stop(settings: Settings, _: object) -> None:
+        seen.append(settings)
+        raise BadInput("far enough")
+
+    monkeypatch.setattr("zthumb.server.main._app", stop)
+    assert main(["--port", "0", "--model", "models/other", *arguments]) == 2
+    assert [(settings.port, settings.model, settings.dummy) for settings in seen] == [(0, "models/other", expected)]

@@ -21,11 +21,12 @@ from zthumb.backends.base import BackendInfo, BaseBackend, Options, WeightsLocat
 from zthumb.backends.full import dtype_of
 from zthumb.families.base import Limits, ModelFamily
 from zthumb.generation.parameters import GenerationParams
-from zthumb.memory import budget, usage
+from zthumb.memory import usage
 from zthumb.memory.estimate import ImageShape
-from zthumb.memory.plan import Plan, Subject, choose, plans, predict
+from zthumb.memory.plan import Plan, Subject, predict
 from zthumb.server.queue.download_guard import DownloadGuard
 from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, QueuedRequest
+from zthumb.server.queue.memory_planner import MemoryPlanner, PlannedBackend
 from zthumb.server.request_resolver import BackendKey, Model
 from zthumb.server.settings import Settings
 from zthumb.sources import kinds
@@ -65,11 +66,11 @@ class BackendPool:
         self._locations: dict[Model, Mapping[str, WeightsLocation]] = {}
         self._downloads = DownloadGuard()
         self._device = choose_device(settings.device)
-        self._budget = None if settings.memory_budget is None else budget.parse(settings.memory_budget, self._device)
-        self._plans: dict[_LocationKey, Plan] = {}
+        self._planner = MemoryPlanner.of(settings, self._device)
         # Keyed by variant and resolved paths, so that two names of one base share one backend in memory.
         self._loaded: dict[_LocationKey, BaseBackend] = {}
         self._info: dict[_LocationKey, BackendInfo] = {}
+        self._planned: dict[_LocationKey, PlannedBackend] = {}
         if settings.gpu_memory_utilization is not None:
             limit_memory(self._device, settings.gpu_memory_utilization)
         self._check_default_model()
@@ -81,8 +82,8 @@ class BackendPool:
             check_base(self.default_model.base)
         if (is_local or self.settings.turbo_model) and self.default_model.vae is None:
             self.locations(self.default_model)
-            if self._budget is not None:
-                self._choose_within_budget(self.default_model)
+            if self._planner is not None:
+                self.choose("auto", self.default_model)
 
     def _is_local_folder(self, reference: str) -> bool:
         path = self._resolver.here(reference)
@@ -120,8 +121,9 @@ class BackendPool:
             if variant not in locations:
                 raise BadInput(f"variant: no weights for {variant} are available, only for {', '.join(locations)}.")
             return BackendKey(model, variant), "the request names it"
-        if self._budget is not None:
-            return self._choose_within_budget(model)
+        if self._planner is not None:
+            name, reason = self._planner.choose({name: self._subject(BackendKey(model, name)) for name in locations})
+            return BackendKey(model, name), reason
         free, reasons, needed_bytes = (
             free_bytes(self._device, self.settings.gpu_memory_utilization),
             list[str](),
@@ -139,69 +141,34 @@ class BackendPool:
         smallest = min(needed_bytes, key=lambda name: needed_bytes[name])
         return BackendKey(model, smallest), "; ".join([*reasons, f"{smallest} is tried anyway"])
 
-    def _choose_within_budget(self, model: Model) -> tuple[BackendKey, str]:
-        reasons = []
-        for name in self.locations(model):
-            try:
-                plan = self.plan(BackendKey(model, name))
-            except BadInput as error:
-                reasons.append(f"{name}: {error}")
-                continue
-            return BackendKey(
-                model, name
-            ), f"{name}: {plan.words}, {budget.shown(plan.peak)} of {budget.shown(self._budget or 0)}"
-        raise BadInput(" ".join(reasons))
+    def largest_batch(self, backend_key: BackendKey, params: GenerationParams, images: int) -> int:
+        """Return how many of ``images`` as ``params`` are generated at once; ``BadInput`` if the memory budget holds none."""
+        most = min(images, self.settings.batch_size)
+        if self._planner is None:
+            return most
+        return self._planner.largest_batch(self._subject(backend_key), params, most)
 
-    def plan(self, backend_key: BackendKey) -> Plan:
-        """Return how the backend generates within the memory budget; ``BadInput`` if it cannot generate one image of its size."""
-        location_key = self._location_key(backend_key)
-        if location_key not in self._plans:
-            width, height = self.size(backend_key.model)
-            assert self._budget is not None
-            candidates = self._candidates(backend_key, ImageShape(height, width, tile=self.settings.tile))
-            self._plans[location_key] = choose(candidates, self._budget)
-        return self._plans[location_key]
+    def predict(self, backend_key: BackendKey, params: GenerationParams, count: int) -> Plan:
+        """Return the memory of generating ``count`` images as ``params`` at once, with the weights as this pool keeps them."""
+        options, subject = self._options(backend_key), self._subject(backend_key)
+        shape = ImageShape(params.height, params.width, count, params.guidance_scale, options.tile)
+        return predict(subject.base, shape, options.placement, options.quantization)
 
-    def largest_batch(self, backend_key: BackendKey, params: GenerationParams) -> int:
-        """Return how many images as ``params`` can be generated at once within the memory budget; ``BadInput`` if none can."""
-        if self._budget is None:
-            return self.settings.batch_size
-        count = self.settings.batch_size
-        while count:
-            predicted = self.predict(backend_key, params, count)
-            if predicted.peak <= self._budget:
-                return count
-            count //= 2
-        raise BadInput(
-            f"memory: an image of {params.width} x {params.height} takes {budget.shown(predicted.peak)}, more than the budget of "
-            f"{budget.shown(self._budget)}. Ask for a smaller one, or raise MEMORY_BUDGET."
+    def _subject(self, backend_key: BackendKey) -> PlannedBackend:
+        """The backend as the planner needs it."""
+        location = self.locations(backend_key.model)[backend_key.variant]
+        backend, dtype = backends.get(backend_key.variant), dtype_of(self.settings.options, self._device)
+        possible = backend.placements(location, self.settings.options, self._device.type)
+        return PlannedBackend(
+            base=Subject(
+                self.family(backend_key.model), location.base, dtype, self._device.type, backend.denoiser_bytes(location)
+            ),
+            placements=tuple(name for name, reason in possible.items() if not reason),
+            size=self.size(backend_key.model),
         )
 
-    def predict(self, backend_key: BackendKey, params: GenerationParams, count: int = 1) -> Plan:
-        """Return the memory of generating ``count`` images as ``params`` at once, with the weights as this pool keeps them."""
-        options = self._options(backend_key)
-        shape = ImageShape(params.height, params.width, count, params.guidance_scale, options.tile)
-        return predict(self._subject(backend_key), shape, options.placement, options.quantization)
-
-    def _subject(self, backend_key: BackendKey) -> Subject:
-        location = self.locations(backend_key.model)[backend_key.variant]
-        denoiser_bytes = backends.get(backend_key.variant).denoiser_bytes(location)
-        dtype = dtype_of(self.settings.options, self._device)
-        return Subject(self.family(backend_key.model), location.base, dtype, self._device.type, denoiser_bytes)
-
-    def _candidates(self, backend_key: BackendKey, shape: ImageShape) -> list[Plan]:
-        location, options = self.locations(backend_key.model)[backend_key.variant], self.settings.options
-        possible = backends.get(backend_key.variant).placements(location, options, self._device.type)
-        subject, chosen = self._subject(backend_key), options.quantization
-        can_quantize = chosen == "none" and subject.denoiser_bytes is None
-        placements = [name for name, reason in possible.items() if not reason]
-        return plans(subject, shape, ("none", "int8wo") if can_quantize else (chosen,), placements)
-
     def _options(self, backend_key: BackendKey) -> Options:
-        if self._budget is None:
-            return self.settings.options
-        plan = self.plan(backend_key)
-        return replace(self.settings.options, placement=plan.placement, quantization=plan.quantization, tile=plan.tile)
+        return self.settings.options if self._planner is None else self._planner.options(self._subject(backend_key))
 
     def family(self, model: Model) -> ModelFamily:
         """Return the family of ``model``."""
@@ -259,6 +226,7 @@ class BackendPool:
                 self.locations(backend_key.model)[backend_key.variant], self._options(backend_key)
             )
             self._info[key] = self._loaded[key].info
+            self._planned[key] = self._subject(backend_key)
         return self._loaded[key]
 
     def _location_key(self, backend_key: BackendKey) -> _LocationKey:
@@ -268,8 +236,9 @@ class BackendPool:
     def _free_memory_for(self, backend_key: BackendKey) -> None:
         """Unload other backends if this one does not fit into memory next to them."""
         location = self.locations(backend_key.model)[backend_key.variant]
-        if self._budget is not None:
-            if self._loaded and sum(self._plans[key].peak for key in self._loaded) + self.plan(backend_key).peak > self._budget:
+        if self._planner is not None:
+            others = [self._planned[key] for key in self._loaded]
+            if not self._planner.fits_beside(self._subject(backend_key), others):
                 self._free_memory(keep=backend_key)
             return
         if self._loaded and backends.get(backend_key.variant).weights_bytes(
@@ -283,7 +252,8 @@ class BackendPool:
         reset_peak_bytes(self._device)
         # Out of memory: try again without other backends, then with the least memory: one image at a time, decoded in tiles.
         backend_key = batch[0].resolved.backend_key
-        batch_size = self.largest_batch(backend_key, batch[0].resolved.params[0])
+        images_wanted = sum(len(queued.resolved.params) for queued in batch)
+        batch_size = self.largest_batch(backend_key, batch[0].resolved.params[0], images_wanted)
         result = self._attempt(batch, batch_size)
         if result is None and self._free_memory(keep=backend_key):
             result = self._attempt(batch, batch_size)
