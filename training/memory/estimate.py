@@ -127,7 +127,7 @@ def _previews(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.d
         text_encoders = 0 if has_text_encoders else _text_encoders(family, folder, dtype)
         (component,) = family.image_components
         autoencoder = family.build_component(component, family.configuration(folder, component))
-        with PeakMemoryTracker() as decoding:
+        with PeakMemoryTracker(device.type) as decoding:
             family.decode_dummy(autoencoder, 1, size, size)
     # The autoencoder decodes in fp32 whatever the recipe's precision.
     weights = sum(parameter.nbytes for parameter in autoencoder.parameters())
@@ -167,7 +167,7 @@ def _denoising(
         denoiser = family.build_component(family.denoiser_component, configuration).to(dtype)
         _choose_attention(family, family.denoiser_component, denoiser, device)
         noisy, conditioning = _inputs(family, configuration, predictions, dtype, resolution)
-        with PeakMemoryTracker() as memory, FusedAttention():
+        with PeakMemoryTracker(device.type) as memory, FusedAttention():
             family.predict(denoiser, noisy, torch.zeros(predictions), conditioning)
     return int(memory.peak)
 

@@ -65,11 +65,21 @@ class AdapterCache:
     """Adapters injected into the ``components`` of a pipeline, at most ``limit`` bytes; the least recently used is evicted first.
 
     Outside ``apply_lora`` none of them is active, and the base predicts exactly what it predicted before any was loaded. Only one
-    thread at a time may use the cache.
+    thread at a time may use the cache. Where weights come and go, ``using`` has those of components where they compute,
+    ``reading`` anywhere, and ``target`` says where and in which precision adapters compute.
     """
 
-    def __init__(self, components: Components, base: ModuleShapes, limit: int, using: Using = always_there) -> None:
-        self._components, self._base, self._limit, self._using = components, base, limit, using
+    def __init__(
+        self,
+        components: Components,
+        base: ModuleShapes,
+        limit: int,
+        using: Using = always_there,
+        reading: Using = always_there,
+        target: apply.Target | None = None,
+    ) -> None:
+        self._components, self._base, self._limit = components, base, limit
+        self._using, self._reading, self._target = using, reading, target
         self._loaded: OrderedDict[_FileVersion, _LoadedAdapter] = OrderedDict()
         self._modules: list[Any] = []
         self._load_count = 0
@@ -134,8 +144,8 @@ class AdapterCache:
         self._load_count += 1
         name = f"adapter {self._load_count}"
         try:
-            with self._using(adapter.parts):
-                apply.inject(self._components, adapter, name)
+            with self._reading(adapter.parts):
+                apply.inject(self._components, adapter, name, self._target)
         except BaseException:
             # A part of it may be injected already.
             apply.remove(self._components, name)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from foundation.errors import BadInput
@@ -24,16 +25,24 @@ _ADAPTER_NORMS, _BASE_NORMS = "adapter_norms", "base_norms"
 Components = Mapping[str, Any]
 
 
-def inject(components: Components, adapter: Adapter, name: str) -> None:
+Target = tuple[torch.device, torch.dtype]
+"""Where an adapter computes, and in which precision."""
+
+
+def inject(components: Components, adapter: Adapter, name: str, target: Target | None = None) -> None:
     """Inject ``adapter`` under ``name`` into the ``components`` of a pipeline; ``set_weights`` then activates it.
 
-    Nothing is checked here: the adapter must have been read for this base (``reader.load``), and ``name`` must not be in use.
+    Without a ``target`` it is that of the component's own weights. Nothing is checked here: the adapter must have been read for
+    this base (``reader.load``), and ``name`` must not be in use.
     """
     for component in adapter.parts:
         model = components[component]
+        first = next(model.parameters())
+        device, dtype = target or (first.device, first.dtype)
         if layers := {_path_in(model, path): layer for path, layer in adapter.of(component).items()}:
-            _inject(model, layers, name)
-        hooks.inject(model, {_path_in(model, path): change for path, change in adapter.changes_of(component).items()}, name)
+            _inject(model, layers, name, (device, dtype))
+        changes = {_path_in(model, path): change for path, change in adapter.changes_of(component).items()}
+        hooks.inject(model, changes, name, device)
 
 
 def adapted_modules(components: Components) -> list[Any]:
@@ -109,7 +118,7 @@ def merge(components: Components) -> None:
     unload(components)
 
 
-def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
+def _inject(model: Any, layers: Mapping[str, Layer], name: str, target: Target) -> None:
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
     _check_weights(model, layers)
@@ -132,9 +141,12 @@ def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
         inject_adapter_in_model(config, model, adapter_name=name)
     added = [module for module in _lora_layers(model) if name in module.lora_A]
     for module in added:
+        _move(module, name, target)
         if name in module.lora_magnitude_vector:
-            # PEFT initializes them with the norms of the base's own weight.
+            # PEFT initializes them with the norms of the base's own weight: once more for one that waits in another precision.
             norms = module.lora_magnitude_vector[name]
+            down, up = (matrix[name].weight for matrix in (module.lora_A, module.lora_B))
+            norms.update_layer(base_layer=module.get_base_layer(), lora_A=down, lora_B=up, scaling=1.0)
             norms.register_buffer(_BASE_NORMS, norms.weight.detach().clone(), persistent=False)
     result = set_peft_model_state_dict(model, Adapter(layers).to_peft(), adapter_name=name)
     assert not result.unexpected_keys, result.unexpected_keys
@@ -143,7 +155,14 @@ def _inject(model: Any, layers: Mapping[str, Layer], name: str) -> None:
             norms = module.lora_magnitude_vector[name]
             norms.register_buffer(_ADAPTER_NORMS, norms.weight.detach().clone(), persistent=False)
         module.requires_grad_(False)
-        module.to(next(model.parameters()).dtype)
+        _move(module, name, target)
+
+
+def _move(module: Any, name: str, target: Target) -> None:
+    """Move a layer's adapter, which PEFT puts where the base's own weight is, to ``target``."""
+    for kind in module.adapter_layer_names:
+        if name in (by_name := getattr(module, kind)):
+            by_name[name] = by_name[name].to(*target)
 
 
 def _check_weights(model: Any, layers: Mapping[str, Layer]) -> None:

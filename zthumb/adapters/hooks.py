@@ -71,12 +71,12 @@ class ModuleChanges:
         return output
 
 
-def inject(model: nn.Module, changes: Mapping[str, Change], name: str) -> None:
-    """Add ``changes``, by module path in ``model``, under the adapter ``name``, not yet active."""
+def inject(model: nn.Module, changes: Mapping[str, Change], name: str, device: torch.device) -> None:
+    """Add ``changes``, by module path in ``model``, under the adapter ``name``, not yet active; ``device`` computes them."""
     for path, change in changes.items():
         module = _unwrapped(model.get_submodule(path))
         module_changes = changes_of(module) or ModuleChanges(module)
-        module_changes.by_name[name] = change.to(_device(module))
+        module_changes.by_name[name] = change.to(device)
 
 
 def changed_modules(model: nn.Module) -> Iterator[ModuleChanges]:
@@ -125,11 +125,6 @@ def base_weight(module: Any) -> Tensor:
 def _unwrapped(module: Any) -> Any:
     """Return the module inside PEFT's wrapper, or the module itself if it has none."""
     return module.get_base_layer() if hasattr(module, "get_base_layer") else module
-
-
-def _device(module: Any) -> torch.device:
-    device: torch.device = module.weight.device
-    return device
 
 
 def _normalize(module: nn.GroupNorm | nn.LayerNorm, inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,7 +32,8 @@ class Options:
     larger than ``tile`` pixels are decoded in tiles. ``channels_last`` stores weights in the memory format that convolutions on
     GPUs prefer, ``compile`` compiles the denoiser's repeated blocks. ``quantization`` keeps the denoiser's linear weights in
     eight bits, unless its file has fewer. Cached adapters take at most ``adapter_bytes``. ``dummy``: weights are random, and only
-    the base's configuration is read. ``placement`` says which components are on the device while they do not work.
+    the base's configuration is read. ``placement`` says which components are on the device while they do not work; of those that
+    take turns so many ``blocks_to_swap`` are there only while they compute themselves.
     """
 
     device: str = "auto"
@@ -44,6 +45,7 @@ class Options:
     adapter_bytes: int = 2**30
     dummy: bool = False
     placement: Placement = "resident"
+    blocks_to_swap: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

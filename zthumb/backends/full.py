@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from foundation.device import check_compiler, choose_device
 from foundation.hashing import hash_value
@@ -24,7 +23,7 @@ from zthumb.generation.image_generator import ImageGenerator
 from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import usage
 from zthumb.memory.quantize import quantize
-from zthumb.memory.residency import AllResident, InMainMemory, Offloaded, OnDisk, Placement, Residency
+from zthumb.memory.residency import AllResident, Offloaded, OffloadedModel, Placement, Residency
 from zthumb.sources.local import INDEX, family_of, hash_base
 
 if TYPE_CHECKING:
@@ -57,12 +56,13 @@ class Backend(BaseBackend):
 
     @classmethod
     def placements(cls, location: WeightsLocation, options: Options, device_type: str) -> Mapping[Placement, str]:
-        is_read_again = device_type == "cpu"
+        is_mapped = device_type == "cpu"
         reasons = {
             "a compiled denoiser would be compiled again for weights that moved": options.compile,
-            "weights in channels-last order would be reordered each time they are read": options.channels_last and is_read_again,
-            "an adapter of few steps is merged into weights that are in no file": location.few_step_adapter and is_read_again,
-            "random weights are in no file": options.dummy and is_read_again,
+            "weights in channels-last order would be reordered each time they are copied": options.channels_last and is_mapped,
+            "an adapter of few steps is merged into weights that are in no file": location.few_step_adapter and is_mapped,
+            "weights in eight bits are in no file": options.quantization != "none" and is_mapped,
+            "random weights are in no file": options.dummy and is_mapped,
         }
         return {"resident": "", "offload": next((reason for reason, holds in reasons.items() if holds), "")}
 
@@ -87,7 +87,9 @@ class Backend(BaseBackend):
             if options.placement == "resident"
             else module_shapes.of_folder(location.base.name, location.base, family)
         )
-        self._adapters = AdapterCache(components, shapes, options.adapter_bytes, self._residency.using)
+        self._adapters = AdapterCache(
+            components, shapes, options.adapter_bytes, self._residency.using, self._residency.reading, (device, dtype)
+        )
         if options.compile:
             check_compiler(device.type)
             denoiser.compile_repeated_blocks()
@@ -108,11 +110,15 @@ class Backend(BaseBackend):
         """The pipeline, and what brings its components to ``device``."""
         if options.placement == "resident":
             return self._load(location, family, options, device), AllResident()
-        if device.type != "cpu":
-            pipeline = self._load(location, family, options, torch.device("cpu"))
-            models = {name: getattr(pipeline, name) for name in _with_weights(family, location.base)}
-            return pipeline, Offloaded({name: InMainMemory(model, device) for name, model in models.items()})
-        return _read_in_turn(location, family, options)
+        dtype, waiting = dtype_of(options, device), torch.device("cpu")
+        is_mapped = device.type == "cpu" and not self.placements(location, options, device.type)["offload"]
+        pipeline = _map(location.base, family) if is_mapped else self._load(location, family, options, waiting)
+        models = {name: getattr(pipeline, name) for name in _with_weights(family, location.base)}
+        offloaded = {
+            name: OffloadedModel(model, device, dtype if is_mapped else None, options.blocks_to_swap.get(name, 0))
+            for name, model in models.items()
+        }
+        return pipeline, Offloaded(offloaded)
 
     def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
         """The pipeline."""
@@ -154,21 +160,10 @@ def _with_weights(family: ModelFamily, folder: Path) -> list[str]:
     return [name for name in family.components if (folder / name / "config.json").is_file()]
 
 
-def _read_in_turn(location: WeightsLocation, family: ModelFamily, options: Options) -> tuple[Any, Residency]:
-    """A pipeline without weights on the CPU, whose components are read from the disk whenever they work."""
-    dtype = dtype_of(options, torch.device("cpu"))
-    names = _with_weights(family, location.base)
-    # Not by diffusers' own ``to``, which warns of nothing.
-    models = {name: nn.Module.to(random_weights.without_weights(family, name, location.base), dtype) for name in names}
-
-    def read(name: str) -> Any:
-        model = type(models[name]).from_pretrained(location.base / name, dtype=dtype, local_files_only=True, use_safetensors=True)
-        if name == family.denoiser_component:
-            quantize(model, options.quantization, torch.device("cpu"))
-        return model.requires_grad_(False)
-
-    weights = {name: OnDisk(model, partial(read, name)) for name, model in models.items()}
-    return family.load(location.base, dtype, torch.device("cpu"), models), Offloaded(weights)
+def _map(base: Path, family: ModelFamily) -> Any:
+    """The pipeline on the CPU in the precision of its files, which are mapped into memory: nothing is read before it is used."""
+    dtypes = {name: usage.dtype_of(base / name) for name in _with_weights(family, base)}
+    return family.load(base, dtypes, torch.device("cpu"))
 
 
 def is_base(folder: Path) -> bool:

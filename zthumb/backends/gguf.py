@@ -57,7 +57,7 @@ class Backend(full.Backend):
 
     @classmethod
     def placements(cls, location: WeightsLocation, options: Options, device_type: str) -> Mapping[Placement, str]:
-        reason = "a denoiser from a GGUF file is not read again for each image" if device_type == "cpu" else ""
+        reason = "a denoiser from a GGUF file is not mapped into memory" if device_type == "cpu" else ""
         return {**super().placements(location, options, device_type), **({"offload": reason} if reason else {})}
 
     @classmethod

@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
     shape = ImageShape(arguments.height or edge, arguments.width or edge, arguments.batch, arguments.cfg)
     _check_size(shape, family)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[arguments.precision]
-    candidates = plans(Subject(family, folder, dtype, arguments.device), shape)
+    limit = budget.parse(arguments.budget, choose_device()) if arguments.budget else 0
+    candidates = plans(Subject(family, folder, dtype, arguments.device), shape, budget=limit)
     print(f"{folder.name}, {shape.width} x {shape.height} pixels, {shape.images} at once, {arguments.precision}\n")
-    print("\n".join(_component_lines(estimate(family, folder, shape, dtype))), end="\n\n")
+    print("\n".join(_component_lines(estimate(family, folder, shape, dtype, device_type=arguments.device))), end="\n\n")
     print("\n".join(_plan_lines(candidates)))
     if arguments.budget:
-        limit = budget.parse(arguments.budget, choose_device())
         chosen = choose(candidates, limit)
         print(f"\nwithin {budget.shown(limit)}: {chosen.words}; {budget.shown(chosen.peak)} at the most")
     return DONE

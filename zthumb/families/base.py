@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from foundation.files import read_json
 from zthumb.diffusion import schedulers
@@ -28,6 +28,8 @@ BASES = Path(__file__).parent / "bases"
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+Precisions = Union["torch.dtype", Mapping[str, "torch.dtype"]]
+"""One precision of all components, or that of each."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class ModelFamily(ABC):
     schedulers: Sequence[str] = schedulers.DDPM_NAMES
     """The named schedulers that its denoisers can be sampled with."""
 
-    def load(self, folder: Path, dtype: torch.dtype, device: torch.device, replaced: Mapping[str, Any] = NO_OPTIONS) -> Any:
+    def load(self, folder: Path, dtype: Precisions, device: torch.device, replaced: Mapping[str, Any] = NO_OPTIONS) -> Any:
         """Return the diffusers pipeline in ``folder``, every component in ``dtype`` on ``device``.
 
         Components that are ``replaced`` take the place of the folder's own, which are not read then, and stay where they are.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zthumb.families.base import BASES, NO_OPTIONS, Limits, LoraMetadata
+from zthumb.families.base import BASES, NO_OPTIONS, Limits, LoraMetadata, Precisions
 from zthumb.families.shared.embedded_guidance import EmbeddedGuidanceFamily
 from zthumb.families.shared.flow_matching import DENOISER_PREFIX
 from zthumb.families.shared.flux2_transformer import Flux2Family
@@ -38,7 +38,7 @@ class Flux2Dev(EmbeddedGuidanceFamily, Flux2Family):
         {"transformer": DENOISER_PREFIX, "text_encoder": "text_encoders.mistral3_24b.transformer.", "vae": "vae."}
     )
 
-    def load(self, folder: Path, dtype: torch.dtype, device: torch.device, replaced: Mapping[str, Any] = NO_OPTIONS) -> Any:
+    def load(self, folder: Path, dtype: Precisions, device: torch.device, replaced: Mapping[str, Any] = NO_OPTIONS) -> Any:
         from transformers import AutoTokenizer
 
         pipeline = super().load(folder, dtype, device, replaced)

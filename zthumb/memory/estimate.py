@@ -10,18 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from foundation.files import read_json
+from zthumb.memory.block_swap import WINDOW, blocks_of, spread
 from zthumb.memory.fused_attention import FusedAttention
 from zthumb.memory.peak_memory import PeakMemoryTracker
 from zthumb.memory.quantize import BYTES, Quantization
-from zthumb.memory.usage import bytes_in_another_precision
 
 if TYPE_CHECKING:
     from zthumb.families.base import ModelFamily
+
+
+Swapped = Mapping[str, int]
+"""How many blocks of each component are swapped."""
+NO_BLOCKS: Swapped = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,15 @@ class ImageShape:
 class Estimate:
     """Bytes of each component's weights while it works, and what it allocates besides them.
 
-    ``kept`` are the weights as they wait for their turn: an autoencoder that computes in fp32 may wait in half of it. ``reading``
-    are weights in a file's own precision beside them while they are read. The components of each of ``phases`` work together:
-    text encoders, denoiser, autoencoder.
+    ``kept`` are the weights as they wait for their turn: an autoencoder that computes in fp32 may wait in half of it. ``blocks``
+    are the weights of each block that can be swapped. The components of each of ``phases`` work together: text encoders,
+    denoiser, autoencoder.
     """
 
     weights: Mapping[str, int]
     kept: Mapping[str, int]
     activations: Mapping[str, int]
-    reading: Mapping[str, int]
+    blocks: Mapping[str, Sequence[int]]
     phases: Sequence[Sequence[str]]
 
     @property
@@ -58,18 +64,36 @@ class Estimate:
         """The most bytes that are allocated at once if all components stay on the device."""
         return sum(self.weights.values()) + max(self.activations.values())
 
-    @property
-    def offloaded_peak(self) -> int:
-        """The most bytes that are allocated at once if only the components that work are on the device."""
-        return self._largest_phase(self.activations)
+    def offloaded_peak(self, swapped: Swapped = NO_BLOCKS, window: int = WINDOW) -> int:
+        """Return the most bytes that are allocated at once if only the components that work are on the device.
 
-    @property
-    def read_again_peak(self) -> int:
-        """The same if their weights are read from files each time."""
-        return max(self._largest_phase(self.activations), self._largest_phase(self.reading))
+        Of those with ``swapped`` blocks, at most ``window`` of them are there at once.
+        """
+        return max(self._phase_peak(phase, swapped, window) for phase in self.phases)
 
-    def _largest_phase(self, others: Mapping[str, int]) -> int:
-        return max(sum(self.weights[name] for name in phase) + max(others[name] for name in phase) for phase in self.phases)
+    def blocks_to_swap(self, budget: int, window: int = WINDOW) -> Swapped:
+        """Return by component the fewest blocks with which every phase is within ``budget``; all of a phase that cannot be."""
+        swapped = dict[str, int]()
+        for phase in self.phases:
+            for name in sorted(phase, key=lambda name: self.weights[name], reverse=True):
+                while self._phase_peak(phase, swapped, window) > budget and swapped.get(name, 0) < len(self.blocks[name]):
+                    swapped[name] = swapped.get(name, 0) + 1
+        return swapped
+
+    def swapped_bytes(self, name: str, count: int) -> int:
+        """Return the bytes of ``count`` swapped blocks of a component, which each of its forward passes moves."""
+        return sum(self._chosen(name, count))
+
+    def _phase_peak(self, phase: Sequence[str], swapped: Swapped, window: int) -> int:
+        weights = sum(self.weights[name] - self._absent(name, swapped.get(name, 0), window) for name in phase)
+        return weights + max(self.activations[name] for name in phase)
+
+    def _absent(self, name: str, count: int, window: int) -> int:
+        """Bytes of the blocks that are not there even while a component works."""
+        return sum(sorted(self._chosen(name, count), reverse=True)[window:])
+
+    def _chosen(self, name: str, count: int) -> list[int]:
+        return [self.blocks[name][index] for index in spread(len(self.blocks[name]), count)]
 
     @property
     def total(self) -> int:
@@ -84,15 +108,16 @@ def estimate(
     dtype: torch.dtype,
     quantization: Quantization = "none",
     denoiser_bytes: int | None = None,
+    device_type: str = "cuda",
 ) -> Estimate:
     """Estimate generating with the base whose configuration is in ``folder``; its weights are not read and need not be there.
 
-    ``denoiser_bytes`` are those of a denoiser from a GGUF file.
+    ``denoiser_bytes`` are those of a denoiser from a GGUF file, ``device_type`` is torch's type of the device.
     """
     names = [name for name in family.components if (folder / name / "config.json").is_file()]
     guidance = family.guidance(family.limits.default_guidance_scale if shape.guidance_scale is None else shape.guidance_scale)
     predictions = shape.images * (2 if guidance.is_used and guidance.in_one_pass else 1)
-    weights, kept, activations = dict[str, int](), dict[str, int](), dict[str, int]()
+    weights, kept, activations, blocks = dict[str, int](), dict[str, int](), dict[str, int](), dict[str, list[int]]()
     for name in names:
         is_coder = name in family.image_components
         working = torch.float32 if is_coder and family.decodes_in_full_precision else dtype
@@ -101,30 +126,35 @@ def estimate(
         per_linear = BYTES[quantization] if is_quantized else working.itemsize
         weights[name] = round(counts.linear * per_linear) + counts.others * working.itemsize
         kept[name] = weights[name] if is_quantized else counts.total * dtype.itemsize
+        blocks[name] = [round(linear * per_linear) + others * working.itemsize for linear, others in counts.blocks]
         if name == family.denoiser_component and denoiser_bytes is not None:
+            # A file has few bits everywhere.
+            blocks[name] = [size * denoiser_bytes // weights[name] for size in blocks[name]]
             weights[name] = kept[name] = denoiser_bytes
         if is_coder:
-            activations[name] = _decoding(family, folder, name, _tiled(shape), working)
+            activations[name] = _decoding(family, folder, name, _tiled(shape), working, device_type)
         elif name == family.denoiser_component:
             # A weight that is quantized alone is written out in the precision of its product.
             is_written_out = (is_quantized and quantization.endswith("wo")) or denoiser_bytes is not None
             written_out = counts.largest * dtype.itemsize if is_written_out else 0
-            activations[name] = written_out + _denoising(family, folder, shape.height, shape.width, predictions, dtype)
+            activations[name] = written_out + _denoising(
+                family, folder, shape.height, shape.width, predictions, dtype, device_type
+            )
         else:
-            activations[name] = _encoding(family, folder, name, dtype)
+            activations[name] = _encoding(family, folder, name, dtype, device_type)
     roles = (family.text_components, [family.denoiser_component], family.image_components)
     phases = [[name for name in role if name in weights] for role in roles]
-    reading = {name: bytes_in_another_precision(folder / name, dtype) for name in names}
-    return Estimate(weights, kept, activations, reading, [phase for phase in phases if phase])
+    return Estimate(weights, kept, activations, blocks, [phase for phase in phases if phase])
 
 
 @dataclass(frozen=True)
 class _Counts:
-    """How many numbers the linear weights of a component are, the largest of them, and all else."""
+    """How many numbers the linear weights of a component are, the largest of them, and all else; also those of each block."""
 
     linear: int
     largest: int
     others: int
+    blocks: tuple[tuple[int, int], ...]
 
     @property
     def total(self) -> int:
@@ -134,35 +164,44 @@ class _Counts:
 @cache
 def _counts(family: ModelFamily, folder: Path, name: str) -> _Counts:
     model = _build(family, folder, name, torch.float32)
-    linear = [module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)]
-    total = sum(parameter.numel() for parameter in model.parameters())
-    return _Counts(sum(linear), max(linear, default=0), total - sum(linear))
+    linear, others = _linear_and_others(model)
+    largest = max((module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)), default=0)
+    # An autoencoder decodes in one pass, in which its activations are most of the memory.
+    blocks = () if name in family.image_components else tuple(_linear_and_others(block) for block in blocks_of(model))
+    return _Counts(linear, largest, others, blocks)
+
+
+def _linear_and_others(model: torch.nn.Module) -> tuple[int, int]:
+    linear = sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
+    return linear, sum(parameter.numel() for parameter in model.parameters()) - linear
 
 
 @cache
-def _encoding(family: ModelFamily, folder: Path, name: str, dtype: torch.dtype) -> int:
+def _encoding(family: ModelFamily, folder: Path, name: str, dtype: torch.dtype, device_type: str) -> int:
     model = _build(family, folder, name, dtype)
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
     length = min(longest_prompt(family, folder), getattr(config, "max_position_embeddings", 2**31))
-    with torch.device("meta"), torch.no_grad(), PeakMemoryTracker() as memory, FusedAttention():
+    with torch.device("meta"), torch.no_grad(), PeakMemoryTracker(device_type) as memory, FusedAttention():
         model(input_ids=torch.zeros(1, length, dtype=torch.int64), output_hidden_states=True)
     return int(memory.peak)
 
 
 @cache
-def _denoising(family: ModelFamily, folder: Path, height: int, width: int, predictions: int, dtype: torch.dtype) -> int:
+def _denoising(
+    family: ModelFamily, folder: Path, height: int, width: int, predictions: int, dtype: torch.dtype, device_type: str
+) -> int:
     denoiser = _build(family, folder, family.denoiser_component, dtype)
     configuration = family.configuration(folder, family.denoiser_component)
-    with torch.device("meta"), torch.no_grad(), PeakMemoryTracker() as memory, FusedAttention():
+    with torch.device("meta"), torch.no_grad(), PeakMemoryTracker(device_type) as memory, FusedAttention():
         noisy, conditioning = family.dummy_inputs(configuration, predictions, height, width, longest_prompt(family, folder))
         family.predict(denoiser, noisy.to(dtype), torch.zeros(predictions), conditioning.to(dtype=dtype))
     return int(memory.peak)
 
 
 @cache
-def _decoding(family: ModelFamily, folder: Path, name: str, size: tuple[int, int], dtype: torch.dtype) -> int:
+def _decoding(family: ModelFamily, folder: Path, name: str, size: tuple[int, int], dtype: torch.dtype, device_type: str) -> int:
     autoencoder = _build(family, folder, name, dtype)
-    with torch.device("meta"), torch.no_grad(), PeakMemoryTracker() as memory, FusedAttention():
+    with torch.device("meta"), torch.no_grad(), PeakMemoryTracker(device_type) as memory, FusedAttention():
         family.decode_dummy(autoencoder, 1, *size)
     return int(memory.peak)
 

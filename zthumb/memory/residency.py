@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
+
+from zthumb.memory.block_swap import swap_blocks
+from zthumb.memory.waiting_weights import WaitingWeights
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +25,10 @@ class Residency(ABC):
     def using(self, components: Sequence[str]) -> AbstractContextManager[None]:
         """Have ``components`` on the device inside the block."""
 
+    @abstractmethod
+    def reading(self, components: Sequence[str]) -> AbstractContextManager[None]:
+        """Have the weights of ``components`` somewhere inside the block, to be read; nothing computes with them there."""
+
 
 class AllResident(Residency):
     """Every component stays on the device."""
@@ -30,100 +37,71 @@ class AllResident(Residency):
         """See ``Residency``."""
         return nullcontext()
 
+    reading = using
+
 
 class Offloaded(Residency):
-    """Each component is on the device inside the block alone; outside it has no weights there.
+    """Each component has its weights on the device inside the block alone. Blocks of ``using`` may be nested."""
 
-    Weights move and modules stay, so that adapters stay injected. Blocks may be nested.
-    """
-
-    def __init__(self, weights: Mapping[str, OffloadedWeights]) -> None:
-        self._weights = weights
-        self._users = dict.fromkeys(weights, 0)
+    def __init__(self, models: Mapping[str, OffloadedModel]) -> None:
+        self._models = models
+        self._users = dict.fromkeys(models, 0)
 
     @contextmanager
     def using(self, components: Sequence[str]) -> Iterator[None]:
         """See ``Residency``."""
-        names = [name for name in components if name in self._weights]
+        names = [name for name in components if name in self._models]
         try:
             for name in names:
                 self._users[name] += 1
                 if self._users[name] == 1:
-                    self._weights[name].bring()
+                    self._models[name].bring()
             yield
         finally:
             for name in names:
                 self._users[name] = max(0, self._users[name] - 1)
                 if not self._users[name]:
-                    self._weights[name].drop()
+                    self._models[name].drop()
+
+    @contextmanager
+    def reading(self, components: Sequence[str]) -> Iterator[None]:
+        """See ``Residency``."""
+        names = [name for name in components if name in self._models]
+        try:
+            for name in names:
+                self._models[name].show()
+            yield
+        finally:
+            for name in names:
+                self._models[name].drop()
 
 
-class OffloadedWeights(ABC):
-    """The weights of one model, which can be brought to the device and dropped there."""
+class OffloadedModel:
+    """A model whose weights wait, and can be brought to ``device`` and dropped there.
 
-    @abstractmethod
-    def bring(self) -> None:
-        """Bring all weights to the device."""
+    They are brought in ``dtype``, or in their own; ``blocks_to_swap`` of its blocks are there only while they compute.
+    """
 
-    @abstractmethod
-    def drop(self) -> None:
-        """Free the memory of all weights on the device."""
-
-
-class InMainMemory(OffloadedWeights):
-    """Weights that wait in main memory for ``device``, another one: dropping them copies nothing back."""
-
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self._waiting = _own_parameters(model)
-        self._device = device
+    def __init__(self, model: nn.Module, device: torch.device, dtype: torch.dtype | None = None, blocks_to_swap: int = 0) -> None:
+        self._swap = swap_blocks(model, blocks_to_swap, device, dtype)
+        swapped = self._swap.modules
+        self._rest = WaitingWeights((module for module in model.modules() if module not in swapped), device, dtype)
         for module in model.modules():
             for name, buffer in list(module.named_buffers(recurse=False)):
-                module._buffers[name] = buffer.to(device)
+                # Those that are computed and not loaded keep their precision.
+                is_loaded = name not in module._non_persistent_buffers_set and buffer.is_floating_point()
+                module._buffers[name] = buffer.to(device, dtype if is_loaded else None)
 
     def bring(self) -> None:
-        """See ``OffloadedWeights``."""
-        import torch
-
-        copies: dict[int, torch.nn.Parameter] = {}
-        for module, name, weights in self._waiting:
-            if id(weights) not in copies:
-                moved = weights.detach().to(self._device, non_blocking=True)
-                copies[id(weights)] = torch.nn.Parameter(moved, requires_grad=False)
-            module._parameters[name] = copies[id(weights)]
+        """Bring all weights to the device, but for the swapped blocks, which come by themselves."""
+        self._rest.bring()
 
     def drop(self) -> None:
-        """See ``OffloadedWeights``."""
-        for module, name, weights in self._waiting:
-            module._parameters[name] = weights
+        """Leave no weights on the device."""
+        self._rest.drop()
+        self._swap.drop()
 
-
-class OnDisk(OffloadedWeights):
-    """Weights that are read again, by ``read``, which returns a model like ``model`` with them, each time they are needed."""
-
-    def __init__(self, model: nn.Module, read: Callable[[], nn.Module]) -> None:
-        self._modules = dict(model.named_modules())
-        self._read = read
-
-    def bring(self) -> None:
-        """See ``OffloadedWeights``."""
-        for path, module in self._read().named_modules():
-            for name, weights in module.named_parameters(recurse=False):
-                self._modules[path]._parameters[name] = weights
-
-    def drop(self) -> None:
-        """See ``OffloadedWeights``."""
-        import torch
-
-        for module in self._modules.values():
-            for name, weights in list(module.named_parameters(recurse=False)):
-                empty = torch.empty(weights.shape, dtype=weights.dtype, device="meta")
-                module._parameters[name] = torch.nn.Parameter(empty, requires_grad=False)
-
-
-def _own_parameters(model: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
-    """Each parameter with the module that has it and its name there."""
-    return [
-        (module, name, weights)
-        for module in model.modules()
-        for name, weights in module.named_parameters(recurse=False, remove_duplicate=False)
-    ]
+    def show(self) -> None:
+        """Give all modules the weights that wait, to be read; ``drop`` ends it."""
+        self._rest.show()
+        self._swap.show()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zthumb.sources.local import components_of
@@ -16,8 +16,6 @@ from zthumb.sources.local import components_of
 if TYPE_CHECKING:
     import torch
 
-_NAMES: Mapping[str, str] = MappingProxyType({"float32": "F32", "bfloat16": "BF16", "float16": "F16"})
-"""The name of a precision in files of safetensors by torch's."""
 _VARIANT = re.compile(r"\.(fp16|non_ema)\.")
 
 
@@ -31,14 +29,17 @@ def weights_of(component: Path, element: int) -> int:
     return element * sum(_count_values(path) for path in _weight_files(component))
 
 
-def bytes_in_another_precision(component: Path, dtype: torch.dtype) -> int:
-    """Return the bytes of the tensors in the files of one component that ``dtype`` is not the precision of.
+def dtype_of(component: Path) -> torch.dtype:
+    """Return the precision that most numbers of a component's files have."""
+    import torch
 
-    So many are in memory beside the weights themselves while they are read and cast; none where there are no files yet.
-    """
-    own = _NAMES.get(str(dtype).removeprefix("torch."), "")
-    tensors = (tensor for path in _weight_files(component) for tensor in _tensors(path))
-    return sum(end - start for tensor in tensors for start, end in [tensor["data_offsets"]] if tensor["dtype"] != own)
+    counts = Counter[str]()
+    for path in _weight_files(component):
+        for tensor in _tensors(path):
+            counts[tensor["dtype"]] += prod(tensor["shape"])
+    names = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+    (name, _), *_ = [entry for entry in counts.most_common() if entry[0] in names] or [("F32", 0)]
+    return names[name]
 
 
 def bytes_of(tensor: torch.Tensor) -> int:

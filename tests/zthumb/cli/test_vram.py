@@ -28,7 +28,7 @@ def test_the_best_known_base_of_a_family_at_a_size(capsys: pytest.CaptureFixture
         (["flux1-dev", "--family", "flux"], "name either a base or a family"),
         (["--family", "fluks"], "flux"),
         (["flux1-dev", "--width", "1000"], "1000 x 1024: width and height of flux are multiples of 16"),
-        (["flux1-dev", "--budget", "2GB"], "nothing fits into 2.0 GiB"),
+        (["flux1-dev", "--budget", "1GB"], "nothing fits into 1.0 GiB"),
         (["flux1-dev", "--budget", "plenty"], "'plenty' is not an amount of memory"),
     ],
 )

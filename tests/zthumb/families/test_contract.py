@@ -11,12 +11,16 @@ from miniature.drawing import draw
 from miniature.grade import draw_scenes
 from tests.zthumb.families.conftest import RANDOM, TRAINED, UNTRAINED_AUTOENCODERS, call_diffusers
 from zthumb import families
+from zthumb.backends.base import Options, WeightsLocation
+from zthumb.backends.full import Backend
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.diffusion.schedulers import make
 from zthumb.families.base import ImageSize, ModelFamily
 from zthumb.families.shared.clip_text import TOKEN_IDS, ClipTextFamily
 from zthumb.families.shared.flux2_transformer import unnormalized
 from zthumb.families.shared.packed_latents import unpack
+from zthumb.generation.parameters import GenerationParams
+from zthumb.memory.estimate import ImageShape, estimate
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +67,21 @@ def test_an_image_is_that_of_diffusers_own_pipeline(family: ModelFamily, pipelin
     latents = family.sample(pipeline, PROMPTS[:1], SIZE, STEPS, 1.0, _generators(1))
 
     torch.testing.assert_close(family.decode_latents(pipeline, latents) / 2 + 0.5, expected, rtol=0, atol=1e-4)
+
+
+def test_an_image_is_the_same_with_one_block_at_a_time(family: ModelFamily, folder: Path) -> None:
+    params = GenerationParams(PROMPTS[0], None, 128, 128, 7, 2, family.limits.default_guidance_scale)
+    blocks = estimate(family, folder, ImageShape(128, 128), torch.float32).blocks_to_swap(0)
+
+    def generate(options: Options) -> bytes:
+        backend = Backend(WeightsLocation(folder, folder), options)
+        with backend.apply_lora([]) as applied:
+            return backend.generate([params], lambda *_: None, applied.learned_tokens)[0].tobytes()
+
+    swapped = generate(Options(device="cpu", placement="offload", blocks_to_swap=blocks))
+
+    assert swapped == generate(Options(device="cpu"))
+    assert blocks[family.denoiser_component] > 0
 
 
 def test_latents_of_an_image_come_back_as_nearly_that_image(family: ModelFamily, pipeline: Any) -> None:

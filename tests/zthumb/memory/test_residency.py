@@ -1,78 +1,27 @@
-"""Weights that come and go: adapters stay, tied weights stay tied, and what was dropped comes back bit for bit."""
+"""Components that take turns, each with its weights on the device while it works."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import nn
 
-from zthumb.memory.residency import AllResident, InMainMemory, Offloaded, OffloadedWeights, OnDisk
+from zthumb.memory.residency import AllResident, Offloaded, OffloadedModel
 
 ELSEWHERE = torch.device("meta")
 """Stands for a card: what is on it is seen, what it holds is not needed."""
 
 
-class _Tied(nn.Module):
+class _Model(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.second.weight = self.first.weight
-        self.register_buffer("frequencies", torch.arange(4.0))
+        self.layer = nn.Linear(4, 4).requires_grad_(False)
+        self.register_buffer("means", torch.zeros(4, dtype=torch.float16))
+        self.register_buffer("frequencies", torch.arange(4.0), persistent=False)
 
 
-def _in_main_memory(model: nn.Module) -> OffloadedWeights:
-    return InMainMemory(model, ELSEWHERE)
-
-
-def _on_disk(model: nn.Module) -> OffloadedWeights:
-    saved = {name: weights.clone() for name, weights in model.state_dict().items()}
-
-    def read() -> nn.Module:
-        fresh = _Tied()
-        fresh.load_state_dict(saved)
-        return fresh.requires_grad_(False)
-
-    return OnDisk(model, read)
-
-
-def test_weights_in_main_memory_are_copied_to_the_device_and_only_the_copies_dropped() -> None:
-    model = _Tied()
-    before = list(model.parameters())
-    weights = InMainMemory(model, ELSEWHERE)
-
-    weights.bring()
-    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
-    assert model.first.weight is model.second.weight
-    assert model.frequencies.device.type == "meta"
-    weights.drop()
-    assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
-
-
-def test_weights_on_disk_are_read_again_bit_for_bit() -> None:
-    model = _Tied()
-    before = {name: weights.clone() for name, weights in model.state_dict().items()}
-    weights = _on_disk(model)
-
-    weights.drop()
-    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
-    weights.bring()
-    assert all(torch.equal(now, before[name]) for name, now in model.state_dict().items())
-
-
-@pytest.mark.parametrize("make", [_in_main_memory, _on_disk])
-def test_what_was_added_to_a_module_stays(make: Callable[[nn.Module], OffloadedWeights]) -> None:
-    model = _Tied()
-    weights, first = make(model), model.first
-    added = nn.Linear(4, 4)
-    model.first = nn.Sequential(first, added)  # as PEFT wraps a module
-
-    for _ in range(2):
-        weights.bring()
-        weights.drop()
-    assert {parameter.device.type for parameter in added.parameters()} == {"cpu"}
-
-
-class _Counted(OffloadedWeights):
+class _Counted(OffloadedModel):
     def __init__(self) -> None:
         self.events: list[str] = []
 
@@ -93,17 +42,41 @@ def test_components_are_there_inside_the_outermost_block_alone() -> None:
 
 
 def test_components_are_dropped_when_the_block_fails() -> None:
-    weights = _Counted()
+    model = _Counted()
 
-    with pytest.raises(RuntimeError), Offloaded({"first": weights}).using(["first"]):
+    with pytest.raises(RuntimeError), Offloaded({"first": model}).using(["first"]):
         raise RuntimeError
-    assert weights.events == ["bring", "drop"]
+    assert model.events == ["bring", "drop"]
+
+
+def test_weights_can_be_read_without_the_device() -> None:
+    model = _Model()
+    before = model.layer.weight
+    residency = Offloaded({"first": OffloadedModel(model, ELSEWHERE)})
+
+    with residency.reading(["first"]):
+        assert model.layer.weight is before
+    assert model.layer.weight is not before
+
+
+def test_buffers_stay_on_the_device_and_computed_ones_keep_their_precision() -> None:
+    model = _Model()
+    OffloadedModel(model, torch.device("cpu"), torch.bfloat16)
+
+    assert (model.means.dtype, model.frequencies.dtype) == (torch.bfloat16, torch.float32)
+    OffloadedModel(model, ELSEWHERE)
+    assert {buffer.device.type for buffer in model.buffers()} == {"meta"}
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    before = list(model.parameters())
+    yield
+    assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
 
 
 def test_components_stay_where_all_is_resident() -> None:
-    model = _Tied()
-    before = list(model.parameters())
+    model = _Model()
 
-    with AllResident().using(["first"]):
-        assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
-    assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
+    with _unchanged(model), AllResident().using(["first"]), AllResident().reading(["first"]):
+        pass

@@ -152,7 +152,7 @@ class BackendPool:
         """Return the memory of generating ``count`` images as ``params`` at once, with the weights as this pool keeps them."""
         options, subject = self._options(backend_key), self._subject(backend_key)
         shape = ImageShape(params.height, params.width, count, params.guidance_scale, options.tile)
-        return predict(subject.base, shape, options.placement, options.quantization)
+        return predict(subject.base, shape, options.placement, options.quantization, options.blocks_to_swap)
 
     def _subject(self, backend_key: BackendKey) -> PlannedBackend:
         """The backend as the planner needs it."""

@@ -54,6 +54,7 @@ class MemoryPlanner:
                 ImageShape(height, width, tile=self._options.tile),
                 ("none", "int8wo") if can_quantize else (chosen,),
                 backend.placements,
+                self._budget,
             )
             self._plans[backend] = choose(candidates, self._budget)
         return self._plans[backend]
@@ -61,7 +62,13 @@ class MemoryPlanner:
     def options(self, backend: PlannedBackend) -> Options:
         """Return the options that a backend is loaded with."""
         plan = self.plan(backend)
-        return replace(self._options, placement=plan.placement, quantization=plan.quantization, tile=plan.tile)
+        return replace(
+            self._options,
+            placement=plan.placement,
+            quantization=plan.quantization,
+            tile=plan.tile,
+            blocks_to_swap=plan.blocks_to_swap,
+        )
 
     def choose(self, variants: Mapping[str, PlannedBackend]) -> tuple[str, str]:
         """Return the first of ``variants`` that generates within the budget, and how; ``BadInput`` says why none does."""
@@ -80,7 +87,7 @@ class MemoryPlanner:
         plan, count = self.plan(backend), most
         while True:
             shape = ImageShape(params.height, params.width, count, params.guidance_scale, plan.tile)
-            peak = predict(backend.base, shape, plan.placement, plan.quantization).peak
+            peak = predict(backend.base, shape, plan.placement, plan.quantization, plan.blocks_to_swap).peak
             if peak <= self._budget:
                 return count
             if count == 1:

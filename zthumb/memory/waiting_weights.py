@@ -1,0 +1,83 @@
+"""Weights that wait in main memory, or in a file that is mapped there, until they are copied to a device to compute with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+class WaitingWeights:
+    """The frozen weights of ``modules``, which compute on ``device``: they come as copies, so dropping them copies nothing back.
+
+    While they wait, modules have parameters without data, on the meta device, of the dtype that the copies will have: at first
+    ``dtype``, or that of the weights themselves. Modules stay what they are: adapters stay injected, trained
+    weights where they are.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module], device: torch.device, dtype: torch.dtype | None = None) -> None:
+        self._device = device
+        self._waiting = [
+            (module, name, weights)
+            for module in modules
+            for name, weights in module.named_parameters(recurse=False, remove_duplicate=False)
+            if not weights.requires_grad
+        ]
+        self._absent = {id(weights): _absent(weights, dtype) for _, _, weights in self._waiting}
+        self._copies: dict[int, nn.Parameter] = {}
+        self.drop()
+
+    def bring(self) -> None:
+        """Copy all weights to the device."""
+        for _, _, weights in self._waiting:
+            if id(weights) not in self._copies:
+                self._copies[id(weights)] = self._copy(weights)
+        self._set(self._copies)
+
+    def drop(self) -> None:
+        """Free the copies."""
+        self._copies = {}
+        self._set(self._absent)
+
+    def show(self) -> None:
+        """Give the modules the weights that wait, where and as they are: to be read, not to compute with."""
+        self._set({id(weights): weights for _, _, weights in self._waiting})
+
+    def pin(self) -> None:
+        """Lock the weights into main memory, from which a GPU copies them while it computes."""
+        for _, _, weights in self._waiting:
+            if _is_plain(weights) and not weights.is_pinned():
+                weights.data = weights.data.pin_memory()
+
+    def copies(self) -> Iterator[Tensor]:
+        """Yield the weights that are on the device now."""
+        yield from self._copies.values()
+
+    def _set(self, parameters: dict[int, nn.Parameter]) -> None:
+        for module, name, weights in self._waiting:
+            module._parameters[name] = parameters[id(weights)]
+
+    def _copy(self, weights: nn.Parameter) -> nn.Parameter:
+        from torch import nn
+
+        # Quantized weights have no dtype to choose.
+        dtype = self._absent[id(weights)].dtype if _is_plain(weights) else weights.dtype
+        copy = weights.detach().to(self._device, dtype, non_blocking=True)
+        return nn.Parameter(copy, requires_grad=False)
+
+
+def _absent(weights: nn.Parameter, dtype: torch.dtype | None) -> nn.Parameter:
+    import torch
+
+    chosen = dtype if dtype is not None and _is_plain(weights) else weights.dtype
+    return torch.nn.Parameter(torch.empty(weights.shape, dtype=chosen, device="meta"), requires_grad=False)
+
+
+def _is_plain(weights: nn.Parameter) -> bool:
+    """Whether weights are floating-point numbers as torch itself keeps them."""
+    import torch
+
+    return type(weights) in (torch.nn.Parameter, torch.Tensor) and weights.is_floating_point()
