@@ -13,7 +13,7 @@ from miniature.loop import Schedule
 from miniature.training_images import Example
 from miniature.world import Scene
 
-SCHEDULE = Schedule(steps=16_000, batch=32, rate=2e-3)
+SCHEDULE = Schedule(steps=8_000, batch=32, rate=2e-3)
 IMAGES = 30_000
 _CHINESE_SHARE = 0.5
 
