@@ -5,17 +5,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from foundation.config import Strict, explain, read_yaml
 from foundation.errors import BadInput
 from foundation.plugins import suggestion
 from training.other_names import key_for
+from zthumb.memory import budget
 
 FOLDER = Path(__file__).parent / "recipes"
 
 _OUTPUT_KEYS = ("trackers", "previews", "keep_checkpoints", "checkpoint_every")
-_EXECUTION_KEYS = ("device", "gradient_checkpointing", "compile", "shard", "deterministic")
+_EXECUTION_KEYS = (
+    "device",
+    "memory",
+    "gradient_checkpointing",
+    "blocks_to_swap",
+    "text_encoders_on_cpu",
+    "compile",
+    "shard",
+    "deterministic",
+)
 
 _OTHER_LENGTH = {"steps": "epochs", "epochs": "steps"}
 """A length in one unit replaces a length in the other unit that the parent recipe gives."""
@@ -178,8 +188,10 @@ class Recipe(Strict):
     images. A step trains on ``batch_size`` images at a time, ``gradient_accumulation_steps`` times, in each process.
     ``device`` is as for ``foundation.device.choose_device``.
     ``trackers`` are names that accelerate knows, such as tensorboard, wandb or trackio; ``metrics.jsonl`` is always written.
+    ``memory`` (auto, or as in 12GB) sets what saves memory and changes no result, as far as the estimate asks for it.
     ``gradient_checkpointing`` recomputes the activations in the backward pass instead of saving them: less memory, a third more
-    time. ``text_encoders_on_cpu`` encodes captions where the main memory is, for cards that do not hold the text encoders;
+    time. With it, so many ``blocks_to_swap`` of the denoiser wait in main memory but for the moments in which they compute.
+    ``text_encoders_on_cpu`` encodes captions where the main memory is, for cards that do not hold the text encoders;
     captions are encoded once. ``compile`` compiles the repeated blocks of the denoiser, which takes a while once and makes each
     step faster. ``training_adapter`` is a reference to an adapter that is merged into the frozen base while it is trained on, and
     is in nothing that comes out: one that undoes a distillation to few steps, which training would break.
@@ -199,6 +211,7 @@ class Recipe(Strict):
     batch_size: int = Field(default=4, ge=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     device: str = "auto"
+    memory: Annotated[str, AfterValidator(budget.check)] | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     quantize: Literal["none", "int8", "nf4"] = "none"
     shard: bool = False
@@ -208,6 +221,7 @@ class Recipe(Strict):
     checkpoint_every: int = Field(default=100, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     gradient_checkpointing: bool = False
+    blocks_to_swap: int = Field(default=0, ge=0)
     text_encoders_on_cpu: bool = False
     training_adapter: str | None = None
     compile: bool = False
@@ -250,6 +264,12 @@ class Recipe(Strict):
             raise ValueError("optimizer.token_lr only applies to new tokens of the trigger word: set adapter.tokens")
         if self.quantize != "none" and self.adapter.initialization == "pissa":
             raise ValueError("initialization: pissa starts from weights that quantize does not keep: use one of the two")
+        if self.blocks_to_swap and not self.gradient_checkpointing:
+            raise ValueError("blocks_to_swap frees nothing until the backward pass without gradient_checkpointing: set both")
+        if self.blocks_to_swap and self.quantize == "int8":
+            raise ValueError("blocks_to_swap: bitsandbytes keeps weights in int8 on the device: use quantize none or nf4")
+        if self.blocks_to_swap and (self.compile or self.shard):
+            raise ValueError("blocks_to_swap: weights that move are not compiled for or sharded: leave out compile and shard")
         if self.epochs is not None and "steps" in self.model_fields_set:
             raise ValueError("steps and epochs both set the length: use one of the two")
         if self.quantize != "none" and self.shard:

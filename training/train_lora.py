@@ -32,6 +32,7 @@ from zthumb.sources.local import INDEX, family_of, hash_base
 if TYPE_CHECKING:
     from training.steps.train_step import Report
     from training.steps.trainer import Trainer
+    from zthumb.families.base import ModelFamily
 
 RUNS = Path("outputs/lora")
 
@@ -49,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = _read_dataset(arguments.dataset, recipe)  # 2. the images
     recipe = _in_steps(recipe, dataset)
     base = find_base(recipe.base, recipe.vae)  # 3. the base
-    check_family(recipe, families.get(family_of(base)))
+    family = families.get(family_of(base))
+    check_family(recipe, family)
+    recipe = _fit(recipe, family, base, bool(dataset.of("regularization")))
     _note_on_distillation(recipe, base)
     inputs = {recipe.base: hash_base(base), DATASET: hash_file(arguments.dataset / DATASET), **_adapters(recipe)}
     settings = {**recipe.model_dump(mode="json", by_alias=True), "processes": processes.count()}
@@ -149,6 +152,16 @@ def _has_own_prior(folder: Path | None) -> bool:
     return folder is not None and bool(read_dataset(folder).of("regularization"))
 
 
+def _fit(recipe: Recipe, family: "ModelFamily", base: Path, has_own_prior: bool) -> Recipe:
+    """Return the recipe within its ``memory``, if it has one."""
+    if recipe.memory is None:
+        return recipe
+    from training.memory.changes import PlannedRun
+    from training.memory.fit import fit
+
+    return fit(PlannedRun(recipe, family, base, choose_device(recipe.device), has_own_prior), recipe.memory)
+
+
 def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     import torch
 
@@ -160,12 +173,15 @@ def _print_estimate(recipe: Recipe, has_own_prior: bool) -> None:
     base = (None if is_local else find_configuration(recipe.base)) or find_base(recipe.base, recipe.vae)
     family = families.get(family_of(base))
     check_family(recipe, family)
+    recipe = _fit(recipe, family, base, has_own_prior)
     needed = estimate(recipe, family, base, device, has_own_prior)
     speed = operations_per_second(device, torch.float32 if recipe.precision == "fp32" else torch.bfloat16) * EFFICIENCY
     for name in ("encoding", "weights", "adapter", "activations", "previews", "prior"):
         if size := getattr(needed, name):
             print(f"estimate: {name} {size / 2**30:.2f} GiB")
     print(f"estimate: about {needed.peak / 2**30:.2f} GiB at the peak on {device.type}, without the program itself")
+    if needed.moved:
+        print(f"estimate: swapped blocks move {needed.moved / 2**30:.1f} GiB to the device a step")
     print(f"estimate: {needed.operations / 1e12:.2f} tera-operations a step, about {needed.operations / speed:.2f} s")
 
 
@@ -193,10 +209,12 @@ def _advise_when_out_of_memory(recipe: Recipe, base: Path, has_own_prior: bool) 
             raise
 
         from training.memory.advice import memory_advice
+        from training.memory.changes import PlannedRun
 
         device = choose_device(recipe.device)
         family = families.get(family_of(base))
-        raise StageFailed(memory_advice(recipe, family, base, device, total_bytes(device), has_own_prior)) from None
+        planned = PlannedRun(recipe, family, base, device, has_own_prior)
+        raise StageFailed(memory_advice(planned, total_bytes(device))) from None
 
 
 def _train(trainer: "Trainer") -> int:

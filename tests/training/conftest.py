@@ -13,7 +13,7 @@ from training import recipe as recipes
 from training.data.dataset import read_dataset
 from training.encoding.cache import Cache
 from training.encoding.encoded_examples import Encoders, Examples
-from training.model.adapted_model import AdaptedModel, load, quantize_denoiser
+from training.model.adapted_model import AdaptedModel, load, place_denoiser
 from training.recipe import Recipe
 from training.validation.records import Interval, Stratum, Validation
 from zthumb import families
@@ -88,5 +88,5 @@ def prepared_base(dataset: Path, *sets: str) -> tuple[Recipe, AdaptedModel, Exam
     learned_tokens = {prepared.trigger: recipe.adapter.tokens} if recipe.adapter.tokens else {}
     encoders = Encoders(family, pipeline, base, Cache(Path("outputs/cache"), 2**30), device, learned_tokens)
     examples = encoders.encode(prepared.of("train"), dataset), encoders.encode(prepared.of("holdout"), dataset)
-    quantize_denoiser(pipeline, recipe, family, device)
-    return recipe, AdaptedModel.of(pipeline, family, recipe, device, prepared.trigger), *examples
+    swap = place_denoiser(pipeline, recipe, family, device)
+    return recipe, AdaptedModel.of(pipeline, family, recipe, device, prepared.trigger, swap), *examples

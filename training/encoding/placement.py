@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from foundation.device import free_cached_memory
+from zthumb.memory.waiting_weights import move
 
 
 @contextlib.contextmanager
@@ -20,10 +21,10 @@ def on_device(pipeline: Any, components: Sequence[str], device: torch.device) ->
     modules = [candidate for candidate in candidates if isinstance(candidate, nn.Module)]
     before = [next(module.parameters()).device for module in modules]
     for module in modules:
-        module.to(device)
+        move(module, device)
     try:
         yield
     finally:
         for module, device_before in zip(modules, before, strict=True):
-            module.to(device_before)
+            move(module, device_before)
         free_cached_memory(device)

@@ -6,22 +6,23 @@ with one matrix product on this machine.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from foundation import processes
 from training.model import peft_adapter
 from training.model.adapted_model import DTYPES, Adapted, adapted_components
-from training.model.quantize import BYTES, linear_weights
+from training.model.quantize import BYTES
 from training.recipe import Recipe
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.base import ModelFamily
+from zthumb.memory.block_swap import WINDOW, blocks_of, spread
 from zthumb.memory.fused_attention import FusedAttention
 from zthumb.memory.peak_memory import PeakMemoryTracker
 
@@ -39,18 +40,42 @@ _OPTIMIZER_STATES: Mapping[str, float] = {"adamw": 8, "adamw_8bit": 2, "prodigy"
 class Estimate:
     """Bytes on the device by purpose, and what counts the floating-point operations of a step.
 
-    ``weights`` are the frozen weights of the adapted components, ``adapter`` the trained weights with gradients, optimizer state
-    and average. A step's ``activations``, or generating ``previews``, come on top of both; generating the ``prior`` images comes
-    on top of the frozen weights alone. The text encoders of ``encoding`` are there before all of it.
+    ``frozen`` are the weights of the adapted components, ``blocks`` those of each block of the denoiser, of which
+    ``blocks_to_swap`` come for each of ``passes`` a step, at most ``window`` at once. ``adapter`` are the trained weights with
+    gradients, optimizer state and average. A step's ``activations``, or generating ``previews``, come on top of both; generating
+    the ``prior`` images comes on top of the frozen weights alone. The text encoders of ``encoding`` are there before all of it.
     """
 
     encoding: int
-    weights: int
+    frozen: int
     adapter: int
     activations: int
     previews: int
     prior: int
+    blocks: tuple[int, ...]
+    blocks_to_swap: int
+    passes: int
+    window: int
     count_operations: Callable[[], float]
+
+    @property
+    def weights(self) -> int:
+        """Frozen weights that are on the device at once."""
+        return self.frozen - sum(sorted(self._swapped, reverse=True)[self.window :])
+
+    @property
+    def moved(self) -> int:
+        """Bytes that a step moves to the device."""
+        return self.passes * sum(self._swapped)
+
+    @property
+    def _swapped(self) -> list[int]:
+        return [self.blocks[index] for index in spread(len(self.blocks), self.blocks_to_swap)]
+
+    def fewest_blocks(self, available: int) -> int:
+        """Return how many blocks must be swapped to need at most ``available`` bytes; all of them if these are too few."""
+        counts = range(len(self.blocks) + 1)
+        return next((n for n in counts if replace(self, blocks_to_swap=n).peak <= available), len(self.blocks))
 
     @cached_property
     def operations(self) -> float:
@@ -77,7 +102,6 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
         for name, model in adapted.components.items():
             _choose_attention(family, name, model, device)
         configuration = family.configuration(folder, family.denoiser_component)
-        saved_by_quantizing = _saved_by_quantizing(recipe, family, folder, dtype)
         noisy, conditioning = _inputs(family, configuration, images, dtype, recipe.resolution)
         saved = _SavedTensors(adapted)
         saving = torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor)
@@ -85,14 +109,21 @@ def estimate(recipe: Recipe, family: ModelFamily, folder: Path, device: torch.de
             loss: Tensor = adapted(noisy, torch.zeros(images), conditioning).sum()
     forward = _Operations(operations.get_total_flops(), fused.operations)
     frozen = sum(parameter.nbytes for parameter in adapted.parameters() if not parameter.requires_grad)
+    denoiser = adapted.components[family.denoiser_component]
+    sharing = processes.count() if recipe.shard else 1
     trained = sum(parameter.numel() for parameter in peft_adapter.trained_parameters(adapted))
     return Estimate(
         encoding=0 if recipe.text_encoders_on_cpu else _text_encoders(family, folder, dtype),
-        weights=round(frozen - saved_by_quantizing) // (processes.count() if recipe.shard else 1),
+        frozen=(frozen - _saved_by_quantizing(recipe, denoiser)) // sharing,
         adapter=round(trained * (4 + 4 + _OPTIMIZER_STATES[recipe.optimizer.name] + (4 if recipe.adapter.ema_decay else 0))),
         activations=saved.bytes,
         previews=_previews(recipe, family, folder, device) if recipe.previews.prompts else 0,
         prior=_prior(recipe, family, folder, device) if recipe.prior.weight > 0 and recipe.prior.prompts else 0,
+        blocks=tuple(_frozen_bytes(recipe, block) for block in blocks_of(denoiser)),
+        blocks_to_swap=recipe.blocks_to_swap,
+        # Once forward and once to be computed again; the base predicts prior images by itself.
+        passes=recipe.gradient_accumulation_steps * (2 if images == recipe.batch_size else 3),
+        window=1 if device.type == "cpu" else WINDOW,
         count_operations=lambda: _step_operations(recipe, forward, loss, (images - recipe.batch_size) / images),
     )
 
@@ -185,12 +216,17 @@ def _choose_attention(family: ModelFamily, component: str, model: Any, device: t
         family.use_plain_attention(component, model)
 
 
-def _saved_by_quantizing(recipe: Recipe, family: ModelFamily, folder: Path, dtype: torch.dtype) -> float:
-    """Return the bytes by which quantizing makes the denoiser smaller."""
+def _saved_by_quantizing(recipe: Recipe, model: nn.Module) -> int:
+    """Return the bytes by which quantizing makes ``model`` smaller, which has its adapter already."""
     if recipe.quantize == "none":
-        return 0.0
-    denoiser = family.build_component(family.denoiser_component, family.configuration(folder, family.denoiser_component))
-    return linear_weights(denoiser) * (dtype.itemsize - BYTES[recipe.quantize])
+        return 0
+    linear = [module for name, module in model.named_modules() if type(module) is nn.Linear and ".lora_" not in name]
+    return round(sum(module.weight.numel() * (module.weight.itemsize - BYTES[recipe.quantize]) for module in linear))
+
+
+def _frozen_bytes(recipe: Recipe, block: nn.Module) -> int:
+    frozen = sum(weights.nbytes for weights in block.parameters() if not weights.requires_grad)
+    return frozen - _saved_by_quantizing(recipe, block)
 
 
 def _adapted(recipe: Recipe, family: ModelFamily, folder: Path, dtype: torch.dtype) -> Adapted:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foundation.errors import BadInput
 from training.model import learned_tokens, peft_adapter
 from training.model.quantize import quantize
 from training.model.shard import shard
@@ -18,6 +19,8 @@ from zthumb.diffusion.conditioning import Conditioning
 from zthumb.diffusion.process import DiffusionProcess
 from zthumb.families.base import ModelFamily
 from zthumb.families.shared.clip_text import ClipTextFamily
+from zthumb.memory.block_swap import BlockSwap, blocks_of, chosen_blocks, swap_blocks
+from zthumb.memory.waiting_weights import move
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -25,7 +28,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def load(recipe: Recipe, family: ModelFamily, folder: Path) -> Any:
     """Return the pipeline of the base in ``folder`` as ``recipe`` computes with it, on the CPU until its components are used.
 
-    ``quantize_denoiser`` quantizes its denoiser, if the recipe says so.
+    ``place_denoiser`` quantizes its denoiser, if the recipe says so.
     """
     pipeline = family.load(folder, DTYPES[recipe.precision], torch.device("cpu"))
     if recipe.training_adapter is not None:
@@ -37,10 +40,17 @@ def load(recipe: Recipe, family: ModelFamily, folder: Path) -> Any:
     return pipeline
 
 
-def quantize_denoiser(pipeline: Any, recipe: Recipe, family: ModelFamily, device: torch.device) -> None:
-    """Move the denoiser to ``device`` as the recipe quantizes it, if it does: layer by layer, never whole in full precision."""
+def place_denoiser(pipeline: Any, recipe: Recipe, family: ModelFamily, device: torch.device) -> BlockSwap | None:
+    """Quantize the denoiser, if the recipe does: layer by layer on the way to ``device``, never whole in full precision.
+
+    Return what swaps its blocks, if the recipe swaps some; raises ``BadInput`` if it has not so many.
+    """
+    denoiser, count = family.denoiser(pipeline), recipe.blocks_to_swap
+    if count > (available := len(blocks_of(denoiser))):
+        raise BadInput(f"blocks_to_swap: {recipe.base} has {available} blocks, not {count}.")
     if recipe.quantize != "none":
-        quantize(family.denoiser(pipeline), recipe.quantize, DTYPES[recipe.precision], device)
+        quantize(denoiser, recipe.quantize, DTYPES[recipe.precision], device, chosen_blocks(denoiser, count))
+    return swap_blocks(denoiser, count, device) if count else None
 
 
 def adapted_components(recipe: Recipe, family: ModelFamily) -> Sequence[str]:
@@ -86,19 +96,30 @@ class AdaptedModel:
     learned_tokens: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, pipeline: Any, family: ModelFamily, recipe: Recipe, device: torch.device, trigger: str = "") -> "AdaptedModel":
+    def of(
+        cls,
+        pipeline: Any,
+        family: ModelFamily,
+        recipe: Recipe,
+        device: torch.device,
+        trigger: str = "",
+        swap: BlockSwap | None = None,
+    ) -> "AdaptedModel":
         """Attach an adapter to the components of a pipeline of ``load`` that the recipe adapts, and move those to ``device``.
 
-        ``trigger`` is the word that new tokens stand for, if the recipe adds some.
+        ``trigger`` is the word that new tokens stand for, if the recipe adds some, ``swap`` what ``place_denoiser`` returned.
         """
         components = {name: getattr(pipeline, name) for name in adapted_components(recipe, family)}
         for component in components.values():
-            component.to(device)
+            move(component, device)
         embeddings = {}
         if recipe.adapter.tokens:
             assert isinstance(family, ClipTextFamily)
             embeddings = family.token_embeddings(pipeline, trigger)
-        peft_adapter.attach(components, recipe, family)
+        with swap.reading() if swap is not None else contextlib.nullcontext():
+            peft_adapter.attach(components, recipe, family)
+        # What was attached to weights that wait in main memory is there too.
+        move(components[family.denoiser_component], device)
         for name, vectors in embeddings.items():
             learned_tokens.initialize(components[name], vectors)
         if recipe.shard:

@@ -1,6 +1,6 @@
 """The frozen base in fewer bits, as in QLoRA (arXiv 2305.14314): the adapter on top stays in full precision."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 import torch
@@ -10,17 +10,21 @@ BYTES: Mapping[str, float] = MappingProxyType({"int8": 1.0, "nf4": 0.516})
 """Bytes of a weight. NormalFloat-4 takes half a byte, and a constant for every 64 weights that is quantized itself."""
 
 
-def quantize(model: nn.Module, kind: str, precision: torch.dtype, device: torch.device) -> None:
+def quantize(
+    model: nn.Module, kind: str, precision: torch.dtype, device: torch.device, waiting: Collection[nn.Module] = ()
+) -> None:
     """Replace the linear modules of ``model`` by ones of ``kind``, int8 or nf4, on ``device``, that compute in ``precision``.
 
     Convolutions stay as they are. The model must still be on the CPU: weights are quantized on their way to the device, so
-    that full precision never resides there.
+    that full precision never resides there. Those inside ``waiting`` blocks return to the CPU.
     """
     make = _MAKERS[kind](precision)
+    inside = {module for block in waiting for module in block.modules()}
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear:
             parent, _, attribute = name.rpartition(".")
-            setattr(model.get_submodule(parent), attribute, make(module).to(device))
+            quantized = make(module).to(device)
+            setattr(model.get_submodule(parent), attribute, quantized.to("cpu") if module in inside else quantized)
 
 
 def linear_weights(model: nn.Module) -> int:

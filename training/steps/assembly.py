@@ -19,7 +19,7 @@ from training.data.dataset import Dataset
 from training.encoding import prior
 from training.encoding.cache import Cache
 from training.encoding.encoded_examples import Encoders
-from training.model.adapted_model import AdaptedModel, load, quantize_denoiser
+from training.model.adapted_model import AdaptedModel, load, place_denoiser
 from training.recipe import Recipe
 from training.steps.run import Run
 from training.steps.train_step import TrainStep
@@ -45,6 +45,8 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
     accelerator = _accelerator(run, recipe)
     if recipe.deterministic and accelerator.device.type == "cuda":
         _make_deterministic()
+    if recipe.blocks_to_swap and accelerator.num_processes > 1:
+        raise BadInput("blocks_to_swap: several processes need models that stay: start one, or use shard.")
     if recipe.compile:
         check_compiler(accelerator.device.type)
     family = families.get(family_of(base))
@@ -63,13 +65,13 @@ def assemble(run: Run, recipe: Recipe, base: Path, dataset: Dataset, folder: Pat
         held_out = encoders.encode(dataset.of("holdout"), folder) if dataset.of("holdout") else None
         preserved = prior.encode_own(recipe, dataset, folder, encoders)
         # Not before everything is encoded: a text encoder may need the memory that the denoiser takes.
-        quantize_denoiser(pipeline, recipe, family, device)
+        swap = place_denoiser(pipeline, recipe, family, device)
         prior_examples = prior.gather(recipe, preserved, resume_key.inputs[recipe.base], encoders)
     # Not before the other processes have read what they need.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         cache.trim()
-    adapted = AdaptedModel.of(pipeline, family, recipe, device, dataset.trigger)
+    adapted = AdaptedModel.of(pipeline, family, recipe, device, dataset.trigger, swap)
     return Trainer(
         recipe=recipe,
         run=run,

@@ -52,7 +52,7 @@ class TrainStep:
         self._parameters = peft_adapter.trained_parameters(base.adapted)
         optimizer = optimizers.make_optimizer(recipe.optimizer, _parameter_groups(base, recipe))
         # Sharded weights are not wrapped: the adapter's gradients are exchanged here then.
-        self._adapted = base.adapted if recipe.shard else accelerator.prepare(base.adapted)
+        self._adapted = base.adapted if recipe.shard else accelerator.prepare(base.adapted, device_placement=[False])
         self._optimizer = accelerator.prepare(optimizer)
         self._sampler = BatchSampler(recipe, examples, prior, base.process, accelerator.process_index, accelerator.num_processes)
         self._passes = Passes(recipe, base, self._sampler, accelerator)

@@ -6,7 +6,8 @@ those of one block at a time, which comes again to be computed again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from zthumb.memory.waiting_weights import WaitingWeights
@@ -33,12 +34,16 @@ def spread(blocks: int, count: int) -> list[int]:
     return [(2 * index + 1) * blocks // (2 * count) for index in range(count)]
 
 
+def chosen_blocks(model: nn.Module, count: int) -> list[nn.Module]:
+    """Return the ``count`` of the blocks of ``model`` that are swapped."""
+    blocks = blocks_of(model)
+    return [blocks[index] for index in spread(len(blocks), count)]
+
+
 def swap_blocks(model: nn.Module, count: int, device: torch.device, dtype: torch.dtype | None = None) -> BlockSwap:
     """Swap ``count`` of the blocks of ``model``, which compute on ``device``, in ``dtype`` or in that of their weights."""
-    blocks = blocks_of(model)
-    chosen = [blocks[index] for index in spread(len(blocks), count)]
     kind = _PrefetchedBlockSwap if device.type == "cuda" else BlockSwap
-    return kind(chosen, device, dtype)
+    return kind(chosen_blocks(model, count), device, dtype)
 
 
 class BlockSwap:
@@ -59,6 +64,15 @@ class BlockSwap:
         """Give all blocks the weights that wait, to be read; ``drop`` ends it."""
         for weights in self._weights.values():
             weights.show()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let all blocks have the weights that wait inside the block, to be read."""
+        self.show()
+        try:
+            yield
+        finally:
+            self.drop()
 
     def drop(self) -> None:
         """Leave no block on the device."""

@@ -61,12 +61,20 @@ class WaitingWeights:
             module._parameters[name] = parameters[id(weights)]
 
     def _copy(self, weights: nn.Parameter) -> nn.Parameter:
-        from torch import nn
+        import torch
 
-        # Quantized weights have no dtype to choose.
-        dtype = self._absent[id(weights)].dtype if _is_plain(weights) else weights.dtype
-        copy = weights.detach().to(self._device, dtype, non_blocking=True)
-        return nn.Parameter(copy, requires_grad=False)
+        with torch.no_grad():
+            if not _is_plain(weights):
+                # Quantized weights have no dtype to choose.
+                copy = weights.to(self._device, non_blocking=True)
+            else:
+                copy = weights.detach().to(self._device, self._absent[id(weights)].dtype, non_blocking=True)
+        return copy if isinstance(copy, torch.nn.Parameter) else torch.nn.Parameter(copy, requires_grad=False)
+
+
+def move(module: nn.Module, device: torch.device) -> None:
+    """Move ``module`` to ``device``, but for weights that wait: these come by themselves."""
+    module._apply(lambda tensor: tensor if tensor.is_meta else tensor.to(device))  # type: ignore[no-untyped-call]
 
 
 def _absent(weights: nn.Parameter, dtype: torch.dtype | None) -> nn.Parameter:

@@ -108,12 +108,14 @@ def test_previews_are_included_and_need_less_memory_with_tiles() -> None:
         ("flux", 24),
         ("flux_16gb", 16),
         ("flux_12gb", 12),
+        ("flux_8gb", 8),
         ("flux2_klein", 16),
         ("flux2_klein_12gb", 12),
         ("flux2_klein_8gb", 8),
         ("flux2_klein_9b", 24),
         ("flux2_dev", 48),
         ("flux2_dev_24gb", 24),
+        ("flux2_dev_16gb", 16),
         ("z_image", 24),
         ("z_image_16gb", 16),
         ("z_image_12gb", 12),
@@ -121,6 +123,7 @@ def test_previews_are_included_and_need_less_memory_with_tiles() -> None:
         ("qwen_image", 48),
         ("qwen_image_24gb", 24),
         ("qwen_image_16gb", 16),
+        ("qwen_image_12gb", 12),
     ],
 )
 def test_a_recipe_for_a_card_leaves_a_fifth_of_its_memory_free(name: str, card_gib: int) -> None:

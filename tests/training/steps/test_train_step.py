@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from foundation.errors import StageFailed
+from foundation.errors import BadInput, StageFailed
 from tests.training.conftest import prepared_base
 from training.model import peft_adapter
 from training.model.objective import squared_errors
@@ -39,6 +39,28 @@ def _losses(prepared: Path, *settings: str) -> list[float]:
 )
 def test_losses_are_those_of_the_plain_step(prepared: Path, settings: tuple[str, ...], apart: float) -> None:
     assert _losses(prepared, *settings) == pytest.approx(_losses(prepared, "batch_size=4"), rel=apart)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [(), ("precision=bf16", "adapter.use_dora=true"), ("quantize=nf4", "precision=bf16"), ("adapter.initialization=pissa",)],
+    ids=str,
+)
+def test_swapped_blocks_learn_the_same_to_the_bit(prepared: Path, settings: tuple[str, ...]) -> None:
+    settings = ("batch_size=4", "gradient_checkpointing=true", *settings)
+    resident, swapped = _train_step(prepared, *settings), _train_step(prepared, *settings, "blocks_to_swap=14")
+
+    losses = [[train_step.step(step).loss for step in range(3)] for train_step in (resident, swapped)]
+
+    assert losses[0] == losses[1]
+    expected, found = resident.adapter(), swapped.adapter()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_more_blocks_than_there_are_cannot_be_swapped(prepared: Path) -> None:
+    with pytest.raises(BadInput, match="models/mini-sdxl has 14 blocks, not 15"):
+        _train_step(prepared, "gradient_checkpointing=true", "blocks_to_swap=15")
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
