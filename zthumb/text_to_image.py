@@ -35,12 +35,16 @@ _Request = TypeVar("_Request", bound=BaseModel)
 
 @dataclass(frozen=True)
 class OutputImage:
-    """An ``image``, what it was generated from, and the bytes of its file, whose metadata are the ``parameters``."""
+    """An ``image``, what it was generated from, and the bytes of its file, whose metadata are the ``parameters``.
+
+    At ``unguided_steps`` of its steps its guidance schedule took no second prediction.
+    """
 
     image: Image.Image
     parameters: Mapping[str, Any]
     data: bytes
     suffix: str
+    unguided_steps: int = 0
 
     @property
     def seed(self) -> int:
@@ -113,6 +117,8 @@ class TextToImage:
         steps: int | None = None,
         cfg: float | None = None,
         true_cfg_scale: float | None = None,
+        guidance_schedule: str | None = None,
+        embedded_guidance_schedule: str | None = None,
         seed: int | None = None,
         num: int = 1,
         scheduler: str | None = None,
@@ -136,6 +142,8 @@ class TextToImage:
             "steps": steps,
             "cfg": cfg,
             "true_cfg_scale": true_cfg_scale,
+            "guidance_schedule": guidance_schedule,
+            "embedded_guidance_schedule": embedded_guidance_schedule,
             "scheduler": scheduler,
             "variant": variant,
             "preset": preset,
@@ -212,7 +220,7 @@ class TextToImage:
             warnings.warn(message, stacklevel=4)
         meta = self.engine.meta(resolved, result)
         return [
-            OutputImage(image, self.engine.parameters(resolved, params, meta), data, resolved.output_format)
+            OutputImage(image, self.engine.parameters(resolved, params, meta), data, resolved.output_format, meta.unguided_steps)
             for image, params, data in zip(
                 result.images, resolved.params, self.engine.encode(resolved, result, meta), strict=True
             )

@@ -21,7 +21,7 @@ _FOLDER = Path("outputs/images")
 _SETTINGS = ("model", "device", "precision", "quantization", "memory_budget", "dummy")
 _FIELDS = (
     *("negative_prompt", "steps", "cfg", "true_cfg_scale", "seed", "width", "height", "scheduler", "variant", "preset"),
-    *("prompt_parser", "output_format"),
+    *("prompt_parser", "output_format", "guidance_schedule", "embedded_guidance_schedule"),
 )
 _STDIN = "-"
 _FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -36,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfg", type=float, help="guidance scale (default: the base's own)")
     parser.add_argument(
         "--true-cfg", dest="true_cfg_scale", type=float, help="classifier-free guidance of FLUX.1 dev and its like"
+    )
+    parser.add_argument(
+        "--guidance-schedule",
+        metavar="SCHEDULE",
+        help="how guidance changes with the steps: linear, cosine, low-high-low, interval:0.2-0.9 (default: constant)",
+    )
+    parser.add_argument(
+        "--embedded-guidance-schedule", metavar="SCHEDULE", help="the same for the scale that FLUX.1 dev and its like are told"
     )
     parser.add_argument("--seed", type=int, help="of the first image; the others count up (default: drawn)")
     parser.add_argument("--width", type=positive, help="in pixels (default: the base's own)")
@@ -119,6 +127,11 @@ def _split_scale(text: str) -> tuple[str, float | None]:
         return text, None
 
 
+def _saved(image: OutputImage) -> str:
+    steps = image.parameters["steps"]
+    return f", guided at {steps - image.unguided_steps} of {steps} steps" if image.unguided_steps else ""
+
+
 def _format(arguments: argparse.Namespace) -> dict[str, str]:
     """The format that the name of the output says, if it is a file; ``BadInput`` for another one or too many images."""
     output, given = arguments.output, arguments.output_format
@@ -159,6 +172,6 @@ def _generate(model: TextToImage, prompts: list[str], arguments: argparse.Namesp
             if is_file:
                 image.save(arguments.output)
             with bar.external_write_mode():
-                print(f"{paths[0]}: seed {image.seed}", flush=True)
+                print(f"{paths[0]}: seed {image.seed}{_saved(image)}", flush=True)
 
         return model.generate(prompts, num=arguments.num, on_progress=on_progress, on_image=on_image, **fields)

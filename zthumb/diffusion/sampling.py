@@ -76,7 +76,9 @@ def sample(
     latents: Tensor = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     options = _step_options(scheduler, generators)
     for step, timestep in enumerate(scheduler.timesteps):
-        prediction = _predict(predict, scheduler, latents, timestep, conditioning, min(step, steps - 1), guidance)
+        # Some schedulers take more evaluations than steps.
+        place = min(step, steps - 1)
+        prediction = _predict(predict, scheduler, latents, timestep, conditioning, place, guidance.at(place, steps))
         latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
         on_step(min(step + 1, steps), latents)
     return latents
@@ -95,7 +97,9 @@ def _predict(
     (first, weight), *others = conditioning.parts(step)
     negative = conditioning.negative(step)
     count = len(latents)
-    if negative is None:
+    is_whole = not others and weight == 1
+    # What a prompt's parts add counts from the prediction without it, guided or not.
+    if negative is None or (is_whole and not guidance.is_used):
         scaled = _scaled(scheduler, latents, timestep)
         return predict(scaled, timestep.expand(count), first)
     scaled, times = _scaled(scheduler, latents, timestep), timestep.expand(count)
@@ -105,7 +109,7 @@ def _predict(
         without, with_prompt = both.chunk(2)
     else:
         without, with_prompt = (predict(scaled, times, given) for given in (negative, first))
-    if others or weight != 1:
+    if not is_whole:
         predictions = [(predict(scaled, times, part), weight) for part, weight in others]
         with_prompt = compose(without, [(with_prompt, weight), *predictions])
     return guidance.combine(without, with_prompt)

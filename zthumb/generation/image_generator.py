@@ -106,7 +106,7 @@ class ImageGenerator:
                 noise=noise,
                 conditioning=conditioning,
                 steps=first.steps,
-                guidance=family.guidance(first.guidance_scale, first.true_cfg_scale),
+                guidance=first.guidance(family),
                 generators=generators,
                 on_step=on_step,
             )

@@ -26,7 +26,7 @@ class PromptSchedule:
     ) -> None:
         self._pipeline, self._family, self._learned_tokens = pipeline, family, learned_tokens
         self._first, self._count = batch[0], len(batch)
-        self._guidance = family.guidance(self._first.guidance_scale, self._first.true_cfg_scale)
+        self._guidance = self._first.guidance(family)
         self._parser = prompts.get(self._first.prompt_parser)
         parts = [self._parser.parts_of(params.prompt, self._first.steps) for params in batch]
         # Per part of the prompt, that part of each image's.
@@ -40,13 +40,19 @@ class PromptSchedule:
 
     def parts(self, step: int) -> Sequence[tuple[Conditioning, float]]:
         """See ``StepConditioning``."""
-        return [(self._at(images, step), images[0].weight) for images in self._parts]
+        return [(self._guided(self._at(images, step), step), images[0].weight) for images in self._parts]
 
     def negative(self, step: int) -> Conditioning | None:
         """See ``StepConditioning``."""
         if not self._guidance.is_used:
             return None
-        return self._at(self._negatives, step) if self._negatives else self._unconditional
+        negative = self._at(self._negatives, step) if self._negatives else self._unconditional
+        return None if negative is None else self._guided(negative, step)
+
+    def _guided(self, conditioning: Conditioning, step: int) -> Conditioning:
+        """The conditioning with what a denoiser is told of the guidance at that step."""
+        now = self._guidance.at(step, self._first.steps)
+        return self._family.with_guidance(self._family.denoiser(self._pipeline), conditioning, now)
 
     def _encode_nothing(self) -> Conditioning:
         like = next(iter(self._encoded.values()))
@@ -79,5 +85,4 @@ class PromptSchedule:
         height, width = self._first.height, self._first.width
         original = self._first.original_size[::-1] if self._first.original_size else (height, width)
         sizes = [ImageSize(original, (0, 0), (height, width))] * self._count
-        sized = self._family.with_sizes(conditioning.to(dtype=self._family.dtype(self._pipeline)), sizes)
-        return self._family.with_guidance(self._family.denoiser(self._pipeline), sized, self._guidance)
+        return self._family.with_sizes(conditioning.to(dtype=self._family.dtype(self._pipeline)), sizes)

@@ -18,6 +18,9 @@ from zthumb.sources.download import ProgressCallback
 from zthumb.sources.reference import shown
 from zthumb.sources.resolve import Resolver
 
+_RARE = ("true_cfg_scale", "guidance_schedule", "embedded_guidance_schedule")
+"""Parameters that most images leave as they are, and that are not written into their files then."""
+
 
 class Engine:
     """The presets, adapters and backends of one set of settings.
@@ -73,6 +76,7 @@ class Engine:
             batch_size=result.batch_size,
             timings=Timings(queue=round(result.queue_s, 4), lora=round(result.lora_s, 4), generate=round(result.generate_s, 4)),
             peak_memory_mb=round(result.peak_bytes / 2**20, 1),
+            unguided_steps=first.guidance(self.pool.family(resolved.backend_key.model)).unguided_steps(first.steps),
             learned_tokens=list(result.applied.learned_tokens),
             loras=[
                 AppliedLora(path=self.registry.public_path(lora.path), weight=lora.weight, sha256=sha256, trigger=trigger)
@@ -83,8 +87,9 @@ class Engine:
     def parameters(self, resolved: ResolvedRequest, params: GenerationParams, meta: Meta) -> dict[str, Any]:
         """Return what reproduces an image, without times or durations: the same image always gives the same file."""
         values = asdict(params)
-        if params.true_cfg_scale == GenerationParams.true_cfg_scale:
-            del values["true_cfg_scale"]
+        for name in _RARE:
+            if values[name] == getattr(GenerationParams, name):
+                del values[name]
         return {
             **values,
             "scheduler": meta.scheduler,

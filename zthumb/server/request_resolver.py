@@ -9,6 +9,7 @@ from foundation.errors import BadInput
 from foundation.trigger import contains_trigger
 from zthumb.adapters.adapter_cache import Lora
 from zthumb.adapters.textual_inversion import trigger_of
+from zthumb.diffusion.guidance_schedule import UNCHANGED
 from zthumb.families.base import Limits, ModelFamily
 from zthumb.generation import prompts
 from zthumb.generation.grammar.lora_tags import LoraTag, extract
@@ -75,6 +76,8 @@ class ResolvedRequest:
             first.steps,
             first.guidance_scale,
             first.true_cfg_scale,
+            first.guidance_schedule,
+            first.embedded_guidance_schedule,
             first.scheduler,
             first.prompt_parser,
         )
@@ -146,6 +149,8 @@ class RequestResolver:
             scheduler=request.scheduler,
             prompt_parser=parser,
             true_cfg_scale=sampling.true_cfg_scale,
+            guidance_schedule=request.guidance_schedule or UNCHANGED,
+            embedded_guidance_schedule=request.embedded_guidance_schedule or UNCHANGED,
             original_size=self.settings.training_resolution if is_default_model else None,
         )
         # Seeds wrap around after the last one, so that every seed in a response is valid in a request.
@@ -265,6 +270,8 @@ def _sampling(request: GenerateRequest, limits: Limits, variant: str, family: Mo
         raise BadInput(f"scheduler: {request.scheduler} is not for {family.name}, which takes {', '.join(family.schedulers)}.")
     if request.true_cfg_scale is not None and family.guidance(1.0).embedded is None:
         raise BadInput(f"true_cfg_scale: {family.name} is guided by cfg itself. Leave it out.")
+    if request.embedded_guidance_schedule is not None and family.guidance(1.0).embedded is None:
+        raise BadInput(f"embedded_guidance_schedule: {family.name} is not told its guidance. Use guidance_schedule.")
     true_cfg = request.true_cfg_scale or GenerationParams.true_cfg_scale
     guidance, unguided = family.guidance(cfg, true_cfg), ""
     if not guidance.is_used:
@@ -286,6 +293,8 @@ def _warnings(request: GenerateRequest, sampling: _Sampling, loras: Sequence[Lor
     warnings = []
     if request.negative_prompt is not None and sampling.unguided:
         warnings.append(f"negative_prompt has no effect without guidance, and {sampling.unguided}.")
+    if (request.guidance_schedule or UNCHANGED) != UNCHANGED and sampling.unguided:
+        warnings.append(f"guidance_schedule has no effect without guidance, and {sampling.unguided}.")
     for lora in loras:
         if abs(lora.weight) > _USUAL_WEIGHT:
             warnings.append(

@@ -42,6 +42,17 @@ def test_guidance_is_told_and_a_negative_prompt_counts_only_with_a_true_cfg_scal
 
 
 @pytest.mark.slow
+def test_the_guidance_that_it_is_told_has_a_schedule(with_flux: TestClient) -> None:
+    constant, linear = (
+        with_flux.post("/generate", json={**STAR, "embedded_guidance_schedule": schedule}) for schedule in ("constant", "linear")
+    )
+
+    assert np.array_equal(pixels(constant), pixels(with_flux.post("/generate", json=STAR)))
+    assert not np.array_equal(pixels(linear), pixels(constant))
+    assert linear.json()["warnings"] == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["euler", "euler_a", "unipc", "lcm"])
 def test_its_schedulers_give_the_same_image_again(with_flux: TestClient, scheduler: str) -> None:
     first, second = (pixels(with_flux.post("/generate", json={**STAR, "scheduler": scheduler})) for _ in range(2))

@@ -16,7 +16,7 @@ from zthumb.diffusion.schedulers import SchedulerName
 from zthumb.server.api import schema_examples
 from zthumb.server.api.dependencies import BaseUrl, JobsDep, ServiceDep
 from zthumb.server.api.error_responses import generation_responses, openai_responses
-from zthumb.server.api.schemas import MAX_LORAS, GenerateRequest, LoraRequest, Meta, Seed
+from zthumb.server.api.schemas import MAX_LORAS, GenerateRequest, LoraRequest, Meta, ScheduleOfGuidance, Seed
 from zthumb.server.service import Service
 from zthumb.server.settings import OutputFormat
 from zthumb.sources.reference import shown
@@ -31,6 +31,8 @@ _SHARED_FIELDS = {
     "steps",
     "cfg",
     "true_cfg_scale",
+    "guidance_schedule",
+    "embedded_guidance_schedule",
     "scheduler",
     "prompt_parser",
     "deterministic",
@@ -73,6 +75,8 @@ class ImagesRequest(BaseModel):
     steps: int | None = Field(default=None, ge=1, le=150)
     cfg: float | None = Field(default=None, ge=0, le=30)
     true_cfg_scale: float | None = Field(default=None, ge=1, le=30)
+    guidance_schedule: ScheduleOfGuidance = None
+    embedded_guidance_schedule: ScheduleOfGuidance = None
     scheduler: SchedulerName | None = None
     prompt_parser: str | None = Field(default=None, max_length=40)
     deterministic: bool = False

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from foundation.verdict import Verdict
 from zthumb import backends
+from zthumb.diffusion.guidance_schedule import check
 from zthumb.diffusion.schedulers import SchedulerName
 from zthumb.generation import prompts
 from zthumb.server.api import schema_examples
@@ -60,6 +61,9 @@ class LoraRequest(BaseModel):
         return self
 
 
+ScheduleOfGuidance = Annotated[str, Field(max_length=40), AfterValidator(check)] | None
+
+
 class GenerateRequest(BaseModel):
     """One or several images of one prompt."""
 
@@ -89,6 +93,14 @@ class GenerateRequest(BaseModel):
         le=30,
         description="scale of classifier-free guidance, away from the negative prompt, for bases that are told cfg itself as "
         "FLUX.1 dev is; it takes twice the time; default: 1, which is none",
+    )
+    guidance_schedule: ScheduleOfGuidance = Field(
+        default=None,
+        description="how classifier-free guidance changes on the way from noise to the image: constant, linear, cosine, "
+        "low-high-low, or interval:0.2-0.9, the share of the steps that are guided; default: constant",
+    )
+    embedded_guidance_schedule: ScheduleOfGuidance = Field(
+        default=None, description="the same for cfg of bases that are told it, as FLUX.1 dev is; default: constant"
     )
     scheduler: SchedulerName | None = Field(
         default=None, description="one of those in GET /capabilities; default: the base's own"
@@ -189,6 +201,7 @@ class Meta(BaseModel):
     timings: Timings
     peak_memory_mb: float
     loras: list[AppliedLora]
+    unguided_steps: int = Field(default=0, description="steps at which the guidance schedule took no second prediction")
     learned_tokens: list[str] = Field(description="words in the adapters' files that have learned embeddings")
 
 
