@@ -198,7 +198,9 @@ class TextToImage:
         on_image: Callable[[OutputImage], None],
     ) -> list[OutputImage]:
         if self._queue is None:
-            self._queue = GenerationQueue(self.engine.pool.generate, float("inf"), self.settings.batch_size)
+            self._queue = GenerationQueue(
+                self.engine.pool.generate, float("inf"), self.settings.batch_size, when_idle=self.engine.pool.when_idle
+            )
         queued, images = self._queue.submit_all(resolved), list[OutputImage]()
         try:
             for request in queued:

@@ -88,8 +88,8 @@ def test_what_is_otherwise_than_requested_is_a_warning(model: TextToImage) -> No
 def test_the_memory_is_free_after_the_block(model: TextToImage) -> None:
     with model:
         model.generate(PROMPT, seed=3, **SMALL)
-        assert len(model.engine.pool._loaded) == 1
-    assert not model.engine.pool._loaded
+        assert len(list(model.engine.pool.loaded)) == 1
+    assert not list(model.engine.pool.loaded)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_wrong_field_is_refused_before_anything_is_generated(
 ) -> None:
     with pytest.raises(BadInput, match=message):
         model.generate(PROMPT, **fields)  # type: ignore[arg-type]
-    assert not model.engine.pool._loaded
+    assert not list(model.engine.pool.loaded)
 
 
 def test_a_wrong_setting_or_base_is_refused(models: Path) -> None:  # noqa: F811

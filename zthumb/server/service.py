@@ -68,6 +68,7 @@ class Service(Engine):
             capacity=self.settings.queue_capacity,
             batch_size=self.settings.batch_size,
             on_result=self.metrics.generated,
+            when_idle=self.pool.when_idle,
         )
         try:
             await run_in_thread(lambda: self.pool.locations(self.pool.default_model))

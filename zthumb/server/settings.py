@@ -140,6 +140,14 @@ class Settings(BaseSettings):
         description="memory on the device that generating may take, as 12GB, or auto for most of what is free: how to keep "
         "within it is planned before the base is loaded, and an image that cannot is refused; by default all is on the device",
     )
+    idle_unload_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds without an image after which a model is unloaded; the next request loads it again",
+    )
+    pinned_models: str = Field(
+        default="", description="models that are never unloaded, as they are named in MODEL or a preset, separated by commas"
+    )
     precision: Precision = Field(
         default="auto", description="fp32, bf16 or fp16; auto is bf16 on a GPU, and fp32 on a CPU or MPS"
     )
@@ -203,6 +211,11 @@ class Settings(BaseSettings):
     def keys(self) -> tuple[str, ...]:
         """The accepted API keys."""
         return _split_list(self.api_keys.get_secret_value())
+
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """The models that are never unloaded."""
+        return _split_list(self.pinned_models)
 
     @property
     def allowed_host_names(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def test_components_that_take_turns_generate_the_same_images(models: Path) -> No
     with started(settings(models, memory_budget="52MB")) as client:
         responses = [client.post("/generate", json=fields) for fields in (REQUEST, ADAPTER, REQUEST)]
         pool = client.app.state.service.pool  # type: ignore[attr-defined]
-        (backend,) = pool._loaded.values()
+        (backend,) = pool.loaded
 
     for response, image in zip(responses, expected, strict=True):
         assert np.array_equal(pixels(response), image)
@@ -33,7 +33,7 @@ def test_components_that_take_turns_generate_the_same_images(models: Path) -> No
 
 def test_only_the_components_that_work_have_weights(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with started(settings(models, memory_budget="52MB")) as client:
-        (backend,) = client.app.state.service.pool._loaded.values()  # type: ignore[attr-defined]
+        (backend,) = client.app.state.service.pool.loaded  # type: ignore[attr-defined]
         pipeline, present = backend._generator._pipeline, dict[str, set[str]]()
 
         def noting(phase: str, function: Any) -> Any:

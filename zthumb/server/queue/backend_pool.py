@@ -25,7 +25,8 @@ from zthumb.memory import usage
 from zthumb.memory.estimate import ImageShape
 from zthumb.memory.plan import Plan, Subject, predict
 from zthumb.server.queue.download_guard import DownloadGuard
-from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, QueuedRequest
+from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, IdleTask, QueuedRequest
+from zthumb.server.queue.loaded_backends import LoadedBackends, LocationKey
 from zthumb.server.queue.memory_planner import MemoryPlanner, PlannedBackend
 from zthumb.server.request_resolver import BackendKey, Model
 from zthumb.server.settings import Settings
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 _SMALL_TILE = 512
 _HEADROOM = 1.3
 """Memory that generation takes, as a multiple of the size of the weights; used to choose a variant."""
-
-
-_LocationKey = tuple[str, Path, Path]
 
 
 _FEW_STEPS = "turbo"
@@ -67,10 +65,8 @@ class BackendPool:
         self._downloads = DownloadGuard()
         self._device = choose_device(settings.device)
         self._planner = MemoryPlanner.of(settings, self._device)
-        # Keyed by variant and resolved paths, so that two names of one base share one backend in memory.
-        self._loaded: dict[_LocationKey, BaseBackend] = {}
-        self._info: dict[_LocationKey, BackendInfo] = {}
-        self._planned: dict[_LocationKey, PlannedBackend] = {}
+        self.loaded = LoadedBackends(self._device, settings.idle_unload_s)
+        self._info: dict[LocationKey, BackendInfo] = {}
         if settings.gpu_memory_utilization is not None:
             limit_memory(self._device, settings.gpu_memory_utilization)
         self._check_default_model()
@@ -198,7 +194,7 @@ class BackendPool:
 
     def is_loaded(self, backend_key: BackendKey) -> bool:
         """Return whether the backend is in memory now."""
-        return self._location_key(backend_key) in self._loaded
+        return self._location_key(backend_key) in self.loaded
 
     def info(self, backend_key: BackendKey) -> BackendInfo:
         """Return the description of a backend that was loaded before, even if it was unloaded since."""
@@ -211,44 +207,55 @@ class BackendPool:
             return self._info[location_key].base_sha256
         return backends.get(backend_key.variant).hash_of(self.locations(backend_key.model)[backend_key.variant])
 
+    @property
+    def when_idle(self) -> IdleTask:
+        """What the generator thread does while it has nothing to generate."""
+        return IdleTask(self.loaded.seconds_until_idle, self.loaded.unload_idle)
+
     def unload(self) -> None:
         """Free the memory of every backend; the next request loads its own again. Must be called in the generator thread."""
-        self._loaded.clear()
-        gc.collect()
-        free_cached_memory(self._device)
+        self.loaded.clear()
 
     def backend(self, backend_key: BackendKey) -> BaseBackend:
         """Return the backend; load it if need be."""
         key = self._location_key(backend_key)
-        if key not in self._loaded:
+        if key not in self.loaded:
             self._free_memory_for(backend_key)
-            self._loaded[key] = backends.get(backend_key.variant)(
-                self.locations(backend_key.model)[backend_key.variant], self._options(backend_key)
-            )
-            self._info[key] = self._loaded[key].info
-            self._planned[key] = self._subject(backend_key)
-        return self._loaded[key]
+            location = self.locations(backend_key.model)[backend_key.variant]
+            backend = backends.get(backend_key.variant)(location, self._options(backend_key))
+            self._info[key] = backend.info
+            self.loaded.add(key, backend, self._subject(backend_key), backend_key.model.base in self.settings.pinned)
+        return self.loaded.use(key)
 
-    def _location_key(self, backend_key: BackendKey) -> _LocationKey:
+    def _location_key(self, backend_key: BackendKey) -> LocationKey:
         location = self.locations(backend_key.model)[backend_key.variant]
         return backend_key.variant, location.denoiser.resolve(), location.base.resolve()
 
     def _free_memory_for(self, backend_key: BackendKey) -> None:
-        """Unload other backends if this one does not fit into memory next to them."""
-        location = self.locations(backend_key.model)[backend_key.variant]
-        if self._planner is not None:
-            others = [self._planned[key] for key in self._loaded]
-            if not self._planner.fits_beside(self._subject(backend_key), others):
-                self._free_memory(keep=backend_key)
-            return
-        if self._loaded and backends.get(backend_key.variant).weights_bytes(
-            location, self._bytes_per_number
-        ) * _HEADROOM > free_bytes(self._device, self.settings.gpu_memory_utilization):
-            self._free_memory(keep=backend_key)
+        """Unload other backends, as far as this one does not fit into memory next to them; ``BadInput`` if pinned ones remain."""
+        location, subject = self.locations(backend_key.model)[backend_key.variant], self._subject(backend_key)
+        planner = self._planner
+        if planner is None:
+            needed = backends.get(backend_key.variant).weights_bytes(location, self._bytes_per_number) * _HEADROOM
+
+            def fits() -> bool:
+                return needed <= free_bytes(self._device, self.settings.gpu_memory_utilization)
+
+        else:
+
+            def fits() -> bool:
+                return planner.fits_beside(subject, self.loaded.planned)
+
+        self.loaded.make_room(fits, keep=self._location_key(backend_key))
+        if planner is not None and not fits():
+            raise BadInput(
+                f"memory: {backend_key.model.base} does not fit beside the pinned models. Pin fewer, or raise MEMORY_BUDGET."
+            )
 
     def generate(self, batch: Sequence[QueuedRequest]) -> None:
         """Generate requests that can be batched, and set the result of each."""
         started = time.monotonic()
+        self.loaded.unload_idle()
         reset_peak_bytes(self._device)
         # Out of memory: try again without other backends, then with the least memory: one image at a time, decoded in tiles.
         backend_key = batch[0].resolved.backend_key
@@ -284,7 +291,11 @@ class BackendPool:
     def _attempt(self, batch: Sequence[QueuedRequest], batch_size: int, tile: int | None = None) -> "_BatchResult | None":
         """Generate all requests; return None if memory ran out."""
         try:
-            return _generate_with_adapters(self.backend(batch[0].resolved.backend_key), batch, batch_size, tile)
+            backend_key = batch[0].resolved.backend_key
+            result = _generate_with_adapters(self.backend(backend_key), batch, batch_size, tile)
+            # However long it took, it was not idle.
+            self.loaded.use(self._location_key(backend_key))
+            return result
         except Exception as error:
             if not usage.is_short(error):
                 raise
@@ -296,14 +307,13 @@ class BackendPool:
 
         Return whether another backend was unloaded.
         """
-        loaded_before = len(self._loaded)
-        key_to_keep = self._location_key(keep)
-        self._loaded = {key: backend for key, backend in self._loaded.items() if key == key_to_keep}
-        for backend in self._loaded.values():
+        loaded_before = len(list(self.loaded))
+        self.loaded.make_room(lambda: False, self._location_key(keep))
+        for backend in self.loaded:
             backend.free_cache()
         gc.collect()
         free_cached_memory(self._device)
-        return len(self._loaded) < loaded_before
+        return len(list(self.loaded)) < loaded_before
 
     def _find_locations(self, model: Model) -> dict[str, WeightsLocation]:
         if self.settings.dummy:

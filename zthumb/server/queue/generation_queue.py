@@ -78,6 +78,14 @@ GenerateBatch = Callable[[Sequence[QueuedRequest]], None]
 """Generates requests that can be batched and sets the result of each future; an exception it raises applies to all of them."""
 
 
+@dataclass(frozen=True)
+class IdleTask:
+    """What a thread with nothing to generate does in ``seconds()``, if it is not None: ``run``."""
+
+    seconds: Callable[[], float | None]
+    run: Callable[[], None]
+
+
 class GenerationQueue:
     """Accepts requests from any thread and generates them in one thread, the only one that ever touches a model.
 
@@ -91,13 +99,15 @@ class GenerationQueue:
         capacity: float,
         batch_size: int,
         on_result: Callable[[ResolvedRequest, GenerationResult], None] = lambda _, __: None,
+        when_idle: IdleTask | None = None,
     ) -> None:
         """Start the generator thread.
 
         ``capacity`` is the largest total cost of waiting requests, ``batch_size`` the most images that are generated at once.
-        ``on_result`` is called for every request that was generated.
+        ``on_result`` is called for every request that was generated, ``when_idle`` is run in the thread when it is due.
         """
         self._generate, self._capacity, self._batch_size, self._on_result = generate, capacity, batch_size, on_result
+        self._when_idle = when_idle
         self._waiting: deque[QueuedRequest] = deque()
         self._running: list[QueuedRequest] = []
         self._calls: deque[Callable[[], None]] = deque()
@@ -238,7 +248,8 @@ class GenerationQueue:
                     break
                 if self._is_closed:
                     return None
-                self._changed.wait()
+                if not self._changed.wait(self._when_idle.seconds() if self._when_idle else None) and self._when_idle:
+                    self._calls.append(self._when_idle.run)
             if self._calls:
                 return []
             first = self._waiting.popleft()
