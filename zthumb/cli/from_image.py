@@ -92,7 +92,7 @@ class Original:
         for reference in (usual.model, *sorted(str(index.parent) for index in usual.models_folder.glob(f"*/{INDEX}"))):
             settings = read_settings(model=reference)
             pool = BackendPool(settings, make_resolver(settings))
-            if not pool.is_local(pool.default_model) or variant not in pool.locations(pool.default_model):
+            if not pool.locator.is_local(pool.default_model) or variant not in pool.locations(pool.default_model):
                 continue
             if pool.base_sha256(BackendKey(pool.default_model, variant)) == sha256:
                 return reference

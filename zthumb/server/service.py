@@ -150,7 +150,7 @@ class Service(Engine):
         for folder in (self.settings.models_folder, self.settings.download_folder, cache):
             if folder is not None:
                 message = message.replace(f"{folder.resolve()}/", "").replace(f"{folder.resolve()}", "models")
-        for location in self.pool.known_locations():
+        for location in self.pool.locator.known():
             for path in (location.denoiser, location.base):
                 for parent in {path.parent, path.parent.resolve()} - {Path()}:
                     message = message.replace(f"{parent}/", "")
@@ -190,7 +190,7 @@ class Service(Engine):
                 name: PresetResponse(
                     **{**preset.model_dump(exclude={"loras"}), **preset.public_model_names},
                     loras=[PresetLoraResponse(**{**lora.model_dump(), "ref": shown(lora.ref)}) for lora in preset.loras],
-                    is_here=self.pool.is_local(Model(preset.base or self.settings.model, preset.vae)),
+                    is_here=self.pool.locator.is_local(Model(preset.base or self.settings.model, preset.vae)),
                 )
                 for name, preset in self.presets.items()
             }

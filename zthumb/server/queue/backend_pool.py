@@ -16,7 +16,6 @@ from foundation.errors import BadInput, StageFailed
 from foundation.plugins import suggestion
 from zthumb import backends, families
 from zthumb.adapters.adapter_cache import AppliedAdapters
-from zthumb.adapters.fitting_base import recognize
 from zthumb.backends.base import BackendInfo, BaseBackend, Options, WeightsLocation
 from zthumb.backends.full import dtype_of
 from zthumb.families.base import Limits, ModelFamily
@@ -24,14 +23,13 @@ from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import usage
 from zthumb.memory.estimate import ImageShape
 from zthumb.memory.plan import Plan, Subject, predict
-from zthumb.server.queue.download_guard import DownloadGuard
 from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, IdleTask, QueuedRequest
 from zthumb.server.queue.loaded_backends import LoadedBackends, LocationKey
 from zthumb.server.queue.memory_planner import MemoryPlanner, PlannedBackend
+from zthumb.server.queue.weights_locator import WeightsLocator
 from zthumb.server.request_resolver import BackendKey, Model
 from zthumb.server.settings import Settings
-from zthumb.sources import kinds
-from zthumb.sources.bases import check_base, find_base, known_configuration
+from zthumb.sources.bases import check_base
 from zthumb.sources.local import family_of
 from zthumb.sources.resolve import Resolver
 
@@ -41,10 +39,6 @@ if TYPE_CHECKING:
 _SMALL_TILE = 512
 _HEADROOM = 1.3
 """Memory that generation takes, as a multiple of the size of the weights; used to choose a variant."""
-
-
-_FEW_STEPS = "turbo"
-"""The variant that needs few steps."""
 
 
 class OutOfMemory(StageFailed):
@@ -61,8 +55,7 @@ class BackendPool:
         """Check the server's own model; ``BadInput`` if there is no base."""
         self.settings, self._resolver = settings, resolver
         self.default_model = Model(settings.model, settings.vae)
-        self._locations: dict[Model, Mapping[str, WeightsLocation]] = {}
-        self._downloads = DownloadGuard()
+        self.locator = WeightsLocator(settings, resolver, self.default_model)
         self._device = choose_device(settings.device)
         self._planner = MemoryPlanner.of(settings, self._device)
         self.loaded = LoadedBackends(self._device, settings.idle_unload_s)
@@ -86,23 +79,8 @@ class BackendPool:
         return path is not None and path.is_dir()
 
     def locations(self, model: Model) -> Mapping[str, WeightsLocation]:
-        """Return the weights of each available variant of ``model``, the preferred variant first.
-
-        The model is downloaded now if need be; ``DownloadInProgress`` if another request is downloading it already.
-        """
-        if model not in self._locations:
-            with self._downloads.single_flight(model.base):
-                self._locations[model] = self._find_locations(model)
-        return self._locations[model]
-
-    def known_locations(self) -> list[WeightsLocation]:
-        """Return the weights that were located so far, of all models."""
-        return [location for locations in list(self._locations.values()) for location in locations.values()]
-
-    def is_local(self, model: Model) -> bool:
-        """Return whether ``model`` can be used without downloading anything."""
-        references = [(model.base, kinds.MODEL), *([(model.vae, kinds.AUTOENCODER)] if model.vae else [])]
-        return model in self._locations or all(self._resolver.here(reference, kind) is not None for reference, kind in references)
+        """Return the weights of each available variant of ``model``, as ``WeightsLocator`` finds them; it may be downloaded."""
+        return self.locator.locations(model)
 
     def choose(self, variant: str, model: Model) -> tuple[BackendKey, str]:
         """Return the backend of ``model`` for a request that asks for ``variant``, which may be ``auto``, and the reason.
@@ -314,57 +292,6 @@ class BackendPool:
         gc.collect()
         free_cached_memory(self._device)
         return len(list(self.loaded)) < loaded_before
-
-    def _find_locations(self, model: Model) -> dict[str, WeightsLocation]:
-        if self.settings.dummy:
-            return self._dummy_location(model)
-        try:
-            base = find_base(model.base, model.vae, self._resolver)
-        except BadInput:
-            # A server may have the few-step base alone.
-            if model != self.default_model or not self.settings.turbo_model:
-                raise
-            base = Path(model.base)
-        locations = {}
-        for name in sorted(backends.names(), key=lambda name: backends.get(name).preference):
-            reference = getattr(self.settings, f"{name}_model", None) if model == self.default_model else None
-            location = backends.get(name).find(base, self._variant_path(name, reference) if reference else None)
-            if name == _FEW_STEPS and self.settings.turbo_adapter and model == self.default_model:
-                locations[name] = self._with_few_step_adapter(base, self.settings.turbo_adapter)
-            elif location is not None:
-                locations[name] = location
-            elif reference:
-                raise BadInput(f"ZTHUMB_{name.upper()}_MODEL: {reference} has no weights that variant {name} can run.")
-        return locations
-
-    def _with_few_step_adapter(self, base: Path, reference: str) -> WeightsLocation:
-        """Where variant turbo is, if an adapter makes it of the base itself."""
-        if self.settings.turbo_model or families.get(family_of(base)).is_few_step(base):
-            already = "ZTHUMB_TURBO_MODEL is set" if self.settings.turbo_model else "the base needs few steps already"
-            raise BadInput(f"ZTHUMB_TURBO_ADAPTER: {already}. Leave it out.")
-        try:
-            adapter = self._resolver.path(reference, kinds.ADAPTER)
-            recognize(adapter, base)
-            return WeightsLocation(base, base, adapter)
-        except BadInput as error:
-            raise BadInput(f"ZTHUMB_TURBO_ADAPTER: {error}") from None
-
-    def _dummy_location(self, model: Model) -> dict[str, WeightsLocation]:
-        names = ("turbo_model", "turbo_adapter", "gguf_model")
-        others = [f"ZTHUMB_{name.upper()}" for name in names if getattr(self.settings, name)]
-        if others or model.vae:
-            raise BadInput(
-                f"DUMMY: all weights are random, so that {' and '.join(others) or 'vae'} would mean nothing. Leave it out."
-            )
-        folder = known_configuration(model.base)
-        return {_FEW_STEPS if families.get(family_of(folder)).is_few_step(folder) else "full": WeightsLocation(folder, folder)}
-
-    def _variant_path(self, variant: str, reference: str) -> Path:
-        try:
-            path = self._resolver.path(reference)
-            return path if path.suffix == ".gguf" else find_base(reference, None, self._resolver)
-        except BadInput as error:
-            raise BadInput(f"ZTHUMB_{variant.upper()}_MODEL: {error}") from None
 
     @property
     def _bytes_per_number(self) -> int:
