@@ -94,7 +94,7 @@ ZTHUMB = {
     "memory": {"diffusion", "families", "sources"},
     "backends": {"adapters", "checkpoints", "diffusion", "families", "generation", "memory", "sources"},
     "server": {"adapters", "backends", "checkpoints", "diffusion", "families", "generation", "memory", "sources"},
-    "cli": {"adapters", "backends", "checkpoints", "families", "memory", "server", "sources", "text_to_image"},
+    "cli": {"adapters", "backends", "checkpoints", "families", "generation", "memory", "server", "sources", "text_to_image"},
     "scripts": {"sources"},
 }
 

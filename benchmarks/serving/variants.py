@@ -1,8 +1,9 @@
-"""``make bench_variants``: how much memory quantization saves, and how it changes an image and its generation time."""
+"""``make bench_variants``: what fewer bits cost: memory, the error of predictions and images, an adapter's effect, time."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
@@ -19,85 +20,99 @@ from foundation.files import write_json
 from foundation.manifest import package_versions, platform_info
 from foundation.offline import stay_offline
 from zthumb import families
-from zthumb.backends.base import BaseBackend, Precision
+from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.backends.base import Options, Precision, WeightsLocation
+from zthumb.backends.full import Backend
+from zthumb.generation.parameters import GenerationParams
+from zthumb.memory.predictions import Predictions, norm
 from zthumb.memory.quantize import Quantization
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
 OUT = Path("outputs/bench/variants.json")
+MODELS = tuple(Path("models") / name for name in ("mini-sdxl", "mini-sd15", "mini-flux", "mini-z-image", "mini-qwen-image"))
 PROMPTS = (
     "a photo of a red star on a blue background",
     "a photo of a small green circle at the left on a white background",
     "a photo of a large yellow square on a purple background",
     "a photo of a black triangle at the top on an orange background",
+    "a drawing of a purple heart on a yellow background",
+    "a photo of a white ring at the right on a red background",
+    "a large blue cross on a black background",
+    "a photo of a small orange circle at the bottom on a green background",
 )
+_PREDICTIONS = 16
+"""How many of the base's predictions are made again."""
+_RANK, _MOVEMENT = 4, 0.1
+"""Of the random adapter whose effect is measured: how far it moves predictions, relative to their norm."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant of the denoiser: its bytes in memory, the error of its images and the time they take.
+    """One form of the denoiser, compared with the same in fp32; all but its name are None if this machine cannot run it.
 
-    ``error`` is the mean absolute difference from the images of ``full`` in fp32, 0 … 255; ``time`` is relative to
-    ``full, bf16``, the first variant. All are None if this machine cannot run the variant.
+    ``bytes`` in memory; ``prediction_error`` relative to the predictions' norm; ``error``: the mean absolute difference of
+    images, 0 … 255; ``effect``: how far an adapter moves predictions, relative to fp32, and ``angle`` in degrees between both
+    movements; ``time`` of an image, relative to bf16.
     """
 
     form: str
-    bytes: int | None
-    error: float | None
-    time: float | None
+    bytes: int | None = None
+    prediction_error: float | None = None
+    error: float | None = None
+    effect: float | None = None
+    angle: float | None = None
+    time: float | None = None
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write ``outputs/bench/variants.json`` and return exit code 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.variants", description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("models/mini-sdxl"), help="the base (default: models/mini-sdxl)")
-    parser.add_argument("--steps", type=int, default=20, help="steps of each image (default: 20)")
-    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; times are medians (default: 5)")
+    parser.add_argument("--models", nargs="+", type=Path, default=MODELS, help="the bases (default: every miniature)")
+    parser.add_argument("--steps", type=int, default=15, help="steps of each image (default: 15)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; times are medians (default: 3)")
     parser.add_argument(
         "--only",
         nargs="+",
         default=[],
-        metavar="VARIANT",
-        help='measure only these variants, such as "full, bf16" (the baseline) "gguf, Q8_0"',
+        metavar="FORM",
+        help='measure only these forms, such as bf16 (which others are compared with) "int8dq, balanced" Q8_0',
     )
     arguments = parser.parse_args(argv)
     stay_offline()
     with tempfile.TemporaryDirectory() as name:
-        rows = _measure(arguments.model, Path(name), arguments.steps, arguments.rounds, arguments.only)
-    figures = {"rows": [asdict(row) for row in rows], "images": len(PROMPTS), "steps": arguments.steps}
+        models = [
+            {"model": model.name, "rows": [asdict(row) for row in _measure(model, Path(name), arguments)]}
+            for model in arguments.models
+        ]
+    figures = {"models": models, "images": len(PROMPTS), "steps": arguments.steps}
     write_json(OUT, {**figures, "platform": platform_info(), "packages": package_versions()})
     print(OUT)
     return DONE
 
 
-def _measure(model: Path, folder: Path, steps: int, rounds: int, only: Sequence[str]) -> list[Row]:
-    """Load all variants at once and let them generate in turns, so that other load on the machine affects each equally."""
-    import numpy as np
-
-    reference = _generate(_load_backend(_Variant("full, fp32", "full", "fp32"), model, folder), steps)
-    variants = [variant for variant in _variants() if not only or variant.name in only]
-    backends = {variant: _load_backend(variant, model, folder) for variant in variants}
-    available = {variant: backend for variant, backend in backends.items() if backend is not None}
-    errors = {variant: float(np.abs(_generate(backend, steps) - reference).mean()) for variant, backend in available.items()}
-    times: dict[_Variant, list[float]] = {variant: [] for variant in available}
-    for _ in tqdm(range(rounds), desc="bench", unit="round"):
-        for variant, backend in available.items():
-            started = time.perf_counter()
-            _generate(backend, steps)
-            times[variant].append(time.perf_counter() - started)
-    baseline = times[variants[0]]
+def _measure(model: Path, folder: Path, arguments: argparse.Namespace) -> list[Row]:
+    """Load all forms at once and let them generate in turns, so that other load on the machine affects each equally."""
+    reference = _Reference(model, arguments.steps)
+    forms = [form for form in _forms() if not arguments.only or form.name in arguments.only]
+    backends = {form: _load_backend(form, model, folder, arguments.steps) for form in forms}
+    times: dict[_Form, list[float]] = {form: [] for form in forms}
+    rows = {
+        form: Row(form.name) if backend is None else reference.compare(form.name, backend) for form, backend in backends.items()
+    }
+    for _ in tqdm(range(arguments.rounds), desc=model.name, unit="round"):
+        for form, backend in backends.items():
+            if backend is not None:
+                started = time.perf_counter()
+                _generate(backend, arguments.steps, PROMPTS[:2])
+                times[form].append(time.perf_counter() - started)
+    baseline = times[forms[0]]
     return [
-        Row(variant.name, None, None, None)
-        if backend is None
-        else Row(
-            variant.name,
-            backend.info.denoiser_bytes,
-            round(errors[variant], 3),
-            round(_median_ratio(times[variant], baseline), 2),
-        )
-        for variant, backend in backends.items()
+        row if not times[form] else Row(**{**asdict(row), "time": round(_median_ratio(times[form], baseline), 2)})
+        for form, row in rows.items()
     ]
 
 
@@ -105,53 +120,126 @@ def _median_ratio(times: Sequence[float], baseline: Sequence[float]) -> float:
     return statistics.median(seconds / baseline_seconds for seconds, baseline_seconds in zip(times, baseline, strict=True))
 
 
+class _Reference:
+    """The base in fp32: its images, some of its predictions, and how an adapter moves them."""
+
+    def __init__(self, model: Path, steps: int) -> None:
+        backend = Backend(WeightsLocation(model, model), Options(device="cpu", precision="fp32"))
+        self._steps, self._predictions = steps, Predictions()
+        self._family = families.get(backend.info.family)
+        denoiser = self._family.denoiser(backend.pipeline)
+        with self._predictions.record(denoiser, every=max(1, len(PROMPTS) * steps // _PREDICTIONS)):
+            self._images = _generate(backend, steps)
+        self._adapter, self._weight = _random_adapter(denoiser, self._family), 0.01
+        self._weight *= _MOVEMENT * norm(self._predictions.expected) / norm(self._movement(backend))
+        self._moved = self._movement(backend)
+
+    def compare(self, name: str, backend: Backend) -> Row:
+        """Return the row of another form of the base."""
+        import numpy as np
+
+        prediction_error = self._predictions.error(self._family.denoiser(backend.pipeline))
+        images, moved = _generate(backend, self._steps), self._movement(backend)
+        inner = sum(float((first.double() * second.double()).sum()) for first, second in zip(moved, self._moved, strict=True))
+        cosine = inner / (norm(moved) * norm(self._moved))
+        return Row(
+            name,
+            backend.info.denoiser_bytes,
+            round(prediction_error, 5),
+            round(float(np.abs(images - self._images).mean()), 3),
+            round(norm(moved) / norm(self._moved), 4),
+            round(math.degrees(math.acos(min(1.0, cosine))), 2),
+        )
+
+    def _movement(self, backend: Backend) -> list[Tensor]:
+        """What the adapter adds to each prediction."""
+        from zthumb.adapters import apply
+
+        denoiser = self._family.denoiser(backend.pipeline)
+        components = {self._family.denoiser_component: denoiser}
+        before = self._predictions.again(denoiser)
+        apply.inject(components, self._adapter, "bench")
+        apply.set_weights(apply.adapted_modules(components), {"bench": self._weight})
+        after = self._predictions.again(denoiser)
+        apply.unload(components)
+        return [second - first for first, second in zip(before, after, strict=True)]
+
+
+def _random_adapter(denoiser: Any, family: Any) -> Adapter:
+    """An adapter of all attention layers, the same each time."""
+    import torch
+
+    generator, layers = torch.Generator().manual_seed(0), {}
+    for name in family.lora_modules(family.denoiser_component, denoiser, "attention"):
+        module = denoiser.get_submodule(name)
+        down = torch.randn(_RANK, module.in_features, generator=generator) / module.in_features**0.5
+        up = torch.randn(module.out_features, _RANK, generator=generator)
+        layers[f"{family.denoiser_component}.{name}"] = Layer(down, up)
+    return Adapter(layers)
+
+
 @dataclass(frozen=True)
-class _Variant:
+class _Form:
     name: str
-    backend: str
     precision: Precision = "bf16"
     quantization: Quantization = "none"
+    is_balanced: bool = False
     kind: str = ""
 
 
-def _variants() -> Iterator[_Variant]:
+def _forms() -> Iterator[_Form]:
     from zthumb.checkpoints.gguf import types
 
     for name in get_args(Quantization):
-        yield _Variant("full, bf16" if name == "none" else f"full, {name}", "full", quantization=name)
+        yield _Form("bf16" if name == "none" else name, quantization=name)
+    yield _Form("int8wo, balanced", quantization="int8wo", is_balanced=True)
+    yield _Form("int8dq, balanced", quantization="int8dq", is_balanced=True)
     for kind in types.WRITTEN:
-        yield _Variant(f"gguf, {types.WRITTEN[kind]}", "gguf", kind=kind)
+        yield _Form(types.WRITTEN[kind], kind=kind)
 
 
-def _load_backend(variant: _Variant, model: Path, folder: Path) -> BaseBackend | None:
-    """Return the backend of a variant, or None if this machine cannot run it."""
-    from zthumb import backends, families
-    from zthumb.backends.base import Options
-    from zthumb.backends.gguf import write_denoiser
+def _load_backend(form: _Form, model: Path, folder: Path, steps: int) -> Backend | None:
+    """Return the backend of a form, or None if this machine cannot run it."""
+    from zthumb.backends import gguf
     from zthumb.sources.local import family_of
 
-    backend, gguf_file = backends.get(variant.backend), None
-    if variant.kind:
-        gguf_file = folder / f"{variant.kind}.gguf"
-        write_denoiser(model, families.get(family_of(model)), variant.kind, gguf_file)
+    family, gguf_file, salience = families.get(family_of(model)), None, None
+    if form.kind:
+        gguf_file = folder / f"{model.name}.{form.kind}.gguf"
+        gguf.write_denoiser(model, family, form.kind, gguf_file)
+    if form.is_balanced and (salience := _calibrated(form, model, folder, steps)) is None:
+        return None
+    backend = gguf.Backend if form.kind else Backend
     location = backend.find(model, gguf_file)
     if location is None:
         raise BadInput(f"{model}: no base model in this folder.")
+    options = Options(device="cpu", precision=form.precision, quantization=form.quantization, salience=salience)
     try:
-        return backend(location, Options(precision=variant.precision, quantization=variant.quantization))
+        return backend(location, options)
     except BadInput:
         return None
 
 
-def _generate(backend: BaseBackend | None, steps: int) -> NDArray[Any]:
+def _calibrated(form: _Form, model: Path, folder: Path, steps: int) -> Path | None:
+    """The file of what balances a form; None if nothing does."""
+    from zthumb.cli.calibrate import PROMPTS as CALIBRATION_PROMPTS
+    from zthumb.cli.calibration import calibrate
+    from zthumb.memory import salience
+
+    found = calibrate(model, form.quantization, CALIBRATION_PROMPTS["mini"], steps, "cpu")
+    if not found.factors:
+        return None
+    file = folder / f"{model.name}.{form.quantization}.safetensors"
+    salience.write(file, found.factors, found.base_sha256, form.quantization)
+    return file
+
+
+def _generate(backend: Backend, steps: int, prompts: Sequence[str] = PROMPTS) -> NDArray[Any]:
     """Generate the images of all prompts, float32 in 0 … 255."""
     import numpy as np
 
-    from zthumb.generation.parameters import GenerationParams
-
-    assert backend is not None
     size, guidance = backend.info.resolution, backend.limits(families.get(backend.info.family)).default_guidance_scale
-    batch = [GenerationParams(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(PROMPTS)]
+    batch = [GenerationParams(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(prompts)]
     images = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
     return np.stack([np.asarray(image, dtype=np.float32) for image in images])
 

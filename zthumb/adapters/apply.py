@@ -17,6 +17,7 @@ from torch import nn
 from foundation.errors import BadInput
 from zthumb.adapters import hooks
 from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.families.shared.balanced_linear import BalancedLinear
 
 _TEXT_MODEL = "text_model."
 _ADAPTER_NORMS, _BASE_NORMS = "adapter_norms", "base_norms"
@@ -167,7 +168,14 @@ def _move(module: Any, name: str, target: Target) -> None:
 
 def _check_weights(model: Any, layers: Mapping[str, Layer]) -> None:
     for path, layer in layers.items():
-        if layer.magnitude is not None and not model.get_submodule(path).weight.is_floating_point():
+        if layer.magnitude is None:
+            continue
+        module = model.get_submodule(path)
+        if isinstance(module, BalancedLinear):
+            raise BadInput(
+                "a DoRA needs the norms of the base's weights, and balanced ones have others: leave ZTHUMB_SALIENCE out."
+            )
+        if not module.weight.is_floating_point():
             raise BadInput(
                 "a DoRA needs the norms of the base's weights, which are not floating-point in a GGUF file: use variant full."
             )

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from zthumb.adapters.change import Change
 from zthumb.checkpoints.gguf.linear import BlockLinear, dequantize
+from zthumb.families.shared.balanced_linear import BalancedLinear
 
 _ATTRIBUTE = "_zthumb_changes"
 
@@ -118,6 +119,8 @@ def base_weight(module: Any) -> Tensor:
     if isinstance(module, BlockLinear):
         return dequantize(module.weight, module.kind, torch.float32).reshape(module.out_features, module.in_features)
     weight = module.weight
+    if isinstance(module, BalancedLinear):
+        return module.original_weight(weight.dequantize() if hasattr(weight, "dequantize") else weight)
     dequantized: Tensor = weight.dequantize() if hasattr(weight, "dequantize") and type(weight) is not nn.Parameter else weight
     return dequantized.detach().float()
 

@@ -31,9 +31,10 @@ class Options:
     ``device`` is as for ``foundation.device.choose_device``. ``precision`` auto is bf16 on a GPU and fp32 on a CPU or MPS. Images
     larger than ``tile`` pixels are decoded in tiles. ``channels_last`` stores weights in the memory format that convolutions on
     GPUs prefer, ``compile`` compiles the denoiser's repeated blocks. ``quantization`` keeps the denoiser's linear weights in
-    eight bits, unless its file has fewer. Cached adapters take at most ``adapter_bytes``. ``dummy``: weights are random, and only
-    the base's configuration is read. ``placement`` says which components are on the device while they do not work; of those that
-    take turns so many ``blocks_to_swap`` are there only while they compute themselves.
+    eight bits, unless its file has fewer; with ``salience``, a file of ``zthumb calibrate``, they are balanced before. Cached
+    adapters take at most ``adapter_bytes``. ``dummy``: weights are random, and only the base's configuration is read.
+    ``placement`` says which components are on the device while they do not work; of those that take turns so many
+    ``blocks_to_swap`` are there only while they compute themselves.
     """
 
     device: str = "auto"
@@ -42,6 +43,7 @@ class Options:
     channels_last: bool = False
     compile: bool = False
     quantization: Quantization = "none"
+    salience: Path | None = None
     adapter_bytes: int = 2**30
     dummy: bool = False
     placement: Placement = "resident"

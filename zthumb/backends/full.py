@@ -21,8 +21,8 @@ from zthumb.families.base import Limits, ModelFamily
 from zthumb.families.shared import random_weights
 from zthumb.generation.image_generator import ImageGenerator
 from zthumb.generation.parameters import GenerationParams
-from zthumb.memory import usage
-from zthumb.memory.quantize import quantize
+from zthumb.memory import salience, usage
+from zthumb.memory.quantize import NO_FACTORS, quantize
 from zthumb.memory.residency import AllResident, Offloaded, OffloadedModel, Placement, Residency
 from zthumb.sources.local import INDEX, family_of, hash_base
 
@@ -104,6 +104,11 @@ class Backend(BaseBackend):
             precision=next(name for name, known in _DTYPES.items() if known == dtype),
         )
 
+    @property
+    def pipeline(self) -> Any:
+        """The pipeline, whose components have weights where they are placed."""
+        return self._generator.pipeline
+
     def _place(
         self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device
     ) -> tuple[Any, Residency]:
@@ -129,7 +134,10 @@ class Backend(BaseBackend):
         if location.few_step_adapter is not None:
             merge_adapter(location.few_step_adapter, pipeline, family)
             pipeline.scheduler = schedulers.changed(pipeline.scheduler, family.few_step_schedule)
-        quantize(family.denoiser(pipeline), options.quantization, device)
+        denoiser, factors = family.denoiser(pipeline), NO_FACTORS
+        if options.salience is not None:
+            factors = salience.read(options.salience, denoiser, self.hash_of(location), options.quantization)
+        quantize(denoiser, options.quantization, device, factors)
         for name in _with_weights(family, location.base) if place != device else ():
             getattr(pipeline, name).to(device)
         return pipeline

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from foundation.errors import command
 from foundation.offline import keep_quiet
-from zthumb.cli import adapters, convert, doctor, dummy, generate, reproduce, vram
+from zthumb.cli import adapters, calibrate, convert, doctor, dummy, generate, reproduce, vram
 from zthumb.server import main as server
 
 
@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     adapters.add_commands(adapters_parser)
     convert_parser = commands.add_parser("convert", help="write a base's denoiser in another format", description=convert.__doc__)
     convert.add_commands(convert_parser)
+    calibrate_parser = commands.add_parser("calibrate", help="lose less by eight bits", description=calibrate.__doc__)
+    calibrate.add_arguments(calibrate_parser)
+    calibrate_parser.set_defaults(run=calibrate.run)
     doctor_parser = commands.add_parser("doctor", help="what keeps this from working here", description=doctor.__doc__)
     doctor.add_arguments(doctor_parser)
     doctor_parser.set_defaults(run=doctor.run)

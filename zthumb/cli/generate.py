@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from zthumb.text_to_image import OutputImage, TextToImage
 
 _FOLDER = Path("outputs/images")
-_SETTINGS = ("model", "device", "precision", "quantization", "memory_budget", "dummy")
+_SETTINGS = ("model", "device", "precision", "quantization", "salience", "memory_budget", "dummy")
 _FIELDS = (
     *("negative_prompt", "steps", "cfg", "true_cfg_scale", "seed", "width", "height", "scheduler", "variant", "preset"),
-    *("prompt_parser", "output_format", "guidance_schedule", "embedded_guidance_schedule"),
+    *("prompt_parser", "output_format", "guidance_schedule", "embedded_guidance_schedule", "step_cache"),
 )
 _STDIN = "-"
 _FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embedded-guidance-schedule", metavar="SCHEDULE", help="the same for the scale that FLUX.1 dev and its like are told"
     )
+    parser.add_argument(
+        "--step-cache",
+        type=positive,
+        metavar="N",
+        help="compute one of N predictions: faster, a little off (default: 1)",
+    )
     parser.add_argument("--seed", type=int, help="of the first image; the others count up (default: drawn)")
     parser.add_argument("--width", type=positive, help="in pixels (default: the base's own)")
     parser.add_argument("--height", type=positive, help="in pixels (default: the base's own)")
@@ -65,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cuda, xpu, mps, cpu, with an index as in cuda:1 (default: the fastest)")
     parser.add_argument("--precision", help="fp32, bf16 or fp16 (default: bf16 on a GPU, else fp32)")
     parser.add_argument("--quantization", help="of the denoiser: int8wo, fp8wo, int8dq or fp8dq (default: none)")
+    parser.add_argument("--salience", metavar="FILE", help="of `zthumb calibrate`, for that quantization (ZTHUMB_SALIENCE)")
     parser.add_argument(
         "--memory", dest="memory_budget", metavar="BUDGET", help="keep within 12GB, or auto (MEMORY_BUDGET; default: no budget)"
     )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from zthumb.diffusion.guidance import Guidance, compose
+from zthumb.diffusion.step_cache import StepCache
 
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning
@@ -35,6 +36,9 @@ class StepConditioning(Protocol):
     def negative(self, step: int) -> Conditioning | None:
         """Return what guidance leads away from; None without guidance."""
 
+    def changes_at(self, step: int) -> bool:
+        """Return whether the prompts are others than at the step before."""
+
 
 @dataclass(frozen=True)
 class FixedConditioning:
@@ -50,6 +54,10 @@ class FixedConditioning:
     def negative(self, step: int) -> Conditioning | None:  # noqa: ARG002
         """See ``StepConditioning``."""
         return self.without
+
+    def changes_at(self, step: int) -> bool:  # noqa: ARG002
+        """See ``StepConditioning``."""
+        return False
 
 
 def draw_noise(shape: tuple[int, ...], generators: Sequence[torch.Generator], dtype: torch.dtype) -> Tensor:
@@ -67,18 +75,26 @@ def sample(
     guidance: Guidance,
     generators: Sequence[torch.Generator],
     on_step: StepCallback = lambda _, __: None,
+    predict_every: int = 1,
 ) -> Tensor:
     """Return the latents (B, C, h, w) that ``scheduler`` comes to from ``noise`` in ``steps``.
 
     ``scheduler`` is a fresh one of diffusers' with its timesteps set. ``generators`` draw the noise that ancestral ones add.
+    Of the predictions after the first, one of ``predict_every`` is computed.
     """
     # Schedulers of flow matching begin at noise of deviation one, and scale nothing.
     latents: Tensor = noise * getattr(scheduler, "init_noise_sigma", 1.0)
-    options = _step_options(scheduler, generators)
+    options, cache = _step_options(scheduler, generators), StepCache(predict_every)
     for step, timestep in enumerate(scheduler.timesteps):
         # Some schedulers take more evaluations than steps.
         place = min(step, steps - 1)
-        prediction = _predict(predict, scheduler, latents, timestep, conditioning, place, guidance.at(place, steps))
+        now = guidance.at(place, steps)
+        if conditioning.changes_at(place) or now.is_used != guidance.at(max(0, place - 1), steps).is_used:
+            cache.forget()
+        prediction = cache.extrapolate(step, len(scheduler.timesteps), float(timestep))
+        if prediction is None:
+            prediction = _predict(predict, scheduler, latents, timestep, conditioning, place, now)
+            cache.add(float(timestep), prediction)
         latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
         on_step(min(step + 1, steps), latents)
     return latents

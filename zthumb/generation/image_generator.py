@@ -42,7 +42,7 @@ class ImageGenerator:
         spacing: str | None = None,
         using: Using = always_there,
     ) -> None:
-        self._pipeline, self._family, self._device, self._tile, self._spacing = pipeline, family, device, tile, spacing
+        self.pipeline, self._family, self._device, self._tile, self._spacing = pipeline, family, device, tile, spacing
         self._scheduler, self._using = pipeline.scheduler, using
         with using(family.image_components):
             self._previewer = LatentPreviewer.of(pipeline, family, device)
@@ -72,12 +72,12 @@ class ImageGenerator:
 
     @property
     def _is_half(self) -> bool:
-        return bool(next(self._family.denoiser(self._pipeline).parameters()).dtype in (torch.float16, torch.bfloat16))
+        return bool(next(self._family.denoiser(self.pipeline).parameters()).dtype in (torch.float16, torch.bfloat16))
 
     def _denoise_in_full_precision(
         self, batch: Sequence[GenerationParams], on_step: StepCallback, learned_tokens: Mapping[str, int]
     ) -> Tensor:
-        models = [getattr(self._pipeline, component) for component in self._family.adapted_components]
+        models = [getattr(self.pipeline, component) for component in self._family.adapted_components]
         before = [next(model.parameters()).dtype for model in models]
         try:
             for model in models:
@@ -89,7 +89,7 @@ class ImageGenerator:
                 model.to(dtype)
 
     def _denoise(self, batch: Sequence[GenerationParams], on_step: StepCallback, learned_tokens: Mapping[str, int]) -> Tensor:
-        first, family, pipeline = batch[0], self._family, self._pipeline
+        first, family, pipeline = batch[0], self._family, self.pipeline
         denoiser = family.denoiser(pipeline)
         with torch.no_grad(), self._using(family.text_components):
             conditioning = PromptSchedule(batch, pipeline, family, learned_tokens)
@@ -109,6 +109,7 @@ class ImageGenerator:
                 guidance=first.guidance(family),
                 generators=generators,
                 on_step=on_step,
+                predict_every=first.step_cache,
             )
 
     def preview(self, latents: Tensor) -> Image.Image:
@@ -118,9 +119,9 @@ class ImageGenerator:
     def truncated_text(self, params: GenerationParams, learned_tokens: Mapping[str, int]) -> str:
         """Return the end of the image's prompt that the text encoders do not read; empty if they read it all."""
         parser = prompts.get(params.prompt_parser)
-        return parser.truncated_text(params.prompt, self._pipeline, self._family, learned_tokens)
+        return parser.truncated_text(params.prompt, self.pipeline, self._family, learned_tokens)
 
     def _decode(self, latents: Tensor, tile: int | None) -> Image.Image:
-        decoded = self._family.decode_latents(self._pipeline, latents, tile)
-        image: Image.Image = self._pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
+        decoded = self._family.decode_latents(self.pipeline, latents, tile)
+        image: Image.Image = self.pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
         return image

@@ -19,7 +19,7 @@ class GenerationParams:
     ``prompt_parser`` is the grammar of both prompts. ``true_cfg_scale`` is the scale of classifier-free guidance in families
     whose denoiser is told ``guidance_scale`` itself; 1 is none. ``original_size`` is the width and height that the base is
     conditioned on as those before cropping (arXiv 2307.01952, section 2.2); None: the image's own. The schedules of guidance are
-    texts that ``GuidanceSchedule.parse`` takes.
+    texts that ``GuidanceSchedule.parse`` takes. Of the predictions after the first, one of ``step_cache`` is computed.
     """
 
     prompt: str
@@ -35,6 +35,7 @@ class GenerationParams:
     original_size: tuple[int, int] | None = None
     guidance_schedule: str = UNCHANGED
     embedded_guidance_schedule: str = UNCHANGED
+    step_cache: int = 1
 
     def guidance(self, family: ModelFamily) -> Guidance:
         """Return how a base of ``family`` is guided."""

@@ -49,6 +49,11 @@ class PromptSchedule:
         negative = self._at(self._negatives, step) if self._negatives else self._unconditional
         return None if negative is None else self._guided(negative, step)
 
+    def changes_at(self, step: int) -> bool:
+        """See ``StepConditioning``."""
+        parts = [part for images in (*self._parts, self._negatives) for part in images]
+        return step > 0 and any(_text(part, step) != _text(part, step - 1) for part in parts)
+
     def _guided(self, conditioning: Conditioning, step: int) -> Conditioning:
         """The conditioning with what a denoiser is told of the guidance at that step."""
         now = self._guidance.at(step, self._first.steps)
@@ -73,7 +78,7 @@ class PromptSchedule:
         return dict(zip(texts, self._family.equalize(self._pipeline, encoded), strict=True))
 
     def _at(self, images: Sequence[Part], step: int) -> Conditioning:
-        texts = tuple(part.texts[min(step, len(part.texts) - 1)] for part in images)
+        texts = tuple(_text(part, step) for part in images)
         if texts not in self._made:
             conditioning = self._encoded[texts[0]]
             for text in texts[1:]:
@@ -86,3 +91,7 @@ class PromptSchedule:
         original = self._first.original_size[::-1] if self._first.original_size else (height, width)
         sizes = [ImageSize(original, (0, 0), (height, width))] * self._count
         return self._family.with_sizes(conditioning.to(dtype=self._family.dtype(self._pipeline)), sizes)
+
+
+def _text(part: Part, step: int) -> str:
+    return part.texts[min(step, len(part.texts) - 1)]

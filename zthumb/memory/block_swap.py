@@ -29,6 +29,14 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     return [block for blocks in lists for block in blocks if type(block).__name__ in names]
 
 
+def layers_in_blocks(model: nn.Module) -> dict[str, nn.Linear]:
+    """Return by path the linear layers in the blocks of ``model``, which are most of its weights."""
+    from torch.nn import Linear
+
+    inside = {module for block in blocks_of(model) for module in block.modules()}
+    return {name: module for name, module in model.named_modules() if type(module) is Linear and module in inside}
+
+
 def spread(blocks: int, count: int) -> list[int]:
     """Return which ``count`` of so many ``blocks`` are swapped: evenly spread, so that others compute during each transfer."""
     return [(2 * index + 1) * blocks // (2 * count) for index in range(count)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from foundation.files import read_json
-from zthumb.memory.block_swap import WINDOW, blocks_of, spread
+from zthumb.memory.block_swap import WINDOW, blocks_of, layers_in_blocks, spread
 from zthumb.memory.fused_attention import FusedAttention
 from zthumb.memory.peak_memory import PeakMemoryTracker
 from zthumb.memory.quantize import BYTES, Quantization
@@ -164,8 +164,10 @@ class _Counts:
 @cache
 def _counts(family: ModelFamily, folder: Path, name: str) -> _Counts:
     model = _build(family, folder, name, torch.float32)
-    linear, others = _linear_and_others(model)
-    largest = max((module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)), default=0)
+    # Those that are quantized.
+    layers = [layer.weight.numel() for layer in layers_in_blocks(model).values()]
+    linear, largest = sum(layers), max(layers, default=0)
+    others = sum(parameter.numel() for parameter in model.parameters()) - linear
     # An autoencoder decodes in one pass, in which its activations are most of the memory.
     blocks = () if name in family.image_components else tuple(_linear_and_others(block) for block in blocks_of(model))
     return _Counts(linear, largest, others, blocks)

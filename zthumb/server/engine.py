@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from foundation.errors import BadInput
+from zthumb.diffusion.step_cache import extrapolated_steps
 from zthumb.generation.parameters import GenerationParams
 from zthumb.server import presets
 from zthumb.server.adapter_registry import AdapterRegistry
@@ -18,7 +19,7 @@ from zthumb.sources.download import ProgressCallback
 from zthumb.sources.reference import shown
 from zthumb.sources.resolve import Resolver
 
-_RARE = ("true_cfg_scale", "guidance_schedule", "embedded_guidance_schedule")
+_RARE = ("true_cfg_scale", "guidance_schedule", "embedded_guidance_schedule", "step_cache")
 """Parameters that most images leave as they are, and that are not written into their files then."""
 
 
@@ -77,6 +78,7 @@ class Engine:
             timings=Timings(queue=round(result.queue_s, 4), lora=round(result.lora_s, 4), generate=round(result.generate_s, 4)),
             peak_memory_mb=round(result.peak_bytes / 2**20, 1),
             unguided_steps=first.guidance(self.pool.family(resolved.backend_key.model)).unguided_steps(first.steps),
+            extrapolated_steps=extrapolated_steps(first.steps, first.step_cache),
             learned_tokens=list(result.applied.learned_tokens),
             loras=[
                 AppliedLora(path=self.registry.public_path(lora.path), weight=lora.weight, sha256=sha256, trigger=trigger)

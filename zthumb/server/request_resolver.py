@@ -78,6 +78,7 @@ class ResolvedRequest:
             first.true_cfg_scale,
             first.guidance_schedule,
             first.embedded_guidance_schedule,
+            first.step_cache,
             first.scheduler,
             first.prompt_parser,
         )
@@ -151,6 +152,7 @@ class RequestResolver:
             true_cfg_scale=sampling.true_cfg_scale,
             guidance_schedule=request.guidance_schedule or UNCHANGED,
             embedded_guidance_schedule=request.embedded_guidance_schedule or UNCHANGED,
+            step_cache=request.step_cache or GenerationParams.step_cache,
             original_size=self.settings.training_resolution if is_default_model else None,
         )
         # Seeds wrap around after the last one, so that every seed in a response is valid in a request.

@@ -162,6 +162,11 @@ class Settings(BaseSettings):
     quantization: Quantization = Field(
         default="none", description="quantize the denoiser's linear weights to eight bits: int8wo, fp8wo, int8dq or fp8dq"
     )
+    salience: Path | None = Field(
+        default=None,
+        description="a file of `zthumb calibrate` for the base and the quantization: what is lost by rounding is divided between "
+        "inputs and weights",
+    )
     adapter_memory_mb: int = Field(default=1024, ge=1, description="memory for adapters that stay loaded, in MiB")
     queue_capacity: int = Field(
         default=4000,
@@ -237,6 +242,7 @@ class Settings(BaseSettings):
             channels_last=self.channels_last,
             compile=self.compile,
             quantization=self.quantization,
+            salience=self.salience,
             adapter_bytes=self.adapter_memory_mb * 2**20,
             dummy=self.dummy,
         )

@@ -32,7 +32,7 @@ def measure(base: Path, placement: Placement, swaps_blocks: bool = False) -> tup
     params = GenerationParams(PROMPT, None, EDGE, EDGE, 7, STEPS, scale)
     weights = 0
     if placement == "resident":
-        models = (getattr(backend._generator._pipeline, name) for name in family.components)
+        models = (getattr(backend.pipeline, name) for name in family.components)
         weights = sum(each.nbytes for model in models if isinstance(model, torch.nn.Module) for each in model.parameters())
     with AllocatorPeak(device) as memory, backend.apply_lora([]) as applied:
         backend.generate([params], lambda *_: None, applied.learned_tokens)

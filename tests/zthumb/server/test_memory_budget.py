@@ -34,7 +34,7 @@ def test_components_that_take_turns_generate_the_same_images(models: Path) -> No
 def test_only_the_components_that_work_have_weights(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with started(settings(models, memory_budget="52MB")) as client:
         (backend,) = client.app.state.service.pool.loaded  # type: ignore[attr-defined]
-        pipeline, present = backend._generator._pipeline, dict[str, set[str]]()
+        pipeline, present = backend.pipeline, dict[str, set[str]]()
 
         def noting(phase: str, function: Any) -> Any:
             def wrapped(*arguments: Any, **options: Any) -> Any:
@@ -77,5 +77,5 @@ def test_a_budget_that_nothing_fits_into_is_said_at_once(models: Path) -> None:
 
 
 def _parameters(backend: Any) -> list[tuple[str, torch.nn.Parameter]]:
-    models = [getattr(backend._generator._pipeline, name) for name in NAMES]
+    models = [getattr(backend.pipeline, name) for name in NAMES]
     return [named for model in models for named in model.named_parameters()]

@@ -33,6 +33,7 @@ _SHARED_FIELDS = {
     "true_cfg_scale",
     "guidance_schedule",
     "embedded_guidance_schedule",
+    "step_cache",
     "scheduler",
     "prompt_parser",
     "deterministic",
@@ -77,6 +78,7 @@ class ImagesRequest(BaseModel):
     true_cfg_scale: float | None = Field(default=None, ge=1, le=30)
     guidance_schedule: ScheduleOfGuidance = None
     embedded_guidance_schedule: ScheduleOfGuidance = None
+    step_cache: int | None = Field(default=None, ge=1, le=4)
     scheduler: SchedulerName | None = None
     prompt_parser: str | None = Field(default=None, max_length=40)
     deterministic: bool = False

@@ -102,6 +102,13 @@ class GenerateRequest(BaseModel):
     embedded_guidance_schedule: ScheduleOfGuidance = Field(
         default=None, description="the same for cfg of bases that are told it, as FLUX.1 dev is; default: constant"
     )
+    step_cache: int | None = Field(
+        default=None,
+        ge=1,
+        le=4,
+        description="compute one of so many predictions after the first three steps and extrapolate the others: faster, a "
+        "little off; default: 1, all are computed",
+    )
     scheduler: SchedulerName | None = Field(
         default=None, description="one of those in GET /capabilities; default: the base's own"
     )
@@ -201,6 +208,9 @@ class Meta(BaseModel):
     timings: Timings
     peak_memory_mb: float
     loras: list[AppliedLora]
+    extrapolated_steps: int = Field(
+        default=0, description="steps at which step_cache computes no prediction, unless prompts change"
+    )
     unguided_steps: int = Field(default=0, description="steps at which the guidance schedule took no second prediction")
     learned_tokens: list[str] = Field(description="words in the adapters' files that have learned embeddings")
 

@@ -182,6 +182,7 @@ _NUMBERS: Mapping[str, Callable[[Any], Any]] = {
     "height": int,
     "cfg": float,
     "true_cfg_scale": float,
+    "step_cache": int,
 }
 
 

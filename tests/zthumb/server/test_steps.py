@@ -1,4 +1,4 @@
-"""Requests whose guidance changes with the steps."""
+"""Requests whose guidance changes with the steps, and whose predictions are not all computed."""
 
 import numpy as np
 import pytest
@@ -47,3 +47,13 @@ def test_without_guidance_a_schedule_has_no_effect_and_that_is_said(client: Test
     response = client.post("/generate", json={**STAR, "cfg": 1, "guidance_schedule": "linear"}).json()
 
     assert response["warnings"] == ["guidance_schedule has no effect without guidance, and cfg is 1."]
+
+
+def test_a_step_cache_saves_predictions_and_the_image_is_nearly_the_same(client: TestClient) -> None:
+    request = {**STAR, "steps": 12}
+
+    whole, cached = (client.post("/generate", json={**request, "step_cache": every}) for every in (1, 2))
+
+    apart = np.abs(pixels(whole).astype(float) - pixels(cached).astype(float)).mean()
+    assert 0 < apart < 1
+    assert [response.json()["meta"]["extrapolated_steps"] for response in (whole, cached)] == [0, 4]

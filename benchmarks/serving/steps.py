@@ -1,0 +1,110 @@
+"""``make bench_steps``: what is saved, and lost, by steps without guidance, by extrapolated predictions, and by fewer steps."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from foundation.errors import DONE, command
+from foundation.files import write_json
+from foundation.manifest import package_versions, platform_info
+from foundation.offline import stay_offline
+from zthumb import families
+from zthumb.backends.base import Options, WeightsLocation
+from zthumb.backends.full import Backend
+from zthumb.generation.parameters import GenerationParams
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OUT = Path("outputs/bench/steps.json")
+MODELS = tuple(Path("models") / name for name in ("mini-sdxl", "mini-sd15", "mini-flux", "mini-z-image", "mini-qwen-image"))
+PROMPTS = (
+    "a photo of a red star on a blue background",
+    "a photo of a small green circle at the left on a white background",
+    "a photo of a large yellow square on a purple background",
+    "a photo of a black triangle at the top on an orange background",
+)
+STEPS = 25
+_WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("all steps", {}),
+    ("step_cache 2", {"step_cache": 2}),
+    ("step_cache 3", {"step_cache": 3}),
+    ("interval:0.2-0.9", {"guidance_schedule": "interval:0.2-0.9"}),
+    ("interval:0.2-0.9, step_cache 2", {"guidance_schedule": "interval:0.2-0.9", "step_cache": 2}),
+    ("16 steps", {"steps": 16}),
+    ("12 steps", {"steps": 12}),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to sample: the mean absolute difference of its images from those of all steps, 0 … 255, and relative time."""
+
+    way: str
+    error: float
+    time: float
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write ``outputs/bench/steps.json`` and return exit code 0."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.steps", description=__doc__)
+    parser.add_argument("--models", nargs="+", type=Path, default=MODELS, help="the bases (default: every miniature)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; times are medians (default: 3)")
+    arguments = parser.parse_args(argv)
+    stay_offline()
+    models = [
+        {"model": model.name, "rows": [asdict(row) for row in _measure(model, arguments.rounds)]} for model in arguments.models
+    ]
+    figures = {"models": models, "images": len(PROMPTS), "steps": STEPS}
+    write_json(OUT, {**figures, "platform": platform_info(), "packages": package_versions()})
+    print(OUT)
+    return DONE
+
+
+def _measure(model: Path, rounds: int) -> list[Row]:
+    """Let the ways take turns, so that other load on the machine affects each equally."""
+    import numpy as np
+
+    backend = Backend(WeightsLocation(model, model), Options(device="cpu"))
+    times: dict[str, list[float]] = {way: [] for way, _ in _WAYS}
+    images: dict[str, NDArray[Any]] = {}
+    for _ in tqdm(range(rounds), desc=model.name, unit="round"):
+        for way, settings in _WAYS:
+            started = time.perf_counter()
+            images[way] = _generate(backend, settings)
+            times[way].append(time.perf_counter() - started)
+    first, _ = _WAYS[0]
+    return [
+        Row(
+            way,
+            round(float(np.abs(images[way] - images[first]).mean()), 3),
+            round(statistics.median(own / whole for own, whole in zip(times[way], times[first], strict=True)), 2),
+        )
+        for way, _ in _WAYS
+    ]
+
+
+def _generate(backend: Backend, settings: dict[str, Any]) -> NDArray[Any]:
+    import numpy as np
+
+    size, guidance = backend.info.resolution, backend.limits(families.get(backend.info.family)).default_guidance_scale
+    values = {"steps": STEPS, **settings}
+    batch = [
+        GenerationParams(prompt, None, size, size, seed, guidance_scale=guidance, **values) for seed, prompt in enumerate(PROMPTS)
+    ]
+    images = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
+    return np.stack([np.asarray(image, dtype=np.float32) for image in images])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

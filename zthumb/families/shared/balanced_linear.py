@@ -1,0 +1,31 @@
+"""A linear layer whose weight and inputs share the large values of a channel, so that both are rounded alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class BalancedLinear(nn.Linear):
+    """Computes what ``linear`` does, with each input channel divided by its factor and the weight multiplied by it.
+
+    What wraps the layer, such as an adapter, sees the inputs as they are: only the base's own product is balanced.
+    """
+
+    factors: Tensor
+
+    def __init__(self, linear: nn.Linear, factors: Tensor) -> None:
+        super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
+        self.weight = nn.Parameter((linear.weight.float() * factors).to(linear.weight.dtype), requires_grad=False)
+        self.register_parameter("bias", linear.bias)
+        self.register_buffer("factors", factors.to(linear.weight.dtype))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(…, in) → (…, out)."""
+        return functional.linear(inputs / self.factors.to(inputs.dtype), self.weight, self.bias)
+
+    def original_weight(self, weight: Tensor) -> Tensor:
+        """Return the weight (out, in) before it was balanced, from the balanced one as ``weight``, float32."""
+        original: Tensor = weight.float() / self.factors.to(weight.device, torch.float32)
+        return original
