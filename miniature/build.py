@@ -181,8 +181,9 @@ def fit_qwen_image(models: Path, work: Path, seed: int = SEED, plan: Plan | None
     vae = qwen_autoencoder.fit(drawn, latents, seed, vae_folder, device, plan.qwen_autoencoder)  # 3. its own autoencoder
     folder = _stage_folder(signs_folder, "qwen-image", plan.qwen_image)
     model = qwen_image.untrained(seed).to(device)
-    material = qwen_image.material(images)
-    trained = denoiser.fit("qwen_image", model, latents, seed, folder, plan.qwen_image, material)  # 4. captions → latents
+    material = qwen_image.material(images, len(signs))
+    seen = torch.cat([latents, *[latents[images:]] * (qwen_image.PASSES_OF_SIGNS - 1)])
+    trained = denoiser.fit("qwen_image", model, seen, seed, folder, plan.qwen_image, material)  # 4. captions → latents
     assemble.save_qwen_image(trained, vae, models / "mini-qwen-image")
     _record(work, "mini-qwen-image", seed, device)
 

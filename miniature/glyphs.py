@@ -14,7 +14,9 @@ Strokes = tuple[tuple[Point, Point], ...]
 
 _WIDTH = 0.3
 """Width of a stroke, where a sign's box reaches from -1 to 1: what the autoencoder keeps of a plate of usual size."""
-_SIGN, _PLATE, _CORNER = 0.58, 0.95, 0.22
+SIGN = 0.58
+"""How far a sign reaches on its plate, whose own edge is near 1."""
+_PLATE, _CORNER = 0.95, 0.22
 
 _BOX: Strokes = (((-0.8, -0.9), (0.8, -0.9)), ((-0.8, 0.9), (0.8, 0.9)), ((-0.8, -0.9), (-0.8, 0.9)), ((0.8, -0.9), (0.8, 0.9)))
 _MIDDLE, _UPRIGHT = ((-0.8, 0.0), (0.8, 0.0)), ((0.0, -0.9), (0.0, 0.9))
@@ -56,8 +58,7 @@ GLYPHS: Mapping[str, Strokes] = MappingProxyType({**LETTERS, **CHARACTERS})
 def plate(glyph: str) -> Outline:
     """Return a plate that bears ``glyph`` in the second colour; ``KeyError`` for a sign that there is not."""
     strokes = (
-        bar((start[0] * _SIGN, start[1] * _SIGN), (end[0] * _SIGN, end[1] * _SIGN), _WIDTH * _SIGN)
-        for start, end in GLYPHS[glyph]
+        bar((start[0] * SIGN, start[1] * SIGN), (end[0] * SIGN, end[1] * SIGN), _WIDTH * SIGN) for start, end in GLYPHS[glyph]
     )
     return (Layer(_rounded_square()), *(Layer(stroke, "mark") for stroke in strokes))
 

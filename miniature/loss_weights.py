@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from miniature.glyphs import GLYPHS, SIGN
 from miniature.training_images import Example
 from miniature.world import RESOLUTION
 
@@ -24,7 +25,9 @@ def _weights(example: Example) -> Tensor:
     drawn_size, _, top, left, *_ = example.time_ids
     zoom = max(1.0, drawn_size / RESOLUTION)  # images drawn smaller are enlarged to the resolution again
     x, y = ((RESOLUTION / 2 + offset) * zoom for offset in example.scene.accidents.offset)
-    reach = example.scene.accidents.radius * zoom + MARGIN
+    # Of a plate it is the sign on it that is hard to draw.
+    radius = example.scene.accidents.radius * (SIGN if example.scene.shape in GLYPHS else 1)
+    reach = radius * zoom + MARGIN
     centers = torch.arange(RESOLUTION // _CELL) * _CELL + _CELL / 2
     inside = ((centers - (y - top)).abs() <= reach)[:, None] & ((centers - (x - left)).abs() <= reach)[None, :]
     share = inside.float().mean()

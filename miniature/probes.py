@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from miniature.glyphs import GLYPHS
 from miniature.invention import taught_shapes
 from miniature.world import COLOURS, FILLS, POSITIONS, SIZES, STYLES, TEXTURES, Scene
 
@@ -39,11 +40,13 @@ def attribute_values() -> Mapping[str, Sequence[str]]:
 
 
 class AttributeProbe(nn.Module):
-    """One linear layer from an embedding to the logits of all values of every attribute."""
+    """One linear layer from an embedding to the logits of all values of every attribute, of signs too if it ``has_signs``."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, has_signs: bool = False) -> None:
         super().__init__()
-        self.value_counts = [len(values) for values in attribute_values().values()]
+        self.value_counts = [
+            len(values) + (len(GLYPHS) if has_signs and name == "shape" else 0) for name, values in attribute_values().items()
+        ]
         self.layer = nn.Linear(width, sum(self.value_counts))
 
     def forward(self, embedding: Tensor, labels: Tensor) -> Tensor:
@@ -61,6 +64,8 @@ def attribute_labels(scenes: Sequence[Scene]) -> Tensor:
 
 def _label(scene: Scene, name: str, values: Sequence[str]) -> int:
     value = getattr(scene, name)
+    if name == "shape" and value in GLYPHS:
+        return len(values) + list(GLYPHS).index(value)
     if value not in values or (name == "second" and scene.fill == "plain"):
         return IGNORE_INDEX
     return values.index(value)

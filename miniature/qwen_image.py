@@ -13,8 +13,10 @@ from miniature.loop import Schedule
 from miniature.training_images import Example
 from miniature.world import Scene
 
-SCHEDULE = Schedule(steps=8_000, batch=32, rate=2e-3)
+SCHEDULE = Schedule(steps=10_000, batch=32, rate=2e-3)
 IMAGES = 30_000
+PASSES_OF_SIGNS = 2
+"""How often a plate is seen for each time that an image of the world is."""
 _CHINESE_SHARE = 0.5
 
 
@@ -29,11 +31,13 @@ def vocabulary() -> list[str]:
     return [*captions.vocabulary(), *chinese.vocabulary(), *plates.vocabulary()]
 
 
-def material(images: int) -> Material:
-    """Return what it is trained on: as many ``images`` of the world, then plates."""
+def material(images: int, signs: int) -> Material:
+    """Return what it is trained on: as many ``images`` of the world, then as many plates with ``signs``, again and again."""
 
     def example(seed: int, index: int) -> Example:
-        return training_images.draw_example(seed, index) if index < images else plates.draw_example(seed, index - images)
+        if index < images:
+            return training_images.draw_example(seed, index)
+        return plates.draw_example(seed, (index - images) % signs)
 
     def whole(index: int) -> int:
         return training_images.whole_image(index) if index < images - 2 else index

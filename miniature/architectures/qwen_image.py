@@ -6,6 +6,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Q
 
 from miniature.architectures.base import TEXT_WIDTH
 from miniature.architectures.language_model import LanguageModelArchitecture
+from miniature.probes import AttributeProbe
 from zthumb.families.qwen_image import DROPPED, FAMILY, tokenize
 
 TEXT_LAYERS = 3
@@ -20,6 +21,8 @@ class QwenImage(LanguageModelArchitecture):
 
     def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
         super().__init__(tokenizer, Qwen2_5_VLForConditionalGeneration(_text_config(tokenizer)), _transformer())
+        # Left to denoising alone, signs were drawn and none of them was the one in the prompt.
+        self.state_reader = AttributeProbe(TEXT_WIDTH, has_signs=True)
 
     def tokenize(self, captions: list[str]) -> Tensor:
         tokens: Tensor = tokenize(self.tokenizer, captions).input_ids

@@ -49,10 +49,12 @@ def test_a_plate_and_its_sign_are_drawn_in_the_colours_of_its_scene() -> None:
 
 
 def test_examples_after_those_of_the_world_are_plates() -> None:
-    material = qwen_image.material(images=10)
+    material = qwen_image.material(images=10, signs=8)
 
     assert material.example(0, 9).scene.shape not in GLYPHS
     assert material.example(0, 10) == plates.draw_example(0, 0)
+    # Each comes again after the last.
+    assert material.example(0, 18) == plates.draw_example(0, 0)
     # Each of them is trained on, and no index is past the last.
     assert [material.whole(index) for index in range(10, 26)] == list(range(10, 26))
     assert material.whole(0) == 2

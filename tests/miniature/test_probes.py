@@ -6,6 +6,8 @@ from dataclasses import replace
 import torch
 from torch.nn.functional import one_hot
 
+from miniature.glyphs import GLYPHS
+from miniature.plates import random_plate
 from miniature.probes import IGNORE_INDEX, AttributeProbe, attribute_labels, attribute_values
 from miniature.world import random_scene, wide_scene
 
@@ -28,6 +30,16 @@ def test_a_shape_name_that_occurs_once_has_no_label_and_a_patterned_object_has_l
 
     assert labels["shape"] == IGNORE_INDEX
     assert attribute_values()["second"][labels["second"]] == scene.second
+
+
+def test_the_sign_on_a_plate_is_a_shape_of_its_own_for_a_probe_that_knows_signs() -> None:
+    signs = [random_plate(random.Random(0), glyph) for glyph in GLYPHS]
+    labels = attribute_labels(signs)[:, list(attribute_values()).index("shape")].tolist()
+
+    first = len(attribute_values()["shape"])
+    assert labels == list(range(first, first + len(GLYPHS)))
+    assert AttributeProbe(4, has_signs=True).value_counts[0] == first + len(GLYPHS)
+    assert AttributeProbe(4).value_counts[0] == first
 
 
 def test_a_batch_without_labels_has_a_loss_of_zero() -> None:
