@@ -31,7 +31,8 @@ class PlannedRun:
 
     def estimate(self, settings: Mapping[str, object]) -> tuple[Recipe, Estimate]:
         """Return the recipe with other ``settings``, by dotted key, and what it needs."""
-        values = self.recipe.model_dump(mode="json")
+        # A length in epochs is one in steps too by now.
+        values = self.recipe.model_dump(mode="json", exclude={"steps"} if self.recipe.epochs is not None else None)
         for key, value in settings.items():
             section, _, name = key.rpartition(".")
             (values[section] if section else values)[name] = value

@@ -170,7 +170,7 @@ def _check_weights(model: Any, layers: Mapping[str, Layer]) -> None:
     for path, layer in layers.items():
         if layer.magnitude is None:
             continue
-        module = model.get_submodule(path)
+        module = hooks.unwrapped(model.get_submodule(path))
         if isinstance(module, BalancedLinear):
             raise BadInput(
                 "a DoRA needs the norms of the base's weights, and balanced ones have others: leave ZTHUMB_SALIENCE out."

@@ -75,7 +75,7 @@ class ModuleChanges:
 def inject(model: nn.Module, changes: Mapping[str, Change], name: str, device: torch.device) -> None:
     """Add ``changes``, by module path in ``model``, under the adapter ``name``, not yet active; ``device`` computes them."""
     for path, change in changes.items():
-        module = _unwrapped(model.get_submodule(path))
+        module = unwrapped(model.get_submodule(path))
         module_changes = changes_of(module) or ModuleChanges(module)
         module_changes.by_name[name] = change.to(device)
 
@@ -115,7 +115,7 @@ def unload(model: nn.Module) -> None:
 
 def base_weight(module: Any) -> Tensor:
     """Return a module's own weight, float32, dequantized where it is quantized."""
-    module = _unwrapped(module)
+    module = unwrapped(module)
     if isinstance(module, BlockLinear):
         return dequantize(module.weight, module.kind, torch.float32).reshape(module.out_features, module.in_features)
     weight = module.weight
@@ -125,7 +125,7 @@ def base_weight(module: Any) -> Tensor:
     return dequantized.detach().float()
 
 
-def _unwrapped(module: Any) -> Any:
+def unwrapped(module: Any) -> Any:
     """Return the module inside PEFT's wrapper, or the module itself if it has none."""
     return module.get_base_layer() if hasattr(module, "get_base_layer") else module
 

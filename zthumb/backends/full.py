@@ -22,7 +22,7 @@ from zthumb.families.shared import random_weights
 from zthumb.generation.image_generator import ImageGenerator
 from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import salience, usage
-from zthumb.memory.quantize import NO_FACTORS, quantize
+from zthumb.memory.quantize import NO_FACTORS, check_quantization, quantize
 from zthumb.memory.residency import AllResident, Offloaded, OffloadedModel, Placement, Residency
 from zthumb.sources.local import INDEX, family_of, hash_base
 
@@ -78,7 +78,7 @@ class Backend(BaseBackend):
         pipeline, self._residency = self._place(location, family, options, device)
         denoiser = family.denoiser(pipeline)
         components = {name: getattr(pipeline, name) for name in family.adapted_components}
-        if options.channels_last:
+        if options.channels_last and options.placement == "resident":
             denoiser.to(memory_format=torch.channels_last)
         with self._residency.using([family.denoiser_component]):
             size = sum(usage.bytes_of(parameter) for parameter in denoiser.parameters())
@@ -114,10 +114,12 @@ class Backend(BaseBackend):
     ) -> tuple[Any, Residency]:
         """The pipeline, and what brings its components to ``device``."""
         if options.placement == "resident":
-            return self._load(location, family, options, device), AllResident()
+            return self._load(location, family, options, device, device), AllResident()
         dtype, waiting = dtype_of(options, device), torch.device("cpu")
         is_mapped = device.type == "cpu" and not self.placements(location, options, device.type)["offload"]
-        pipeline = _map(location.base, family) if is_mapped else self._load(location, family, options, waiting)
+        pipeline = _map(location.base, family) if is_mapped else self._load(location, family, options, device, waiting)
+        if options.channels_last:
+            family.denoiser(pipeline).to(memory_format=torch.channels_last)
         models = {name: getattr(pipeline, name) for name in _with_weights(family, location.base)}
         offloaded = {
             name: OffloadedModel(model, device, dtype if is_mapped else None, options.blocks_to_swap.get(name, 0))
@@ -125,21 +127,24 @@ class Backend(BaseBackend):
         }
         return pipeline, Offloaded(offloaded)
 
-    def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
-        """The pipeline."""
+    def _load(
+        self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device, place: torch.device
+    ) -> Any:
+        """The pipeline that computes on ``device``, its weights at ``place``."""
         load = partial(random_weights.load, family) if options.dummy else family.load
         # A denoiser to quantize waits in main memory: on its way to the device it becomes smaller.
-        place = device if options.quantization == "none" else torch.device("cpu")
-        pipeline = load(location.base, dtype_of(options, device), place)
+        loading = place if options.quantization == "none" else torch.device("cpu")
+        pipeline = load(location.base, dtype_of(options, device), loading)
         if location.few_step_adapter is not None:
             merge_adapter(location.few_step_adapter, pipeline, family)
             pipeline.scheduler = schedulers.changed(pipeline.scheduler, family.few_step_schedule)
         denoiser, factors = family.denoiser(pipeline), NO_FACTORS
         if options.salience is not None:
-            factors = salience.read(options.salience, denoiser, self.hash_of(location), options.quantization)
-        quantize(denoiser, options.quantization, device, factors)
-        for name in _with_weights(family, location.base) if place != device else ():
-            getattr(pipeline, name).to(device)
+            factors = salience.read(options.salience, denoiser, hash_base(location.base), options.quantization)
+        check_quantization(options.quantization, device)
+        quantize(denoiser, options.quantization, place, factors)
+        for name in _with_weights(family, location.base) if loading != place else ():
+            getattr(pipeline, name).to(place)
         return pipeline
 
     def generate(

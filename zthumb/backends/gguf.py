@@ -68,7 +68,9 @@ class Backend(full.Backend):
     def hash_of(cls, location: WeightsLocation) -> str:
         return hash_value({"base": hash_base(location.base), "denoiser": hash_file(location.denoiser)})
 
-    def _load(self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device) -> Any:
+    def _load(
+        self, location: WeightsLocation, family: ModelFamily, options: Options, device: torch.device, place: torch.device
+    ) -> Any:
         dtype = full.dtype_of(options, device)
-        denoiser = read_denoiser(location.denoiser, location.base, family, dtype).to(device)
-        return family.load(location.base, dtype, device, {family.denoiser_component: denoiser})
+        denoiser = read_denoiser(location.denoiser, location.base, family, dtype).to(place)
+        return family.load(location.base, dtype, place, {family.denoiser_component: denoiser})

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from foundation.device import choose_device
 from zthumb import families
 from zthumb.backends.base import Options, WeightsLocation
 from zthumb.backends.full import Backend
 from zthumb.generation.parameters import GenerationParams
 from zthumb.memory.predictions import Predictions
-from zthumb.memory.quantize import Quantization, quantize
+from zthumb.memory.quantize import Quantization, check_quantization, quantize
 from zthumb.memory.salience import Activations, Factors
 
 EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -49,6 +50,7 @@ def calibrate(
 
     The base's denoiser is in memory twice. ``on_progress`` is called with the share that is done.
     """
+    check_quantization(quantization, choose_device(device))
     backend = Backend(WeightsLocation(base, base), Options(device=device))
     family = families.get(backend.info.family)
     denoiser = family.denoiser(backend.pipeline)

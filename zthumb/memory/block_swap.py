@@ -127,21 +127,23 @@ class _PrefetchedBlockSwap(BlockSwap):
             if self._ahead is not None:
                 self._weights[self._ahead].drop()
             self._copy(block)
-        computing = torch.cuda.current_stream()
+        computing = torch.cuda.current_stream(self._stream.device)
         computing.wait_stream(self._stream)
         for copy in self._weights[block].copies():
             copy.record_stream(computing)
         self._next[self._last] = block
         self._last = (self._last[1], block)
-        following = self._next.get(self._last)
-        self._ahead = following if following is not block else None
-        if self._ahead is not None:
-            self._copy(self._ahead)
+        self._ahead = None
 
     def _after(self, block: nn.Module, *_: Any) -> None:
         import torch
 
-        self._finished = (block, torch.cuda.current_stream().record_event())
+        self._finished = (block, torch.cuda.current_stream(self._stream.device).record_event())
+        # Not before the block's own work is queued: copying what cannot be pinned makes the program wait.
+        following = self._next.get(self._last)
+        if following is not None and following is not block:
+            self._ahead = following
+            self._copy(following)
 
     def _copy(self, block: nn.Module) -> None:
         import torch

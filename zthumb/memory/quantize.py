@@ -26,12 +26,21 @@ _FP8_CAPABILITY = (8, 9)
 """The compute capability that fp8 products need."""
 
 
+def check_quantization(kind: Quantization, device: torch.device) -> None:
+    """Raise ``BadInput`` where ``device`` cannot multiply in that format."""
+    if kind == "fp8dq" and not _multiplies_in_fp8(device):
+        raise BadInput(
+            "quantization: fp8dq multiplies in fp8, which needs a GPU of compute capability 8.9 or later. Use int8dq, or fp8wo, "
+            "which stores weights in fp8 and multiplies in the configured precision."
+        )
+
+
 def quantize(denoiser: Any, kind: Quantization, device: torch.device, factors: Factors = NO_FACTORS) -> None:
     """Quantize the linear layers in the blocks of ``denoiser``, one by one on their way to ``device``, to ``kind``.
 
     So their full precision never resides there. All else of the denoiser stays as and where it is: what is outside the blocks,
     such as the first and last layers, is small, and rounding it shows most. ``none`` leaves all as it is. Layers with ``factors``
-    (``zthumb.memory.salience``) are balanced before. Raises ``BadInput`` where ``device`` cannot multiply in that format.
+    (``zthumb.memory.salience``) are balanced before.
     """
     if kind == "none":
         return
@@ -40,11 +49,6 @@ def quantize(denoiser: Any, kind: Quantization, device: torch.device, factors: F
     from zthumb.families.shared.balanced_linear import BalancedLinear
     from zthumb.memory.block_swap import layers_in_blocks
 
-    if kind == "fp8dq" and not _multiplies_in_fp8(device):
-        raise BadInput(
-            "quantization: fp8dq multiplies in fp8, which needs a GPU of compute capability 8.9 or later. Use int8dq, or fp8wo, "
-            "which stores weights in fp8 and multiplies in the configured precision."
-        )
     # By path: those of layers that an adapter or a factor wraps are the same.
     paths = set(layers_in_blocks(denoiser))
     for name, values in factors.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -49,12 +49,12 @@ class WaitingWeights:
     def pin(self) -> None:
         """Lock the weights into main memory, from which a GPU copies them while it computes."""
         for _, _, weights in self._waiting:
-            if _is_plain(weights) and not weights.is_pinned():
-                weights.data = weights.data.pin_memory()
+            _pin(weights)
 
     def copies(self) -> Iterator[Tensor]:
-        """Yield the weights that are on the device now."""
-        yield from self._copies.values()
+        """Yield the tensors that are on the device now; those that quantized weights are made of each by itself."""
+        for copy in self._copies.values():
+            yield from _plain_tensors(copy)
 
     def _set(self, parameters: dict[int, nn.Parameter]) -> None:
         for module, name, weights in self._waiting:
@@ -82,6 +82,28 @@ def _absent(weights: nn.Parameter, dtype: torch.dtype | None) -> nn.Parameter:
 
     chosen = dtype if dtype is not None and _is_plain(weights) else weights.dtype
     return torch.nn.Parameter(torch.empty(weights.shape, dtype=chosen, device="meta"), requires_grad=False)
+
+
+def _plain_tensors(tensor: Any) -> Iterator[Tensor]:
+    if not hasattr(tensor, "__tensor_flatten__"):
+        yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from _plain_tensors(getattr(tensor, name))
+
+
+def _pin(tensor: Any) -> None:
+    import torch
+
+    if hasattr(tensor, "__tensor_flatten__"):
+        for name in tensor.__tensor_flatten__()[0]:
+            inner = getattr(tensor, name)
+            if hasattr(inner, "__tensor_flatten__"):
+                _pin(inner)
+            else:
+                setattr(tensor, name, inner.pin_memory())
+    elif type(tensor) in (torch.nn.Parameter, torch.Tensor) and not tensor.is_pinned():
+        tensor.data = tensor.data.pin_memory()
 
 
 def _is_plain(weights: nn.Parameter) -> bool:

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from foundation.errors import BadInput
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
     salience: Path | None = Field(
         default=None,
-        description="a file of `zthumb calibrate` for the base and the quantization: what is lost by rounding is divided between "
+        description="a file of `zthumb calibrate` for MODEL and the quantization: what is lost by rounding is divided between "
         "inputs and weights",
     )
     adapter_memory_mb: int = Field(default=1024, ge=1, description="memory for adapters that stay loaded, in MiB")
@@ -192,6 +192,14 @@ class Settings(BaseSettings):
     timeout_s: float = Field(
         default=600, gt=0, description="the timeout of a request in seconds, including its time in the queue"
     )
+
+    @model_validator(mode="after")
+    def _salience_has_a_use(self) -> Self:
+        if self.salience is not None and self.quantization == "none":
+            raise ValueError(
+                "ZTHUMB_SALIENCE is for weights in eight bits: set ZTHUMB_QUANTIZATION to what it was calibrated for"
+            )
+        return self
 
     @field_validator("prompt_parser")
     @classmethod

@@ -37,6 +37,10 @@ def test_flux_is_fitted_to_a_card_of_eight_gigabytes(capsys: pytest.CaptureFixtu
     assert f"--set blocks_to_swap={fitted.blocks_to_swap}" in capsys.readouterr().out
 
 
+def test_a_recipe_in_epochs_is_fitted_too() -> None:
+    assert fit(_planned("sd15_4gb", "sd15", "epochs=3"), "24GB").epochs == 3
+
+
 def test_what_would_change_the_result_is_named_and_not_done() -> None:
     with pytest.raises(BadInput, match=r"are too little .* With everything .* with .*quantize=nf4.* about"):
         fit(_planned("sdxl_8gb", "sdxl", "previews.prompts=[]"), "2GB")

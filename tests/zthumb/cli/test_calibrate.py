@@ -70,6 +70,14 @@ def test_a_dora_on_balanced_weights_is_refused(file: Path) -> None:
         apply.inject({families.get("z_image").denoiser_component: denoiser}, adapter, "a")
 
 
+def test_a_dora_is_refused_beside_an_adapter_too(file: Path) -> None:
+    denoiser = _backend(quantization="int8dq", salience=file).pipeline.transformer
+    apply.inject({"transformer": denoiser}, random_adapter(BASE), "first")
+
+    with pytest.raises(BadInput, match="leave ZTHUMB_SALIENCE out"):
+        apply.inject({"transformer": denoiser}, random_adapter(BASE, use_dora=True), "second")
+
+
 def test_the_image_is_nearly_the_same(file: Path) -> None:
     whole, balanced = (
         np.asarray(_backend(**options).generate([PARAMS], lambda *_: None, {})[0], dtype=np.float32)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
 from zthumb.memory.waiting_weights import WaitingWeights
 
@@ -75,3 +76,16 @@ def test_weights_can_be_read_where_they_wait() -> None:
 
     weights.show()
     assert all(now is then for now, then in zip(model.parameters(), before, strict=True))
+
+
+def test_quantized_weights_come_as_they_are() -> None:
+    model, inputs = Tied(), torch.randn(2, 4)
+    quantize_(model, Int8WeightOnlyConfig())
+    expected = model(inputs)
+    weights = WaitingWeights(model.modules(), CPU)
+
+    weights.bring()
+
+    assert torch.equal(model(inputs), expected)
+    # A stream is told of the tensors that they are made of.
+    assert {type(tensor) for tensor in weights.copies()} <= {torch.Tensor, nn.Parameter}

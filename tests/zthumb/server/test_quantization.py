@@ -9,7 +9,7 @@ import torch
 from foundation.errors import BadInput
 from miniature import geometry
 from tests.zthumb.server.conftest import pixels, settings, started
-from zthumb.memory.quantize import quantize
+from zthumb.memory.quantize import check_quantization
 
 pytestmark = pytest.mark.slow
 
@@ -41,4 +41,4 @@ def test_an_adapter_has_an_effect_on_eight_bit_weights(models: Path, quantizatio
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_fp8_products_are_refused_without_a_gpu_that_supports_them() -> None:
     with pytest.raises(BadInput, match="Use int8dq"):
-        quantize(torch.nn.Linear(4, 4), "fp8dq", torch.device("cpu"))
+        check_quantization("fp8dq", torch.device("cpu"))

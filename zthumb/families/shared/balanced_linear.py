@@ -17,9 +17,11 @@ class BalancedLinear(nn.Linear):
 
     def __init__(self, linear: nn.Linear, factors: Tensor) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
-        self.weight = nn.Parameter((linear.weight.float() * factors).to(linear.weight.dtype), requires_grad=False)
+        # Rounded once: what multiplies the weight divides the inputs.
+        rounded = factors.to(linear.weight.device, linear.weight.dtype)
+        self.weight = nn.Parameter((linear.weight.float() * rounded.float()).to(linear.weight.dtype), requires_grad=False)
         self.register_parameter("bias", linear.bias)
-        self.register_buffer("factors", factors.to(linear.weight.dtype))
+        self.register_buffer("factors", rounded)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, in) → (…, out)."""

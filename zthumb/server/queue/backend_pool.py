@@ -142,7 +142,11 @@ class BackendPool:
         )
 
     def _options(self, backend_key: BackendKey) -> Options:
-        return self.settings.options if self._planner is None else self._planner.options(self._subject(backend_key))
+        options = self.settings.options if self._planner is None else self._planner.options(self._subject(backend_key))
+        location = self.locations(backend_key.model)[backend_key.variant]
+        # Calibrated for the server's own base, and none of another model's.
+        is_calibrated = backend_key.model == self.default_model and location.base == self._base(backend_key.model)
+        return options if is_calibrated else replace(options, salience=None)
 
     def family(self, model: Model) -> ModelFamily:
         """Return the family of ``model``."""
@@ -211,21 +215,27 @@ class BackendPool:
 
     def _free_memory_for(self, backend_key: BackendKey) -> None:
         """Unload other backends, as far as this one does not fit into memory next to them; ``BadInput`` if pinned ones remain."""
-        location, subject = self.locations(backend_key.model)[backend_key.variant], self._subject(backend_key)
-        planner = self._planner
-        if planner is None:
-            needed = backends.get(backend_key.variant).weights_bytes(location, self._bytes_per_number) * _HEADROOM
+        if self._planner is not None:
+            self._keep_budget(backend_key, self._planner.plan(self._subject(backend_key)).peak)
+            return
+        location = self.locations(backend_key.model)[backend_key.variant]
+        needed = backends.get(backend_key.variant).weights_bytes(location, self._bytes_per_number) * _HEADROOM
+        # Memory that torch keeps for later is free.
+        free_cached_memory(self._device)
+        self.loaded.make_room(
+            lambda: needed <= free_bytes(self._device, self.settings.gpu_memory_utilization), self._location_key(backend_key)
+        )
 
-            def fits() -> bool:
-                return needed <= free_bytes(self._device, self.settings.gpu_memory_utilization)
+    def _keep_budget(self, backend_key: BackendKey, peak: int) -> None:
+        """Unload other backends, as far as ``peak`` bytes for this one exceed the budget; ``BadInput`` if pinned ones remain."""
+        planner, key = self._planner, self._location_key(backend_key)
+        assert planner is not None
 
-        else:
+        def fits() -> bool:
+            return planner.fits_beside(peak, self.loaded.planned_beside(key))
 
-            def fits() -> bool:
-                return planner.fits_beside(subject, self.loaded.planned)
-
-        self.loaded.make_room(fits, keep=self._location_key(backend_key))
-        if planner is not None and not fits():
+        self.loaded.make_room(fits, keep=key)
+        if not fits():
             raise BadInput(
                 f"memory: {backend_key.model.base} does not fit beside the pinned models. Pin fewer, or raise MEMORY_BUDGET."
             )
@@ -239,6 +249,9 @@ class BackendPool:
         backend_key = batch[0].resolved.backend_key
         images_wanted = sum(len(queued.resolved.params) for queued in batch)
         batch_size = self.largest_batch(backend_key, batch[0].resolved.params[0], images_wanted)
+        if self._planner is not None:
+            # More at once, or a larger image, may take more than what was planned beside the others.
+            self._keep_budget(backend_key, self.predict(backend_key, batch[0].resolved.params[0], batch_size).peak)
         result = self._attempt(batch, batch_size)
         if result is None and self._free_memory(keep=backend_key):
             result = self._attempt(batch, batch_size)

@@ -49,10 +49,9 @@ class LoadedBackends:
         self._loaded[key].used_at = self._clock()
         return self._loaded[key].backend
 
-    @property
-    def planned(self) -> list[PlannedBackend]:
-        """What was planned for each."""
-        return [loaded.planned for loaded in self._loaded.values()]
+    def planned_beside(self, key: LocationKey) -> list[PlannedBackend]:
+        """Return what was planned for each other one than ``key``."""
+        return [loaded.planned for other, loaded in self._loaded.items() if other != key]
 
     def make_room(self, fits: Callable[[], bool], keep: LocationKey) -> None:
         """Unload backends, the least recently used first, until another one ``fits``; pinned ones and ``keep`` stay."""

@@ -98,6 +98,6 @@ class MemoryPlanner:
             f"{shown(self._budget)}. Ask for a smaller one, or raise MEMORY_BUDGET."
         )
 
-    def fits_beside(self, backend: PlannedBackend, others: Iterable[PlannedBackend]) -> bool:
-        """Return whether a backend can be loaded while ``others`` stay loaded."""
-        return self.plan(backend).peak + sum(self.plan(other).peak for other in others) <= self._budget
+    def fits_beside(self, peak: int, others: Iterable[PlannedBackend]) -> bool:
+        """Return whether a backend can take ``peak`` bytes while ``others`` stay loaded."""
+        return peak + sum(self.plan(other).peak for other in others) <= self._budget

@@ -106,6 +106,16 @@ def test_two_models_stay_within_a_budget_that_holds_both_and_else_one_goes(model
             assert len(list(client.app.state.service.pool.loaded)) == count  # type: ignore[attr-defined]
 
 
+def test_a_larger_image_than_planned_unloads_what_it_does_not_fit_beside(models: Path) -> None:
+    presets = _presets(models, str(ROOT / "models" / "mini-sd15"))
+    with started(settings(models, memory_budget="95MB", presets_folder=presets)) as client:
+        pool = client.app.state.service.pool  # type: ignore[attr-defined]
+        pixels(client.post("/generate", json={**REQUEST, "preset": "other"}))
+        assert len(list(pool.loaded)) == 2
+        pixels(client.post("/generate", json={**REQUEST, "width": 256, "height": 256}))
+        assert len(list(pool.loaded)) == 1
+
+
 def test_a_model_that_does_not_fit_beside_a_pinned_one_is_refused(models: Path) -> None:
     own, other = str(models / "mini-sdxl"), str(ROOT / "models" / "mini-sd15")
     budget = settings(models, memory_budget="60MB", model=own, pinned_models=own, presets_folder=_presets(models, other))
