@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from foundation.errors import BadInput
@@ -192,14 +192,6 @@ class Settings(BaseSettings):
     timeout_s: float = Field(
         default=600, gt=0, description="the timeout of a request in seconds, including its time in the queue"
     )
-
-    @model_validator(mode="after")
-    def _salience_has_a_use(self) -> Self:
-        if self.salience is not None and self.quantization == "none":
-            raise ValueError(
-                "ZTHUMB_SALIENCE is for weights in eight bits: set ZTHUMB_QUANTIZATION to what it was calibrated for"
-            )
-        return self
 
     @field_validator("prompt_parser")
     @classmethod
