@@ -13,27 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from benchmarks.serving.miniatures import MODELS, PROMPTS, generate
 from foundation.errors import DONE, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_info
 from foundation.offline import stay_offline
-from zthumb import families
 from zthumb.backends.base import Options, WeightsLocation
 from zthumb.backends.full import Backend
-from zthumb.generation.parameters import GenerationParams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OUT = Path("outputs/bench/steps.json")
-MODELS = tuple(Path("models") / name for name in ("mini-sdxl", "mini-sd15", "mini-flux", "mini-z-image", "mini-qwen-image"))
-PROMPTS = (
-    "a photo of a red star on a blue background",
-    "a photo of a small green circle at the left on a white background",
-    "a photo of a large yellow square on a purple background",
-    "a photo of a black triangle at the top on an orange background",
-)
-STEPS = 25
+STEPS, _PROMPTS = 25, PROMPTS[:4]
 _WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("all steps", {}),
     ("step_cache 2", {"step_cache": 2}),
@@ -65,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     models = [
         {"model": model.name, "rows": [asdict(row) for row in _measure(model, arguments.rounds)]} for model in arguments.models
     ]
-    figures = {"models": models, "images": len(PROMPTS), "steps": STEPS}
+    figures = {"models": models, "images": len(_PROMPTS), "steps": STEPS}
     write_json(OUT, {**figures, "platform": platform_info(), "packages": package_versions()})
     print(OUT)
     return DONE
@@ -81,7 +73,7 @@ def _measure(model: Path, rounds: int) -> list[Row]:
     for _ in tqdm(range(rounds), desc=model.name, unit="round"):
         for way, settings in _WAYS:
             started = time.perf_counter()
-            images[way] = _generate(backend, settings)
+            images[way] = generate(backend, STEPS, _PROMPTS, settings)
             times[way].append(time.perf_counter() - started)
     first, _ = _WAYS[0]
     return [
@@ -92,18 +84,6 @@ def _measure(model: Path, rounds: int) -> list[Row]:
         )
         for way, _ in _WAYS
     ]
-
-
-def _generate(backend: Backend, settings: dict[str, Any]) -> NDArray[Any]:
-    import numpy as np
-
-    size, guidance = backend.info.resolution, backend.limits(families.get(backend.info.family)).default_guidance_scale
-    values = {"steps": STEPS, **settings}
-    batch = [
-        GenerationParams(prompt, None, size, size, seed, guidance_scale=guidance, **values) for seed, prompt in enumerate(PROMPTS)
-    ]
-    images = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
-    return np.stack([np.asarray(image, dtype=np.float32) for image in images])
 
 
 if __name__ == "__main__":

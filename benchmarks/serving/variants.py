@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tqdm import tqdm
 
+from benchmarks.serving.miniatures import MODELS, PROMPTS, generate
 from foundation.errors import DONE, BadInput, command
 from foundation.files import write_json
 from foundation.manifest import package_versions, platform_info
@@ -23,26 +24,13 @@ from zthumb import families
 from zthumb.adapters.adapter import Adapter, Layer
 from zthumb.backends.base import Options, Precision, WeightsLocation
 from zthumb.backends.full import Backend
-from zthumb.generation.parameters import GenerationParams
 from zthumb.memory.predictions import Predictions, norm
 from zthumb.memory.quantize import Quantization
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
 OUT = Path("outputs/bench/variants.json")
-MODELS = tuple(Path("models") / name for name in ("mini-sdxl", "mini-sd15", "mini-flux", "mini-z-image", "mini-qwen-image"))
-PROMPTS = (
-    "a photo of a red star on a blue background",
-    "a photo of a small green circle at the left on a white background",
-    "a photo of a large yellow square on a purple background",
-    "a photo of a black triangle at the top on an orange background",
-    "a drawing of a purple heart on a yellow background",
-    "a photo of a white ring at the right on a red background",
-    "a large blue cross on a black background",
-    "a photo of a small orange circle at the bottom on a green background",
-)
 _PREDICTIONS = 16
 """How many of the base's predictions are made again."""
 _RANK, _MOVEMENT = 4, 0.1
@@ -107,7 +95,7 @@ def _measure(model: Path, folder: Path, arguments: argparse.Namespace) -> list[R
         for form, backend in backends.items():
             if backend is not None:
                 started = time.perf_counter()
-                _generate(backend, arguments.steps, PROMPTS[:2])
+                generate(backend, arguments.steps, PROMPTS[:2])
                 times[form].append(time.perf_counter() - started)
     baseline = times[forms[0]]
     return [
@@ -129,7 +117,7 @@ class _Reference:
         self._family = families.get(backend.info.family)
         denoiser = self._family.denoiser(backend.pipeline)
         with self._predictions.record(denoiser, every=max(1, len(PROMPTS) * steps // _PREDICTIONS)):
-            self._images = _generate(backend, steps)
+            self._images = generate(backend, steps)
         self._adapter, self._weight = _random_adapter(denoiser, self._family), 0.01
         self._weight *= _MOVEMENT * norm(self._predictions.expected) / norm(self._movement(backend))
         self._moved = self._movement(backend)
@@ -139,7 +127,7 @@ class _Reference:
         import numpy as np
 
         prediction_error = self._predictions.error(self._family.denoiser(backend.pipeline))
-        images, moved = _generate(backend, self._steps), self._movement(backend)
+        images, moved = generate(backend, self._steps), self._movement(backend)
         inner = sum(float((first.double() * second.double()).sum()) for first, second in zip(moved, self._moved, strict=True))
         cosine = inner / (norm(moved) * norm(self._moved))
         return Row(
@@ -232,16 +220,6 @@ def _calibrated(form: _Form, model: Path, folder: Path, steps: int) -> Path | No
     file = folder / f"{model.name}.{form.quantization}.safetensors"
     salience.write(file, found.factors, found.base_sha256, form.quantization)
     return file
-
-
-def _generate(backend: Backend, steps: int, prompts: Sequence[str] = PROMPTS) -> NDArray[Any]:
-    """Generate the images of all prompts, float32 in 0 … 255."""
-    import numpy as np
-
-    size, guidance = backend.info.resolution, backend.limits(families.get(backend.info.family)).default_guidance_scale
-    batch = [GenerationParams(prompt, None, size, size, seed, steps, guidance) for seed, prompt in enumerate(prompts)]
-    images = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
-    return np.stack([np.asarray(image, dtype=np.float32) for image in images])
 
 
 if __name__ == "__main__":

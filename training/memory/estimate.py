@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from foundation import processes
 from training.model import peft_adapter
 from training.model.adapted_model import DTYPES, Adapted, adapted_components
-from training.model.quantize import BYTES
+from training.model.quantize import BYTES, linear_weights
 from training.recipe import Recipe
 from zthumb.diffusion.conditioning import Conditioning
 from zthumb.families.base import ModelFamily
@@ -220,8 +220,7 @@ def _saved_by_quantizing(recipe: Recipe, model: nn.Module) -> int:
     """Return the bytes by which quantizing makes ``model`` smaller, which has its adapter already."""
     if recipe.quantize == "none":
         return 0
-    linear = [module for name, module in model.named_modules() if type(module) is nn.Linear and ".lora_" not in name]
-    return round(sum(module.weight.numel() * (module.weight.itemsize - BYTES[recipe.quantize]) for module in linear))
+    return round(linear_weights(model) * (DTYPES[recipe.precision].itemsize - BYTES[recipe.quantize]))
 
 
 def _frozen_bytes(recipe: Recipe, block: nn.Module) -> int:

@@ -28,8 +28,9 @@ def quantize(
 
 
 def linear_weights(model: nn.Module) -> int:
-    """Return how many weights ``quantize`` would replace."""
-    return sum(module.weight.numel() for module in model.modules() if type(module) is nn.Linear)
+    """Return how many weights ``quantize`` would replace, were ``model`` without its adapter."""
+    layers = (module for name, module in model.named_modules() if type(module) is nn.Linear and ".lora_" not in name)
+    return sum(layer.weight.numel() for layer in layers)
 
 
 def _int8(_: torch.dtype) -> Callable[[nn.Linear], nn.Module]:

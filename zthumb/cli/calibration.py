@@ -26,16 +26,12 @@ _PREDICTIONS = 24
 
 @dataclass(frozen=True)
 class Calibration:
-    """The relative error of predictions by exponent, and the factors of the best one; none if that is 0."""
+    """The relative error of predictions by exponent, the best exponent, and its factors: none if it is 0."""
 
     errors: Mapping[float, float]
+    exponent: float
     factors: Factors
     base_sha256: str
-
-    @property
-    def exponent(self) -> float:
-        """The exponent with the smallest error."""
-        return min(self.errors, key=lambda exponent: self.errors[exponent])
 
 
 def calibrate(
@@ -72,7 +68,7 @@ def calibrate(
         errors[exponent] = predictions.error(quantized)
         on_progress((len(prompts) + index + 1) / work)
     best = min(errors, key=lambda exponent: errors[exponent])
-    return Calibration(errors, activations.factors(denoiser, best) if best else {}, backend.info.base_sha256)
+    return Calibration(errors, best, activations.factors(denoiser, best) if best else {}, backend.info.base_sha256)
 
 
 def _ignore(*_: Any) -> None:

@@ -259,33 +259,9 @@ class ModelFamily(ABC):
 
         ``generators`` are one CPU generator for each image.
         """
-        import torch
+        from zthumb.families.shared.plain_sampling import sample
 
-        from zthumb.diffusion import sampling
-
-        denoiser, dtype, guidance = self.denoiser(pipeline), self.dtype(pipeline), self.guidance(guidance_scale)
-
-        def complete(encoded: Conditioning) -> Conditioning:
-            return self.with_guidance(denoiser, self.with_sizes(encoded, [size] * len(prompts)), guidance)
-
-        with torch.no_grad():
-            encoded = self.encode_prompts(pipeline, prompts, learned_tokens).to(dtype=dtype)
-            negative = None
-            if guidance.is_used:
-                negative = complete(self.unconditional(pipeline, encoded).select([0] * len(prompts)))
-        shape = self.latent_shape(pipeline, *size.target)
-        noise = sampling.draw_noise(shape, generators, self.latents_dtype(pipeline)).to(pipeline.device)
-        scheduler = schedulers.make(None, pipeline.scheduler)
-        self.set_timesteps(pipeline, scheduler, steps, noise)
-        return sampling.sample(
-            predict=lambda noisy, times, given: self.predict(denoiser, noisy, times, given),
-            scheduler=scheduler,
-            noise=noise,
-            conditioning=sampling.FixedConditioning(complete(encoded), negative),
-            steps=steps,
-            guidance=guidance,
-            generators=generators,
-        )
+        return sample(self, pipeline, prompts, size, steps, guidance_scale, generators, learned_tokens)
 
     def use_plain_attention(self, component: str, model: Any) -> None:  # noqa: ARG002
         """Make ``model`` compute attention as matrix products, whose backward pass takes half as long on a CPU at small sizes.
