@@ -37,7 +37,7 @@ _Request = TypeVar("_Request", bound=BaseModel)
 class OutputImage:
     """An ``image``, what it was generated from, and the bytes of its file, whose metadata are the ``parameters``.
 
-    At ``unguided_steps`` of its steps its guidance schedule took no second prediction.
+    At ``unguided_steps`` of its steps its guidance schedule left it unguided.
     """
 
     image: Image.Image

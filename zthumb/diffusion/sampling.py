@@ -85,16 +85,18 @@ def sample(
     # Schedulers of flow matching begin at noise of deviation one, and scale nothing.
     latents: Tensor = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     options, cache = _step_options(scheduler, generators), StepCache(predict_every)
+    # At once: each by itself would make the program wait for the GPU at each step.
+    times = scheduler.timesteps.tolist()
     for step, timestep in enumerate(scheduler.timesteps):
         # Some schedulers take more evaluations than steps.
         place = min(step, steps - 1)
         now = guidance.at(place, steps)
         if conditioning.changes_at(place) or now.is_used != guidance.at(max(0, place - 1), steps).is_used:
             cache.forget()
-        prediction = cache.extrapolate(step, len(scheduler.timesteps), float(timestep))
+        prediction = cache.extrapolate(step, len(times), times[step])
         if prediction is None:
             prediction = _predict(predict, scheduler, latents, timestep, conditioning, place, now)
-            cache.add(float(timestep), prediction)
+            cache.add(times[step], prediction)
         latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
         on_step(min(step + 1, steps), latents)
     return latents

@@ -73,7 +73,11 @@ class Offloaded(Residency):
             yield
         finally:
             for name in names:
-                self._models[name].drop()
+                # Inside a block of ``using`` they are on the device as before.
+                if self._users[name]:
+                    self._models[name].bring()
+                else:
+                    self._models[name].drop()
 
 
 class OffloadedModel:

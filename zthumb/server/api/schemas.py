@@ -211,7 +211,9 @@ class Meta(BaseModel):
     extrapolated_steps: int = Field(
         default=0, description="steps at which step_cache computes no prediction, unless prompts change"
     )
-    unguided_steps: int = Field(default=0, description="steps at which the guidance schedule took no second prediction")
+    unguided_steps: int = Field(
+        default=0, description="steps that the guidance schedule leaves unguided; prompts of several parts save nothing there"
+    )
     learned_tokens: list[str] = Field(description="words in the adapters' files that have learned embeddings")
 
 
