@@ -1,13 +1,16 @@
 """The frozen base in fewer bits, as in QLoRA (arXiv 2305.14314): the adapter on top stays in full precision."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import torch
 from torch import nn
 
-BYTES: Mapping[str, float] = MappingProxyType({"int8": 1.0, "nf4": 0.516})
-"""Bytes of a weight. NormalFloat-4 takes half a byte, and a constant for every 64 weights that is quantized itself."""
+from zthumb.memory.quantize import NF4_BYTES
+
+BYTES: Mapping[str, float] = MappingProxyType({"int8": 1.0, "nf4": NF4_BYTES})
+"""Bytes of a weight."""
 
 
 def quantize(
@@ -48,24 +51,9 @@ def _int8(_: torch.dtype) -> Callable[[nn.Linear], nn.Module]:
 
 
 def _nf4(precision: torch.dtype) -> Callable[[nn.Linear], nn.Module]:
-    from bitsandbytes.nn import Linear4bit, Params4bit
+    from zthumb.memory.nf4_linear import Nf4Linear
 
-    class _Linear(Linear4bit):  # type: ignore[misc]
-        """As ``nn.Linear`` under autocast: its outputs are of the precision that it computes in, and not of its inputs'."""
-
-        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            outputs: torch.Tensor = super().forward(inputs.to(precision))
-            return outputs
-
-    def make(linear: nn.Linear) -> nn.Module:
-        quantized: nn.Module = _Linear(
-            linear.in_features, linear.out_features, linear.bias is not None, compute_dtype=precision, quant_type="nf4"
-        )
-        quantized.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True)
-        quantized.bias = linear.bias
-        return quantized
-
-    return make
+    return partial(Nf4Linear, precision=precision)
 
 
 _MAKERS: Mapping[str, Callable[[torch.dtype], Callable[[nn.Linear], nn.Module]]] = MappingProxyType({"int8": _int8, "nf4": _nf4})

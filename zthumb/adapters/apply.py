@@ -17,7 +17,6 @@ from torch import nn
 from foundation.errors import BadInput
 from zthumb.adapters import hooks
 from zthumb.adapters.adapter import Adapter, Layer
-from zthumb.families.shared.balanced_linear import BalancedLinear
 
 _TEXT_MODEL = "text_model."
 _ADAPTER_NORMS, _BASE_NORMS = "adapter_norms", "base_norms"
@@ -171,13 +170,12 @@ def _check_weights(model: Any, layers: Mapping[str, Layer]) -> None:
         if layer.magnitude is None:
             continue
         module = hooks.unwrapped(model.get_submodule(path))
-        if isinstance(module, BalancedLinear):
+        if hasattr(module, "original_weight") and not hasattr(module.weight, "quant_state"):
+            # PEFT reads the weights of others, bitsandbytes' among them, and takes what is kept here for numbers.
             raise BadInput(
-                "a DoRA needs the norms of the base's weights, and balanced ones have others: leave ZTHUMB_SALIENCE out."
-            )
-        if not module.weight.is_floating_point():
-            raise BadInput(
-                "a DoRA needs the norms of the base's weights, which are not floating-point in a GGUF file: use variant full."
+                f"a DoRA needs the norms of the base's weights, and those of {path} are kept in a form that PEFT cannot read. "
+                "Use variant full instead of a GGUF file, leave ZTHUMB_SALIENCE out, and do not quantize convolutions that it "
+                "adapts: ZTHUMB_QUANTIZATION=int8dq or nf4 leave them as they are."
             )
 
 

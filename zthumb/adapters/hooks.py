@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zthumb.adapters.change import Change
-from zthumb.checkpoints.gguf.linear import BlockLinear, dequantize
-from zthumb.families.shared.balanced_linear import BalancedLinear
 
 _ATTRIBUTE = "_zthumb_changes"
 
@@ -116,11 +114,11 @@ def unload(model: nn.Module) -> None:
 def base_weight(module: Any) -> Tensor:
     """Return a module's own weight, float32, dequantized where it is quantized."""
     module = unwrapped(module)
-    if isinstance(module, BlockLinear):
-        return dequantize(module.weight, module.kind, torch.float32).reshape(module.out_features, module.in_features)
+    if hasattr(module, "original_weight"):
+        # A layer that keeps its weight in a form of its own.
+        original: Tensor = module.original_weight()
+        return original
     weight = module.weight
-    if isinstance(module, BalancedLinear):
-        return module.original_weight(weight.dequantize() if hasattr(weight, "dequantize") else weight)
     dequantized: Tensor = weight.dequantize() if hasattr(weight, "dequantize") and type(weight) is not nn.Parameter else weight
     return dequantized.detach().float()
 

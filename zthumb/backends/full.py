@@ -61,7 +61,7 @@ class Backend(BaseBackend):
             "a compiled denoiser would be compiled again for weights that moved": options.compile,
             "weights in channels-last order would be reordered each time they are copied": options.channels_last and is_mapped,
             "an adapter of few steps is merged into weights that are in no file": location.few_step_adapter and is_mapped,
-            "weights in eight bits are in no file": options.quantization != "none" and is_mapped,
+            "quantized weights are in no file": options.quantization != "none" and is_mapped,
             "random weights are in no file": options.dummy and is_mapped,
         }
         return {"resident": "", "offload": next((reason for reason, holds in reasons.items() if holds), "")}
@@ -142,7 +142,7 @@ class Backend(BaseBackend):
         if options.salience is not None:
             factors = salience.read(options.salience, denoiser, hash_base(location.base), options.quantization)
         check_quantization(options.quantization, device)
-        quantize(denoiser, options.quantization, place, factors)
+        quantize(denoiser, options.quantization, device, place, factors)
         for name in _with_weights(family, location.base) if loading != place else ():
             getattr(pipeline, name).to(place)
         return pipeline

@@ -64,7 +64,8 @@ def calibrate(
     for index, exponent in enumerate(EXPONENTS):
         quantized = copy.deepcopy(denoiser)
         factors = activations.factors(denoiser, exponent) if exponent else {}
-        quantize(quantized, quantization, torch.device(backend.info.device), factors)
+        place = torch.device(backend.info.device)
+        quantize(quantized, quantization, place, place, factors)
         errors[exponent] = predictions.error(quantized)
         on_progress((len(prompts) + index + 1) / work)
     best = min(errors, key=lambda exponent: errors[exponent])

@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", help="full, turbo or gguf (default: the best one that fits into memory)")
     parser.add_argument("--device", help="cuda, xpu, mps, cpu, with an index as in cuda:1 (default: the fastest)")
     parser.add_argument("--precision", help="fp32, bf16 or fp16 (default: bf16 on a GPU, else fp32)")
-    parser.add_argument("--quantization", help="of the denoiser: int8wo, fp8wo, int8dq or fp8dq (default: none)")
+    parser.add_argument("--quantization", help="of the denoiser: int8wo, fp8wo, int8dq, fp8dq or nf4 (default: none)")
     parser.add_argument("--salience", metavar="FILE", help="of `zthumb calibrate`, for that quantization (ZTHUMB_SALIENCE)")
     parser.add_argument(
         "--memory", dest="memory_budget", metavar="BUDGET", help="keep within 12GB, or auto (MEMORY_BUDGET; default: no budget)"

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from foundation.files import read_json
-from zthumb.memory.block_swap import WINDOW, blocks_of, layers_in_blocks, spread
+from zthumb.memory.block_swap import WINDOW, blocks_of, spread
 from zthumb.memory.fused_attention import FusedAttention
 from zthumb.memory.peak_memory import PeakMemoryTracker
-from zthumb.memory.quantize import BYTES, Quantization
+from zthumb.memory.quantize import BYTES, Quantization, quantized_layers, writes_out_weights
 
 if TYPE_CHECKING:
     from zthumb.families.base import ModelFamily
@@ -121,12 +121,12 @@ def estimate(
     for name in names:
         is_coder = name in family.image_components
         working = torch.float32 if is_coder and family.decodes_in_full_precision else dtype
-        counts = _counts(family, folder, name)
         is_quantized = name == family.denoiser_component and quantization != "none"
-        per_linear = BYTES[quantization] if is_quantized else working.itemsize
-        weights[name] = round(counts.linear * per_linear) + counts.others * working.itemsize
+        counts = _counts(family, folder, name, quantization if is_quantized else "none")
+        per_weight = BYTES[quantization] if is_quantized else working.itemsize
+        weights[name] = round(counts.quantized * per_weight) + counts.others * working.itemsize
         kept[name] = weights[name] if is_quantized else counts.total * dtype.itemsize
-        blocks[name] = [round(linear * per_linear) + others * working.itemsize for linear, others in counts.blocks]
+        blocks[name] = [round(quantized * per_weight) + others * working.itemsize for quantized, others in counts.blocks]
         if name == family.denoiser_component and denoiser_bytes is not None:
             # A file has few bits everywhere.
             blocks[name] = [size * denoiser_bytes // weights[name] for size in blocks[name]]
@@ -135,7 +135,7 @@ def estimate(
             activations[name] = _decoding(family, folder, name, _tiled(shape), working, device_type)
         elif name == family.denoiser_component:
             # A weight that is quantized alone is written out in the precision of its product.
-            is_written_out = (is_quantized and quantization.endswith("wo")) or denoiser_bytes is not None
+            is_written_out = (is_quantized and writes_out_weights(quantization)) or denoiser_bytes is not None
             written_out = counts.largest * dtype.itemsize if is_written_out else 0
             activations[name] = written_out + _denoising(
                 family, folder, shape.height, shape.width, predictions, dtype, device_type
@@ -149,33 +149,35 @@ def estimate(
 
 @dataclass(frozen=True)
 class _Counts:
-    """How many numbers the linear weights of a component are, the largest of them, and all else; also those of each block."""
+    """How many numbers the quantized weights of a component are, the largest of them, and all else; also those of each block."""
 
-    linear: int
+    quantized: int
     largest: int
     others: int
     blocks: tuple[tuple[int, int], ...]
 
     @property
     def total(self) -> int:
-        return self.linear + self.others
+        return self.quantized + self.others
 
 
 @cache
-def _counts(family: ModelFamily, folder: Path, name: str) -> _Counts:
+def _counts(family: ModelFamily, folder: Path, name: str, quantization: Quantization) -> _Counts:
     model = _build(family, folder, name, torch.float32)
-    # Those that are quantized.
-    layers = [layer.weight.numel() for layer in layers_in_blocks(model).values()]
-    linear, largest = sum(layers), max(layers, default=0)
-    others = sum(parameter.numel() for parameter in model.parameters()) - linear
+    layers = [] if quantization == "none" else [layer.weight for layer in quantized_layers(model, quantization).values()]
+    quantized = {weight: weight.numel() for weight in layers}
+
+    def count(part: torch.nn.Module) -> tuple[int, int]:
+        total, few_bits = 0, 0
+        for parameter in part.parameters():
+            total += parameter.numel()
+            few_bits += quantized.get(parameter, 0)
+        return few_bits, total - few_bits
+
     # An autoencoder decodes in one pass, in which its activations are most of the memory.
-    blocks = () if name in family.image_components else tuple(_linear_and_others(block) for block in blocks_of(model))
-    return _Counts(linear, largest, others, blocks)
-
-
-def _linear_and_others(model: torch.nn.Module) -> tuple[int, int]:
-    linear = sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
-    return linear, sum(parameter.numel() for parameter in model.parameters()) - linear
+    blocks = () if name in family.image_components else tuple(count(block) for block in blocks_of(model))
+    few_bits, others = count(model)
+    return _Counts(few_bits, max(quantized.values(), default=0), others, blocks)
 
 
 @cache

@@ -19,12 +19,22 @@ if TYPE_CHECKING:
 
     from zthumb.families.base import ModelFamily
 
+QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8wo", "nf4")
+"""Those that are chosen among where none is asked for."""
 _TILE = 512
 _TRANSFER_RATE = 12e9
 """Bytes a second from main memory to a card, about half of what 16 lanes of PCIe 4.0 can do."""
 _DISK_RATE = 2e9
 """Bytes a second from a disk."""
-_ROUNDING_S, _TILE_S = 10.0, 1.0
+_ROUNDING_S: Mapping[Quantization, float] = {
+    "none": 0.0,
+    "int8wo": 10.0,
+    "fp8wo": 10.0,
+    "int8dq": 10.0,
+    "fp8dq": 10.0,
+    "nf4": 100.0,
+}
+_TILE_S = 1.0
 """Seconds of each image for which weights are not rounded and images not decoded in tiles."""
 
 
@@ -57,7 +67,7 @@ class Plan:
             counts = (f"{count} of {total} blocks of {name}" for name, (count, total) in self.swapped.items())
             parts.append(f"{' and '.join(counts)} swapped")
         if self.quantization != "none":
-            parts.append(f"linear weights of the denoiser in 8 bits ({self.quantization})")
+            parts.append(f"the denoiser's weights in {4 if self.quantization == 'nf4' else 8} bits ({self.quantization})")
         if self.tile is not None:
             parts.append(f"decoded in tiles of {self.tile} pixels")
         return ", ".join(parts)
@@ -65,8 +75,7 @@ class Plan:
     @property
     def cost(self) -> float:
         """Seconds that it adds to an image, with what rounding and tiles take away counted as seconds too."""
-        lost = (_ROUNDING_S if self.quantization != "none" else 0.0) + (_TILE_S if self.tile is not None else 0.0)
-        return self.transfer_s + lost
+        return self.transfer_s + _ROUNDING_S[self.quantization] + (_TILE_S if self.tile is not None else 0.0)
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class Subject:
 def plans(
     subject: Subject,
     shape: ImageShape,
-    quantizations: Sequence[Quantization] = ("none", "int8wo"),
+    quantizations: Sequence[Quantization] = QUANTIZATIONS,
     placements: Sequence[Placement] = ("resident", "offload"),
     budget: int = 0,
 ) -> list[Plan]:

@@ -1,6 +1,6 @@
-"""Quantize a denoiser's linear weights to eight bits, under TorchAO's names; adapters are applied on top.
+"""Quantize a denoiser's weights to eight bits, under TorchAO's names, or to four; adapters are applied on top.
 
-Eight-bit weights are never merged with an adapter: unloading it must restore the base exactly.
+Quantized weights are never merged with an adapter: unloading it must restore the base exactly.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from foundation.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from zthumb.memory.salience import Factors
 
-Quantization = Literal["none", "int8wo", "fp8wo", "int8dq", "fp8dq"]
-"""``wo`` quantizes only the weights, ``dq`` also the activations, and multiplies in eight bits; ``fp8dq`` needs a newer GPU."""
+Quantization = Literal["none", "int8wo", "fp8wo", "int8dq", "fp8dq", "nf4"]
+"""``wo`` quantizes only the weights, of linear layers and convolutions; ``dq`` those of linear layers and also their inputs, and
+multiplies in eight bits, ``fp8dq`` on a newer GPU. ``nf4`` has four bits for a weight of a linear layer."""
 
-BYTES: Mapping[Quantization, float] = MappingProxyType({"int8wo": 1.0, "fp8wo": 1.0, "int8dq": 1.0, "fp8dq": 1.0})
-"""Bytes of a linear weight, without the scale of each row."""
+NF4_BYTES = 0.516
+"""Bytes of a weight in NormalFloat-4: half a byte, and a constant for every 64 weights that is quantized itself."""
+BYTES: Mapping[Quantization, float] = MappingProxyType(
+    {"int8wo": 1.0, "fp8wo": 1.0, "int8dq": 1.0, "fp8dq": 1.0, "nf4": NF4_BYTES}
+)
+"""Bytes of a weight, without the scale of each row."""
 NO_FACTORS: Mapping[str, Any] = MappingProxyType({})
 _FP8_CAPABILITY = (8, 9)
 """The compute capability that fp8 products need."""
@@ -35,25 +41,62 @@ def check_quantization(kind: Quantization, device: torch.device) -> None:
         )
 
 
-def quantize(denoiser: Any, kind: Quantization, device: torch.device, factors: Factors = NO_FACTORS) -> None:
-    """Quantize the linear layers in the blocks of ``denoiser``, one by one on their way to ``device``, to ``kind``.
+def writes_out_weights(kind: Quantization) -> bool:
+    """Return whether a weight of ``kind`` is written out in the precision of its product, for as long as that takes."""
+    return kind.endswith("wo") or kind == "nf4"
 
-    So their full precision never resides there. All else of the denoiser stays as and where it is: what is outside the blocks,
-    such as the first and last layers, is small, and rounding it shows most. ``none`` leaves all as it is. Layers with ``factors``
-    (``zthumb.memory.salience``) are balanced before.
+
+def quantized_layers(denoiser: nn.Module, kind: Quantization) -> dict[str, nn.Linear | nn.Conv2d]:
+    """Return by path the layers of ``denoiser`` that are quantized to ``kind``: those inside its blocks.
+
+    What is outside the blocks, such as the first and last layers, is small, and rounding it shows most.
+    """
+    from torch.nn import Conv2d
+
+    from zthumb.memory.block_swap import layers_in_blocks
+
+    layers: dict[str, nn.Linear | nn.Conv2d] = dict(layers_in_blocks(denoiser))
+    if kind.endswith("wo"):
+        # The first and the last are the model's own children.
+        layers |= {name: each for name, each in denoiser.named_modules() if type(each) is Conv2d and "." in name}
+    return layers
+
+
+def quantize(
+    denoiser: nn.Module, kind: Quantization, device: torch.device, place: torch.device, factors: Factors = NO_FACTORS
+) -> None:
+    """Quantize layers of ``denoiser``, which computes on ``device``, to ``kind``, one by one on their way to ``place``.
+
+    So their full precision never resides there. All else of the denoiser stays as and where it is. ``none`` leaves all as it
+    is. Layers with ``factors`` (``zthumb.memory.salience``) are balanced before.
     """
     if kind == "none":
         return
+    # By path: those of layers that a factor wraps are the same.
+    layers = quantized_layers(denoiser, kind)
+    if kind == "nf4":
+        _quantize_to_nf4(denoiser, layers, device, place)
+        return
+    from torch.nn import Conv2d, Linear
     from torchao.quantization import quantize_
 
-    from zthumb.families.shared.balanced_linear import BalancedLinear
-    from zthumb.memory.block_swap import layers_in_blocks
+    from zthumb.memory.balanced_linear import BalancedLinear
+    from zthumb.memory.eight_bit_convolution import EightBitConvolution
 
-    # By path: those of layers that an adapter or a factor wraps are the same.
-    paths = set(layers_in_blocks(denoiser))
+    convolutions = {name: layer for name, layer in layers.items() if isinstance(layer, Conv2d)}
+    for name, layer in convolutions.items():
+        denoiser.set_submodule(name, EightBitConvolution(layer, "fp8" if kind == "fp8wo" else "int8").to(place))
+    linear = {name: layer for name, layer in layers.items() if isinstance(layer, Linear)}
     for name, values in factors.items():
-        denoiser.set_submodule(name, BalancedLinear(denoiser.get_submodule(name), values))
-    quantize_(denoiser, _configuration(kind), filter_fn=lambda _, path: path in paths, device=device)
+        denoiser.set_submodule(name, BalancedLinear(linear[name], values))
+    quantize_(denoiser, _configuration(kind), filter_fn=lambda _, path: path in linear, device=place)
+
+
+def _quantize_to_nf4(denoiser: nn.Module, layers: Mapping[str, Any], device: torch.device, place: torch.device) -> None:
+    from zthumb.memory.nf4_linear import Nf4Linear
+
+    for name, layer in layers.items():
+        denoiser.set_submodule(name, Nf4Linear(layer).to(device).to(place))
 
 
 def _multiplies_in_fp8(device: torch.device) -> bool:

@@ -45,7 +45,10 @@ def dtype_of(component: Path) -> torch.dtype:
 def bytes_of(tensor: torch.Tensor) -> int:
     """Return the bytes of a tensor's data, also of a quantized tensor subclass."""
     if not hasattr(tensor, "__tensor_flatten__"):
-        return int(tensor.nbytes)
+        # bitsandbytes keeps the constants of blocks beside the tensor.
+        state = getattr(tensor, "quant_state", None)
+        constants = 0 if state is None else state.absmax.nbytes + (state.state2.absmax.nbytes if state.nested else 0)
+        return int(tensor.nbytes) + constants
     names, _ = tensor.__tensor_flatten__()
     return sum(bytes_of(getattr(tensor, name)) for name in names)
 

@@ -160,7 +160,8 @@ class Settings(BaseSettings):
     channels_last: bool = Field(default=False, description="store weights channels-last, which is faster on GPUs")
     compile: bool = Field(default=False, description="compile the denoiser's repeated blocks: slower start, faster images")
     quantization: Quantization = Field(
-        default="none", description="quantize the denoiser's linear weights to eight bits: int8wo, fp8wo, int8dq or fp8dq"
+        default="none",
+        description="quantize the denoiser's weights to eight bits, int8wo, fp8wo, int8dq or fp8dq, or to four, nf4",
     )
     salience: Path | None = Field(
         default=None,

@@ -12,7 +12,7 @@ def test_components_and_ways_of_a_published_base(capsys: pytest.CaptureFixture[s
     assert "FLUX.1-dev, 1024 x 1024 pixels, 1 at once, bf16" in output
     rows = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line}
     assert rows["transformer"][0] == "22,700"
-    assert "within 16.0 GiB: one component at a time on the device, linear weights of the denoiser in 8 bits" in output
+    assert "within 16.0 GiB: one component at a time on the device, the denoiser's weights in 8 bits" in output
 
 
 def test_the_best_known_base_of_a_family_at_a_size(capsys: pytest.CaptureFixture[str]) -> None:

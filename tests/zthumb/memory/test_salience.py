@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from foundation.errors import BadInput
-from zthumb.families.shared.balanced_linear import BalancedLinear
 from zthumb.memory import salience
+from zthumb.memory.balanced_linear import BalancedLinear
 from zthumb.memory.quantize import quantize
 
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_a_balanced_layer_computes_the_same() -> None:
     balanced = BalancedLinear(linear, factors)
 
     torch.testing.assert_close(balanced(inputs), linear(inputs))
-    torch.testing.assert_close(balanced.original_weight(balanced.weight), linear.weight.float())
+    torch.testing.assert_close(balanced.original_weight(), linear.weight.float())
 
 
 def test_outliers_are_divided_between_both_sides_and_less_is_lost() -> None:
@@ -70,7 +70,7 @@ def test_outliers_are_divided_between_both_sides_and_less_is_lost() -> None:
         denoiser.first = nn.Identity()  # type: ignore[assignment]
         expected = denoiser(inputs)
         factors = _observed(denoiser, inputs) if is_balanced else {}
-        quantize(denoiser, "int8dq", CPU, factors)
+        quantize(denoiser, "int8dq", CPU, CPU, factors)
         errors.append(float((denoiser(inputs) - expected).norm() / expected.norm()))
 
     assert errors[1] < 0.5 * errors[0]
@@ -78,7 +78,7 @@ def test_outliers_are_divided_between_both_sides_and_less_is_lost() -> None:
 
 def test_only_layers_in_blocks_are_quantized() -> None:
     denoiser = Denoiser()
-    quantize(denoiser, "int8wo", CPU)
+    quantize(denoiser, "int8wo", CPU, CPU)
 
     assert type(denoiser.first.weight) is nn.Parameter
     assert "Int8" in type(denoiser.blocks[0].layer.weight).__name__

@@ -1,4 +1,4 @@
-"""Adapters on weights quantized to eight bits, over HTTP: no image is black, and the adapter has an effect."""
+"""Adapters on quantized weights, over HTTP: no image is black, and the adapter has an effect."""
 
 from pathlib import Path
 
@@ -23,12 +23,13 @@ STAR = {"prompt": "a photo of a large red star on a blue background", "seed": 5,
         ("int8wo", "bf16"),
         ("fp8wo", "bf16"),
         ("int8dq", "bf16"),
+        ("nf4", "bf16"),
         pytest.param("fp8dq", "bf16", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
         # Products overflow in fp16, and the image is generated again in fp32.
         ("int8wo", "fp16"),
     ],
 )
-def test_an_adapter_has_an_effect_on_eight_bit_weights(models: Path, quantization: str, precision: str) -> None:
+def test_an_adapter_has_an_effect_on_quantized_weights(models: Path, quantization: str, precision: str) -> None:
     with started(settings(models, quantization=quantization, precision=precision)) as client:
         before = client.post("/generate", json=STAR)
         content = geometry.read(pixels(before))

@@ -23,8 +23,16 @@ class BlockLinear(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, in) → (…, out), of the inputs' dtype."""
-        weight = dequantize(self.weight, self.kind, inputs.dtype).reshape(self.out_features, self.in_features)
-        return functional.linear(inputs, weight, None if self.bias is None else self.bias.to(inputs.dtype))
+        return functional.linear(
+            inputs, self._written_out(inputs.dtype), None if self.bias is None else self.bias.to(inputs.dtype)
+        )
+
+    def original_weight(self) -> Tensor:
+        """Return the weight (out, in), float32."""
+        return self._written_out(torch.float32)
+
+    def _written_out(self, dtype: torch.dtype) -> Tensor:
+        return dequantize(self.weight, self.kind, dtype).reshape(self.out_features, self.in_features)
 
 
 def dequantize(blocks: Tensor, kind: GGMLQuantizationType, dtype: torch.dtype) -> Tensor:

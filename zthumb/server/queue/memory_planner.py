@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from foundation.errors import BadInput
 from zthumb.memory.budget import parse, shown
 from zthumb.memory.estimate import ImageShape
-from zthumb.memory.plan import Plan, Subject, choose, plans, predict
+from zthumb.memory.plan import QUANTIZATIONS, Plan, Subject, choose, plans, predict
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ class MemoryPlanner:
             candidates = plans(
                 backend.base,
                 ImageShape(height, width, tile=self._options.tile),
-                ("none", "int8wo") if can_quantize else (chosen,),
+                QUANTIZATIONS if can_quantize else (chosen,),
                 backend.placements,
                 self._budget,
             )

@@ -27,7 +27,8 @@ class BalancedLinear(nn.Linear):
         """(…, in) → (…, out)."""
         return functional.linear(inputs / self.factors.to(inputs.dtype), self.weight, self.bias)
 
-    def original_weight(self, weight: Tensor) -> Tensor:
-        """Return the weight (out, in) before it was balanced, from the balanced one as ``weight``, float32."""
-        original: Tensor = weight.float() / self.factors.to(weight.device, torch.float32)
+    def original_weight(self) -> Tensor:
+        """Return the weight (out, in) before it was balanced, float32."""
+        weight: Tensor = self.weight.dequantize() if hasattr(self.weight, "dequantize") else self.weight
+        original: Tensor = weight.detach().float() / self.factors.to(weight.device, torch.float32)
         return original
