@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foundation.errors import BadInput
 from training.model import learned_tokens, peft_adapter
-from training.model.quantize import quantize
+from training.model.quantize import AS_GENERATED, quantize
 from training.model.shard import shard
 from training.model.training_adapter import merge_training_adapter
 from training.recipe import Recipe
@@ -30,9 +30,10 @@ def load(recipe: Recipe, family: ModelFamily, folder: Path) -> Any:
 
     ``place_denoiser`` quantizes its denoiser, if the recipe says so.
     """
-    pipeline = family.load(folder, DTYPES[recipe.precision], torch.device("cpu"))
+    dtype = DTYPES[recipe.precision]
+    pipeline = family.load(folder, dtype, torch.device("cpu"))
     if recipe.training_adapter is not None:
-        merge_training_adapter(recipe.training_adapter, pipeline, family)
+        merge_training_adapter(recipe.training_adapter, pipeline, family, dtype, AS_GENERATED[recipe.quantize])
     if recipe.objective.prediction != "base":
         # Images are sampled by what the denoiser predicts, also where the recipe overrides the base.
         scheduler = type(pipeline.scheduler)

@@ -7,10 +7,12 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from zthumb.memory.quantize import NF4_BYTES
+from zthumb.memory.quantize import NF4_BYTES, Quantization
 
 BYTES: Mapping[str, float] = MappingProxyType({"int8": 1.0, "nf4": NF4_BYTES})
 """Bytes of a weight."""
+AS_GENERATED: Mapping[str, Quantization] = MappingProxyType({"none": "none", "int8": "int8wo", "nf4": "nf4"})
+"""What generating calls the same, for each that a recipe names."""
 
 
 def quantize(

@@ -17,6 +17,7 @@ from torch import nn
 from foundation.errors import BadInput
 from zthumb.adapters import hooks
 from zthumb.adapters.adapter import Adapter, Layer
+from zthumb.adapters.merged_effect import MergedEffect
 
 _TEXT_MODEL = "text_model."
 _ADAPTER_NORMS, _BASE_NORMS = "adapter_norms", "base_norms"
@@ -107,15 +108,28 @@ def _unwrap(model: Any) -> None:
             delattr(model, attribute)
 
 
-def merge(components: Components) -> None:
-    """Add the active adapters, with their weights, to the base's weights, and unload all adapters."""
+def merge(components: Components, effect: MergedEffect | None = None) -> None:
+    """Add the active adapters, with their weights, to the base's weights, and unload all adapters.
+
+    Sums are rounded once, to the precision of the base; ``effect`` measures what is lost by that.
+    """
     for model in components.values():
         # First the changes: some are computed from the base's weights, which must still be unmodified.
-        hooks.merge(model)
+        hooks.merge(model, effect)
         for module in _lora_layers(model):
             if module.active_adapters:
-                module.merge()
+                _merge(module, effect)
     unload(components)
+
+
+def _merge(module: Any, effect: MergedEffect | None) -> None:
+    weight = module.get_base_layer().weight
+    before = weight.data
+    weight.data = before.float() if before.dtype != torch.float32 or effect is None else before.clone()
+    module.merge()
+    if effect is not None:
+        effect.add(before.float(), weight.data)
+    weight.data = weight.data.to(before.dtype)
 
 
 def _inject(model: Any, layers: Mapping[str, Layer], name: str, target: Target) -> None:

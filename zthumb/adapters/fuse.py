@@ -11,6 +11,7 @@ from foundation.files import atomic_directory
 from zthumb import families
 from zthumb.adapters import apply
 from zthumb.adapters.adapter import Adapter
+from zthumb.adapters.merged_effect import MergedEffect
 from zthumb.checkpoints.published import write_published_names
 from zthumb.sources.local import family_of
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     import torch
 
 
-def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) -> None:
+def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) -> str | None:
     """Write the base in ``base`` with the ``weighted`` adapters in its weights to ``target``, in the base's precision.
+
+    Returns a warning where rounding to that precision takes much of them, else None.
 
     Raises ``BadInput`` for a DoRA together with another adapter: its change depends on the weights that it is applied to.
     """
@@ -37,12 +40,15 @@ def fuse(base: Path, weighted: Sequence[tuple[Adapter, float]], target: Path) ->
     for name, (adapter, _) in zip(names, weighted, strict=True):
         apply.inject(adapted, adapter, name)
     apply.set_weights(apply.adapted_modules(adapted), {name: weight for name, (_, weight) in zip(names, weighted, strict=True)})
-    apply.merge(adapted)
+    denoiser_precision = _precision(base / family.denoiser_component)
+    effect = MergedEffect(lambda weight: weight.to(denoiser_precision).float())
+    apply.merge(adapted, effect)
     for component in (*adapted, *others):
         getattr(pipeline, component).to(_precision(base / component))
     with atomic_directory(target) as folder:
         pipeline.save_pretrained(folder, safe_serialization=True)
         write_published_names(folder)
+    return effect.warning
 
 
 def _precision(folder: Path) -> torch.dtype:

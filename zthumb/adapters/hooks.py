@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zthumb.adapters.change import Change
+from zthumb.adapters.merged_effect import MergedEffect
 
 _ATTRIBUTE = "_zthumb_changes"
 
@@ -90,13 +91,17 @@ def changes_of(module: nn.Module) -> ModuleChanges | None:
 
 
 @torch.no_grad()
-def merge(model: nn.Module) -> None:
-    """Add the active changes to the weights themselves, and unload all changes."""
+def merge(model: nn.Module, effect: MergedEffect | None = None) -> None:
+    """Add the active changes to the weights themselves, and unload all changes; ``effect`` measures what rounding takes."""
     for changes in list(changed_modules(model)):
         module: Any = changes._module
         weight, bias = changes.total()
         if weight is not None:
-            module.weight += weight.to(module.weight.dtype)
+            before = module.weight.float()
+            merged = before + weight
+            if effect is not None:
+                effect.add(before, merged)
+            module.weight.copy_(merged)
         if bias is not None:
             if module.bias is None:
                 module.bias = nn.Parameter(torch.zeros_like(bias, dtype=module.weight.dtype), requires_grad=False)

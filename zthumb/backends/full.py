@@ -22,7 +22,7 @@ from zthumb.families.shared import random_weights
 from zthumb.generation.image_generator import ImageGenerator
 from zthumb.generation.parameters import GenerationParams
 from zthumb.memory import salience, usage
-from zthumb.memory.quantize import NO_FACTORS, check_quantization, quantize
+from zthumb.memory.quantize import NO_FACTORS, check_quantization, quantize, quantized_copy
 from zthumb.memory.residency import AllResident, Offloaded, OffloadedModel, Placement, Residency
 from zthumb.sources.local import INDEX, family_of, hash_base
 
@@ -136,7 +136,8 @@ class Backend(BaseBackend):
         loading = place if options.quantization == "none" else torch.device("cpu")
         pipeline = load(location.base, dtype_of(options, device), loading)
         if location.few_step_adapter is not None:
-            merge_adapter(location.few_step_adapter, pipeline, family)
+            stored = partial(quantized_copy, kind=options.quantization, dtype=dtype_of(options, device), device=device)
+            merge_adapter(location.few_step_adapter, pipeline, family, stored)
             pipeline.scheduler = schedulers.changed(pipeline.scheduler, family.few_step_schedule)
         denoiser, factors = family.denoiser(pipeline), NO_FACTORS
         if options.salience is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -112,12 +113,14 @@ def _merge(arguments: argparse.Namespace) -> int:
             kinds = " and ".join(source.adapter.kinds)
             raise BadInput(f"{file}: a {kinds} cannot be added to a LoRA: convert it with `zthumb adapters convert --as lora`.")
     if arguments.into:
-        fuse(arguments.into, weighted, arguments.out)
+        warning = fuse(arguments.into, weighted, arguments.out)
         print(f"{arguments.out}: {arguments.into} with {len(weighted)} adapters merged into its weights")
         for embedding in (embedding for adapter, _ in weighted for embedding in adapter.embeddings):
             print(f"{arguments.out}: without the learned tokens of {embedding.text!r}: keep their file, a base cannot hold them")
         for adapter, _ in weighted:
             _print_notes(adapter)
+        if warning is not None:
+            print(f"{arguments.out}: {warning}", file=sys.stderr)
         return DONE
     merged = merge(weighted)
     _write(resize(merged, arguments.rank).adapter if arguments.rank else merged, sources[0], {}, arguments)

@@ -13,7 +13,7 @@ from foundation.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from zthumb.memory.salience import Factors
 
@@ -70,33 +70,49 @@ def quantize(
     So their full precision never resides there. All else of the denoiser stays as and where it is. ``none`` leaves all as it
     is. Layers with ``factors`` (``zthumb.memory.salience``) are balanced before.
     """
-    if kind == "none":
-        return
-    # By path: those of layers that a factor wraps are the same.
-    layers = quantized_layers(denoiser, kind)
+    if kind != "none":
+        # By path: those of layers that a factor wraps are the same.
+        _quantize_layers(denoiser, quantized_layers(denoiser, kind), kind, device, place, factors)
+
+
+def quantized_copy(weight: Tensor, kind: Quantization, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """Return a layer that keeps ``weight``, of a linear layer or a convolution, as one of ``kind`` in a base of ``dtype``."""
+    from torch import nn
+
+    rows, columns, *kernel = weight.shape
+    layer: Any = (
+        nn.Conv2d(columns, rows, (kernel[0], kernel[1]), bias=False, device="meta")
+        if kernel
+        else nn.Linear(columns, rows, bias=False, device="meta")
+    )
+    layer.weight = nn.Parameter(weight.detach().to(device, dtype), requires_grad=False)
+    holder = nn.ModuleDict({"layer": layer})
+    if kind != "none" and (not kernel or kind.endswith("wo")):
+        _quantize_layers(holder, {"layer": layer}, kind, device, device, NO_FACTORS)
+    return holder["layer"]
+
+
+def _quantize_layers(
+    model: nn.Module, layers: Mapping[str, Any], kind: Quantization, device: torch.device, place: torch.device, factors: Factors
+) -> None:
     if kind == "nf4":
-        _quantize_to_nf4(denoiser, layers, device, place)
+        from zthumb.memory.nf4_linear import Nf4Linear
+
+        for name, layer in layers.items():
+            model.set_submodule(name, Nf4Linear(layer).to(device).to(place))
         return
-    from torch.nn import Conv2d, Linear
+    from torch.nn import Conv2d
     from torchao.quantization import quantize_
 
     from zthumb.memory.balanced_linear import BalancedLinear
     from zthumb.memory.eight_bit_convolution import EightBitConvolution
 
-    convolutions = {name: layer for name, layer in layers.items() if isinstance(layer, Conv2d)}
-    for name, layer in convolutions.items():
-        denoiser.set_submodule(name, EightBitConvolution(layer, "fp8" if kind == "fp8wo" else "int8").to(place))
-    linear = {name: layer for name, layer in layers.items() if isinstance(layer, Linear)}
+    linear = {name: layer for name, layer in layers.items() if not isinstance(layer, Conv2d)}
+    for name in layers.keys() - linear.keys():
+        model.set_submodule(name, EightBitConvolution(layers[name], "fp8" if kind == "fp8wo" else "int8").to(place))
     for name, values in factors.items():
-        denoiser.set_submodule(name, BalancedLinear(linear[name], values))
-    quantize_(denoiser, _configuration(kind), filter_fn=lambda _, path: path in linear, device=place)
-
-
-def _quantize_to_nf4(denoiser: nn.Module, layers: Mapping[str, Any], device: torch.device, place: torch.device) -> None:
-    from zthumb.memory.nf4_linear import Nf4Linear
-
-    for name, layer in layers.items():
-        denoiser.set_submodule(name, Nf4Linear(layer).to(device).to(place))
+        model.set_submodule(name, BalancedLinear(linear[name], values))
+    quantize_(model, _configuration(kind), filter_fn=lambda _, path: path in linear, device=place)
 
 
 def _multiplies_in_fp8(device: torch.device) -> bool:
