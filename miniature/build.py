@@ -29,6 +29,7 @@ from miniature import (
     sd15,
     tokenizer,
     training_images,
+    words,
     z_image,
 )
 from miniature.architectures.sdxl import SDXL
@@ -52,10 +53,12 @@ class Plan:
     image_tower: Schedule = image_tower.SCHEDULE
     distillation: Schedule = distillation.SCHEDULE
     sd15: Schedule = sd15.SCHEDULE
+    flux_words: Schedule = words.SCHEDULE
     flux: Schedule = flux.SCHEDULE
     flux_guidance: Schedule = guidance_distillation.SCHEDULE
     z_image: Schedule = z_image.SCHEDULE
     qwen_autoencoder: Schedule = qwen_autoencoder.SCHEDULE
+    qwen_words: Schedule = words.SCHEDULE
     qwen_image: Schedule = qwen_image.SCHEDULE
 
     def scaled(self, factor: float) -> "Plan":
@@ -72,10 +75,12 @@ class Plan:
             image_tower=scale_steps(self.image_tower),
             distillation=scale_steps(self.distillation),
             sd15=scale_steps(self.sd15),
+            flux_words=scale_steps(self.flux_words),
             flux=scale_steps(self.flux),
             flux_guidance=scale_steps(self.flux_guidance),
             z_image=scale_steps(self.z_image),
             qwen_autoencoder=scale_steps(self.qwen_autoencoder),
+            qwen_words=scale_steps(self.qwen_words),
             qwen_image=scale_steps(self.qwen_image),
         )
 
@@ -146,9 +151,11 @@ def fit_flux(models: Path, work: Path, seed: int = SEED, plan: Plan | None = Non
     """Train FLUX.1 in small on the latents of ``models/mini-sdxl`` and save ``models/mini-flux``."""
     plan, base, device = plan or Plan(), models / "mini-sdxl", choose_device()
     encoded = _encode_images(base, work, seed, min(plan.images, flux.IMAGES))
-    folder = _stage_folder(encoded.folder, "flux", plan.flux)
     latents = autoencoder.standardize(encoded.vae, encoded.latents)
-    model = flux.untrained(base, encoded.tokenizer, seed).to(device)
+    words_folder = _stage_folder(encoded.folder, "flux-words", plan.flux_words)
+    untrained = flux.untrained(base, encoded.tokenizer, seed).to(device)
+    model = words.teach("flux", untrained, denoiser.WORLD, len(latents), seed, words_folder, plan.flux_words)
+    folder = _stage_folder(words_folder, "flux", plan.flux)
     trained = denoiser.fit("flux", model, latents, seed, folder, plan.flux)
     guidance_folder = _stage_folder(folder, "guidance", plan.flux_guidance)
     trained.transformer = guidance_distillation.distil(trained, latents, seed, guidance_folder, device, plan.flux_guidance)
@@ -179,11 +186,15 @@ def fit_qwen_image(models: Path, work: Path, seed: int = SEED, plan: Plan | None
     drawn = np.concatenate([encoded.images, signs])
     vae_folder = _stage_folder(signs_folder, "autoencoder", plan.qwen_autoencoder)
     vae = qwen_autoencoder.fit(drawn, latents, seed, vae_folder, device, plan.qwen_autoencoder)  # 3. its own autoencoder
-    folder = _stage_folder(signs_folder, "qwen-image", plan.qwen_image)
-    model = qwen_image.untrained(seed).to(device)
+    words_folder = _stage_folder(signs_folder, "words", plan.qwen_words)
     material = qwen_image.material(images, len(signs))
     seen = torch.cat([latents, *[latents[images:]] * (qwen_image.PASSES_OF_SIGNS - 1)])
-    trained = denoiser.fit("qwen_image", model, seen, seed, folder, plan.qwen_image, material)  # 4. captions → latents
+    untrained = qwen_image.untrained(seed).to(device)
+    model = words.teach(
+        "qwen_image", untrained, material, len(seen), seed, words_folder, plan.qwen_words
+    )  # 4. captions → attributes
+    folder = _stage_folder(words_folder, "qwen-image", plan.qwen_image)
+    trained = denoiser.fit("qwen_image", model, seen, seed, folder, plan.qwen_image, material)  # 5. captions → latents
     assemble.save_qwen_image(trained, vae, models / "mini-qwen-image")
     _record(work, "mini-qwen-image", seed, device)
 

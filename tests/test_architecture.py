@@ -51,6 +51,7 @@ TRAINING = {
     "model": {"model"},
     "validation": {"validation", "model", "encoding"},
     "memory": {"memory", "model"},
+    "distillation": {"distillation"},
     "steps": {"steps", "validation", "model", "encoding", "data"},
 }
 

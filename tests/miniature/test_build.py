@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 SHORT = Schedule(steps=2, batch=2, rate=1e-3, save_every=1)
 _MODELS = (
     *("autoencoder", "denoiser", "finish", "image_tower", "distillation", "sd15"),
-    *("flux", "flux_guidance", "z_image", "qwen_autoencoder", "qwen_image"),
+    *("flux_words", "flux", "flux_guidance", "z_image", "qwen_autoencoder", "qwen_words", "qwen_image"),
 )
 TINY = Plan(images=24, **dict.fromkeys(_MODELS, SHORT))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zthumb.text_to_image import OutputImage, TextToImage
 
 _FOLDER = Path("outputs/images")
-_SETTINGS = ("model", "device", "precision", "quantization", "salience", "memory_budget", "dummy")
+_SETTINGS = ("model", "text_encoder", "device", "precision", "quantization", "salience", "memory_budget", "dummy")
 _FIELDS = (
     *("negative_prompt", "steps", "cfg", "true_cfg_scale", "seed", "width", "height", "scheduler", "variant", "preset"),
     *("prompt_parser", "output_format", "guidance_schedule", "embedded_guidance_schedule", "step_cache"),
@@ -66,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheduler", help="such as euler or dpmpp_2m_karras (default: the base's own)")
     parser.add_argument("--prompt-parser", help="syntax of the prompts: plain, compel or lpw")
     parser.add_argument("--model", help="the base, by any reference (MODEL, default models/mini-sdxl)")
+    parser.add_argument(
+        "--distill",
+        dest="text_encoder",
+        metavar="ENCODER",
+        help="a small text encoder that was distilled from the base's large one (ZTHUMB_TEXT_ENCODER)",
+    )
     parser.add_argument("--preset", help="a preset, whose values the other options override")
     parser.add_argument("--variant", help="full, turbo or gguf (default: the best one that fits into memory)")
     parser.add_argument("--device", help="cuda, xpu, mps, cpu, with an index as in cuda:1 (default: the fastest)")

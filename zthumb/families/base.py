@@ -28,6 +28,8 @@ BASES = Path(__file__).parent / "bases"
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+PROJECTED_WIDTH = "project_out_dim"
+"""What the configuration of a distilled text encoder has: the width of the states of the large one, whose place it takes."""
 Precisions = Union["torch.dtype", Mapping[str, "torch.dtype"]]
 """One precision of all components, or that of each."""
 
@@ -103,6 +105,8 @@ class ModelFamily(ABC):
     """Whether the image components compute in fp32 whatever the precision of the rest."""
     text_components: Sequence[str]
     """The components that ``encode_prompts`` depends on."""
+    distillable_component: str | None = None
+    """The large text encoder that a small one can take the place of, if there is such a kind for the family."""
 
     is_flow: bool = False
     """Whether its denoisers are trained by flow matching; the settings of DDPM's loss have no meaning then."""
@@ -159,6 +163,10 @@ class ModelFamily(ABC):
         """Return the configuration of a component of the base in ``folder``."""
         values: Mapping[str, Any] = read_json(folder / component / "config.json")
         return values
+
+    def distillable_tokens(self, pipeline: Any, prompts: Sequence[str]) -> Tensor:
+        """Return the tokens (B, length) that the distillable text encoder of ``pipeline`` is given for ``prompts``."""
+        raise NotImplementedError(f"{self.name} has no distillable text encoder")
 
     @abstractmethod
     def prediction(self, folder: Path) -> str:

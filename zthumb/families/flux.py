@@ -14,7 +14,7 @@ from zthumb.checkpoints import clip_keys, flux_keys, vae_keys
 from zthumb.checkpoints.checkpoint_key import CheckpointKey
 from zthumb.checkpoints.clip_keys import inside_text_model
 from zthumb.diffusion.conditioning import Conditioning
-from zthumb.families.base import BASES, NO_TOKENS, Limits, LoraMetadata
+from zthumb.families.base import BASES, NO_OPTIONS, NO_TOKENS, PROJECTED_WIDTH, Limits, LoraMetadata, Precisions
 from zthumb.families.shared.autoencoder_kl import FACTOR, AutoencoderKLFamily
 from zthumb.families.shared.embedded_guidance import GUIDANCE, EmbeddedGuidanceFamily
 from zthumb.families.shared.flow_matching import DENOISER_PREFIX, FlowMatchingFamily, cut_by, without_prefix
@@ -23,9 +23,13 @@ from zthumb.families.shared.packed_latents import PATCH, pack, positions, unpack
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from torch import Tensor
 
 _PROMPT_EMBEDS, _POOLED = "prompt_embeds", "pooled_prompt_embeds"
+_PADDED: Mapping[str, Any] = MappingProxyType(
+    {"padding": "max_length", "truncation": True, "return_tensors": "pt", "verbose": False}
+)
 _LENGTH, _LENGTH_OF_SCHNELL = 512, 256
 """Tokens that T5's prompts are padded to; all of them are attended to, so that another number changes images."""
 
@@ -57,6 +61,7 @@ class Flux(EmbeddedGuidanceFamily, FlowMatchingFamily, AutoencoderKLFamily):
     pipeline_class = "FluxPipeline"
     adapted_components = ("transformer", "text_encoder", "text_encoder_2")
     text_components = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
+    distillable_component = "text_encoder_2"
     references = tuple(BASES / name for name in ("FLUX.1-dev", "FLUX.1-schnell"))
     pipeline_options = MappingProxyType({"image_encoder": None, "feature_extractor": None})
     size_multiple = FACTOR * PATCH
@@ -79,7 +84,21 @@ class Flux(EmbeddedGuidanceFamily, FlowMatchingFamily, AutoencoderKLFamily):
             return AutoencoderKL.from_config(dict(configuration))
         if component == "text_encoder":
             return CLIPTextModel(CLIPTextConfig(**configuration))
+        if PROJECTED_WIDTH in configuration:
+            from zthumb.families.shared.t5_with_projection import T5EncoderWithProjection
+
+            return T5EncoderWithProjection(T5Config(**configuration))
         return T5EncoderModel(T5Config(**configuration))
+
+    def load(self, folder: Path, dtype: Precisions, device: torch.device, replaced: Mapping[str, Any] = NO_OPTIONS) -> Any:
+        name = self.distillable_component
+        if name in replaced or PROJECTED_WIDTH not in self.configuration(folder, name):
+            return super().load(folder, dtype, device, replaced)
+        from zthumb.families.shared.t5_with_projection import T5EncoderWithProjection
+
+        own = dtype[name] if isinstance(dtype, Mapping) else dtype
+        small = T5EncoderWithProjection.from_pretrained(folder / name, dtype=own, local_files_only=True)
+        return super().load(folder, dtype, device, {**replaced, name: small.eval().to(device)})
 
     def latent_shape(self, pipeline: Any, height: int, width: int) -> tuple[int, int, int]:
         channels = int(self.denoiser(pipeline).config.in_channels) // PATCH**2
@@ -95,14 +114,17 @@ class Flux(EmbeddedGuidanceFamily, FlowMatchingFamily, AutoencoderKLFamily):
     ) -> Conditioning:
         import torch
 
-        options = {"padding": "max_length", "truncation": True, "return_tensors": "pt", "verbose": False}
-        length = _length(pipeline.tokenizer_2, self.denoiser(pipeline).config)
-        clip_ids = pipeline.tokenizer(list(prompts), **options).input_ids
-        t5_ids = pipeline.tokenizer_2(list(prompts), max_length=length, **options).input_ids
+        clip_ids = pipeline.tokenizer(list(prompts), **_PADDED).input_ids
+        t5_ids = self.distillable_tokens(pipeline, prompts)
         with torch.no_grad():
             pooled = pipeline.text_encoder(clip_ids.to(pipeline.text_encoder.device)).pooler_output
             embeds = pipeline.text_encoder_2(t5_ids.to(pipeline.text_encoder_2.device))[0]
         return Conditioning.stacked(prompt_embeds=embeds.float(), pooled_prompt_embeds=pooled.float())
+
+    def distillable_tokens(self, pipeline: Any, prompts: Sequence[str]) -> Tensor:
+        length = _length(pipeline.tokenizer_2, self.denoiser(pipeline).config)
+        tokens: Tensor = pipeline.tokenizer_2(list(prompts), max_length=length, **_PADDED).input_ids
+        return tokens
 
     def unconditional(self, pipeline: Any, like: Conditioning) -> Conditioning:
         return self.encode_prompts(pipeline, [""]).to(dtype=like.tensors[_PROMPT_EMBEDS][0].dtype)

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         description="random weights in place of the base's own, of the same shapes: to try a machine with nothing downloaded",
     )
     vae: str | None = Field(default=None, description="an autoencoder that replaces the base's own; the same kinds of reference")
+    text_encoder: str | None = Field(
+        default=None,
+        description="a small text encoder that was distilled from the large one of MODEL and takes its place; the same kinds of "
+        "reference",
+    )
     training_resolution: Resolution = Field(
         default=None,
         validation_alias=AliasChoices("TRAINING_RESOLUTION", "ZTHUMB_TRAINING_RESOLUTION"),
@@ -200,7 +205,7 @@ class Settings(BaseSettings):
         prompts.get(name)
         return name
 
-    @field_validator("model", "vae", "turbo_model", "turbo_adapter", "gguf_model")
+    @field_validator("model", "vae", "text_encoder", "turbo_model", "turbo_adapter", "gguf_model")
     @classmethod
     def _names_a_model(cls, text: str | None) -> str | None:
         try:

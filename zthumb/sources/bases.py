@@ -10,7 +10,7 @@ from foundation.files import atomic_directory, read_json
 from foundation.hashing import hash_value
 from zthumb import families
 from zthumb.checkpoints.single_file import ENDING, SingleFile
-from zthumb.families.base import ModelFamily
+from zthumb.families.base import PROJECTED_WIDTH, ModelFamily
 from zthumb.sources import catalogue, conversion, kinds
 from zthumb.sources.component_files import write_component_file
 from zthumb.sources.download import file_lock
@@ -24,18 +24,23 @@ _SCALING_FACTOR = 0.18215
 """Of an ``AutoencoderKL`` whose configuration does not say it."""
 
 
-def find_base(reference: str, vae: str | None = None, resolver: Resolver | None = None) -> Path:
+def find_base(reference: str, vae: str | None = None, resolver: Resolver | None = None, text_encoder: str | None = None) -> Path:
     """Return the folder of the base that ``reference`` names, with the autoencoder that ``vae`` names, if any.
 
-    Without ``vae`` it has its own. The base is downloaded if need be, and converted if it is a single file. Raises ``BadInput``
-    that says how to get a missing base or why the file or folder is not a base, ``SourceFailed`` if it could not be downloaded.
+    ``text_encoder`` names one that was distilled from the base's large one, whose place it takes. The base is downloaded if need
+    be, and converted if it is a single file. Raises ``BadInput`` that says how to get a missing base or why the file or folder
+    is not a base, ``SourceFailed`` if it could not be downloaded.
     """
     if resolver is None:
         with bars() as on_progress:
-            return find_base(reference, vae, Resolver(watch=on_progress))
+            return find_base(reference, vae, Resolver(watch=on_progress), text_encoder)
     check_base(reference)
     base = _diffusers_folder(resolver.path(reference), resolver)
-    return base if vae is None else _with_autoencoder(base, resolver.path(vae, kinds.AUTOENCODER), resolver.models)
+    if vae is not None:
+        base = _with_autoencoder(base, resolver.path(vae, kinds.AUTOENCODER), resolver.models)
+    if text_encoder is not None:
+        base = _with_small_text_encoder(base, resolver.path(text_encoder, kinds.TEXT_ENCODER), resolver.models)
+    return base
 
 
 def find_configuration(reference: str) -> Path | None:
@@ -174,21 +179,46 @@ def _with_autoencoder(base: Path, vae: Path, models: Path) -> Path:
     """Return a folder of links to the components of ``base``, with another autoencoder."""
     if not (vae.is_file() or kinds.AUTOENCODER.is_complete(vae)):
         raise BadInput(f"{vae}: is not an autoencoder: expected a {ENDING} file, or a folder with {_CONFIGURATION} and weights.")
-    family = families.get(family_of(base))
-    (autoencoder,) = family.image_components
+    (autoencoder,) = families.get(family_of(base)).image_components
     _check_scaling(base / autoencoder, vae)
-    digest = hash_value([str(base.resolve()), str(vae.resolve()), vae.stat().st_mtime_ns])
-    target = models / "unpacked" / f"{base.name}-with-{vae.stem}-{digest[:12]}"
+    return _with_component(base, autoencoder, vae, models)
+
+
+def _with_small_text_encoder(base: Path, encoder: Path, models: Path) -> Path:
+    """Return a folder of links to the components of ``base``, with a text encoder that was distilled from its large one."""
+    family = families.get(family_of(base))
+    name = family.distillable_component
+    if name is None:
+        possible = " and ".join(other for other in families.names() if families.get(other).distillable_component)
+        raise BadInput(
+            f"{encoder}: a small text encoder takes the place of a large one of {possible}; {base.name} is {family.name}."
+        )
+    if not kinds.TEXT_ENCODER.is_complete(encoder):
+        raise BadInput(f"{encoder}: is not a text encoder: expected a folder with {_CONFIGURATION} and weights.")
+    large, small = (read_json(folder / _CONFIGURATION) for folder in (base / name, encoder))
+    expected = {PROJECTED_WIDTH: large["d_model"], "vocab_size": large["vocab_size"]}
+    for key, value in expected.items():
+        if small.get(key) != value:
+            raise BadInput(
+                f"{encoder}: was not distilled from the text encoder of {base.name}: its {key} is {small.get(key)}, not {value}."
+            )
+    return _with_component(base, name, encoder, models)
+
+
+def _with_component(base: Path, name: str, other: Path, models: Path) -> Path:
+    """Return a folder of links to the components of ``base``, with ``other``, a folder or file, in the place of one."""
+    digest = hash_value([str(base.resolve()), str(other.resolve()), other.stat().st_mtime_ns])
+    target = models / "unpacked" / f"{base.name}-with-{other.stem}-{digest[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(target):
         if not (target / INDEX).is_file():
             with atomic_directory(target) as temporary:
-                for path in (base / INDEX, *(base / name for name in components_of(base) if name != autoencoder)):
+                for path in (base / INDEX, *(base / each for each in components_of(base) if each != name)):
                     (temporary / path.name).symlink_to(os.path.relpath(path.resolve(), target.resolve()))
-                if vae.is_file():
-                    write_component_file(SingleFile.read(vae), base, autoencoder, temporary / autoencoder)
+                if other.is_file():
+                    write_component_file(SingleFile.read(other), base, name, temporary / name)
                 else:
-                    (temporary / autoencoder).symlink_to(os.path.relpath(vae.resolve(), target.resolve()))
+                    (temporary / name).symlink_to(os.path.relpath(other.resolve(), target.resolve()))
     return target
 
 

@@ -63,4 +63,9 @@ AUTOENCODER = Kind(
     ("*/*",),
     lambda folder: (folder / _CONFIGURATION).is_file() and _has_weights(folder),
 )
+TEXT_ENCODER = Kind(
+    (_CONFIGURATION, "model*.safetensors"),
+    ("*/*",),
+    lambda folder: (folder / _CONFIGURATION).is_file() and _has_weights(folder),
+)
 ADAPTER = Kind(("*.json", "*.safetensors"), ("*/*",), _has_weights, max_bytes=8 * 2**30)

@@ -29,8 +29,9 @@ from zthumb.server.queue.memory_planner import MemoryPlanner, PlannedBackend
 from zthumb.server.queue.weights_locator import WeightsLocator
 from zthumb.server.request_resolver import BackendKey, Model
 from zthumb.server.settings import Settings
-from zthumb.sources.bases import check_base
+from zthumb.sources.bases import check, check_base
 from zthumb.sources.local import family_of
+from zthumb.sources.reference import parse
 from zthumb.sources.resolve import Resolver
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class BackendPool:
         is_local = self._is_local_folder(self.default_model.base)
         if not is_local and not self.settings.turbo_model:
             check_base(self.default_model.base)
-        if (is_local or self.settings.turbo_model) and self.default_model.vae is None:
+        if self.settings.text_encoder is not None:
+            check(parse(self.settings.text_encoder))
+        has_own_parts = self.default_model.vae is None and self.settings.text_encoder is None
+        if (is_local or self.settings.turbo_model) and has_own_parts:
             self.locations(self.default_model)
             if self._planner is not None:
                 self.choose("auto", self.default_model)

@@ -43,14 +43,19 @@ class WeightsLocator:
 
     def is_local(self, model: Model) -> bool:
         """Return whether ``model`` can be used without downloading anything."""
+        small = self._text_encoder(model)
         references = [(model.base, kinds.MODEL), *([(model.vae, kinds.AUTOENCODER)] if model.vae else [])]
+        references += [(small, kinds.TEXT_ENCODER)] if small else []
         return model in self._locations or all(self._resolver.here(reference, kind) is not None for reference, kind in references)
+
+    def _text_encoder(self, model: Model) -> str | None:
+        return self._settings.text_encoder if model == self._default_model else None
 
     def _find_locations(self, model: Model) -> dict[str, WeightsLocation]:
         if self._settings.dummy:
             return self._dummy_location(model)
         try:
-            base = find_base(model.base, model.vae, self._resolver)
+            base = find_base(model.base, model.vae, self._resolver, self._text_encoder(model))
         except BadInput:
             # A server may have the few-step base alone.
             if model != self._default_model or not self._settings.turbo_model:
@@ -81,7 +86,7 @@ class WeightsLocator:
             raise BadInput(f"ZTHUMB_TURBO_ADAPTER: {error}") from None
 
     def _dummy_location(self, model: Model) -> dict[str, WeightsLocation]:
-        names = ("turbo_model", "turbo_adapter", "gguf_model")
+        names = ("turbo_model", "turbo_adapter", "gguf_model", "text_encoder")
         others = [f"ZTHUMB_{name.upper()}" for name in names if getattr(self._settings, name)]
         if others or model.vae:
             raise BadInput(

@@ -1,0 +1,1 @@
+"""A small text encoder in the place of a large one."""
