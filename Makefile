@@ -19,7 +19,7 @@ TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation miniature benchmarks docker examples scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_steps bench_gpu bench_concepts docs lock docker_build docker_finetune_z docker_check clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_steps bench_settings bench_gpu bench_concepts docs lock docker_build docker_finetune_z docker_check clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench_variants: setup ## measure memory and image error of quantized denoisers  
 
 bench_steps: setup ## measure image error and time of step caches, guidance intervals and fewer steps  → outputs/bench/steps.json
 	@$(PYTHON) -m benchmarks.serving.steps
+
+bench_settings: setup ## measure what channels-last, compiling and tiles do  → outputs/bench/settings.json
+	@$(PYTHON) -m benchmarks.serving.settings
 
 bench_gpu: setup ## measure full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m benchmarks.training.gpu

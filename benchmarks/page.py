@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def render_page(folder: Path) -> str:
     """Render the page of the figures in ``folder``; a section without figures says that it was not measured."""
-    sections = [_train, _busy, _prepare, _serve, _soak, _variants, _steps, _gpu, _gpu_serve]
-    names = ["train", "busy", "prepare", "serve", "soak", "variants", "steps", "gpu", "gpu_serve"]
+    sections = [_train, _busy, _prepare, _serve, _soak, _variants, _steps, _settings, _gpu, _gpu_serve]
+    names = ["train", "busy", "prepare", "serve", "soak", "variants", "steps", "settings", "gpu", "gpu_serve"]
     figures_by_section = [_read_figures(folder / f"{name}.json") for name in names]
     texts = [section(figures) for section, figures in zip(sections, figures_by_section, strict=True)]
     return "\n\n".join([_HEAD.strip(), *(text.strip() for text in texts)]) + "\n"
@@ -195,6 +195,29 @@ from all steps, on a scale of 0 to 255, time relative to them. Images with other
 | | {names} |
 |---{"|---:|---:" * len(figures["models"])}|
 {chr(10).join(lines)}
+
+Measured on {_platform(figures)}."""
+
+
+def _settings(figures: Figures | None) -> str:
+    title = "## Settings\n\n    make bench_settings"
+    if figures is None:
+        return f"{title}\n\nNot measured."
+    rows = [
+        f"| `{model['model']}` | {row['setting']} | {row['time']:.2f}× | {row['memory'] / 2**20:.1f} MiB | {row['error']:.2f} "
+        f"| {row['first_s']:.1f} s |"
+        for model in figures["models"]
+        for row in model["rows"]
+    ]
+    return f"""{title}
+
+{figures["images"]} images in {figures["steps"]} steps, compared with the base as it is. Memory is what one image allocates at
+most beside the weights, which is where it is decoded; the error is the mean absolute difference of images on a scale of 0 to
+255. The first image waits for compiling.
+
+| base | setting | time | memory | error of images | first image |
+|---|---|---:|---:|---:|---:|
+{chr(10).join(rows)}
 
 Measured on {_platform(figures)}."""
 
