@@ -13,11 +13,13 @@ from fastapi.responses import JSONResponse
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 
-from zthumb.server.api import a1111, error_responses, generate, images, jobs, openai, system
+from zthumb.server.api import a1111, client, error_responses, events, generate, images, jobs, openai, session, system
 from zthumb.server.api.error_content import error_content
 from zthumb.server.engine import make_resolver
 from zthumb.server.queue.background_jobs import Jobs
+from zthumb.server.queue.event_log import EventLog
 from zthumb.server.queue.generation_queue import QueueFull
+from zthumb.server.queue.job_listing import JobListing
 from zthumb.server.security import BehindProxy, SecurityMiddleware
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
@@ -38,10 +40,14 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.jobs = Jobs(service, store)
+        app.state.events, app.state.job_listing = EventLog(), JobListing(app.state.jobs, service, store)
+        watching = asyncio.create_task(events.watch(app.state.events, app.state.job_listing))
         starting = asyncio.create_task(_start(service, app.state.jobs))
         yield
         await starting
         app.state.jobs.drain()
+        watching.cancel()
+        app.state.events.close()
         await service.stop(settings.timeout_s)
         await asyncio.to_thread(app.state.jobs.close)
         store.close()
@@ -60,7 +66,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
     app.add_middleware(BehindProxy, settings=settings)
-    for module in (generate, jobs, images, openai, a1111, system):
+    for module in (generate, jobs, events, images, openai, a1111, system, session, client):
         app.include_router(module.router)
     for error_type, status in error_responses.STATUS.items():
         app.add_exception_handler(error_type, _error_handler(status, service))

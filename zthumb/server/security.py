@@ -14,10 +14,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from zthumb.server import sessions
+from zthumb.server.api import client
 from zthumb.server.api.error_content import error_content
 from zthumb.server.settings import Settings
 
@@ -28,7 +31,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_PUBLIC_PATHS = ("/health/",)
+_PUBLIC_PATHS = ("/health/", client.FILES)
 _UNSAFE_METHODS = ("POST", "DELETE", "PUT", "PATCH")
 _MAX_CLIENTS = 10_000
 _TRUSTED_PROXIES = ("127.0.0.1", "::1")
@@ -108,9 +111,9 @@ class SecurityMiddleware:
             return _error_response(scope, 403, "pages of other origins may not call this server (ZTHUMB_ORIGINS)")
         if int(headers.get("content-length") or 0) > self._body_limit:
             return self._too_large(scope)
-        if get_route_path(scope).startswith(_PUBLIC_PATHS):
+        if _is_public(scope):
             return None
-        api_key = _api_key(headers)
+        api_key = _api_key(headers) or self._key_of_session(headers)
         if self._keys and not any(hmac.compare_digest(api_key, key) for key in self._keys):
             return _error_response(scope, 401, "an API key is needed: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
         # Without configured keys the key is not checked and must not identify the client.
@@ -120,6 +123,11 @@ class SecurityMiddleware:
                 scope, 429, f"too many requests; try again in {wait:.0f} s", {"Retry-After": str(math.ceil(wait))}
             )
         return None
+
+    def _key_of_session(self, headers: Headers) -> bytes:
+        """Return the API key that the session in the cookie was opened with; empty if there is none."""
+        cookie = cookie_parser(headers.get("cookie", "")).get(sessions.COOKIE, "")
+        return sessions.opened_by(cookie, self._keys) or b""
 
     def _is_origin_allowed(self, headers: Headers) -> bool:
         """Return whether a request comes from no page, from a page of this server, or from an allowed origin."""
@@ -169,6 +177,13 @@ class _LimitedBody:
             return
         self.is_answered = True
         await self._send(message)
+
+
+def _is_public(scope: Scope) -> bool:
+    """Whether a request needs no key: of health, of the client's page and files, and of a session that is to be opened."""
+    path = get_route_path(scope)
+    is_page = scope["method"] == "GET" and path in client.PAGES
+    return is_page or path.startswith(_PUBLIC_PATHS) or (path == "/session" and scope["method"] in ("POST", "DELETE"))
 
 
 def _with_headers(send: Send, request_id: str) -> Send:

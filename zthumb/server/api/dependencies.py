@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from zthumb.server.queue.background_jobs import Jobs
+from zthumb.server.queue.event_log import EventLog
+from zthumb.server.queue.job_listing import JobListing
 from zthumb.server.service import Service
 
 
@@ -18,6 +20,18 @@ def _jobs(request: Request) -> Jobs:
     jobs = request.app.state.jobs
     assert isinstance(jobs, Jobs)
     return jobs
+
+
+def _job_listing(request: Request) -> JobListing:
+    listing = request.app.state.job_listing
+    assert isinstance(listing, JobListing)
+    return listing
+
+
+def _events(request: Request) -> EventLog:
+    events = request.app.state.events
+    assert isinstance(events, EventLog)
+    return events
 
 
 def _root_path(request: Request) -> str:
@@ -36,4 +50,6 @@ BaseUrl = Annotated[str, Depends(_base_url)]
 """The URL at which the client reached this server, without a trailing slash."""
 
 JobsDep = Annotated[Jobs, Depends(_jobs)]
+JobListingDep = Annotated[JobListing, Depends(_job_listing)]
+EventsDep = Annotated[EventLog, Depends(_events)]
 ServiceDep = Annotated[Service, Depends(_service)]

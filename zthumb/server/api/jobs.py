@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Path
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response, StreamingResponse
 
-from zthumb.server.api.dependencies import JobsDep, RootPath
+from zthumb.server.api.dependencies import JobListingDep, JobsDep, RootPath
 from zthumb.server.api.error_responses import not_found_response
+from zthumb.server.api.gallery_schemas import JobsPage
 from zthumb.server.api.schema_examples import JOB_ID
 from zthumb.server.api.schemas import GenerateRequest, JobResponse
+from zthumb.server.queue.background_jobs import NotFound
 
 router = APIRouter(tags=["jobs"])
 
@@ -22,6 +24,16 @@ JobId = Annotated[str, Path(max_length=100, examples=[JOB_ID])]
 def create_job(body: GenerateRequest, jobs: JobsDep, root_path: RootPath) -> JobResponse:
     """Accept a job. It survives a restart of the server."""
     return jobs.add(body, root_path)
+
+
+@router.get("/jobs")
+def list_jobs(
+    listing: JobListingDep,
+    before: Annotated[str | None, Query(max_length=100, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> JobsPage:
+    """Return a page of jobs, the newest first."""
+    return listing.page(before, limit)
 
 
 @router.get("/jobs/{job}", responses=_NOT_FOUND)
@@ -40,6 +52,15 @@ async def follow_job(job: JobId, jobs: JobsDep, root_path: RootPath) -> Streamin
             yield f"event: {status.state}\ndata: {status.model_dump_json()}\n\n"
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/jobs/{job}/preview", responses={**_NOT_FOUND, 200: {"content": {"image/png": {}}}}, response_class=Response)
+def get_preview(job: JobId, jobs: JobsDep) -> Response:
+    """Return a small preview of a running job's first image, as a PNG."""
+    preview = jobs.preview(job)
+    if preview is None:
+        raise NotFound(f"job {job!r} has no preview: it does not run, or has not taken its first step.")
+    return Response(preview, media_type="image/png", headers={"Cache-Control": "no-store"})
 
 
 @router.delete("/jobs/{job}", responses=_NOT_FOUND)

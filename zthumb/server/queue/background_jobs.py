@@ -1,9 +1,11 @@
 """Jobs: requests that are generated without a waiting client; their results are kept in the store."""
 
 import asyncio
+import base64
 import logging
 import secrets
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,11 +15,14 @@ from zthumb.server.queue.generation_queue import Cancelled, GenerationResult, Qu
 from zthumb.server.request_resolver import ResolvedRequest
 from zthumb.server.service import Service
 from zthumb.server.storage.gallery import Gallery
-from zthumb.server.storage.store import OPEN_STATES, ImageRow, State, Store
+from zthumb.server.storage.rows import ImageRow
+from zthumb.server.storage.store import OPEN_STATES, State, Store
 
 _LOG = logging.getLogger("zthumb")
 _SEED_COUNT = 2**32
 _POLL_S = 0.1
+_ENDED = 1000
+"""Jobs that ended and nobody was told of yet."""
 
 
 class NotFound(Exception):
@@ -30,6 +35,7 @@ class Jobs:
     def __init__(self, service: Service, store: Store) -> None:
         self._service, self._store, self.gallery = service, store, Gallery(store)
         self._queued: dict[str, QueuedRequest] = {}
+        self.ended: deque[str] = deque(maxlen=_ENDED)
         self._is_draining = False
         # Read before any request can add a job.
         self._unfinished = [row.id for row in store.open_jobs()]
@@ -84,6 +90,8 @@ class Jobs:
             # An open job would be generated again, for nobody, at the next start of the server.
             self._store.end_job(job_id, "failed", "its images could not be saved")
             raise
+        finally:
+            self.ended.append(job_id)
         by_path = request.response_format == "path"
         images = [
             GeneratedImage(
@@ -124,6 +132,16 @@ class Jobs:
             error=row.error,
         )
 
+    def open_requests(self) -> dict[str, QueuedRequest]:
+        """Return the jobs that are queued or being generated."""
+        return dict(self._queued)
+
+    def preview(self, job_id: str) -> bytes | None:
+        """Return a small preview of a job's first image, a PNG; None if it has none yet or any more."""
+        queued = self._queued.get(job_id)
+        encoded = self._service.preview(queued) if queued else None
+        return None if encoded is None else base64.b64decode(encoded)
+
     def cancel(self, job_id: str, url_prefix: str = "") -> JobResponse:
         """Cancel a job before it starts or at its next step; a job that has ended stays as it is."""
         if self.get(job_id).state in OPEN_STATES:
@@ -131,6 +149,7 @@ class Jobs:
             self._store.end_job(job_id, "cancelled")
             if queued := self._queued.get(job_id):
                 queued.cancel()
+            self.ended.append(job_id)
         return self.get(job_id, url_prefix)
 
     async def events(self, job_id: str, url_prefix: str = "") -> AsyncIterator[JobResponse]:
@@ -182,6 +201,7 @@ class Jobs:
             self._store.end_job(job_id, "failed", "internal server error; see the server's log")
         finally:
             self._queued.pop(job_id, None)
+            self.ended.append(job_id)
 
     def _store_result(self, job_id: str, resolved: ResolvedRequest, result: GenerationResult) -> list[ImageRow]:
         meta = self._service.meta(resolved, result)

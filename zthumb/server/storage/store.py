@@ -7,46 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
-from sqlalchemy import JSON, ForeignKey, create_engine, event, select, update
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import create_engine, event, select, tuple_, update
+from sqlalchemy.orm import Session, sessionmaker
 
 from foundation.errors import BadInput
+from zthumb.server.storage.image_index import ImageIndex, entries
+from zthumb.server.storage.rows import Base, ImageRow, JobRow
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 _FILE = "zthumb.sqlite3"
-
-
-class _Base(DeclarativeBase):
-    pass
-
-
-class JobRow(_Base):
-    """A job: the request with its seed, and its outcome."""
-
-    __tablename__ = "jobs"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    state: Mapped[str] = mapped_column(index=True)
-    request: Mapped[dict[str, Any]] = mapped_column(JSON)
-    created: Mapped[datetime] = mapped_column(index=True)
-    finished: Mapped[datetime | None] = mapped_column(default=None)
-    meta: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
-    warnings: Mapped[list[str]] = mapped_column(JSON, default=list)
-    error: Mapped[str | None] = mapped_column(default=None)
-
-
-class ImageRow(_Base):
-    """An image of a job; its file is named after its ``id``."""
-
-    __tablename__ = "images"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
-    # The index of the image in its job. The column keeps the name that it has in existing databases.
-    position: Mapped[int] = mapped_column("place")
-    seed: Mapped[str]  # as text, so that SQLite's 64-bit integers do not limit seeds
-    file: Mapped[str]
 
 
 class Store:
@@ -62,7 +32,8 @@ class Store:
             raise BadInput(f"{folder}: another server keeps its jobs here. Choose another folder (ZTHUMB_DATA_FOLDER).") from None
         self._engine = create_engine(f"sqlite:///{folder / _FILE}")
         event.listen(self._engine, "connect", _set_pragmas)
-        _Base.metadata.create_all(self._engine)
+        Base.metadata.create_all(self._engine)
+        self.index = ImageIndex(sessionmaker(self._engine, expire_on_commit=False))
 
     def close(self) -> None:
         """Release the folder."""
@@ -83,7 +54,10 @@ class Store:
         """Store a job as done, with its images, whose files are written already; a job that has ended stays as it is."""
         with self._session() as session:
             if self._end_job(session, job_id, {"state": "done", "meta": meta, "warnings": list(warnings)}):
+                job = session.get_one(JobRow, job_id)
                 session.add_all(images)
+                session.flush()
+                session.add_all(entries(job.request, meta, images))
 
     def _end_job(self, session: Session, job_id: str, values: dict[str, Any]) -> bool:
         """Update a job if it is still open; return whether it was."""
@@ -105,6 +79,15 @@ class Store:
         """Return the image with that id, or None."""
         with self._session() as session:
             return session.get(ImageRow, image_id)
+
+    def page_of_jobs(self, before: str | None, limit: int) -> list[JobRow]:
+        """Return up to ``limit`` jobs, the newest first, of those that were accepted before the one called ``before``."""
+        newest_first = select(JobRow).order_by(JobRow.created.desc(), JobRow.id.desc()).limit(limit)
+        with self._session() as session:
+            last = session.get(JobRow, before) if before is not None else None
+            if last is not None:
+                newest_first = newest_first.where(tuple_(JobRow.created, JobRow.id) < (last.created, last.id))
+            return list(session.scalars(newest_first))
 
     def open_jobs(self) -> list[JobRow]:
         """Return the jobs that have not ended, in the order they were submitted."""

@@ -23,7 +23,8 @@ from foundation.errors import BadInput
 from tests.zthumb.server.conftest import pixels, settings, started
 from zthumb.checkpoints import safetensors_file
 from zthumb.server.app import create_app
-from zthumb.server.storage.store import ImageRow, Store
+from zthumb.server.storage.rows import ImageRow
+from zthumb.server.storage.store import Store
 
 pytestmark = pytest.mark.slow
 
