@@ -21,8 +21,8 @@ _RETRY_MS = 1000
 async def follow(
     log: EventsDep,
     listing: JobListingDep,
-    last_event_id: Annotated[str | None, Header(max_length=40)] = None,
-    after: Annotated[str | None, Query(max_length=40, description="the same as Last-Event-ID")] = None,
+    last_event_id: Annotated[str | None, Header(max_length=40, examples=["1f0c2b9e-42"])] = None,
+    after: Annotated[str | None, Query(max_length=40, description="the same as Last-Event-ID", examples=["1f0c2b9e-42"])] = None,
 ) -> StreamingResponse:
     """Stream what changes, as server-sent events with ids, from the one that the client had last.
 

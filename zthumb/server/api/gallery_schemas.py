@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from zthumb.server.api import schema_examples
 from zthumb.server.storage.thumbnails import EDGES
 
 
@@ -18,7 +19,9 @@ def _is_an_edge(edge: int) -> int:
 
 
 Edge = Annotated[
-    int, AfterValidator(_is_an_edge), Query(description="the longest edge in pixels", json_schema_extra={"enum": [*EDGES]})
+    int,
+    AfterValidator(_is_an_edge),
+    Query(description="the longest edge in pixels", json_schema_extra={"enum": [*EDGES], "examples": [384]}),
 ]
 
 
@@ -51,8 +54,10 @@ class JobEntry(BaseModel):
 class JobsPage(BaseModel):
     """A page of jobs, the newest first; ``next`` is where the next one begins, null at the end."""
 
+    model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.JOBS_PAGE))
+
     jobs: list[JobEntry]
-    next: str | None
+    next: str | None = None
 
 
 class GalleryImage(BaseModel):
@@ -74,13 +79,15 @@ class GalleryImage(BaseModel):
 class GalleryPage(BaseModel):
     """A page of images, the newest first; ``next`` is where the next one begins, null at the end."""
 
+    model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.GALLERY_PAGE))
+
     images: list[GalleryImage]
-    next: int | None
+    next: int | None = None
 
 
 class ImageChange(BaseModel):
     """What can be changed of an image."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=schema_examples.of_schema({"rating": 4}))
 
     rating: Annotated[int, Field(ge=0, le=5)]

@@ -48,12 +48,14 @@ _BODY = {"required": True, "content": {"image/png": _BINARY, "application/json":
 @router.get("/images")
 def list_images(
     jobs: JobsDep,
-    text: Annotated[str, Query(max_length=200, description="part of the prompt")] = "",
-    model: Annotated[str, Query(max_length=1000, description="the reference to the base")] = "",
-    adapter: Annotated[str, Query(max_length=64, pattern="^[0-9a-f]*$", description="the beginning of its file's hash")] = "",
-    rating: Annotated[int, Query(ge=0, le=5, description="at least")] = 0,
-    before: Annotated[int | None, Query(ge=1, description="`next` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 60,
+    text: Annotated[str, Query(max_length=200, description="part of the prompt", examples=["star"])] = "",
+    model: Annotated[str, Query(max_length=1000, description="the reference to the base", examples=["models/mini-sdxl"])] = "",
+    adapter: Annotated[
+        str, Query(max_length=64, pattern="^[0-9a-f]*$", description="the beginning of its file's hash", examples=["a07df13f"])
+    ] = "",
+    rating: Annotated[int, Query(ge=0, le=5, description="at least", examples=[4])] = 0,
+    before: Annotated[int | None, Query(ge=1, le=2**62, description="`next` of the page before", examples=[120])] = None,
+    limit: Annotated[int, Query(ge=1, le=200, examples=[60])] = 60,
 ) -> GalleryPage:
     """Return a page of stored images, the newest first."""
     found = jobs.gallery.index.page(ImageFilter(text, model, adapter, rating), before, limit)

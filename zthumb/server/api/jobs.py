@@ -29,8 +29,8 @@ def create_job(body: GenerateRequest, jobs: JobsDep, root_path: RootPath) -> Job
 @router.get("/jobs")
 def list_jobs(
     listing: JobListingDep,
-    before: Annotated[str | None, Query(max_length=100, description="`next` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: Annotated[str | None, Query(max_length=100, description="`next` of the page before", examples=[JOB_ID])] = None,
+    limit: Annotated[int, Query(ge=1, le=200, examples=[50])] = 50,
 ) -> JobsPage:
     """Return a page of jobs, the newest first."""
     return listing.page(before, limit)

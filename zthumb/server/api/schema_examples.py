@@ -214,3 +214,39 @@ A1111_MODELS = [
     }
 ]
 A1111_LORAS = [{"name": "zbadge", "alias": "zbadge", "path": "models/lora/zbadge/zbadge.safetensors", "metadata": {}}]
+JOB_ENTRY: Examples = MappingProxyType(
+    {
+        "id": JOB_ID,
+        "state": "done",
+        "created": 1764270000.0,
+        "position": None,
+        "progress": 1.0,
+        "eta_s": None,
+        "preview": None,
+        "images": [{"id": IMAGE_ID, "seed": "7", "path": f"/images/{IMAGE_ID}"}],
+        "request": {"prompt": "a photo of a red star", "seed": "7"},
+        "warnings": [],
+        "error": None,
+    }
+)
+JOBS_PAGE: Examples = MappingProxyType({"jobs": [JOB_ENTRY], "next": None})
+GALLERY_PAGE: Examples = MappingProxyType(
+    {
+        "images": [
+            {
+                "id": IMAGE_ID,
+                "job": JOB_ID,
+                "seed": "7",
+                "path": f"/images/{IMAGE_ID}",
+                "prompt": "a photo of a red star",
+                "model": "models/mini-sdxl",
+                "adapters": [_SHA256],
+                "width": 128,
+                "height": 128,
+                "rating": 4,
+                "created": 1764270000.0,
+            }
+        ],
+        "next": None,
+    }
+)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from zthumb.server.api import schema_examples
 from zthumb.server.api.dependencies import ServiceDep
 from zthumb.server.sessions import COOKIE, LIFETIME_S, issue
 
@@ -16,13 +17,15 @@ router = APIRouter(prefix="/session", tags=["system"])
 class SessionRequest(BaseModel):
     """The API key that opens a session."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=schema_examples.of_schema({"key": "one of the server's keys"}))
 
     key: Annotated[str, Field(max_length=1000)]
 
 
 class SessionResponse(BaseModel):
     """Whether this server asks for API keys, and so for sessions."""
+
+    model_config = ConfigDict(json_schema_extra=schema_examples.of_schema({"needs_key": False}))
 
     needs_key: bool
 
