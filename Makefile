@@ -19,7 +19,7 @@ TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation miniature benchmarks docker examples scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_steps bench_settings bench_gpu bench_concepts docs lock docker_build docker_finetune_z docker_check clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_steps bench_settings bench_gpu bench_concepts client docs lock docker_build docker_finetune_z docker_check clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ bench_settings: setup ## measure what channels-last, compiling and tiles do  →
 bench_gpu: setup ## measure full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m benchmarks.training.gpu
 	@$(PYTHON) -m benchmarks.serving.gpu
+
+client: setup ## build the web client anew with the pinned Node  → zthumb/client/dist
+	@$(PYTHON) scripts/client.py install types check build
 
 docs: setup ## build the documentation site  → outputs/site
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet && echo "outputs/site/index.html"

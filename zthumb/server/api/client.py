@@ -1,10 +1,14 @@
 """The web client: its page at every address of its own, and its files, which were built before."""
 
+import gzip
 import json
+import mimetypes
 import secrets
+from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -39,9 +43,18 @@ for _path in PAGES:
 
 
 @router.get(FILES + "{name}")
-def file(name: str) -> Response:
-    """Return a file of the client; its name has a hash, so that it never changes."""
+def file(name: str, accept_encoding: Annotated[str, Header()] = "") -> Response:
+    """Return a file of the client, compressed if the browser takes that; its name has a hash, so that it never changes."""
     path = DIST / "assets" / name
     if "/" in name or not path.is_file():
         raise HTTPException(404, "the web client has no such file")
-    return FileResponse(path, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+    if "gzip" not in accept_encoding:
+        return FileResponse(path, headers=headers)
+    media_type = mimetypes.guess_type(name)[0]
+    return Response(_compressed(path), media_type=media_type, headers={**headers, "Content-Encoding": "gzip"})
+
+
+@lru_cache(maxsize=64)
+def _compressed(path: Path) -> bytes:
+    return gzip.compress(path.read_bytes(), mtime=0)

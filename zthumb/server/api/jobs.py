@@ -12,7 +12,6 @@ from zthumb.server.api.error_responses import not_found_response
 from zthumb.server.api.gallery_schemas import JobsPage
 from zthumb.server.api.schema_examples import JOB_ID
 from zthumb.server.api.schemas import GenerateRequest, JobResponse
-from zthumb.server.queue.background_jobs import NotFound
 
 router = APIRouter(tags=["jobs"])
 
@@ -54,12 +53,16 @@ async def follow_job(job: JobId, jobs: JobsDep, root_path: RootPath) -> Streamin
     return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-@router.get("/jobs/{job}/preview", responses={**_NOT_FOUND, 200: {"content": {"image/png": {}}}}, response_class=Response)
+_PREVIEW = {**_NOT_FOUND, 200: {"content": {"image/png": {}}}, 204: {"description": "there is none yet, or any more"}}
+
+
+@router.get("/jobs/{job}/preview", responses=_PREVIEW, response_class=Response)
 def get_preview(job: JobId, jobs: JobsDep) -> Response:
     """Return a small preview of a running job's first image, as a PNG."""
     preview = jobs.preview(job)
     if preview is None:
-        raise NotFound(f"job {job!r} has no preview: it does not run, or has not taken its first step.")
+        jobs.get(job)
+        return Response(status_code=204)
     return Response(preview, media_type="image/png", headers={"Cache-Control": "no-store"})
 
 

@@ -1,0 +1,124 @@
+"""Create, in a browser against a real server: from a prompt to an image, refused, cancelled, reloaded, recovered."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.zthumb.client.conftest import Server
+
+pytestmark = pytest.mark.slow
+
+PROMPT = "a photo of a large red star on a blue background"
+LONG = {"prompt": "a photo of a ring", "steps": 150, "batch": 8, "seed": 1}
+
+
+def _generate(page: Page, prompt: str = PROMPT) -> None:
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_role("button", name="Generate", exact=True).click()
+
+
+def _first_job(server: Server) -> dict[str, object]:
+    job: dict[str, object] = requests.get(f"{server.address}/jobs", params={"limit": 1}, timeout=10).json()["jobs"][0]
+    return job
+
+
+def test_a_prompt_becomes_an_image_with_all_its_parameters(page: Page) -> None:
+    _generate(page)
+    page.get_by_role("article", name=re.compile(f"^done: {PROMPT}")).first.wait_for(timeout=60_000)
+    page.get_by_role("button", name=f"Show the image of: {PROMPT}").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("euler")).to_be_visible()
+    # What it was made with becomes the form, its seed included.
+    dialog.get_by_role("button", name="Use these").click()
+    assert page.get_by_label("Seed", exact=True).input_value().isdecimal()
+
+
+def test_the_whole_form_is_in_the_address(page: Page, server: Server) -> None:
+    page.get_by_label("Prompt", exact=True).fill("a red star")
+    page.get_by_role("textbox", name="Steps").fill("12")
+    page.get_by_role("textbox", name="Steps").press("Tab")
+    page.get_by_label("Seed", exact=True).fill("9223372036854775807")
+    page.get_by_role("button", name="Add strong").click()
+    page.wait_for_url(re.compile("strong"))
+    # When it is opened in another tab
+    other = page.context.new_page()
+    other.goto(page.url)
+    # Then all of it is there
+    expect(other.get_by_label("Prompt", exact=True)).to_have_value("a red star")
+    expect(other.get_by_role("textbox", name="Steps")).to_have_value("12")
+    expect(other.get_by_label("Seed", exact=True)).to_have_value("9223372036854775807")
+    expect(other.get_by_role("button", name="Remove strong")).to_be_visible()
+    other.get_by_role("button", name="Generate", exact=True).click()
+    other.get_by_role("article", name="done: a red star", exact=True).first.wait_for(timeout=60_000)
+    request = _first_job(server)["request"]
+    assert isinstance(request, dict)
+    assert (request["seed"], request["steps"]) == ("9223372036854775807", 12)
+    assert request["loras"][0]["id"] == "strong"
+
+
+def test_a_long_job_shows_how_far_it_is_and_is_cancelled(page: Page, server: Server) -> None:
+    requests.post(f"{server.address}/jobs", json=LONG, timeout=10)
+    job = page.get_by_role("article", name=re.compile("^generating")).first
+    job.get_by_role("progressbar").wait_for(timeout=30_000)
+    job.locator("img").wait_for(timeout=30_000)
+    job.get_by_role("button", name="Cancel").click()
+    page.get_by_role("article", name=re.compile("^cancelled: a photo of a ring")).first.wait_for(timeout=30_000)
+
+
+def test_what_is_refused_is_said_beside_its_field(page: Page, server: Server) -> None:
+    page.goto(f"{server.address}/?prompt=x&steps=400")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    field = page.locator(".field").filter(has_text="Steps").first
+    expect(field.locator(".react-aria-FieldError")).to_contain_text("150", timeout=10_000)
+
+
+def test_a_page_that_is_reloaded_in_the_middle_goes_on(page: Page, server: Server) -> None:
+    job = requests.post(f"{server.address}/jobs", json={**LONG, "batch": 1}, timeout=10).json()["id"]
+    page.get_by_role("progressbar").first.wait_for(timeout=30_000)
+    page.reload()
+    page.get_by_role("progressbar").first.wait_for(timeout=30_000)
+    requests.delete(f"{server.address}/jobs/{job}", timeout=10)
+
+
+def test_a_server_that_is_killed_in_the_middle_loses_nothing(page: Page, server: Server) -> None:
+    _generate(page, "a photo of a green ring")
+    requests.post(f"{server.address}/jobs", json={**LONG, "batch": 1, "prompt": "a yellow cross"}, timeout=10)
+    page.get_by_role("article", name=re.compile("yellow cross")).first.wait_for(timeout=30_000)
+    # When it is killed, the page says so
+    server.kill()
+    expect(page.get_by_role("status")).to_contain_text("cannot be reached", timeout=20_000)
+    # And when it is there again, the job goes on and the page with it
+    server.start()
+    expect(page.get_by_role("status")).to_have_count(0, timeout=30_000)
+    page.get_by_role("article", name=re.compile("^done: a yellow cross")).first.wait_for(timeout=90_000)
+
+
+def test_it_is_used_with_the_keyboard_alone(page: Page) -> None:
+    page.keyboard.press("Tab")
+    for _ in range(12):
+        if page.evaluate("document.activeElement.tagName") == "TEXTAREA":
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.type("a white square")
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("article", name=re.compile("^done: a white square")).first.wait_for(timeout=60_000)
+    assert parse_qs(urlsplit(page.url).query)["prompt"] == ["a white square"]
+
+
+@pytest.mark.parametrize("path", ["/", "/gallery", "/system"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_every_page_fits_and_is_accessible(browser: Browser, server: Server, path: str, scheme: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{server.address}{path}")
+    page.get_by_role("main").wait_for()
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    accessibility = Axe().run(page)
+    assert accessibility.violations_count == 0, accessibility.generate_report()
+    context.close()

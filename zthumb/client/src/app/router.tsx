@@ -1,0 +1,37 @@
+// The addresses of the pages. What a page shows is in its address.
+
+import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
+import { CreatePage } from "../create/create-page";
+import { fromSearch } from "../create/form";
+import { filterFromSearch } from "../gallery/gallery-filter";
+import { GalleryPage } from "../gallery/gallery-page";
+import { SystemPage } from "../system/system-page";
+import { Layout } from "./layout";
+
+const root = createRootRoute({ component: Layout });
+
+const create = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  component: CreatePage,
+  validateSearch: fromSearch,
+});
+const gallery = createRoute({
+  getParentRoute: () => root,
+  path: "/gallery",
+  component: GalleryPage,
+  validateSearch: filterFromSearch,
+});
+const system = createRoute({ getParentRoute: () => root, path: "/system", component: SystemPage });
+
+export const router = createRouter({
+  routeTree: root.addChildren([create, gallery, system]),
+  basepath: new URL(".", document.baseURI).pathname,
+  defaultPreload: false,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

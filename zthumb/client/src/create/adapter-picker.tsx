@@ -1,0 +1,138 @@
+// Adapters: found by name, with their verdict, and the recommended scale marked on the slider.
+
+import { useState } from "react";
+import {
+  Button,
+  Input,
+  Label,
+  SearchField,
+  Slider,
+  SliderOutput,
+  SliderThumb,
+  SliderTrack,
+} from "react-aria-components";
+import type { Schemas } from "../api/client";
+import styles from "./adapter-picker.module.css";
+import type { Lora } from "./form";
+
+type Verdict = Schemas["Verdict"];
+
+interface Props {
+  chosen: Lora[];
+  onChange: (loras: Lora[] | undefined) => void;
+  ids: string[];
+  paths: string[];
+  verdicts: Record<string, Verdict>;
+  fault?: string;
+}
+
+const SHOWN = 8;
+const RANGE = 2;
+
+/** The verdict of the adapter with an id: verdicts go by path, ids are paths in lora/ without the ending. */
+export function verdictOf(id: string, verdicts: Record<string, Verdict>): Verdict | undefined {
+  const path = Object.keys(verdicts).find(
+    (path) => path === `lora/${id}.safetensors` || path.startsWith(`lora/${id}/`),
+  );
+  return path === undefined ? undefined : verdicts[path];
+}
+
+export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props) {
+  const [search, setSearch] = useState("");
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  const free = ids.filter((id) => !chosen.some((lora) => lora.id === id));
+  const found = free.filter((id) => words.every((word) => id.toLowerCase().includes(word)));
+  const set = (id: string, weight: number) => onChange(chosen.map((lora) => (lora.id === id ? { id, weight } : lora)));
+  const add = (id: string) => {
+    onChange([...chosen, { id, weight: verdictOf(id, verdicts)?.lora_scale ?? 1 }]);
+    setSearch("");
+  };
+
+  return (
+    <fieldset className={styles.picker}>
+      <legend className="label">Adapters</legend>
+      {chosen.map((lora) => (
+        <Chosen
+          key={lora.id}
+          lora={lora}
+          verdict={verdictOf(lora.id, verdicts)}
+          onChange={(weight) => set(lora.id, weight)}
+          onRemove={() => onChange(chosen.filter((other) => other.id !== lora.id))}
+        />
+      ))}
+      {free.length > 0 && (
+        <>
+          <SearchField aria-label="Find an adapter" value={search} onChange={setSearch}>
+            <Input placeholder={`Find among ${free.length} adapters`} />
+          </SearchField>
+          <ul className={styles.cards}>
+            {found.slice(0, SHOWN).map((id) => (
+              <li key={id}>
+                <Button className={`react-aria-Button ${styles.card}`} onPress={() => add(id)} aria-label={`Add ${id}`}>
+                  <span className={styles.name}>{id}</span>
+                  <Badge verdict={verdictOf(id, verdicts)} />
+                </Button>
+              </li>
+            ))}
+          </ul>
+          {found.length > SHOWN && <p className="quiet">and {found.length - SHOWN} more</p>}
+          {found.length === 0 && <p className="quiet">No adapter is called that.</p>}
+        </>
+      )}
+      {ids.length === 0 && <p className="quiet">There are none in models/lora yet.</p>}
+      {fault && (
+        <p className="fault" role="alert">
+          {fault}
+        </p>
+      )}
+    </fieldset>
+  );
+}
+
+function Badge({ verdict }: { verdict: Verdict | undefined }) {
+  if (!verdict) return <span className="quiet">not evaluated</span>;
+  if (verdict.outcome !== "recommended") return <span className={styles.none}>{verdict.outcome}</span>;
+  return <span className={styles.good}>recommended at {verdict.lora_scale}</span>;
+}
+
+interface ChosenProps {
+  lora: Lora;
+  verdict: Verdict | undefined;
+  onChange: (weight: number) => void;
+  onRemove: () => void;
+}
+
+function Chosen({ lora, verdict, onChange, onRemove }: ChosenProps) {
+  const recommended = verdict?.lora_scale ?? undefined;
+  return (
+    <div className={styles.chosen}>
+      <div className="row">
+        <strong className={styles.name}>{lora.id}</strong>
+        <Badge verdict={verdict} />
+        <Button className="react-aria-Button small" onPress={onRemove} aria-label={`Remove ${lora.id}`}>
+          ✕
+        </Button>
+      </div>
+      <Slider
+        value={lora.weight}
+        onChange={(weight) => onChange(weight)}
+        minValue={-RANGE}
+        maxValue={RANGE}
+        step={0.05}
+      >
+        <Label>Weight</Label>
+        <SliderOutput />
+        <SliderTrack>
+          {recommended !== undefined && (
+            <span
+              className={styles.mark}
+              style={{ left: `${((recommended + RANGE) / (2 * RANGE)) * 100}%` }}
+              title={`recommended: ${recommended}`}
+            />
+          )}
+          <SliderThumb />
+        </SliderTrack>
+      </Slider>
+    </div>
+  );
+}

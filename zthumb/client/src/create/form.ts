@@ -1,0 +1,126 @@
+// What is asked for on the page Create: the whole of it is in the address, so that it can be reloaded, gone back to and shared.
+
+export interface Lora {
+  id: string;
+  weight: number;
+}
+
+export interface CreateForm {
+  prompt: string;
+  negative?: string;
+  preset?: string;
+  variant?: string;
+  steps?: number;
+  cfg?: number;
+  schedule?: string;
+  scheduler?: string;
+  width?: number;
+  height?: number;
+  /** As text: seeds go up to 2**63. */
+  seed?: string;
+  batch?: number;
+  loras?: Lora[];
+}
+
+const MAX_SEED = 2n ** 63n - 1n;
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+}
+
+function seed(value: unknown): string | undefined {
+  const digits = typeof value === "number" ? String(value) : value;
+  return typeof digits === "string" && isSeed(digits) ? digits : undefined;
+}
+
+/** Whether a text is a seed that the server takes. */
+export function isSeed(value: string): boolean {
+  return /^\d{1,19}$/.test(value) && BigInt(value) <= MAX_SEED;
+}
+
+function lora(value: unknown): Lora[] {
+  const { id, weight } = (value ?? {}) as Partial<Lora>;
+  return typeof id === "string" && typeof weight === "number" && Number.isFinite(weight) ? [{ id, weight }] : [];
+}
+
+/** Read the form from an address; what is not understood is left out. */
+export function fromSearch(search: Record<string, unknown>): CreateForm {
+  const loras = Array.isArray(search.loras) ? search.loras.flatMap(lora) : [];
+  const form: CreateForm = {
+    // A prompt that looks like a number was written as one.
+    prompt: search.prompt === undefined ? "" : String(search.prompt),
+    negative: text(search.negative),
+    preset: text(search.preset),
+    variant: text(search.variant),
+    steps: number(search.steps),
+    cfg: number(search.cfg),
+    schedule: text(search.schedule),
+    scheduler: text(search.scheduler),
+    width: number(search.width),
+    height: number(search.height),
+    seed: seed(search.seed),
+    batch: number(search.batch),
+    loras: loras.length ? loras : undefined,
+  };
+  return Object.fromEntries(Object.entries(form).filter(([, value]) => value !== undefined)) as unknown as CreateForm;
+}
+
+/** The body of POST /jobs. The seed stays text, which the server reads as a number of any size. */
+export function toRequest(form: CreateForm): Record<string, unknown> {
+  const { negative, schedule, loras, ...same } = form;
+  return {
+    ...same,
+    ...(negative !== undefined && { negative_prompt: negative }),
+    ...(schedule !== undefined && { guidance_schedule: schedule }),
+    ...(loras !== undefined && { loras }),
+  };
+}
+
+/** The form that a job or an image's parameters were asked for with. */
+export function fromRequest(request: Record<string, unknown>): CreateForm {
+  const loras = Array.isArray(request.loras) ? request.loras.filter((entry) => entry?.id) : undefined;
+  return fromSearch({
+    ...request,
+    negative: request.negative_prompt,
+    schedule: request.guidance_schedule,
+    cfg: request.cfg ?? request.guidance_scale,
+    loras,
+  });
+}
+
+const FIELDS: Record<string, keyof CreateForm> = {
+  negative_prompt: "negative",
+  guidance_schedule: "schedule",
+  guidance_scale: "cfg",
+};
+
+/** Split what the server refused into the faults of fields, by the name before each colon, and everything else. */
+export function faults(message: string): { fields: Partial<Record<keyof CreateForm, string>>; other: string[] } {
+  const fields: Partial<Record<keyof CreateForm, string>> = {};
+  const other: string[] = [];
+  for (const part of message.split("; ")) {
+    const match = /^([a-z_]+)(?:\.[\w.]+)?: (.+)$/s.exec(part);
+    const name = match?.[1] ?? "";
+    const known = [
+      "prompt",
+      "preset",
+      "variant",
+      "steps",
+      "cfg",
+      "scheduler",
+      "width",
+      "height",
+      "seed",
+      "batch",
+      "loras",
+    ];
+    const field = FIELDS[name] ?? (known.includes(name) ? (name as keyof CreateForm) : undefined);
+    if (field && match?.[2]) fields[field] = match[2];
+    else other.push(part);
+  }
+  return { fields, other };
+}

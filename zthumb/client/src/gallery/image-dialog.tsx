@@ -1,0 +1,98 @@
+// An image that opens in full, with everything that it was generated with.
+
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
+import { address, api, read } from "../api/client";
+import { fromRequest } from "../create/form";
+import styles from "./image-dialog.module.css";
+
+interface Props {
+  id: string;
+  path: string;
+  prompt: string;
+}
+
+const EDGE = 384;
+
+export function ImageDialog({ id, path, prompt }: Props) {
+  return (
+    <DialogTrigger>
+      <Button className={styles.picture} data-picture aria-label={`Show the image of: ${prompt}`}>
+        <img src={address(`${path}/thumbnail?edge=${EDGE}`)} alt={prompt} loading="lazy" />
+      </Button>
+      <ModalOverlay isDismissable>
+        <Modal>
+          <Dialog>{({ close }) => <Details id={id} path={path} prompt={prompt} close={close} />}</Dialog>
+        </Modal>
+      </ModalOverlay>
+    </DialogTrigger>
+  );
+}
+
+/** The image, its parameters, and what can be done with it. */
+export function Details({ id, path, prompt, close }: Props & { close: () => void }) {
+  const navigate = useNavigate();
+  const queries = useQueryClient();
+  const [isDeleted, setDeleted] = useState(false);
+  const found = useQuery({
+    queryKey: ["parameters", id],
+    queryFn: () => read(api.GET("/images/{image}/parameters", { params: { path: { image: id } } })),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const parameters = (found.data?.parameters ?? {}) as Record<string, unknown>;
+  const remove = useMutation({
+    mutationFn: (restores: boolean) =>
+      restores
+        ? read(api.POST("/images/{image}/restore", { params: { path: { image: id } } }))
+        : read(api.DELETE("/images/{image}", { params: { path: { image: id } } })),
+    onSuccess: (_, restores) => {
+      setDeleted(!restores);
+      void queries.invalidateQueries({ queryKey: ["images"] });
+    },
+  });
+  const use = () => {
+    close();
+    void navigate({ to: "/", search: fromRequest(parameters) });
+  };
+  return (
+    <div className={styles.details}>
+      <img className={styles.large} src={address(path)} alt={prompt} />
+      <div className={styles.side}>
+        <Heading slot="title" className={styles.title}>
+          {prompt}
+        </Heading>
+        <dl className={styles.list}>
+          {Object.entries(parameters)
+            .filter(([name, value]) => name !== "prompt" && value !== null && value !== undefined)
+            .map(([name, value]) => (
+              <div key={name}>
+                <dt>{name.replaceAll("_", " ")}</dt>
+                <dd>{shown(value)}</dd>
+              </div>
+            ))}
+        </dl>
+        <div className="row">
+          <Button className="react-aria-Button primary" onPress={use}>
+            Use these
+          </Button>
+          <a className="button" href={address(path)} download={`${id}.png`}>
+            Download
+          </a>
+          <Button onPress={() => remove.mutate(isDeleted)}>{isDeleted ? "Undo deletion" : "Delete"}</Button>
+          <Button onPress={close}>Close</Button>
+        </div>
+      </div>
+    </div>
+  );
+}
+
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return value.map(shown).join(", ") || "none";
+  if (typeof value === "object" && value !== null) {
+    const { path, weight } = value as { path?: string; weight?: number };
+    return path === undefined ? JSON.stringify(value) : `${path} at ${weight}`;
+  }
+  return String(value);
+}

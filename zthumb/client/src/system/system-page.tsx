@@ -1,0 +1,70 @@
+// System: what this server serves, its variants, and what waits.
+
+import { useQuery } from "@tanstack/react-query";
+import { api, read } from "../api/client";
+import { isOpen, useServer } from "../api/jobs";
+import styles from "./system-page.module.css";
+
+export function SystemPage() {
+  const models = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) });
+  const capabilities = useQuery({ queryKey: ["capabilities"], queryFn: () => read(api.GET("/capabilities")) });
+  const { jobs, connection } = useServer();
+  const waiting = [...jobs.values()].filter(isOpen);
+  return (
+    <div className={styles.page}>
+      <h1 className="hidden">System</h1>
+      <section className="panel" aria-labelledby="base">
+        <h2 id="base">Base</h2>
+        {models.data && (
+          <Facts
+            facts={{
+              base: models.data.base,
+              family: models.data.family,
+              "own size": `${models.data.resolution} × ${models.data.resolution}`,
+              device: `${models.data.device}, ${models.data.precision}`,
+              "SHA-256": models.data.base_sha256,
+              adapters: String(models.data.lora_ids.length),
+            }}
+          />
+        )}
+        {models.isError && <p className="fault">{models.error.message}</p>}
+      </section>
+      <section className="panel" aria-labelledby="variants">
+        <h2 id="variants">Variants</h2>
+        {Object.entries(capabilities.data?.variants ?? {}).map(([name, variant]) => (
+          <Facts
+            key={name}
+            facts={{
+              [name]: variant.is_loaded ? "loaded" : "loaded with the first request",
+              steps: `${variant.steps[0]} to ${variant.steps[1]}, usually ${variant.default_steps}`,
+              guidance: `${variant.cfg[0]} to ${variant.cfg[1]}, usually ${variant.default_cfg}`,
+            }}
+          />
+        ))}
+      </section>
+      <section className="panel" aria-labelledby="queue">
+        <h2 id="queue">Queue</h2>
+        <Facts
+          facts={{
+            connection: { open: "connected", connecting: "connecting", lost: "lost, trying again" }[connection],
+            generating: String(waiting.filter((job) => job.state === "running").length),
+            waiting: String(waiting.filter((job) => job.state === "queued").length),
+          }}
+        />
+      </section>
+    </div>
+  );
+}
+
+function Facts({ facts }: { facts: Record<string, string> }) {
+  return (
+    <dl className={styles.facts}>
+      {Object.entries(facts).map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
