@@ -12,6 +12,7 @@ import { useTheme } from "./theme";
 
 const PAGES = [
   ["/", "Create"],
+  ["/compare", "Compare"],
   ["/gallery", "Gallery"],
   ["/system", "System"],
 ] as const;

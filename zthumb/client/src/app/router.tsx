@@ -1,6 +1,8 @@
 // The addresses of the pages. What a page shows is in its address.
 
 import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
+import { ComparePage } from "../compare/compare-page";
+import { compareFromSearch } from "../compare/plan";
 import { CreatePage } from "../create/create-page";
 import { fromSearch } from "../create/form";
 import { filterFromSearch } from "../gallery/gallery-filter";
@@ -16,6 +18,12 @@ const create = createRoute({
   component: CreatePage,
   validateSearch: fromSearch,
 });
+const compare = createRoute({
+  getParentRoute: () => root,
+  path: "/compare",
+  component: ComparePage,
+  validateSearch: compareFromSearch,
+});
 const gallery = createRoute({
   getParentRoute: () => root,
   path: "/gallery",
@@ -25,7 +33,7 @@ const gallery = createRoute({
 const system = createRoute({ getParentRoute: () => root, path: "/system", component: SystemPage });
 
 export const router = createRouter({
-  routeTree: root.addChildren([create, gallery, system]),
+  routeTree: root.addChildren([create, compare, gallery, system]),
   basepath: new URL(".", document.baseURI).pathname,
   defaultPreload: false,
 });
