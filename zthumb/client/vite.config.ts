@@ -3,7 +3,7 @@ import { defineConfig } from "vite";
 
 // The server that the page of `npm run dev` talks to.
 const SERVER = process.env.ZTHUMB_SERVER ?? "http://127.0.0.1:8000";
-const ROUTES = ["events", "generate", "jobs", "images", "models", "capabilities", "presets", "session", "health"];
+const ROUTES = ["events", "generate", "jobs", "images", "models", "capabilities", "presets", "session", "health", "adapters", "reports"];
 
 export default defineConfig({
   base: "./",

@@ -11,6 +11,7 @@ from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Verdict, read_verdict
 from zthumb.adapters import library, reader
 from zthumb.adapters.adapter_cache import Lora
+from zthumb.adapters.textual_inversion import trigger_of
 from zthumb.checkpoints import header
 from zthumb.generation.grammar.lora_tags import LoraTag
 from zthumb.server.api.schemas import MAX_LORAS, GenerateRequest, LoraRequest
@@ -69,6 +70,12 @@ class AdapterRegistry:
             if verdict and verdict.adapter_sha256 and verdict.adapter_sha256 == self._hash_or_none(path):
                 verdicts[self.public_path(path)] = verdict
         return verdicts
+
+    def trigger(self, path: Path) -> str | None:
+        """Return the trigger word that an adapter's file says, or None."""
+        with contextlib.suppress(BadInput, OSError):
+            return trigger_of(path)
+        return None
 
     def requested_loras(
         self, request: GenerateRequest, may_fetch: bool, tags: Sequence[LoraTag], is_default_model: bool

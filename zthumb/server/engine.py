@@ -12,6 +12,7 @@ from zthumb.server.adapter_registry import AdapterRegistry
 from zthumb.server.api.schemas import AppliedLora, GenerateRequest, Meta, Timings
 from zthumb.server.queue.backend_pool import BackendPool
 from zthumb.server.queue.generation_queue import GenerationResult
+from zthumb.server.reports import Reports
 from zthumb.server.request_resolver import Model, RequestResolver, ResolvedRequest
 from zthumb.server.settings import Settings
 from zthumb.server.storage.image_encoder import encode_image
@@ -36,6 +37,7 @@ class Engine:
             raise BadInput(f"ZTHUMB_PRESETS_FOLDER: there is no folder {settings.presets_folder}.")
         self.presets = presets.read_presets(settings.presets_folder)
         self.pool, self.registry = BackendPool(settings, resolver), AdapterRegistry(settings, resolver, is_confined)
+        self.reports = Reports(settings.reports_folder)
         self._request_resolver = RequestResolver(settings, self.registry)
 
     def resolve(self, request: GenerateRequest) -> ResolvedRequest:

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
         default=None, description="the folder for downloaded and converted models; by default the models folder"
     )
     presets_folder: Path = Field(default=Path("presets"), description="the folder of presets, one file each")
+    reports_folder: Path = Field(
+        default=Path("outputs/lora_eval"), description="the folder of the evaluation's reports, one folder each"
+    )
     download_on_request: bool | None = Field(
         default=None,
         description="whether requests may name adapters that must be downloaded; by default only for a server on loopback",

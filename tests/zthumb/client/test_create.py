@@ -109,7 +109,7 @@ def test_it_is_used_with_the_keyboard_alone(page: Page) -> None:
     assert parse_qs(urlsplit(page.url).query)["prompt"] == ["a white square"]
 
 
-@pytest.mark.parametrize("path", ["/", "/gallery", "/system"])
+@pytest.mark.parametrize("path", ["/", "/compare", "/gallery", "/library", "/system"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
 def test_every_page_fits_and_is_accessible(browser: Browser, server: Server, path: str, scheme: str, width: int) -> None:

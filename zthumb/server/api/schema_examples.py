@@ -250,3 +250,31 @@ GALLERY_PAGE: Examples = MappingProxyType(
         "next": None,
     }
 )
+ADAPTERS: Examples = MappingProxyType(
+    {
+        "adapters": [
+            {
+                "id": "demo",
+                "path": "lora/demo/demo.safetensors",
+                "bytes": 1_203_400,
+                "trigger": "zbadge",
+                "verdict": None,
+                "sentence": None,
+                "report": None,
+            }
+        ]
+    }
+)
+REPORTS: Examples = MappingProxyType(
+    {
+        "reports": [
+            {
+                "run": "demo",
+                "sentence": "recommended at scale 0.8: identity +0.582 [+0.51, +0.65] over the base (mini-clip)",
+                "outcome": "recommended",
+                "adapter": "demo",
+                "written": 1764270000.0,
+            }
+        ]
+    }
+)

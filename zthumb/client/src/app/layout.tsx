@@ -14,6 +14,7 @@ const PAGES = [
   ["/", "Create"],
   ["/compare", "Compare"],
   ["/gallery", "Gallery"],
+  ["/library", "Library"],
   ["/system", "System"],
 ] as const;
 

@@ -7,6 +7,8 @@ import { CreatePage } from "../create/create-page";
 import { fromSearch } from "../create/form";
 import { filterFromSearch } from "../gallery/gallery-filter";
 import { GalleryPage } from "../gallery/gallery-page";
+import { libraryFromSearch } from "../library/library-filter";
+import { LibraryPage } from "../library/library-page";
 import { SystemPage } from "../system/system-page";
 import { Layout } from "./layout";
 
@@ -30,10 +32,16 @@ const gallery = createRoute({
   component: GalleryPage,
   validateSearch: filterFromSearch,
 });
+const library = createRoute({
+  getParentRoute: () => root,
+  path: "/library",
+  component: LibraryPage,
+  validateSearch: libraryFromSearch,
+});
 const system = createRoute({ getParentRoute: () => root, path: "/system", component: SystemPage });
 
 export const router = createRouter({
-  routeTree: root.addChildren([create, compare, gallery, system]),
+  routeTree: root.addChildren([create, compare, gallery, library, system]),
   basepath: new URL(".", document.baseURI).pathname,
   defaultPreload: false,
 });

@@ -56,10 +56,12 @@ interface NumberProps extends Common {
   max?: number;
   step?: number;
   placeholder?: string;
+  /** Without buttons to count up and down, where there is little room. */
+  isPlain?: boolean;
 }
 
 /** A number, or nothing: then the server's own default is used, which `placeholder` shows. */
-export function NumberBox({ label, fault, value, onChange, min, max, step, placeholder }: NumberProps) {
+export function NumberBox({ label, fault, value, onChange, min, max, step, placeholder, isPlain }: NumberProps) {
   return (
     <NumberField
       className="field"
@@ -74,8 +76,8 @@ export function NumberBox({ label, fault, value, onChange, min, max, step, place
       <Label>{label}</Label>
       <Group>
         <Input placeholder={placeholder} />
-        <Button slot="decrement">−</Button>
-        <Button slot="increment">+</Button>
+        {!isPlain && <Button slot="decrement">−</Button>}
+        {!isPlain && <Button slot="increment">+</Button>}
       </Group>
       <FieldError>{fault}</FieldError>
     </NumberField>

@@ -21,7 +21,6 @@ interface Props {
   chosen: Lora[];
   onChange: (loras: Lora[] | undefined) => void;
   ids: string[];
-  paths: string[];
   verdicts: Record<string, Verdict>;
   fault?: string;
 }

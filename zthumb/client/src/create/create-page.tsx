@@ -32,6 +32,10 @@ export function CreatePage() {
   const capabilities = useQuery({ queryKey: ["capabilities"], queryFn: () => read(api.GET("/capabilities")) }).data;
   const models = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) }).data;
   const presets = useQuery({ queryKey: ["presets"], queryFn: () => read(api.GET("/presets")) }).data;
+  // What was found out on another base says nothing here.
+  const verdicts = Object.fromEntries(
+    Object.entries(models?.verdicts ?? {}).filter(([, verdict]) => verdict.base_sha256 === models?.base_sha256),
+  );
   const [refused, setRefused] = useState<string>();
   const submit = useMutation({
     mutationFn: () => read(api.POST("/jobs", { body: toRequest(form) as never })),
@@ -74,8 +78,7 @@ export function CreatePage() {
           chosen={form.loras ?? []}
           onChange={(loras) => change({ loras })}
           ids={models?.lora_ids ?? []}
-          paths={models?.loras ?? []}
-          verdicts={models?.verdicts ?? {}}
+          verdicts={verdicts}
           fault={fields.loras}
         />
         <div className={styles.grid}>

@@ -36,18 +36,21 @@ export function SizeField({ width, height, own, multiple, onChange, fault }: Pro
   const named = sizes.map(([name, across, down]) => `${name}  ${across} × ${down}`);
   return (
     <div className={styles.size}>
-      <Choice
-        label="Shape"
-        value={chosen && named[sizes.indexOf(chosen)]}
-        onChange={(name) => {
-          const size = sizes[named.indexOf(name ?? "")];
-          onChange({ width: size?.[1], height: size?.[2] });
-        }}
-        options={named}
-        none={width || height ? "other" : `own${own ? `  ${own} × ${own}` : ""}`}
-      />
+      <div className={styles.shape}>
+        <Choice
+          label="Shape"
+          value={chosen && named[sizes.indexOf(chosen)]}
+          onChange={(name) => {
+            const size = sizes[named.indexOf(name ?? "")];
+            onChange({ width: size?.[1], height: size?.[2] });
+          }}
+          options={named}
+          none={width || height ? "other" : `own${own ? `  ${own} × ${own}` : ""}`}
+        />
+      </div>
       <NumberBox
         label="Width"
+        isPlain
         value={width}
         onChange={(width) => onChange({ width, height })}
         min={64}
@@ -58,6 +61,7 @@ export function SizeField({ width, height, own, multiple, onChange, fault }: Pro
       />
       <NumberBox
         label="Height"
+        isPlain
         value={height}
         onChange={(height) => onChange({ width, height })}
         min={64}

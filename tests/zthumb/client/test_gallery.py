@@ -1,0 +1,84 @@
+"""The gallery and the library, in a browser against a real server with ten thousand images."""
+
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from tests.zthumb.client.conftest import Server
+from zthumb.server.storage.rows import EntryRow, ImageRow, JobRow
+from zthumb.server.storage.store import Store
+
+pytestmark = pytest.mark.slow
+
+COUNT = 10_000
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with ten thousand images, all of one small file."""
+    folder = tmp_path_factory.mktemp("many")
+    Store(folder).close()
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(buffer, "png")
+    (folder / "images").mkdir()
+    (folder / "images" / "one.png").write_bytes(buffer.getvalue())
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    with Session(create_engine(f"sqlite:///{folder / 'zthumb.sqlite3'}")) as session, session.begin():
+        for index in range(COUNT):
+            job, image = f"job{index:05}", f"image{index:05}"
+            prompt = "a needle" if index == 5 else f"a star number {index}"
+            session.add(JobRow(id=job, state="done", request={"prompt": prompt}, created=begin + timedelta(minutes=index)))
+            session.add(ImageRow(id=image, job=job, position=0, seed=str(index), file="images/one.png"))
+            session.flush() if index % 1000 == 999 else None
+        session.flush()
+        for index in range(COUNT):
+            prompt = "a needle" if index == 5 else f"a star number {index}"
+            session.add(EntryRow(image=f"image{index:05}", prompt=prompt, model="m", adapters="", width=64, height=64))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, start_server: Callable[..., Server], data: Path) -> Server:
+    return start_server(models, ZTHUMB_DATA_FOLDER=str(data))
+
+
+def test_ten_thousand_images_are_scrolled_without_holding_them_all(page: Page) -> None:
+    page.get_by_role("link", name="Gallery").click()
+    grid = page.get_by_role("grid", name="Images")
+    grid.get_by_role("img").first.wait_for()
+    # Only what is in sight is on the page, however far it is scrolled.
+    for _ in range(30):
+        grid.evaluate("element => element.scrollTo(0, element.scrollHeight)")
+        page.wait_for_timeout(100)
+    assert grid.get_by_role("row").count() < 200
+    assert grid.evaluate("element => element.scrollHeight") > 5000
+
+
+def test_one_image_among_them_is_found_and_opened_with_the_keyboard(page: Page, server: Server) -> None:
+    page.goto(f"{server.address}/gallery")
+    page.get_by_label("Prompt", exact=True).fill("needle")
+    grid = page.get_by_role("grid", name="Images")
+    expect(grid.get_by_role("img")).to_have_count(1)
+    grid.get_by_role("row").first.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="4 of 5").click()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    # What was rated is found by its rating.
+    page.goto(f"{server.address}/gallery?rating=4")
+    expect(grid.get_by_role("img")).to_have_count(1)
+
+
+def test_the_library_says_where_adapters_come_from(page: Page) -> None:
+    page.get_by_role("link", name="Library").click()
+    page.get_by_label("Name or trigger word").fill("str")
+    page.get_by_role("listitem").filter(has_text="strong").get_by_role("link", name="Use it").click()
+    expect(page.get_by_role("button", name="Remove strong")).to_be_visible()

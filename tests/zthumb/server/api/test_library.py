@@ -1,0 +1,69 @@
+"""Adapters with what was found out about them, and the evaluation's reports, over HTTP."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from foundation.hashing import hash_file
+from foundation.verdict import Verdict, write_verdict
+from tests.zthumb.server.conftest import settings, started
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def library(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server with two adapters, of which one was evaluated, and the report of that."""
+    folder, reports = models / "lora" / "judged", tmp_path_factory.mktemp("reports")
+    folder.mkdir()
+    shutil.copy(models / "lora" / "strong" / "strong.safetensors", folder / "judged.safetensors")
+    verdict = Verdict(
+        protocol_version=1,
+        outcome="none",
+        reason="it is no better than the base",
+        adapter="judged",
+        adapter_sha256=hash_file(folder / "judged.safetensors"),
+        base_sha256="b" * 64,
+        lora_scale=None,
+        metric="identity",
+        extractor="mini-clip",
+        effect=None,
+        share_of_gap=None,
+    )
+    write_verdict(folder / "verdict.json", verdict)
+    (reports / "first").mkdir()
+    (reports / "first" / "report.html").write_text("<!doctype html><title>x</title><script>document.title = 'ran'</script>")
+    write_verdict(reports / "first" / "verdict.json", verdict)
+    (reports / "unfinished").mkdir()
+    with started(settings(models, reports_folder=reports)) as client:
+        yield client
+
+
+def test_an_adapter_says_what_was_found_out_about_it_and_where(library: TestClient) -> None:
+    found = {adapter["id"]: adapter for adapter in library.get("/adapters").json()["adapters"]}
+    assert found["judged"]["sentence"] == "none: it is no better than the base"
+    assert found["judged"]["report"] == "first"
+    assert found["judged"]["bytes"] > 1000
+    assert found["strong"]["verdict"] is None
+
+
+def test_a_report_is_listed_once_it_has_a_page(library: TestClient) -> None:
+    (report,) = library.get("/reports").json()["reports"]
+    assert (report["run"], report["outcome"], report["adapter"]) == ("first", "none", "judged")
+
+
+def test_a_report_may_run_its_scripts_and_nothing_else(library: TestClient) -> None:
+    response = library.get("/reports/first")
+    policy = response.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts")
+    assert "allow-same-origin" not in policy
+    assert "default-src 'none'" in policy
+    assert response.headers["x-frame-options"] == "SAMEORIGIN"
+
+
+@pytest.mark.parametrize("run", ["gone", "%2e%2e%2f%2e%2e", "unfinished"])
+def test_what_is_no_report_is_not_found(library: TestClient, run: str) -> None:
+    assert library.get(f"/reports/{run}").status_code == 404

@@ -1,0 +1,111 @@
+"""The routes of what is on this machine: adapters with their verdicts, and the evaluation's reports."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from foundation.verdict import Verdict
+from zthumb.server.api import schema_examples
+from zthumb.server.api.dependencies import ServiceDep
+from zthumb.server.api.error_responses import not_found_response
+from zthumb.server.queue.background_jobs import NotFound
+
+router = APIRouter(tags=["library"])
+
+_POLICY = (
+    "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data:; frame-ancestors 'self'"
+)
+"""A report is one file with its scripts inside: it may run them, alone and without this server's cookies."""
+
+
+class AdapterEntry(BaseModel):
+    """An adapter in the models folder. ``report`` is the run whose report its verdict is from."""
+
+    id: str
+    path: str
+    bytes: int
+    trigger: str | None = Field(default=None, description="its trigger word, if its file says one")
+    verdict: Verdict | None = None
+    sentence: str | None = Field(default=None, description="the verdict in one line")
+    report: str | None = None
+
+
+class AdaptersResponse(BaseModel):
+    """The adapters in the models folder, by id."""
+
+    model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.ADAPTERS))
+
+    adapters: list[AdapterEntry]
+
+
+class ReportEntry(BaseModel):
+    """A report on this machine, and its verdict in one line, if it has come to one."""
+
+    run: str
+    sentence: str | None = None
+    outcome: str | None = None
+    adapter: str | None = None
+    written: float = Field(description="seconds since 1970")
+
+
+class ReportsResponse(BaseModel):
+    """The reports, the newest first."""
+
+    model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.REPORTS))
+
+    reports: list[ReportEntry]
+
+
+@router.get("/adapters")
+def list_adapters(service: ServiceDep) -> AdaptersResponse:
+    """Return the adapters in the models folder with their trigger words and verdicts."""
+    verdicts = service.registry.verdicts()
+    runs = {report.verdict.adapter_sha256: report.run for report in reversed(service.reports.all()) if report.verdict}
+    found = []
+    for name, path in service.registry.paths_by_id().items():
+        public = service.registry.public_path(path)
+        verdict = verdicts.get(public)
+        found.append(
+            AdapterEntry(
+                id=name,
+                path=public,
+                bytes=path.stat().st_size,
+                trigger=service.registry.trigger(path),
+                verdict=verdict,
+                sentence=verdict.sentence if verdict else None,
+                report=runs.get(verdict.adapter_sha256) if verdict else None,
+            )
+        )
+    return AdaptersResponse(adapters=found)
+
+
+@router.get("/reports")
+def list_reports(service: ServiceDep) -> ReportsResponse:
+    """Return the evaluation's reports on this machine."""
+    return ReportsResponse(
+        reports=[
+            ReportEntry(
+                run=report.run,
+                sentence=report.verdict.sentence if report.verdict else None,
+                outcome=report.verdict.outcome if report.verdict else None,
+                adapter=report.verdict.adapter if report.verdict else None,
+                written=report.written,
+            )
+            for report in service.reports.all()
+        ]
+    )
+
+
+@router.get(
+    "/reports/{run}", responses={**not_found_response(), 200: {"content": {"text/html": {}}}}, response_class=HTMLResponse
+)
+def get_report(run: Annotated[str, Path(max_length=100, examples=["demo"])], service: ServiceDep) -> HTMLResponse:
+    """Return a report's page, to be shown inside another page of this server or by itself."""
+    page = service.reports.page(run)
+    if page is None:
+        raise NotFound(f"there is no report {run!r}.")
+    headers = {"Content-Security-Policy": _POLICY, "X-Frame-Options": "SAMEORIGIN", "Cache-Control": "no-store"}
+    return HTMLResponse(page.read_text(encoding="utf-8"), headers=headers)
