@@ -13,7 +13,20 @@ from fastapi.responses import JSONResponse
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 
-from zthumb.server.api import a1111, client, error_responses, events, generate, images, jobs, library, openai, session, system
+from zthumb.server.api import (
+    a1111,
+    client,
+    docs,
+    error_responses,
+    events,
+    generate,
+    images,
+    jobs,
+    library,
+    openai,
+    session,
+    system,
+)
 from zthumb.server.api.error_content import error_content
 from zthumb.server.engine import make_resolver
 from zthumb.server.queue.background_jobs import Jobs
@@ -56,6 +69,9 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         title="zthumb",
         summary="Generates images with LoRA adapters chosen for each request",
         lifespan=lifespan,
+        # FastAPI's own pages load their files from another host.
+        docs_url=None,
+        redoc_url=None,
         responses=error_responses.common_responses(),
     )
     app.state.service, app.state.store = service, store
@@ -66,7 +82,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
     app.add_middleware(BehindProxy, settings=settings)
-    for module in (generate, jobs, events, images, library, openai, a1111, system, session, client):
+    for module in (generate, jobs, events, images, library, openai, a1111, system, session, docs, client):
         app.include_router(module.router)
     for error_type, status in error_responses.STATUS.items():
         app.add_exception_handler(error_type, _error_handler(status, service))

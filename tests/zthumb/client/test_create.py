@@ -122,3 +122,8 @@ def test_every_page_fits_and_is_accessible(browser: Browser, server: Server, pat
     accessibility = Axe().run(page)
     assert accessibility.violations_count == 0, accessibility.generate_report()
     context.close()
+
+
+def test_the_page_of_the_api_works_without_another_host(page: Page, server: Server) -> None:
+    page.goto(f"{server.address}/docs")
+    page.get_by_text("POST", exact=True).first.wait_for(timeout=20_000)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -341,3 +342,11 @@ def test_an_empty_list_of_adapters_means_no_adapter_not_even_the_default_one(mod
     assert [lora["weight"] for lora in default.json()["meta"]["loras"]] == [1.0]
     assert empty.json()["meta"]["loras"] == []
     assert not np.array_equal(pixels(default), pixels(empty))
+
+
+def test_the_page_of_the_api_needs_no_other_host(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert "http" not in page.text.replace("http-equiv", "")
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert client.get(address).status_code == 200
+    assert client.get("/docs/core.py").status_code == 404
