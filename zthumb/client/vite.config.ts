@@ -26,8 +26,8 @@ export default defineConfig({
     chunkSizeWarningLimit: 800,
     rollupOptions: {
       output: {
-        // What changes seldom stays in the browser's cache.
-        manualChunks: (id) => (id.includes("node_modules") ? "vendor" : undefined),
+        // What every page needs and what changes seldom stays in the browser's cache; the rest comes with the page that needs it.
+        manualChunks: (id) => (/node_modules\/(react|react-dom|scheduler|@tanstack)\//.test(id) ? "vendor" : undefined),
       },
     },
   },

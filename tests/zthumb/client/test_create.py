@@ -1,6 +1,8 @@
 """Create, in a browser against a real server: from a prompt to an image, refused, cancelled, reloaded, recovered."""
 
+import base64
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -127,3 +129,24 @@ def test_every_page_fits_and_is_accessible(browser: Browser, server: Server, pat
 def test_the_page_of_the_api_works_without_another_host(page: Page, server: Server) -> None:
     page.goto(f"{server.address}/docs")
     page.get_by_text("POST", exact=True).first.wait_for(timeout=20_000)
+
+
+def test_an_images_file_becomes_the_form_it_was_made_with(page: Page, server: Server, tmp_path: Path) -> None:
+    # Given the file of an image with an adapter and a large seed
+    request = {"prompt": "a red star", "steps": 3, "seed": 2**62 + 1, "loras": [{"id": "strong", "weight": 0.7}]}
+    image = requests.post(f"{server.address}/generate", json=request, timeout=60).json()["images"][0]["b64_json"]
+    file = tmp_path / "image.png"
+    file.write_bytes(base64.b64decode(image))
+    # When it is given to the page
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Read an image…").click()
+    chooser.value.set_files(file)
+    # Then the form is what it was made with, to the last digit of the seed, and the adapter is found by its hash
+    expect(page.get_by_label("Seed", exact=True)).to_have_value(str(2**62 + 1))
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red star")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.get_by_role("article", name="done: a red star", exact=True).first.wait_for(timeout=60_000)
+    again = _first_job(server)
+    assert isinstance(again["images"], list)
+    stored = requests.get(f"{server.address}{again['images'][0]['path']}", timeout=10).content
+    assert stored == file.read_bytes()

@@ -1,15 +1,11 @@
-// The addresses of the pages. What a page shows is in its address.
+// The addresses of the pages. What a page shows is in its address; all but the first are loaded when they are opened.
 
-import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
-import { ComparePage } from "../compare/compare-page";
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
 import { compareFromSearch } from "../compare/plan";
 import { CreatePage } from "../create/create-page";
 import { fromSearch } from "../create/form";
 import { filterFromSearch } from "../gallery/gallery-filter";
-import { GalleryPage } from "../gallery/gallery-page";
 import { libraryFromSearch } from "../library/library-filter";
-import { LibraryPage } from "../library/library-page";
-import { SystemPage } from "../system/system-page";
 import { Layout } from "./layout";
 
 const root = createRootRoute({ component: Layout });
@@ -23,22 +19,26 @@ const create = createRoute({
 const compare = createRoute({
   getParentRoute: () => root,
   path: "/compare",
-  component: ComparePage,
+  component: lazyRouteComponent(() => import("../compare/compare-page"), "ComparePage"),
   validateSearch: compareFromSearch,
 });
 const gallery = createRoute({
   getParentRoute: () => root,
   path: "/gallery",
-  component: GalleryPage,
+  component: lazyRouteComponent(() => import("../gallery/gallery-page"), "GalleryPage"),
   validateSearch: filterFromSearch,
 });
 const library = createRoute({
   getParentRoute: () => root,
   path: "/library",
-  component: LibraryPage,
+  component: lazyRouteComponent(() => import("../library/library-page"), "LibraryPage"),
   validateSearch: libraryFromSearch,
 });
-const system = createRoute({ getParentRoute: () => root, path: "/system", component: SystemPage });
+const system = createRoute({
+  getParentRoute: () => root,
+  path: "/system",
+  component: lazyRouteComponent(() => import("../system/system-page"), "SystemPage"),
+});
 
 export const router = createRouter({
   routeTree: root.addChildren([create, compare, gallery, library, system]),

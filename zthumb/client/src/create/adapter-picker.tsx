@@ -13,7 +13,7 @@ import {
 } from "react-aria-components";
 import type { Schemas } from "../api/client";
 import styles from "./adapter-picker.module.css";
-import type { Lora } from "./form";
+import { isReference, type Lora, shortName } from "./form";
 
 type Verdict = Schemas["Verdict"];
 
@@ -41,7 +41,9 @@ export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props)
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const free = ids.filter((id) => !chosen.some((lora) => lora.id === id));
   const found = free.filter((id) => words.every((word) => id.toLowerCase().includes(word)));
-  const set = (id: string, weight: number) => onChange(chosen.map((lora) => (lora.id === id ? { id, weight } : lora)));
+  const reference = search.trim();
+  const set = (id: string, weight: number) =>
+    onChange(chosen.map((lora) => (lora.id === id ? { ...lora, weight } : lora)));
   const add = (id: string) => {
     onChange([...chosen, { id, weight: verdictOf(id, verdicts)?.lora_scale ?? 1 }]);
     setSearch("");
@@ -59,25 +61,34 @@ export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props)
           onRemove={() => onChange(chosen.filter((other) => other.id !== lora.id))}
         />
       ))}
-      {free.length > 0 && (
-        <>
-          <SearchField aria-label="Find an adapter" value={search} onChange={setSearch}>
-            <Input placeholder={`Find among ${free.length} adapters`} />
-          </SearchField>
-          <ul className={styles.cards}>
-            {found.slice(0, SHOWN).map((id) => (
-              <li key={id}>
-                <Button className={`react-aria-Button ${styles.card}`} onPress={() => add(id)} aria-label={`Add ${id}`}>
-                  <span className={styles.name}>{id}</span>
-                  <Badge verdict={verdictOf(id, verdicts)} />
-                </Button>
-              </li>
-            ))}
-          </ul>
-          {found.length > SHOWN && <p className="quiet">and {found.length - SHOWN} more</p>}
-          {found.length === 0 && <p className="quiet">No adapter is called that.</p>}
-        </>
+
+      <SearchField aria-label="Find an adapter" value={search} onChange={setSearch}>
+        <Input placeholder={`Find among ${free.length} adapters, or paste an address`} />
+      </SearchField>
+      <ul className={styles.cards}>
+        {found.slice(0, SHOWN).map((id) => (
+          <li key={id}>
+            <Button className={`react-aria-Button ${styles.card}`} onPress={() => add(id)} aria-label={`Add ${id}`}>
+              <span className={styles.name}>{id}</span>
+              <Badge verdict={verdictOf(id, verdicts)} />
+            </Button>
+          </li>
+        ))}
+      </ul>
+      {found.length > SHOWN && <p className="quiet">and {found.length - SHOWN} more</p>}
+      {found.length === 0 && !isReference(reference) && <p className="quiet">No adapter is called that.</p>}
+      {isReference(reference) && (
+        <Button
+          className="react-aria-Button"
+          onPress={() => {
+            onChange([...chosen, { id: shortName(reference), ref: reference, weight: 1 }]);
+            setSearch("");
+          }}
+        >
+          Use {shortName(reference)} from this address
+        </Button>
       )}
+
       {ids.length === 0 && <p className="quiet">There are none in models/lora yet.</p>}
       {fault && (
         <p className="fault" role="alert">

@@ -10,6 +10,7 @@ import { Choice, NumberBox, TextBox } from "../components/fields";
 import { AdapterPicker } from "./adapter-picker";
 import styles from "./create-page.module.css";
 import { type CreateForm, faults, fromSearch, toRequest } from "./form";
+import { ImageReader } from "./image-reader";
 import { JobCard } from "./job-card";
 import { SeedField } from "./seed-field";
 import { SizeField } from "./size-field";
@@ -28,6 +29,7 @@ export function useForm(): [CreateForm, (changes: Partial<CreateForm>) => void] 
 
 export function CreatePage() {
   const [form, change] = useForm();
+  const navigate = useNavigate({ from: "/" });
   const { jobs } = useServer();
   const capabilities = useQuery({ queryKey: ["capabilities"], queryFn: () => read(api.GET("/capabilities")) }).data;
   const models = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) }).data;
@@ -49,125 +51,127 @@ export function CreatePage() {
   return (
     <div className={styles.page}>
       <h1 className="hidden">Create</h1>
-      <form
-        className={styles.form}
-        aria-label="What to generate"
-        onSubmit={(event) => {
-          event.preventDefault();
-          generate();
-        }}
-      >
-        <TextBox
-          label="Prompt"
-          value={form.prompt}
-          onChange={(prompt) => change({ prompt })}
-          rows={4}
-          placeholder="a photo of a red star on a blue background"
-          fault={fields.prompt}
-          onSubmit={generate}
-        />
-        <TextBox
-          label="Negative prompt"
-          value={form.negative ?? ""}
-          onChange={(negative) => change({ negative })}
-          rows={2}
-          fault={fields.negative}
-          onSubmit={generate}
-        />
-        <AdapterPicker
-          chosen={form.loras ?? []}
-          onChange={(loras) => change({ loras })}
-          ids={models?.lora_ids ?? []}
-          verdicts={verdicts}
-          fault={fields.loras}
-        />
-        <div className={styles.grid}>
-          <SizeField
-            width={form.width}
-            height={form.height}
-            own={models?.resolution}
-            multiple={capabilities?.size_multiple ?? 8}
-            onChange={change}
-            fault={fields.width ?? fields.height}
+      <ImageReader onRead={(read) => void navigate({ search: read })}>
+        <form
+          className={styles.form}
+          aria-label="What to generate"
+          onSubmit={(event) => {
+            event.preventDefault();
+            generate();
+          }}
+        >
+          <TextBox
+            label="Prompt"
+            value={form.prompt}
+            onChange={(prompt) => change({ prompt })}
+            rows={4}
+            placeholder="a photo of a red star on a blue background"
+            fault={fields.prompt}
+            onSubmit={generate}
           />
-          <NumberBox
-            label="Steps"
-            value={form.steps}
-            onChange={(steps) => change({ steps })}
-            min={variant?.steps[0]}
-            max={variant?.steps[1]}
-            placeholder={variant && String(variant.default_steps)}
-            fault={fields.steps}
+          <TextBox
+            label="Negative prompt"
+            value={form.negative ?? ""}
+            onChange={(negative) => change({ negative })}
+            rows={2}
+            fault={fields.negative}
+            onSubmit={generate}
           />
-          <NumberBox
-            label="Guidance"
-            value={form.cfg}
-            onChange={(cfg) => change({ cfg })}
-            min={variant?.cfg[0]}
-            max={variant?.cfg[1]}
-            step={0.5}
-            placeholder={variant && String(variant.default_cfg)}
-            fault={fields.cfg}
+          <AdapterPicker
+            chosen={form.loras ?? []}
+            onChange={(loras) => change({ loras })}
+            ids={models?.lora_ids ?? []}
+            verdicts={verdicts}
+            fault={fields.loras}
           />
-          <Choice
-            label="Guidance schedule"
-            value={form.schedule}
-            onChange={(schedule) => change({ schedule })}
-            options={SCHEDULES}
-            none="constant"
-            fault={fields.schedule}
-          />
-          <Choice
-            label="Scheduler"
-            value={form.scheduler}
-            onChange={(scheduler) => change({ scheduler })}
-            options={capabilities?.schedulers ?? []}
-            none="the base's own"
-            fault={fields.scheduler}
-          />
-          <Choice
-            label="Variant"
-            value={form.variant}
-            onChange={(variant) => change({ variant })}
-            options={Object.keys(capabilities?.variants ?? {})}
-            none="automatic"
-            fault={fields.variant}
-          />
-          <Choice
-            label="Preset"
-            value={form.preset}
-            onChange={(preset) => change({ preset })}
-            options={Object.keys(presets?.presets ?? {})}
-            none="none"
-            fault={fields.preset}
-          />
-          <NumberBox
-            label="Images"
-            value={form.batch}
-            onChange={(batch) => change({ batch })}
-            min={1}
-            max={capabilities?.max_batch}
-            placeholder="1"
-            fault={fields.batch}
-          />
-          <SeedField seed={form.seed} onChange={(seed) => change({ seed })} fault={fields.seed} />
-        </div>
-        <div className={styles.submit}>
-          <Button
-            type="submit"
-            className="react-aria-Button primary"
-            isDisabled={!form.prompt.trim() || submit.isPending}
-          >
-            Generate
-          </Button>
-          <span className="quiet">Ctrl+Enter</span>
-        </div>
-        {other.map((fault) => (
-          <p key={fault} className="fault" role="alert">
-            {fault}
-          </p>
-        ))}
-      </form>
+          <div className={styles.grid}>
+            <SizeField
+              width={form.width}
+              height={form.height}
+              own={models?.resolution}
+              multiple={capabilities?.size_multiple ?? 8}
+              onChange={change}
+              fault={fields.width ?? fields.height}
+            />
+            <NumberBox
+              label="Steps"
+              value={form.steps}
+              onChange={(steps) => change({ steps })}
+              min={variant?.steps[0]}
+              max={variant?.steps[1]}
+              placeholder={variant && String(variant.default_steps)}
+              fault={fields.steps}
+            />
+            <NumberBox
+              label="Guidance"
+              value={form.cfg}
+              onChange={(cfg) => change({ cfg })}
+              min={variant?.cfg[0]}
+              max={variant?.cfg[1]}
+              step={0.5}
+              placeholder={variant && String(variant.default_cfg)}
+              fault={fields.cfg}
+            />
+            <Choice
+              label="Guidance schedule"
+              value={form.schedule}
+              onChange={(schedule) => change({ schedule })}
+              options={SCHEDULES}
+              none="constant"
+              fault={fields.schedule}
+            />
+            <Choice
+              label="Scheduler"
+              value={form.scheduler}
+              onChange={(scheduler) => change({ scheduler })}
+              options={capabilities?.schedulers ?? []}
+              none="the base's own"
+              fault={fields.scheduler}
+            />
+            <Choice
+              label="Variant"
+              value={form.variant}
+              onChange={(variant) => change({ variant })}
+              options={Object.keys(capabilities?.variants ?? {})}
+              none="automatic"
+              fault={fields.variant}
+            />
+            <Choice
+              label="Preset"
+              value={form.preset}
+              onChange={(preset) => change({ preset })}
+              options={Object.keys(presets?.presets ?? {})}
+              none="none"
+              fault={fields.preset}
+            />
+            <NumberBox
+              label="Images"
+              value={form.batch}
+              onChange={(batch) => change({ batch })}
+              min={1}
+              max={capabilities?.max_batch}
+              placeholder="1"
+              fault={fields.batch}
+            />
+            <SeedField seed={form.seed} onChange={(seed) => change({ seed })} fault={fields.seed} />
+          </div>
+          <div className={styles.submit}>
+            <Button
+              type="submit"
+              className="react-aria-Button primary"
+              isDisabled={!form.prompt.trim() || submit.isPending}
+            >
+              Generate
+            </Button>
+            <span className="quiet">Ctrl+Enter</span>
+          </div>
+          {other.map((fault) => (
+            <p key={fault} className="fault" role="alert">
+              {fault}
+            </p>
+          ))}
+        </form>
+      </ImageReader>
       <section className={styles.jobs} aria-label="Jobs">
         {jobs.size === 0 && <p className="quiet">Images appear here, while they are generated and afterwards.</p>}
         {newestFirst(jobs)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { faults, fromRequest, fromSearch, isSeed, toRequest } from "./form";
+import { faults, fromRequest, fromSearch, isReference, isSeed, shortName, toRequest } from "./form";
 
 describe("the form in the address", () => {
   test("what was written is read again", () => {
@@ -33,10 +33,29 @@ describe("the form in the address", () => {
       guidance_scale: 5,
       negative_prompt: null,
       seed: "4",
-      loras: [{ path: "a" }],
+      loras: [],
       width: 128,
     };
     expect(fromRequest(parameters)).toEqual({ prompt: "x", cfg: 5, seed: "4", width: 128 });
+  });
+
+  test("an adapter of an image is found by its hash, wherever it was moved to", () => {
+    const loras = [{ path: "lora/demo/demo.safetensors", weight: 0.8, sha256: "ab12" }];
+    const form = fromRequest({ prompt: "x", loras });
+    expect(form.loras).toEqual([{ id: "demo", weight: 0.8, ref: "sha256:ab12" }]);
+    expect(toRequest(form).loras).toEqual([{ ref: "sha256:ab12", weight: 0.8 }]);
+  });
+
+  test("what names an adapter elsewhere is told from words", () => {
+    const references = [
+      "https://x.org/a.safetensors",
+      "civitai:12@34",
+      "urn:air:sdxl:lora:civitai:1@2",
+      "owner/name:a.safetensors",
+    ];
+    for (const reference of references) expect(isReference(reference)).toBe(true);
+    for (const words of ["demo", "a red star", "http://x.org/a"]) expect(isReference(words)).toBe(false);
+    expect(shortName("https://x.org/files/my-style.safetensors")).toBe("my-style");
   });
 });
 

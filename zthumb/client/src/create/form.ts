@@ -1,8 +1,11 @@
 // What is asked for on the page Create: the whole of it is in the address, so that it can be reloaded, gone back to and shared.
 
 export interface Lora {
+  /** What it is called: its id on this server, or the end of its path or address. */
   id: string;
   weight: number;
+  /** How it is named instead of by its id: an address, an AIR, or the hash of its file. */
+  ref?: string;
 }
 
 export interface CreateForm {
@@ -43,8 +46,31 @@ export function isSeed(value: string): boolean {
 }
 
 function lora(value: unknown): Lora[] {
-  const { id, weight } = (value ?? {}) as Partial<Lora>;
-  return typeof id === "string" && typeof weight === "number" && Number.isFinite(weight) ? [{ id, weight }] : [];
+  const { id, weight, ref } = (value ?? {}) as Partial<Lora>;
+  if (typeof id !== "string" || typeof weight !== "number" || !Number.isFinite(weight)) return [];
+  return [{ id, weight, ...(typeof ref === "string" && { ref }) }];
+}
+
+/** Whether a text names an adapter that is not on this server: an address, an AIR, a repository of the hub. */
+export function isReference(words: string): boolean {
+  return /^(https:\/\/|urn:air:|civitai:|sha256:)\S+$/.test(words) || /^[\w.-]+\/[\w.-]+(:\S+)?$/.test(words);
+}
+
+/** The last part of a path or an address, without an ending. */
+export function shortName(reference: string): string {
+  const parts = reference.split(/[/:]/).filter(Boolean);
+  return (parts.at(-1) ?? reference).replace(/\.safetensors$/, "");
+}
+
+/** An adapter as a request or an image's parameters name it. */
+function given(value: unknown): Lora[] {
+  const { id, ref, path, sha256, weight } = (value ?? {}) as Record<string, unknown>;
+  if (typeof id === "string") return lora({ id, weight: weight ?? 1 });
+  if (typeof ref === "string") return lora({ id: shortName(ref), ref, weight: weight ?? 1 });
+  // By its hash it is found wherever it was moved to.
+  if (typeof sha256 === "string")
+    return lora({ id: shortName(String(path ?? sha256)), ref: `sha256:${sha256}`, weight });
+  return [];
 }
 
 /** Read the form from an address; what is not understood is left out. */
@@ -76,13 +102,15 @@ export function toRequest(form: CreateForm): Record<string, unknown> {
     ...same,
     ...(negative !== undefined && { negative_prompt: negative }),
     ...(schedule !== undefined && { guidance_schedule: schedule }),
-    ...(loras !== undefined && { loras }),
+    ...(loras !== undefined && {
+      loras: loras.map(({ id, ref, weight }) => (ref === undefined ? { id, weight } : { ref, weight })),
+    }),
   };
 }
 
 /** The form that a job or an image's parameters were asked for with. */
 export function fromRequest(request: Record<string, unknown>): CreateForm {
-  const loras = Array.isArray(request.loras) ? request.loras.filter((entry) => entry?.id) : undefined;
+  const loras = Array.isArray(request.loras) ? request.loras.flatMap(given) : undefined;
   return fromSearch({
     ...request,
     negative: request.negative_prompt,

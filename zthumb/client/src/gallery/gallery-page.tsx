@@ -4,6 +4,7 @@ import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import {
+  Button,
   Dialog,
   GridLayout,
   GridList,
@@ -45,6 +46,11 @@ export function GalleryPage() {
           options={STARS}
           none="any"
         />
+        {filter.adapter && (
+          <Button className="react-aria-Button small" onPress={() => change({ adapter: undefined })}>
+            with the adapter {filter.adapter.slice(0, 8)} ✕
+          </Button>
+        )}
       </search>
       {error && <p className="fault">{error.message}</p>}
       <Virtualizer

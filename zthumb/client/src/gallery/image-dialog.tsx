@@ -1,11 +1,11 @@
 // An image that opens in full, with everything that it was generated with.
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
+import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { address, api, read } from "../api/client";
-import { fromRequest } from "../create/form";
+import { fromRequest, shortName } from "../create/form";
 import styles from "./image-dialog.module.css";
 
 interface Props {
@@ -73,6 +73,11 @@ export function Details({ id, path, prompt, close }: Props & { close: () => void
               </div>
             ))}
         </dl>
+        {adaptersOf(parameters).map(({ sha256, name }) => (
+          <Link key={sha256} to="/gallery" search={{ adapter: sha256 }} onClick={close}>
+            All images with {name}
+          </Link>
+        ))}
         <div className="row">
           <Button className="react-aria-Button primary" onPress={use}>
             Use these
@@ -86,6 +91,11 @@ export function Details({ id, path, prompt, close }: Props & { close: () => void
       </div>
     </div>
   );
+}
+
+function adaptersOf(parameters: Record<string, unknown>): { sha256: string; name: string }[] {
+  const loras = Array.isArray(parameters.loras) ? (parameters.loras as { sha256?: string; path?: string }[]) : [];
+  return loras.flatMap(({ sha256, path }) => (sha256 ? [{ sha256, name: shortName(path ?? sha256) }] : []));
 }
 
 function shown(value: unknown): string {
