@@ -99,7 +99,8 @@ def merge(model: nn.Module, effect: MergedEffect | None = None) -> None:
         if weight is not None:
             before = module.weight.float()
             merged = before + weight
-            if effect is not None:
+            # Norms are never quantized, and few.
+            if effect is not None and merged.dim() > 1:
                 effect.add(before, merged)
             module.weight.copy_(merged)
         if bias is not None:

@@ -18,7 +18,7 @@ export default defineConfig({
   server: {
     port: 3000,
     strictPort: true,
-    proxy: Object.fromEntries(ROUTES.map((route) => [`/${route}`, { target: SERVER, changeOrigin: true }])),
+    proxy: Object.fromEntries(ROUTES.map((route) => [`/${route}`, { target: SERVER, changeOrigin: false }])),
   },
   build: {
     target: "es2023",

@@ -19,6 +19,7 @@ class EightBitConvolution(nn.Conv2d):
     """
 
     scale: Tensor
+    """(out, 1, 1, 1), the bits of float32 numbers, which moving the model to another precision does not round."""
 
     def __init__(self, convolution: Any, kind: Format) -> None:
         super().__init__(
@@ -40,7 +41,7 @@ class EightBitConvolution(nn.Conv2d):
         # As whole numbers, which nothing converts to another precision: what a module is moved to concerns its floats alone.
         self.weight = nn.Parameter(rounded.view(torch.int8), requires_grad=False)
         self.register_parameter("bias", convolution.bias)
-        self.register_buffer("scale", scale)
+        self.register_buffer("scale", scale.view(torch.int32))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, in, height, width) → (batch, out, height, width), of the inputs' dtype."""
@@ -54,4 +55,4 @@ class EightBitConvolution(nn.Conv2d):
 
     def _written_out(self, dtype: torch.dtype) -> Tensor:
         rounded = self.weight if self._kind == "int8" else self.weight.view(torch.float8_e4m3fn)
-        return rounded.to(dtype, copy=True).mul_(self.scale.to(dtype))
+        return rounded.to(dtype, copy=True).mul_(self.scale.view(torch.float32).to(dtype))

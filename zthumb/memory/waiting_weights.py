@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy as shallow_copy
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class WaitingWeights:
         with torch.no_grad():
             if not _is_plain(weights):
                 # Quantized weights have no dtype to choose.
-                copy = weights.to(self._device, non_blocking=True)
+                copy = _with_own_constants(weights).to(self._device, non_blocking=True)
             else:
                 copy = weights.detach().to(self._device, self._absent[id(weights)].dtype, non_blocking=True)
         return copy if isinstance(copy, torch.nn.Parameter) else torch.nn.Parameter(copy, requires_grad=False)
@@ -75,6 +77,16 @@ class WaitingWeights:
 def move(module: nn.Module, device: torch.device) -> None:
     """Move ``module`` to ``device``, but for weights that wait: these come by themselves."""
     module._apply(lambda tensor: tensor if tensor.is_meta else tensor.to(device))  # type: ignore[no-untyped-call]
+
+
+def _with_own_constants(weights: nn.Parameter) -> nn.Parameter:
+    """The weights; bitsandbytes' with constants of their own: moving theirs would take them from the weights that wait."""
+    constants: Any = getattr(weights, "quant_state", None)
+    if constants is None:
+        return weights
+    own: Any = shallow_copy(weights)
+    own.quant_state = deepcopy(constants)
+    return own  # type: ignore[no-any-return]
 
 
 def _absent(weights: nn.Parameter, dtype: torch.dtype | None) -> nn.Parameter:

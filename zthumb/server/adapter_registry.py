@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import BadInput
+from foundation.hashing import hash_value
 from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Verdict, read_verdict
 from zthumb.adapters import library, reader
@@ -34,6 +35,11 @@ class _FileVersion:
     states: tuple[tuple[int, int], ...]
 
 
+def _version(path: Path) -> _FileVersion:
+    states = [file.stat() for file in reader.files(path)]
+    return _FileVersion(path, tuple((state.st_size, state.st_mtime_ns) for state in states))
+
+
 class AdapterRegistry:
     """The adapters in the models folder of a server, and outside it unless it ``is_confined``. Several threads may use it."""
 
@@ -42,6 +48,7 @@ class AdapterRegistry:
         self._root = settings.models_folder.resolve()
         self._downloads = DownloadGuard()
         self._hashes: dict[_FileVersion, str] = {}
+        self._triggers: dict[_FileVersion, str | None] = {}
 
     def public_path(self, path: Path) -> str:
         """Return an adapter's path as ``lora_path`` takes it; only the file name if it was downloaded to another folder."""
@@ -71,10 +78,17 @@ class AdapterRegistry:
                 verdicts[self.public_path(path)] = verdict
         return verdicts
 
+    def version(self, path: Path) -> str:
+        """Return a text that changes when an adapter's files do; nothing is read."""
+        return hash_value(_version(path).states)[:16]
+
     def trigger(self, path: Path) -> str | None:
         """Return the trigger word that an adapter's file says, or None."""
-        with contextlib.suppress(BadInput, OSError):
-            return trigger_of(path)
+        with contextlib.suppress(BadInput, OSError, ValueError):
+            version = _version(path)
+            if version not in self._triggers:
+                self._triggers[version] = trigger_of(path)
+            return self._triggers[version]
         return None
 
     def requested_loras(
@@ -192,8 +206,7 @@ class AdapterRegistry:
             return None
 
     def _hash(self, path: Path) -> str:
-        states = [file.stat() for file in reader.files(path)]
-        version = _FileVersion(path, tuple((state.st_size, state.st_mtime_ns) for state in states))
+        version = _version(path)
         if version not in self._hashes:
             self._hashes[version] = reader.hash_of(path)
         return self._hashes[version]

@@ -54,6 +54,8 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.jobs = Jobs(service, store)
         app.state.events, app.state.job_listing = EventLog(), JobListing(app.state.jobs, service, store)
+        loop = asyncio.get_running_loop()
+        app.state.end_streams = lambda: loop.call_soon_threadsafe(app.state.events.close)
         watching = asyncio.create_task(events.watch(app.state.events, app.state.job_listing))
         starting = asyncio.create_task(_start(service, app.state.jobs))
         yield
@@ -75,6 +77,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         responses=error_responses.common_responses(),
     )
     app.state.service, app.state.store = service, store
+    app.state.end_streams = lambda: None
     app.add_middleware(SecurityMiddleware, settings=settings)
     if settings.allowed_origins:
         # Outside the security middleware: a preflight request carries no key, and a page must be able to read why it was refused.

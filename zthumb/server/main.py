@@ -5,6 +5,7 @@ import contextlib
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from foundation.errors import DONE, BadInput, command
@@ -55,9 +56,16 @@ def serve(arguments: argparse.Namespace) -> int:
 
         import uvicorn
 
+        class Server(uvicorn.Server):
+            """Ends the streams of events first: they would keep the server from shutting down until they are cut off."""
+
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                app.state.end_streams()
+                super().handle_exit(sig, frame)
+
         # Proxy headers are left to the app's own middleware.
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S, proxy_headers=False)
-        server = uvicorn.Server(config)
+        server = Server(config)
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
         print(f"zthumb serves {shown(settings.model)} at {address}; {address}/health/ready says when it is loaded", flush=True)
         with contextlib.suppress(KeyboardInterrupt):

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from zthumb.server import sessions
-from zthumb.server.api import client
+from zthumb.server.api import client as pages
 from zthumb.server.api.error_content import error_content
 from zthumb.server.settings import Settings
 
@@ -31,7 +31,9 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_PUBLIC_PATHS = ("/health/", client.FILES)
+_PUBLIC_PATHS = ("/health/", pages.FILES)
+_READ_BY_PAGES = ("/images", "/jobs", "/events", "/session", "/adapters", "/reports")
+_SESSIONS_PER_MINUTE = 12
 _UNSAFE_METHODS = ("POST", "DELETE", "PUT", "PATCH")
 _MAX_CLIENTS = 10_000
 _TRUSTED_PROXIES = ("127.0.0.1", "::1")
@@ -111,18 +113,22 @@ class SecurityMiddleware:
             return _error_response(scope, 403, "pages of other origins may not call this server (ZTHUMB_ORIGINS)")
         if int(headers.get("content-length") or 0) > self._body_limit:
             return self._too_large(scope)
+        client = str((scope.get("client") or ("",))[0])
+        if _opens_session(scope):
+            # A key must not be found by trying.
+            wait = self._seconds_to_wait(f"session of {client}", _SESSIONS_PER_MINUTE)
+            return self._too_many(scope, wait) if wait > 0 else None
         if _is_public(scope):
             return None
         api_key = _api_key(headers) or self._key_of_session(headers)
         if self._keys and not any(hmac.compare_digest(api_key, key) for key in self._keys):
             return _error_response(scope, 401, "an API key is needed: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        if _reads_for_a_page(scope):
+            return None
         # Without configured keys the key is not checked and must not identify the client.
-        wait = self._seconds_to_wait(api_key.decode("latin-1") if self._keys else str((scope.get("client") or ("",))[0]))
-        if wait > 0:
-            return _error_response(
-                scope, 429, f"too many requests; try again in {wait:.0f} s", {"Retry-After": str(math.ceil(wait))}
-            )
-        return None
+        identity = api_key.decode("latin-1") if self._keys else client
+        wait = self._seconds_to_wait(identity, self._settings.requests_per_minute)
+        return self._too_many(scope, wait) if wait > 0 else None
 
     def _key_of_session(self, headers: Headers) -> bytes:
         """Return the API key that the session in the cookie was opened with; empty if there is none."""
@@ -134,12 +140,11 @@ class SecurityMiddleware:
         origin = headers.get("origin")
         return origin is None or origin in self._settings.allowed_origins or _split_url(origin).netloc == headers.get("host")
 
-    def _seconds_to_wait(self, client: str) -> float:
+    def _seconds_to_wait(self, client: str, rate: int | None) -> float:
         """Return the seconds until ``client`` may send a request; 0 takes one from its token bucket.
 
         The bucket holds a minute's requests and refills evenly.
         """
-        rate = self._settings.requests_per_minute
         if rate is None:
             return 0.0
         now = time.monotonic()
@@ -149,6 +154,9 @@ class SecurityMiddleware:
             self._buckets.pop(next(iter(self._buckets)))
         self._buckets[client] = (tokens - 1 if tokens >= 1 else tokens, now)
         return 0.0 if tokens >= 1 else (1 - tokens) * 60 / rate
+
+    def _too_many(self, scope: Scope, wait: float) -> JSONResponse:
+        return _error_response(scope, 429, f"too many requests; try again in {wait:.0f} s", {"Retry-After": str(math.ceil(wait))})
 
     def _too_large(self, scope: Scope) -> JSONResponse:
         return _error_response(scope, 413, f"the body is larger than {self._settings.body_limit_mb} MiB")
@@ -182,8 +190,17 @@ class _LimitedBody:
 def _is_public(scope: Scope) -> bool:
     """Whether a request needs no key: of health, of the client's page and files, and of a session that is to be opened."""
     path = get_route_path(scope)
-    is_page = scope["method"] == "GET" and path in client.PAGES
-    return is_page or path.startswith(_PUBLIC_PATHS) or (path == "/session" and scope["method"] in ("POST", "DELETE"))
+    is_page = scope["method"] == "GET" and path in pages.PAGES
+    return is_page or path.startswith(_PUBLIC_PATHS) or (path == "/session" and scope["method"] == "DELETE")
+
+
+def _opens_session(scope: Scope) -> bool:
+    return get_route_path(scope) == "/session" and scope["method"] == "POST"
+
+
+def _reads_for_a_page(scope: Scope) -> bool:
+    """Whether a request is one of the many that a page sends to show what is there: they cost next to nothing."""
+    return scope["method"] == "GET" and get_route_path(scope).startswith(_READ_BY_PAGES)
 
 
 def _with_headers(send: Send, request_id: str) -> Send:

@@ -2,10 +2,12 @@
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Sequence
 
 COOKIE = "zthumb_session"
+_COOKIE = re.compile(r"([0-9]{1,12})\.([0-9a-f]{64})")
 LIFETIME_S = 30 * 24 * 3600
 
 
@@ -17,10 +19,10 @@ def issue(key: bytes, now: float | None = None) -> str:
 
 def opened_by(cookie: str, keys: Sequence[bytes], now: float | None = None) -> bytes | None:
     """Return which of ``keys`` opened the session of ``cookie``; None if none did, or it has ended."""
-    ends, _, signature = cookie.partition(".")
-    if not ends.isdecimal() or int(ends) < (time.time() if now is None else now):
+    match = _COOKIE.fullmatch(cookie)
+    if match is None or int(match[1]) < (time.time() if now is None else now):
         return None
-    return next((key for key in keys if hmac.compare_digest(_signature(key, ends), signature)), None)
+    return next((key for key in keys if hmac.compare_digest(_signature(key, match[1]), match[2])), None)
 
 
 def _signature(key: bytes, ends: str) -> str:

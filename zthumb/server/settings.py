@@ -196,7 +196,10 @@ class Settings(BaseSettings):
     )
     body_limit_mb: int = Field(default=32, ge=1, description="the largest request, in MiB")
     requests_per_minute: int | None = Field(
-        default=None, ge=1, description="the requests of one client in a minute; beyond it requests get status 429"
+        default=None,
+        ge=1,
+        description="the requests of one client in a minute, beyond which they get status 429; what a page reads to show jobs "
+        "and images is not counted",
     )
     timeout_s: float = Field(
         default=600, gt=0, description="the timeout of a request in seconds, including its time in the queue"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.adapters import MINI_SDXL, random_adapter
 from tests.conftest import MINIATURE
@@ -63,3 +64,16 @@ def test_merging_rounds_the_sum_once() -> None:
         merged.append(unet.to(torch.bfloat16))
     # Then the sum in bf16 is the exact one, rounded
     assert all(torch.equal(*each) for each in zip(merged[0].parameters(), merged[1].parameters(), strict=True))
+
+
+def test_a_merged_adapter_may_change_norms(tmp_path: Path) -> None:
+    # Given an adapter that changes nothing but norms, which are never quantized
+    weights = {"lora_unet_down_blocks_1_attentions_0_norm.diff": torch.full((128,), 0.1)}
+    file = tmp_path / "norms.safetensors"
+    save_file(weights, file)
+    # When it is merged while the base is loaded
+    backend = Backend(WeightsLocation(MINIATURE, MINIATURE, file), Options(device="cpu", quantization="int8wo"))
+    # Then the norm is changed
+    plain = Backend(WeightsLocation(MINIATURE, MINIATURE), Options(device="cpu"))
+    changed = [backend_.pipeline.unet.get_submodule("down_blocks.1.attentions.0.norm").weight for backend_ in (backend, plain)]
+    torch.testing.assert_close(changed[0], changed[1] + 0.1)

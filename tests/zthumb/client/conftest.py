@@ -60,6 +60,11 @@ class Server:
             time.sleep(0.1)
         raise AssertionError("the server does not start")
 
+    def stop(self, timeout: float) -> int:
+        """Ask it to end; return its exit code."""
+        self._process.terminate()
+        return self._process.wait(timeout)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -150,3 +151,17 @@ def test_an_images_file_becomes_the_form_it_was_made_with(page: Page, server: Se
     assert isinstance(again["images"], list)
     stored = requests.get(f"{server.address}{again['images'][0]['path']}", timeout=10).content
     assert stored == file.read_bytes()
+
+
+def test_a_server_with_an_open_page_shuts_down_at_once(
+    start_server: Callable[..., Server], models: Path, browser: Browser
+) -> None:
+    # Given a server that a page follows
+    server = start_server(models)
+    page = browser.new_page()
+    page.goto(server.address)
+    page.get_by_label("Prompt", exact=True).wait_for()
+    page.wait_for_timeout(1000)
+    # When it is asked to end, the stream does not keep it
+    assert server.stop(timeout=20) == 0
+    page.close()

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
+from zthumb.memory.nf4_linear import Nf4Linear
 from zthumb.memory.waiting_weights import WaitingWeights
 
 CPU = torch.device("cpu")
@@ -89,3 +90,20 @@ def test_quantized_weights_come_as_they_are() -> None:
     assert torch.equal(model(inputs), expected)
     # A stream is told of the tensors that they are made of.
     assert {type(tensor) for tensor in weights.copies()} <= {torch.Tensor, nn.Parameter}
+
+
+def test_constants_of_four_bits_stay_with_the_weights_that_wait() -> None:
+    # Given a layer in four bits whose weights wait
+    torch.manual_seed(0)
+    layer = Nf4Linear(nn.Linear(64, 32)).to(CPU)
+    inputs, waiting = torch.randn(2, 64), layer.weight
+    expected = layer(inputs)
+    weights = WaitingWeights([layer], CPU)
+    # When they are brought
+    weights.bring()
+    # Then the copy has constants of its own: moving them moves none of what waits
+    assert layer.weight.quant_state is not waiting.quant_state
+    assert torch.equal(layer(inputs), expected)
+    weights.drop()
+    weights.show()
+    assert layer.weight is waiting

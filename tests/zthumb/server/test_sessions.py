@@ -45,3 +45,21 @@ def test_a_page_is_shown_before_and_everything_else_after_the_key(models: Path) 
 @pytest.mark.slow
 def test_without_keys_no_session_is_needed(client: TestClient) -> None:
     assert client.get("/session").json() == {"needs_key": False}
+
+
+@pytest.mark.slow
+def test_a_key_is_not_found_by_trying_and_odd_cookies_are_no_errors(models: Path) -> None:
+    with started(settings(models, api_keys="secret")) as client:
+        for cookie in ("9999999999.é", "9" * 5000 + ".00", "x"):
+            refused = client.get("/images", headers={"cookie": f"{sessions.COOKIE}={cookie}".encode("latin-1")})
+            assert refused.status_code == 401
+        codes = {client.post("/session", json={"key": "wrong"}).status_code for _ in range(20)}
+        assert codes == {401, 429}
+
+
+@pytest.mark.slow
+def test_what_a_page_reads_is_not_counted(models: Path) -> None:
+    with started(settings(models, requests_per_minute=2)) as client:
+        assert {client.get("/images").status_code for _ in range(10)} == {200}
+        codes = [client.post("/images/inspect", content=b"x").status_code for _ in range(4)]
+        assert codes[-1] == 429

@@ -1,6 +1,7 @@
 """One stream of all that changes, for pages: jobs as they go on, and images of the gallery."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from zthumb.server.queue.job_listing import JobListing
 
 router = APIRouter(tags=["jobs"])
 
+_LOG = logging.getLogger("zthumb")
 _HEARTBEAT_S, _INTERVAL_S = 15.0, 0.1
 _RETRY_MS = 1000
 
@@ -36,7 +38,14 @@ async def follow(
 async def watch(log: EventLog, listing: JobListing) -> None:
     """Write what changes to ``log``, for ever."""
     while True:
-        for entry in await asyncio.to_thread(lambda: list(listing.changes())):
+        try:
+            changed = await asyncio.to_thread(listing.changes)
+        except Exception:
+            # Pages would wait for ever without a word; what changed meanwhile they read again.
+            _LOG.exception("the jobs that changed could not be read")
+            log.forget()
+            changed = []
+        for entry in changed:
             log.append("job", entry.model_dump_json())
         await asyncio.sleep(_INTERVAL_S)
 

@@ -44,9 +44,7 @@ class JobEntry(BaseModel):
     eta_s: float | None = Field(default=None, description="estimated seconds until it is done")
     preview: str | None = Field(default=None, description="the path of a small preview of its first image")
     images: list[EntryImage]
-    request: dict[str, Any] = Field(
-        description="what was asked for, with the seed as text; fields that were not given are absent"
-    )
+    request: dict[str, Any] = Field(description="what was asked for, its seed as text; what has no value is absent")
     warnings: list[str]
     error: str | None = None
 

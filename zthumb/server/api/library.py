@@ -1,5 +1,6 @@
 """The routes of what is on this machine: adapters with their verdicts, and the evaluation's reports."""
 
+import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -27,6 +28,7 @@ class AdapterEntry(BaseModel):
     id: str
     path: str
     bytes: int
+    version: str = Field(description="changes when its file does")
     trigger: str | None = Field(default=None, description="its trigger word, if its file says one")
     verdict: Verdict | None = None
     sentence: str | None = Field(default=None, description="the verdict in one line")
@@ -68,17 +70,18 @@ def list_adapters(service: ServiceDep) -> AdaptersResponse:
     for name, path in service.registry.paths_by_id().items():
         public = service.registry.public_path(path)
         verdict = verdicts.get(public)
-        found.append(
-            AdapterEntry(
+        with contextlib.suppress(OSError):  # one that was removed meanwhile
+            entry = AdapterEntry(
                 id=name,
                 path=public,
                 bytes=path.stat().st_size,
+                version=service.registry.version(path),
                 trigger=service.registry.trigger(path),
                 verdict=verdict,
                 sentence=verdict.sentence if verdict else None,
                 report=runs.get(verdict.adapter_sha256) if verdict else None,
             )
-        )
+            found.append(entry)
     return AdaptersResponse(adapters=found)
 
 

@@ -257,6 +257,7 @@ ADAPTERS: Examples = MappingProxyType(
                 "id": "demo",
                 "path": "lora/demo/demo.safetensors",
                 "bytes": 1_203_400,
+                "version": "3f0c2b9e6d5a4c7f",
                 "trigger": "zbadge",
                 "verdict": None,
                 "sentence": None,

@@ -40,6 +40,13 @@ class EventLog:
         self._events.append(Event(self.last_id, kind, data))
         self._wake()
 
+    def forget(self) -> None:
+        """End all streams and know no id any more: whoever follows begins again."""
+        self._run = uuid.uuid4().hex[:8]
+        self._events.clear()
+        self._count = 0
+        self._wake()
+
     def close(self) -> None:
         """End all streams."""
         self._is_closed = True
@@ -52,8 +59,9 @@ class EventLog:
 
     async def follow(self, event_id: str, heartbeat_s: float) -> AsyncIterator[Event | None]:
         """Yield the events after ``event_id``, which it must know; None whenever there is none for ``heartbeat_s`` seconds."""
-        number = int(event_id.partition("-")[2])
-        while not self._is_closed:
+        run, _, count = event_id.partition("-")
+        number = int(count)
+        while not self._is_closed and run == self._run:
             changed = self._changed
             if number < self._count:
                 missing = self._count - number

@@ -1,5 +1,7 @@
 """The queue in front of the generator thread: bounded by cost, first in first out, compatible requests batched together."""
 
+from __future__ import annotations
+
 import threading
 import time
 import traceback
@@ -41,7 +43,7 @@ class GenerationResult:
     out, None if it had not.
     """
 
-    images: tuple["Image.Image", ...]
+    images: tuple[Image.Image, ...]
     applied: AppliedAdapters
     queue_s: float
     lora_s: float
@@ -52,7 +54,7 @@ class GenerationResult:
     truncated_text: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(eq=False)
 class QueuedRequest:
     """A request that waits or is being generated, its ``progress`` from 0 to 1, and a ``preview`` of its first image.
 
@@ -60,9 +62,9 @@ class QueuedRequest:
     """
 
     resolved: ResolvedRequest
-    future: "Future[GenerationResult]" = field(default_factory=Future)
+    future: Future[GenerationResult] = field(default_factory=Future)
     progress: float = 0.0
-    preview: "Callable[[], Image.Image] | None" = None
+    preview: Callable[[], Image.Image] | None = None
     is_cancelled: bool = False
     submitted_at: float = field(default_factory=time.monotonic)
     started_at: float | None = None
@@ -70,6 +72,14 @@ class QueuedRequest:
     def cancel(self) -> None:
         """Cancel the request: before it starts, or at its next step."""
         self.is_cancelled = True
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How many requests are ahead of one, and about how many seconds are left until it is done."""
+
+    position: int
+    seconds_left: float
 
 
 Result = TypeVar("Result")
@@ -148,7 +158,7 @@ class GenerationQueue:
         self._changed.notify_all()
         return queued
 
-    def call(self, function: Callable[[], Result]) -> "Future[Result]":
+    def call(self, function: Callable[[], Result]) -> Future[Result]:
         """Run ``function`` in the generator thread, before all waiting requests."""
         future: Future[Result] = Future()
 
@@ -179,6 +189,19 @@ class GenerationQueue:
             running = [request for request in self._running if request is not queued]
             running_cost = sum(_remaining_cost(request) for request in running)
             return self.seconds_for(self._total_cost(ahead) + running_cost + _remaining_cost(queued))
+
+    def outlook(self) -> dict[QueuedRequest, Outlook]:
+        """Return for every request that waits or is generated what is ahead of it, in one pass."""
+        with self._changed:
+            found = dict[QueuedRequest, Outlook]()
+            running = sum(_remaining_cost(request) for request in self._running)
+            for request in self._running:
+                found[request] = Outlook(0, self.seconds_for(running))
+            cost = running
+            for position, request in enumerate(self._waiting):
+                cost += request.resolved.cost
+                found[request] = Outlook(position, self.seconds_for(cost))
+            return found
 
     @property
     def depth(self) -> int:

@@ -1,6 +1,7 @@
 """Persistent state: jobs and images in SQLite, with the images' files in the same folder."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +70,20 @@ class Store:
         """Return the job with that id, or None."""
         with self._session() as session:
             return session.get(JobRow, job_id)
+
+    def get_jobs(self, job_ids: Sequence[str]) -> list[JobRow]:
+        """Return the jobs with those ids, in that order, without those that are not there."""
+        with self._session() as session:
+            found = {row.id: row for row in session.scalars(select(JobRow).where(JobRow.id.in_(job_ids)))}
+        return [found[job_id] for job_id in job_ids if job_id in found]
+
+    def images_of(self, job_ids: Sequence[str]) -> dict[str, list[ImageRow]]:
+        """Return the images of several jobs, each job's in their order."""
+        images = defaultdict[str, list[ImageRow]](list)
+        with self._session() as session:
+            for row in session.scalars(select(ImageRow).where(ImageRow.job.in_(job_ids)).order_by(ImageRow.position)):
+                images[row.job].append(row)
+        return images
 
     def get_images(self, job_id: str) -> list[ImageRow]:
         """Return a job's images in their order."""

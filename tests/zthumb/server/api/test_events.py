@@ -108,12 +108,15 @@ def test_a_log_knows_what_it_still_has() -> None:
         assert not log.knows(start)
         assert not log.knows("other-1")
         assert not log.knows("nonsense")
-        recent = log.last_id.partition("-")[0] + "-4998"
-        log_events = []
-        log.close()
-        async for event in log.follow(recent, 0.01):
-            log_events.append(event)
+        recent = f"{log.last_id.partition('-')[0]}-4998"
         assert log.knows(recent)
+        events = log.follow(recent, 0.01)
+        found = [await anext(events) for _ in range(2)]
+        assert [event.data for event in found if event] == ["4998", "4999"]
+        # What was forgotten is known no more, and who followed it begins again.
+        log.forget()
+        assert not log.knows(recent)
+        assert [event async for event in events] == []
 
     asyncio.run(run())
 

@@ -14,6 +14,8 @@ interface State {
 
 const RETRY_MS = 1000;
 const SHOWN = 50;
+/** How many jobs a page holds. */
+const KEPT = 600;
 
 let state: State = { jobs: new Map(), connection: "connecting", ended: 0 };
 const listeners = new Set<() => void>();
@@ -31,12 +33,27 @@ function put(jobs: JobEntry[]): void {
     if (job.state === "done" && merged.get(job.id)?.state !== "done") ended += 1;
     merged.set(job.id, job);
   }
-  change({ jobs: merged, ended });
+  change({ jobs: pruned(merged), ended });
 }
 
-async function readAll(): Promise<void> {
-  const page = await read(api.GET("/jobs", { params: { query: { limit: SHOWN } } }));
-  put(page.jobs);
+/** Open jobs, and of those that ended the newest. */
+function pruned(jobs: Map<string, JobEntry>): Map<string, JobEntry> {
+  if (jobs.size <= KEPT) return jobs;
+  const ended = newestFirst(jobs).filter((job) => !isOpen(job));
+  for (const job of ended.slice(KEPT / 2)) jobs.delete(job.id);
+  return jobs;
+}
+
+/** Begin again with what is open now. What was open before and is not any more is read anew by whoever shows it. */
+async function begin(open: JobEntry[]): Promise<void> {
+  const ids = new Set(open.map((job) => job.id));
+  change({ jobs: new Map([...state.jobs].filter(([id, job]) => !isOpen(job) || ids.has(id))) });
+  put(open);
+  try {
+    put((await read(api.GET("/jobs", { params: { query: { limit: SHOWN } } }))).jobs);
+  } catch {
+    // The connection was lost again: the next one begins again too.
+  }
 }
 
 /** Follow the server, for as long as the page is open. Lost connections are taken up where they were. */
@@ -44,7 +61,7 @@ export function follow(): void {
   stream?.close();
   stream = new EventSource(address("/events"));
   stream.addEventListener("open", () => change({ connection: "open" }));
-  stream.addEventListener("snapshot", () => void readAll());
+  stream.addEventListener("snapshot", (event) => void begin((JSON.parse(event.data) as { jobs: JobEntry[] }).jobs));
   stream.addEventListener("job", (event) => put([JSON.parse(event.data) as JobEntry]));
   stream.addEventListener("error", () => {
     change({ connection: "lost" });

@@ -725,6 +725,11 @@ export interface components {
              */
             trigger?: string | null;
             verdict?: components["schemas"]["Verdict"] | null;
+            /**
+             * Version
+             * @description changes when its file does
+             */
+            version: string;
         };
         /**
          * AdaptersResponse
@@ -735,7 +740,8 @@ export interface components {
          *           "bytes": 1203400,
          *           "id": "demo",
          *           "path": "lora/demo/demo.safetensors",
-         *           "trigger": "zbadge"
+         *           "trigger": "zbadge",
+         *           "version": "3f0c2b9e6d5a4c7f"
          *         }
          *       ]
          *     }
@@ -1495,7 +1501,7 @@ export interface components {
             progress: number;
             /**
              * Request
-             * @description what was asked for, with the seed as text; fields that were not given are absent
+             * @description what was asked for, its seed as text; what has no value is absent
              */
             request: {
                 [key: string]: unknown;

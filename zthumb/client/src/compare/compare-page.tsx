@@ -1,10 +1,10 @@
 // Compare: one prompt, adapters at scales beside the base, seed by seed; as a grid, by wiping, or in a blind vote.
 
-import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
-import { Button, Checkbox, CheckboxGroup, Label } from "react-aria-components";
-import { address, api, read } from "../api/client";
+import { Button, Checkbox, CheckboxGroup, Input, Label } from "react-aria-components";
+import { useAdapters } from "../api/adapters";
+import { address } from "../api/client";
 import { NumberBox, TextBox } from "../components/fields";
 import { BlindVote } from "./blind-vote";
 import styles from "./compare-page.module.css";
@@ -12,19 +12,25 @@ import { type CompareForm, cells, columns, compareFromSearch, MOST_CELLS, number
 import { type CellState, useComparison } from "./runs";
 import { type Side, Wipe } from "./wipe";
 
+const MOST_SHOWN = 40;
+
 export function ComparePage() {
   const form = useSearch({ from: "/compare" });
   const navigate = useNavigate({ from: "/compare" });
   const change = (changes: Partial<CompareForm>) =>
     void navigate({ search: compareFromSearch({ ...form, ...changes }), replace: true });
-  const models = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) }).data;
-  const plan = cells(form);
+  const adapters = useAdapters();
+  const plan = cells(form, adapters.base, adapters.versions);
   const { cells: states, start, refused, isStarting } = useComparison(plan.length > MOST_CELLS ? [] : plan);
+  const [search, setSearch] = useState("");
+  const shown = adapters.ids
+    .filter((id) => form.adapters.includes(id) || id.toLowerCase().includes(search.toLowerCase()))
+    .slice(0, MOST_SHOWN);
   const [chosen, setChosen] = useState<number[]>([]);
   const [isVoting, setVoting] = useState(false);
   const titles = columns(form);
   const isDone = states.length > 0 && states.every((state) => state.image);
-  const missing = states.filter((state) => !state.image).length;
+  const missing = states.filter((state) => ["missing", "failed", "cancelled"].includes(state.state)).length;
   const side = (index: number): Side => ({
     title: `${plan[index]?.column.title}, seed ${plan[index]?.seed}`,
     image: states[index]?.image ?? "",
@@ -46,13 +52,21 @@ export function ComparePage() {
           <CheckboxGroup className="field" value={form.adapters} onChange={(adapters) => change({ adapters })}>
             <Label>Adapters</Label>
             <div className={styles.adapters}>
-              {(models?.lora_ids ?? []).map((id) => (
+              {shown.map((id) => (
                 <Checkbox key={id} value={id} className={styles.check}>
                   <span className={styles.box} aria-hidden="true" />
                   {id}
                 </Checkbox>
               ))}
-              {models?.lora_ids.length === 0 && <span className="quiet">There are none in models/lora yet.</span>}
+              {adapters.ids.length > MOST_SHOWN && (
+                <Input
+                  aria-label="Find an adapter"
+                  placeholder={`Find among ${adapters.ids.length}`}
+                  value={search}
+                  onChange={(event) => setSearch(event.target.value)}
+                />
+              )}
+              {adapters.ids.length === 0 && <span className="quiet">There are none in models/lora yet.</span>}
             </div>
           </CheckboxGroup>
           <ListField label="Scales" parse={numbers} values={form.scales} onChange={(scales) => change({ scales })} />
@@ -74,6 +88,11 @@ export function ComparePage() {
           >
             {missing === plan.length || missing === 0 ? "Generate" : `Generate the other ${missing}`}
           </Button>
+          {isDone && (
+            <Button onPress={() => void start(true)} isDisabled={isStarting}>
+              Generate again
+            </Button>
+          )}
           <Button onPress={() => setVoting(true)} isDisabled={!isDone || titles.length < 2}>
             Blind vote
           </Button>
@@ -91,6 +110,7 @@ export function ComparePage() {
       </form>
       {isVoting && (
         <BlindVote
+          key={plan.map((cell) => cell.key).join()}
           columns={titles}
           rows={form.seeds.length}
           image={(row, column) => states[row * titles.length + column]?.image}
@@ -165,6 +185,7 @@ function CellView({ state, title, isChosen, onChoose }: CellProps) {
   }
   const words = {
     missing: "",
+    reading: "…",
     queued: "waiting",
     running: `${Math.round((state?.progress ?? 0) * 100)} %`,
     done: "",

@@ -14,6 +14,13 @@ test("a cell is asked for by itself, with its seed as text", () => {
   expect(new Set(found.map((cell) => cell.key)).size).toBe(10);
 });
 
+test("an adapter that was trained again, or another base, is another image", () => {
+  const keys = (base: string, version: string) => cells(FORM, base, { a: version }).map((cell) => cell.key);
+  const [before, after, other] = [keys("x", "1"), keys("x", "2"), keys("y", "1")];
+  expect(before.filter((key) => after.includes(key))).toHaveLength(6);
+  expect(before.filter((key) => other.includes(key))).toHaveLength(0);
+});
+
 test("an address without lists has the usual ones", () => {
   expect(compareFromSearch({ prompt: "x", scales: ["a"], seeds: [-1] })).toEqual({
     prompt: "x",

@@ -26,7 +26,7 @@ function remember(jobs: Jobs): void {
 }
 
 export interface CellState {
-  state: JobEntry["state"] | "missing";
+  state: JobEntry["state"] | "missing" | "reading";
   progress: number;
   image?: string;
   error?: string;
@@ -34,8 +34,8 @@ export interface CellState {
 
 export interface Comparison {
   cells: CellState[];
-  /** Ask for every cell that has no image and no job. */
-  start: () => Promise<void>;
+  /** Ask for every cell that has no image and no job, or for all of them again. */
+  start: (again?: boolean) => Promise<void>;
   refused?: string;
   isStarting: boolean;
 }
@@ -71,31 +71,36 @@ export function useComparison(cells: Cell[]): Comparison {
       const image = old.images[0] && `/images/${old.images[0].id}`;
       return { state: old.state, progress: old.progress, image, error: old.error ?? undefined };
     }
-    return { state: "missing", progress: 0 };
+    const isGone = ended[index]?.error instanceof ApiError && ended[index]?.error.status === 404;
+    return { state: id === undefined || isGone ? "missing" : "reading", progress: 0 };
   });
 
-  const start = async () => {
+  const start = async (again = false) => {
     setRefused(undefined);
     setStarting(true);
-    const missing = cells.filter((_, index) => ["missing", "failed", "cancelled"].includes(states[index]?.state ?? ""));
-    const found: Jobs = {};
-    try {
-      for (let first = 0; first < missing.length; first += PARALLEL) {
-        await Promise.all(
-          missing.slice(first, first + PARALLEL).map(async (cell) => {
-            const job = await read(api.POST("/jobs", { body: cell.request as never }));
-            found[cell.key] = job.id;
-          }),
-        );
-        // At once: a page that is closed now goes on from here.
-        remember(found);
-      }
-    } catch (error) {
-      setRefused(error instanceof Error ? error.message : String(error));
-    } finally {
+    const wanted = cells.filter(
+      (_, index) => again || ["missing", "failed", "cancelled"].includes(states[index]?.state ?? ""),
+    );
+    for (let first = 0; first < wanted.length; first += PARALLEL) {
+      const group = wanted.slice(first, first + PARALLEL);
+      const answers = await Promise.allSettled(
+        group.map((cell) => read(api.POST("/jobs", { body: cell.request as never }))),
+      );
+      const found: Jobs = {};
+      answers.forEach((answer, index) => {
+        const cell = group[index];
+        if (answer.status === "fulfilled" && cell) found[cell.key] = answer.value.id;
+      });
+      // At once: a page that is closed now goes on from here.
+      remember(found);
       setOwn((before) => ({ ...before, ...found }));
-      setStarting(false);
+      const failure = answers.find((answer) => answer.status === "rejected");
+      if (failure?.status === "rejected") {
+        setRefused(failure.reason instanceof Error ? failure.reason.message : String(failure.reason));
+        break;
+      }
     }
+    setStarting(false);
   };
   return { cells: states, start, refused, isStarting };
 }

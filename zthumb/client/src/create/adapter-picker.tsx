@@ -25,27 +25,24 @@ interface Props {
   fault?: string;
 }
 
+/** What an adapter is told from others by. */
+function nameOf(lora: Lora): string {
+  return lora.ref ?? lora.id;
+}
+
 const SHOWN = 8;
 const RANGE = 2;
-
-/** The verdict of the adapter with an id: verdicts go by path, ids are paths in lora/ without the ending. */
-export function verdictOf(id: string, verdicts: Record<string, Verdict>): Verdict | undefined {
-  const path = Object.keys(verdicts).find(
-    (path) => path === `lora/${id}.safetensors` || path.startsWith(`lora/${id}/`),
-  );
-  return path === undefined ? undefined : verdicts[path];
-}
 
 export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props) {
   const [search, setSearch] = useState("");
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  const free = ids.filter((id) => !chosen.some((lora) => lora.id === id));
+  const free = ids.filter((id) => !chosen.some((lora) => lora.ref === undefined && lora.id === id));
   const found = free.filter((id) => words.every((word) => id.toLowerCase().includes(word)));
   const reference = search.trim();
-  const set = (id: string, weight: number) =>
-    onChange(chosen.map((lora) => (lora.id === id ? { ...lora, weight } : lora)));
+  const set = (name: string, weight: number) =>
+    onChange(chosen.map((lora) => (nameOf(lora) === name ? { ...lora, weight } : lora)));
   const add = (id: string) => {
-    onChange([...chosen, { id, weight: verdictOf(id, verdicts)?.lora_scale ?? 1 }]);
+    onChange([...chosen, { id, weight: verdicts[id]?.lora_scale ?? 1 }]);
     setSearch("");
   };
 
@@ -54,11 +51,11 @@ export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props)
       <legend className="label">Adapters</legend>
       {chosen.map((lora) => (
         <Chosen
-          key={lora.id}
+          key={nameOf(lora)}
           lora={lora}
-          verdict={verdictOf(lora.id, verdicts)}
-          onChange={(weight) => set(lora.id, weight)}
-          onRemove={() => onChange(chosen.filter((other) => other.id !== lora.id))}
+          verdict={verdicts[lora.id]}
+          onChange={(weight) => set(nameOf(lora), weight)}
+          onRemove={() => onChange(chosen.filter((other) => nameOf(other) !== nameOf(lora)))}
         />
       ))}
 
@@ -70,7 +67,7 @@ export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props)
           <li key={id}>
             <Button className={`react-aria-Button ${styles.card}`} onPress={() => add(id)} aria-label={`Add ${id}`}>
               <span className={styles.name}>{id}</span>
-              <Badge verdict={verdictOf(id, verdicts)} />
+              <Badge verdict={verdicts[id]} />
             </Button>
           </li>
         ))}
@@ -124,7 +121,7 @@ function Chosen({ lora, verdict, onChange, onRemove }: ChosenProps) {
         </Button>
       </div>
       <Slider
-        value={lora.weight}
+        value={lora.weight ?? 1}
         onChange={(weight) => onChange(weight)}
         minValue={-RANGE}
         maxValue={RANGE}

@@ -4,6 +4,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { Button } from "react-aria-components";
+import { useAdapters } from "../api/adapters";
 import { ApiError, api, read } from "../api/client";
 import { newestFirst, useServer } from "../api/jobs";
 import { Choice, NumberBox, TextBox } from "../components/fields";
@@ -34,10 +35,7 @@ export function CreatePage() {
   const capabilities = useQuery({ queryKey: ["capabilities"], queryFn: () => read(api.GET("/capabilities")) }).data;
   const models = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) }).data;
   const presets = useQuery({ queryKey: ["presets"], queryFn: () => read(api.GET("/presets")) }).data;
-  // What was found out on another base says nothing here.
-  const verdicts = Object.fromEntries(
-    Object.entries(models?.verdicts ?? {}).filter(([, verdict]) => verdict.base_sha256 === models?.base_sha256),
-  );
+  const adapters = useAdapters();
   const [refused, setRefused] = useState<string>();
   const submit = useMutation({
     mutationFn: () => read(api.POST("/jobs", { body: toRequest(form) as never })),
@@ -80,8 +78,8 @@ export function CreatePage() {
           <AdapterPicker
             chosen={form.loras ?? []}
             onChange={(loras) => change({ loras })}
-            ids={models?.lora_ids ?? []}
-            verdicts={verdicts}
+            ids={adapters.ids}
+            verdicts={adapters.verdicts}
             fault={fields.loras}
           />
           <div className={styles.grid}>
@@ -155,6 +153,17 @@ export function CreatePage() {
             />
             <SeedField seed={form.seed} onChange={(seed) => change({ seed })} fault={fields.seed} />
           </div>
+          {form.more && (
+            <p className="quiet">
+              also:{" "}
+              {Object.entries(form.more)
+                .map(([name, value]) => `${name.replaceAll("_", " ")} ${String(value)}`)
+                .join(", ")}{" "}
+              <Button className="react-aria-Button small" onPress={() => change({ more: undefined })}>
+                Leave out
+              </Button>
+            </p>
+          )}
           <div className={styles.submit}>
             <Button
               type="submit"

@@ -36,7 +36,8 @@ describe("the form in the address", () => {
       loras: [],
       width: 128,
     };
-    expect(fromRequest(parameters)).toEqual({ prompt: "x", cfg: 5, seed: "4", width: 128 });
+    // No adapter is what was asked for, and not the server's default one.
+    expect(fromRequest(parameters)).toEqual({ prompt: "x", cfg: 5, seed: "4", width: 128, loras: [] });
   });
 
   test("an adapter of an image is found by its hash, wherever it was moved to", () => {
@@ -44,6 +45,20 @@ describe("the form in the address", () => {
     const form = fromRequest({ prompt: "x", loras });
     expect(form.loras).toEqual([{ id: "demo", weight: 0.8, ref: "sha256:ab12" }]);
     expect(toRequest(form).loras).toEqual([{ ref: "sha256:ab12", weight: 0.8 }]);
+  });
+
+  test("what the form has no control for is asked for again as it was", () => {
+    const request = {
+      prompt: "x",
+      prompt_parser: "compel",
+      step_cache: 2,
+      deterministic: true,
+      isolated: false,
+      loras: [{ id: "a", trigger: "zb", trigger_weight: 1 }],
+    };
+    const again = toRequest(fromRequest(request));
+    expect(again).toEqual({ ...request, isolated: undefined });
+    expect(toRequest(fromSearch(JSON.parse(JSON.stringify(fromRequest(request)))))).toEqual(again);
   });
 
   test("what names an adapter elsewhere is told from words", () => {

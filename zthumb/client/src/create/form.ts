@@ -3,7 +3,10 @@
 export interface Lora {
   /** What it is called: its id on this server, or the end of its path or address. */
   id: string;
-  weight: number;
+  /** The server's own default where it is not given. */
+  weight?: number;
+  trigger?: string;
+  trigger_weight?: number;
   /** How it is named instead of by its id: an address, an AIR, or the hash of its file. */
   ref?: string;
 }
@@ -22,7 +25,32 @@ export interface CreateForm {
   /** As text: seeds go up to 2**63. */
   seed?: string;
   batch?: number;
+  /** None at all if empty, where the server has an adapter of its own for requests that name none. */
   loras?: Lora[];
+  /** What else a request or an image says, by the server's names: kept as it is. */
+  more?: Record<string, unknown>;
+}
+
+/** Fields of a request that the form has no control for. */
+const MORE = [
+  "prompt_parser",
+  "true_cfg_scale",
+  "embedded_guidance_schedule",
+  "step_cache",
+  "lora_path",
+  "lora_scale",
+  "deterministic",
+  "isolated",
+  "output_format",
+];
+const USUAL: Record<string, unknown> = { deterministic: false, isolated: false };
+
+function moreOf(values: Record<string, unknown>): Record<string, unknown> | undefined {
+  const kept = MORE.filter((name) => values[name] != null && values[name] !== USUAL[name]).map((name) => [
+    name,
+    values[name],
+  ]);
+  return kept.length ? Object.fromEntries(kept) : undefined;
 }
 
 const MAX_SEED = 2n ** 63n - 1n;
@@ -46,9 +74,17 @@ export function isSeed(value: string): boolean {
 }
 
 function lora(value: unknown): Lora[] {
-  const { id, weight, ref } = (value ?? {}) as Partial<Lora>;
-  if (typeof id !== "string" || typeof weight !== "number" || !Number.isFinite(weight)) return [];
-  return [{ id, weight, ...(typeof ref === "string" && { ref }) }];
+  const { id, weight, ref, trigger, trigger_weight } = (value ?? {}) as Partial<Lora>;
+  if (typeof id !== "string") return [];
+  return [
+    {
+      id,
+      ...(typeof weight === "number" && Number.isFinite(weight) && { weight }),
+      ...(typeof ref === "string" && { ref }),
+      ...(typeof trigger === "string" && { trigger }),
+      ...(typeof trigger_weight === "number" && trigger_weight > 0 && { trigger_weight }),
+    },
+  ];
 }
 
 /** Whether a text names an adapter that is not on this server: an address, an AIR, a repository of the hub. */
@@ -64,18 +100,21 @@ export function shortName(reference: string): string {
 
 /** An adapter as a request or an image's parameters name it. */
 function given(value: unknown): Lora[] {
-  const { id, ref, path, sha256, weight } = (value ?? {}) as Record<string, unknown>;
-  if (typeof id === "string") return lora({ id, weight: weight ?? 1 });
-  if (typeof ref === "string") return lora({ id: shortName(ref), ref, weight: weight ?? 1 });
+  const { id, ref, path, sha256, ...same } = (value ?? {}) as Record<string, unknown>;
+  if (typeof id === "string") return lora({ ...same, id });
+  if (typeof ref === "string") return lora({ ...same, id: shortName(ref), ref });
   // By its hash it is found wherever it was moved to.
   if (typeof sha256 === "string")
-    return lora({ id: shortName(String(path ?? sha256)), ref: `sha256:${sha256}`, weight });
+    return lora({ ...same, id: shortName(String(path ?? sha256)), ref: `sha256:${sha256}` });
+  if (typeof path === "string") return lora({ ...same, id: shortName(path), ref: path });
   return [];
 }
 
 /** Read the form from an address; what is not understood is left out. */
 export function fromSearch(search: Record<string, unknown>): CreateForm {
-  const loras = Array.isArray(search.loras) ? search.loras.flatMap(lora) : [];
+  const read = Array.isArray(search.loras) ? search.loras.flatMap(lora) : [];
+  const asksForNone = Array.isArray(search.loras) && search.loras.length === 0;
+  const loras = read.length || asksForNone ? read : undefined;
   const form: CreateForm = {
     // A prompt that looks like a number was written as one.
     prompt: search.prompt === undefined ? "" : String(search.prompt),
@@ -90,20 +129,22 @@ export function fromSearch(search: Record<string, unknown>): CreateForm {
     height: number(search.height),
     seed: seed(search.seed),
     batch: number(search.batch),
-    loras: loras.length ? loras : undefined,
+    loras,
+    more: moreOf((search.more ?? {}) as Record<string, unknown>),
   };
   return Object.fromEntries(Object.entries(form).filter(([, value]) => value !== undefined)) as unknown as CreateForm;
 }
 
 /** The body of POST /jobs. The seed stays text, which the server reads as a number of any size. */
 export function toRequest(form: CreateForm): Record<string, unknown> {
-  const { negative, schedule, loras, ...same } = form;
+  const { negative, schedule, loras, more, ...same } = form;
   return {
+    ...more,
     ...same,
     ...(negative !== undefined && { negative_prompt: negative }),
     ...(schedule !== undefined && { guidance_schedule: schedule }),
     ...(loras !== undefined && {
-      loras: loras.map(({ id, ref, weight }) => (ref === undefined ? { id, weight } : { ref, weight })),
+      loras: loras.map(({ id, ref, ...same }) => (ref === undefined ? { id, ...same } : { ref, ...same })),
     }),
   };
 }
@@ -117,6 +158,7 @@ export function fromRequest(request: Record<string, unknown>): CreateForm {
     schedule: request.guidance_schedule,
     cfg: request.cfg ?? request.guidance_scale,
     loras,
+    more: moreOf(request),
   });
 }
 

@@ -3,6 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { Button } from "react-aria-components";
+import { useAdapters } from "../api/adapters";
 import { address, api, read, type Schemas } from "../api/client";
 import { TextBox } from "../components/fields";
 import { type LibraryFilter, libraryFromSearch } from "./library-filter";
@@ -62,7 +63,8 @@ export function LibraryPage() {
 }
 
 function AdapterCard({ adapter, onReport }: { adapter: Adapter; onReport: (run: string) => void }) {
-  const weight = adapter.verdict?.lora_scale ?? 1;
+  const { verdicts } = useAdapters();
+  const weight = verdicts[adapter.id]?.lora_scale ?? 1;
   const { report } = adapter;
   return (
     <li className={`panel ${styles.card}`}>

@@ -1,0 +1,28 @@
+// The adapters of this server, with what was found out about them on the base that it serves.
+
+import { useQuery } from "@tanstack/react-query";
+import { api, read, type Schemas } from "./client";
+
+export interface Adapters {
+  ids: string[];
+  /** By id; none where the evaluation was on another base, which says nothing here. */
+  verdicts: Record<string, Schemas["Verdict"]>;
+  /** By id what changes when the adapter's file does. */
+  versions: Record<string, string>;
+  /** The hash of the base. */
+  base: string | undefined;
+}
+
+export function useAdapters(): Adapters {
+  const base = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) }).data?.base_sha256;
+  const found = useQuery({ queryKey: ["adapters"], queryFn: () => read(api.GET("/adapters")) }).data?.adapters ?? [];
+  const judged = found.flatMap(({ id, verdict }) =>
+    verdict && verdict.base_sha256 === base ? [[id, verdict] as const] : [],
+  );
+  return {
+    ids: found.map((adapter) => adapter.id),
+    verdicts: Object.fromEntries(judged),
+    versions: Object.fromEntries(found.map((adapter) => [adapter.id, adapter.version])),
+    base,
+  };
+}
