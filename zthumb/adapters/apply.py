@@ -187,9 +187,8 @@ def _check_weights(model: Any, layers: Mapping[str, Layer]) -> None:
         if hasattr(module, "original_weight") and not hasattr(module.weight, "quant_state"):
             # PEFT reads the weights of others, bitsandbytes' among them, and takes what is kept here for numbers.
             raise BadInput(
-                f"a DoRA needs the norms of the base's weights, and those of {path} are kept in a form that PEFT cannot read. "
-                "Use variant full instead of a GGUF file, leave ZTHUMB_SALIENCE out, and do not quantize convolutions that it "
-                "adapts: ZTHUMB_QUANTIZATION=int8dq or nf4 leave them as they are."
+                f"a DoRA needs the norms of the base's weights, and {path} keeps its own in a form that PEFT cannot read: "
+                f"{module.instead}."
             )
 
 

@@ -13,6 +13,8 @@ class BalancedLinear(nn.Linear):
     What wraps the layer, such as an adapter, sees the inputs as they are: only the base's own product is balanced.
     """
 
+    instead = "leave ZTHUMB_SALIENCE out"
+    """What to do where this form of a weight is in the way."""
     factors: Tensor
 
     def __init__(self, linear: nn.Linear, factors: Tensor) -> None:

@@ -18,6 +18,8 @@ class EightBitConvolution(nn.Conv2d):
     TorchAO quantizes linear layers alone, and SD 1.5's UNet has two thirds of its weights in convolutions.
     """
 
+    instead = "ZTHUMB_QUANTIZATION=int8dq and nf4 leave convolutions as they are"
+    """What to do where this form of a weight is in the way."""
     scale: Tensor
     """(out, 1, 1, 1), the bits of float32 numbers, which moving the model to another precision does not round."""
 

@@ -15,6 +15,9 @@ class BlockLinear(nn.Linear):
     Blocks may extend across rows: ComfyUI-GGUF stores weights whose rows are not a whole number of blocks in another shape.
     """
 
+    instead = "use variant full"
+    """What to do where this form of a weight is in the way."""
+
     def __init__(self, blocks: Tensor, kind: GGMLQuantizationType, bias: Tensor | None, shape: tuple[int, int]) -> None:
         super().__init__(shape[1], shape[0], bias=False, device="meta")
         self.kind = kind
