@@ -4,7 +4,7 @@ import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from foundation.verdict import Verdict
@@ -102,10 +102,11 @@ def list_reports(service: ServiceDep) -> ReportsResponse:
     )
 
 
-@router.get(
-    "/reports/{run}", responses={**not_found_response(), 200: {"content": {"text/html": {}}}}, response_class=HTMLResponse
-)
-def get_report(run: Annotated[str, Path(max_length=100, examples=["demo"])], service: ServiceDep) -> HTMLResponse:
+_PAGE = {**not_found_response(), 200: {"content": {"text/html": {}}}}
+
+
+@router.get("/reports/{run}", responses=_PAGE)
+def get_report(run: Annotated[str, Path(max_length=100, examples=["demo"])], service: ServiceDep) -> Response:
     """Return a report's page, to be shown inside another page of this server or by itself."""
     page = service.reports.page(run)
     if page is None:
