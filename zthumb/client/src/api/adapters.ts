@@ -11,11 +11,14 @@ export interface Adapters {
   versions: Record<string, string>;
   /** The hash of the base. */
   base: string | undefined;
+  /** Whether all of this is known. */
+  isRead: boolean;
 }
 
 export function useAdapters(): Adapters {
   const base = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) }).data?.base_sha256;
-  const found = useQuery({ queryKey: ["adapters"], queryFn: () => read(api.GET("/adapters")) }).data?.adapters ?? [];
+  const answer = useQuery({ queryKey: ["adapters"], queryFn: () => read(api.GET("/adapters")) });
+  const found = answer.data?.adapters ?? [];
   const judged = found.flatMap(({ id, verdict }) =>
     verdict && verdict.base_sha256 === base ? [[id, verdict] as const] : [],
   );
@@ -24,5 +27,6 @@ export function useAdapters(): Adapters {
     verdicts: Object.fromEntries(judged),
     versions: Object.fromEntries(found.map((adapter) => [adapter.id, adapter.version])),
     base,
+    isRead: base !== undefined && answer.isSuccess,
   };
 }

@@ -21,7 +21,12 @@ export function ComparePage() {
     void navigate({ search: compareFromSearch({ ...form, ...changes }), replace: true });
   const adapters = useAdapters();
   const plan = cells(form, adapters.base, adapters.versions);
-  const { cells: states, start, refused, isStarting } = useComparison(plan.length > MOST_CELLS ? [] : plan);
+  const {
+    cells: states,
+    start,
+    refused,
+    isStarting,
+  } = useComparison(plan.length > MOST_CELLS || !adapters.isRead ? [] : plan);
   const [search, setSearch] = useState("");
   const shown = adapters.ids
     .filter((id) => form.adapters.includes(id) || id.toLowerCase().includes(search.toLowerCase()))
@@ -84,7 +89,9 @@ export function ComparePage() {
           <Button
             type="submit"
             className="react-aria-Button primary"
-            isDisabled={!form.prompt.trim() || isStarting || missing === 0 || plan.length > MOST_CELLS}
+            isDisabled={
+              !form.prompt.trim() || !adapters.isRead || isStarting || missing === 0 || plan.length > MOST_CELLS
+            }
           >
             {missing === plan.length || missing === 0 ? "Generate" : `Generate the other ${missing}`}
           </Button>
