@@ -165,9 +165,13 @@ what `zthumb calibrate` wrote, from other prompts.
 Measured on {_platform(figures)}."""
 
 
+def _missing(form: str) -> str:
+    return "no factors help" if form.endswith("balanced") else "not on this machine"
+
+
 def _forms(rows: Sequence[Figures]) -> str:
     lines = [
-        f"| {row['form']} | {' | '.join(['not on this machine'] + [''] * 5)} |"
+        f"| {row['form']} | {' | '.join([_missing(row['form'])] + [''] * 5)} |"
         if row["error"] is None
         else f"| {row['form']} | {row['bytes'] / 2**20:.1f} MiB | {row['prediction_error']:.2%} | {row['error']:.2f} "
         f"| {row['effect']:.1%} | {row['angle']:.1f}° | {row['time']:.2f}× |"
