@@ -12,6 +12,8 @@ import styles from "./library-page.module.css";
 type Adapter = Schemas["AdapterEntry"];
 type Report = Schemas["ReportEntry"];
 
+const SHOWN = 120;
+
 export function LibraryPage() {
   const filter = useSearch({ from: "/library" });
   const navigate = useNavigate({ from: "/library" });
@@ -39,10 +41,11 @@ export function LibraryPage() {
         </div>
         {adapters.isError && <p className="fault">{adapters.error.message}</p>}
         <ul className={styles.cards}>
-          {found.map((adapter) => (
+          {found.slice(0, SHOWN).map((adapter) => (
             <AdapterCard key={adapter.path} adapter={adapter} onReport={(report) => change({ report })} />
           ))}
         </ul>
+        {found.length > SHOWN && <p className="quiet">and {found.length - SHOWN} more: type a part of the name.</p>}
         {adapters.isSuccess && found.length === 0 && (
           <p className="quiet">{words.length ? "No adapter is called that." : "There are none in models/lora yet."}</p>
         )}
