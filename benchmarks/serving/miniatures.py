@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from foundation.errors import DONE
+from foundation.files import write_json
+from foundation.manifest import package_versions, platform_info
+from foundation.offline import stay_offline
 from zthumb import families
 from zthumb.backends.full import Backend
 from zthumb.generation.parameters import GenerationParams
@@ -43,3 +48,28 @@ def generate(
     ]
     images = [backend.generate([params], lambda _, __: None, {})[0] for params in batch]
     return np.stack([np.asarray(image, dtype=np.float32) for image in images])
+
+
+def measure_models(
+    name: str,
+    description: str | None,
+    argv: Sequence[str] | None,
+    measure: Callable[[Path, int], list[dict[str, Any]]],
+    images: int,
+    steps: int,
+) -> int:
+    """Parse ``argv``, ``measure`` each model so many rounds, write ``outputs/bench/NAME.json``; return exit code 0.
+
+    Of each model ``images`` are generated in ``steps``.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.serving.{name}", description=description)
+    parser.add_argument("--models", nargs="+", type=Path, default=MODELS, help="the bases (default: every miniature)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; times are medians (default: 3)")
+    arguments = parser.parse_args(argv)
+    stay_offline()
+    models = [{"model": model.name, "rows": measure(model, arguments.rounds)} for model in arguments.models]
+    figures = {"models": models, "images": images, "steps": steps}
+    out = Path("outputs/bench") / f"{name}.json"
+    write_json(out, {**figures, "platform": platform_info(), "packages": package_versions()})
+    print(out)
+    return DONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -14,11 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.serving.miniatures import MODELS, PROMPTS, generate
-from foundation.errors import DONE, command
-from foundation.files import write_json
-from foundation.manifest import package_versions, platform_info
-from foundation.offline import stay_offline
+from benchmarks.serving.miniatures import PROMPTS, generate, measure_models
+from foundation.errors import command
 from zthumb.backends.base import Options, WeightsLocation
 from zthumb.backends.full import Backend
 from zthumb.memory.peak_memory import AllocatorPeak
@@ -26,7 +22,6 @@ from zthumb.memory.peak_memory import AllocatorPeak
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-OUT = Path("outputs/bench/settings.json")
 STEPS, _PROMPTS = 10, PROMPTS[:4]
 _SETTINGS: tuple[tuple[str, Options], ...] = (
     ("as it is", Options(device="cpu")),
@@ -53,18 +48,9 @@ class Row:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write ``outputs/bench/settings.json`` and return exit code 0."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.settings", description=__doc__)
-    parser.add_argument("--models", nargs="+", type=Path, default=MODELS, help="the bases (default: every miniature)")
-    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; times are medians (default: 3)")
-    arguments = parser.parse_args(argv)
-    stay_offline()
-    models = [
-        {"model": model.name, "rows": [asdict(row) for row in _measure(model, arguments.rounds)]} for model in arguments.models
-    ]
-    figures = {"models": models, "images": len(_PROMPTS), "steps": STEPS}
-    write_json(OUT, {**figures, "platform": platform_info(), "packages": package_versions()})
-    print(OUT)
-    return DONE
+    return measure_models(
+        "settings", __doc__, argv, lambda model, rounds: [asdict(row) for row in _measure(model, rounds)], len(_PROMPTS), STEPS
+    )
 
 
 def _measure(model: Path, rounds: int) -> list[Row]:

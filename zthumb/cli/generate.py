@@ -30,6 +30,12 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``zthumb generate``."""
+    _add_image(parser)
+    _add_model(parser)
+    _add_output(parser)
+
+
+def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to generate; - reads one prompt a line from the input")
     parser.add_argument("--negative", dest="negative_prompt", metavar="TEXT", help="what guidance leads away from")
     parser.add_argument("--steps", type=positive, help="denoising steps (default: the base's own)")
@@ -65,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scheduler", help="such as euler or dpmpp_2m_karras (default: the base's own)")
     parser.add_argument("--prompt-parser", help="syntax of the prompts: plain, compel or lpw")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="the base, by any reference (MODEL, default models/mini-sdxl)")
     parser.add_argument(
         "--distill",
@@ -87,6 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dummy", action="store_true", default=None, help="random weights of the base's shapes, nothing downloaded"
     )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from-image", metavar="FILE", type=Path, help="repeat an image from what its file says")
     parser.add_argument("--format", dest="output_format", help="png, jpeg or webp (default: png)")
     parser.add_argument(

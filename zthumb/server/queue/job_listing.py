@@ -39,6 +39,8 @@ class JobListing:
         changed = [job_id for job_id, snapshot in seen.items() if self._seen.get(job_id) != snapshot]
         changed += _drained(self._jobs.ended)
         self._seen = seen
+        if not changed:
+            return []
         return self._entries(self._store.get_jobs(list(dict.fromkeys(changed))))
 
     def _outlook(self) -> Mapping[QueuedRequest, Outlook]:

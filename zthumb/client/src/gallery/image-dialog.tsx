@@ -5,6 +5,7 @@ import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { address, api, read } from "../api/client";
+import { Facts } from "../components/facts";
 import { fromRequest, shortName } from "../create/form";
 import styles from "./image-dialog.module.css";
 
@@ -63,16 +64,11 @@ export function Details({ id, path, prompt, close }: Props & { close: () => void
         <Heading slot="title" className={styles.title}>
           {prompt}
         </Heading>
-        <dl className={styles.list}>
-          {Object.entries(parameters)
+        <Facts
+          facts={Object.entries(parameters)
             .filter(([name, value]) => name !== "prompt" && value !== null && value !== undefined)
-            .map(([name, value]) => (
-              <div key={name}>
-                <dt>{name.replaceAll("_", " ")}</dt>
-                <dd>{shown(value)}</dd>
-              </div>
-            ))}
-        </dl>
+            .map(([name, value]) => [name.replaceAll("_", " "), shown(value)] as const)}
+        />
         {adaptersOf(parameters).map(({ sha256, name }) => (
           <Link key={sha256} to="/gallery" search={{ adapter: sha256 }} onClick={close}>
             All images with {name}

@@ -3,6 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { api, read } from "../api/client";
 import { isOpen, useServer } from "../api/jobs";
+import { Facts } from "../components/facts";
 import styles from "./system-page.module.css";
 
 export function SystemPage() {
@@ -17,14 +18,14 @@ export function SystemPage() {
         <h2 id="base">Base</h2>
         {models.data && (
           <Facts
-            facts={{
+            facts={Object.entries({
               base: models.data.base,
               family: models.data.family,
               "own size": `${models.data.resolution} × ${models.data.resolution}`,
               device: `${models.data.device}, ${models.data.precision}`,
               "SHA-256": models.data.base_sha256,
               adapters: String(models.data.lora_ids.length),
-            }}
+            })}
           />
         )}
         {models.isError && <p className="fault">{models.error.message}</p>}
@@ -34,37 +35,24 @@ export function SystemPage() {
         {Object.entries(capabilities.data?.variants ?? {}).map(([name, variant]) => (
           <Facts
             key={name}
-            facts={{
+            facts={Object.entries({
               [name]: variant.is_loaded ? "loaded" : "loaded with the first request",
               steps: `${variant.steps[0]} to ${variant.steps[1]}, usually ${variant.default_steps}`,
               guidance: `${variant.cfg[0]} to ${variant.cfg[1]}, usually ${variant.default_cfg}`,
-            }}
+            })}
           />
         ))}
       </section>
       <section className="panel" aria-labelledby="queue">
         <h2 id="queue">Queue</h2>
         <Facts
-          facts={{
+          facts={Object.entries({
             connection: { open: "connected", connecting: "connecting", lost: "lost, trying again" }[connection],
             generating: String(waiting.filter((job) => job.state === "running").length),
             waiting: String(waiting.filter((job) => job.state === "queued").length),
-          }}
+          })}
         />
       </section>
     </div>
-  );
-}
-
-function Facts({ facts }: { facts: Record<string, string> }) {
-  return (
-    <dl className={styles.facts}>
-      {Object.entries(facts).map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
   );
 }
