@@ -24,6 +24,14 @@ def node(*arguments: str, folder: Path = CLIENT) -> None:
     subprocess.run([str(_NODE / "bin" / "node"), *arguments], cwd=folder, env=environment, check=True)
 
 
+def is_registry_reachable() -> bool:
+    try:
+        node(str(_NPM), "view", "react", "version", "--loglevel=silent")
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
 def install(folder: Path = CLIENT) -> None:
     node(str(_NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", folder=folder)
 

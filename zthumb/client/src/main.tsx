@@ -8,9 +8,10 @@ import { applyTheme } from "./app/theme";
 import "./components/base.css";
 
 const AWAY = [0, 502, 503, 504];
-/** A server that is away or still loads its base is asked again for some minutes, other errors are shown. */
+/** A server that is away or still loads its base is asked again for some minutes; what it refuses is shown at once. */
 function asksAgain(count: number, error: Error): boolean {
-  return error instanceof ApiError && AWAY.includes(error.status) ? count < 300 : count < 2;
+  if (!(error instanceof ApiError)) return count < 2;
+  return AWAY.includes(error.status) && count < 300;
 }
 
 const queries = new QueryClient({

@@ -98,6 +98,6 @@ class WeightsLocator:
     def _variant_path(self, variant: str, reference: str) -> Path:
         try:
             path = self._resolver.path(reference)
-            return path if path.suffix == ".gguf" else find_base(reference, None, self._resolver)
+            return path if path.suffix == ".gguf" else find_base(reference, None, self._resolver, self._settings.text_encoder)
         except BadInput as error:
             raise BadInput(f"ZTHUMB_{variant.upper()}_MODEL: {error}") from None

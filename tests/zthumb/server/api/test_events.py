@@ -3,14 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.zthumb.server.conftest import settings, started
 from zthumb.server.api.events import _lines
 from zthumb.server.queue.event_log import EventLog
 
@@ -91,13 +88,6 @@ def test_what_was_given_is_what_a_job_says(client: TestClient) -> None:
     _wait(client, job)
 
 
-def _numbers(log: EventLog, known: str) -> Iterator[str]:
-    async def collect() -> list[str]:
-        return [event.data async for event in log.follow(known, 0.01) if event is not None]
-
-    return iter(asyncio.run(collect()))
-
-
 def test_a_log_knows_what_it_still_has() -> None:
     async def run() -> None:
         log = EventLog()
@@ -132,10 +122,3 @@ def test_nothing_for_a_while_is_told_too() -> None:
         assert event.data == "1"
 
     asyncio.run(run())
-
-
-@pytest.mark.slow
-def test_a_stream_ends_when_the_server_does(models: Path) -> None:
-    with started(settings(models)) as client:
-        log = client.app.state.events
-    assert list(_numbers(log, log.last_id)) == []

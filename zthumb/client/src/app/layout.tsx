@@ -20,7 +20,7 @@ const PAGES = [
 
 export function Layout() {
   const queries = useQueryClient();
-  const session = useQuery({ queryKey: ["session"], queryFn: () => read(api.GET("/session")), retry: false });
+  const session = useQuery({ queryKey: ["session"], queryFn: () => read(api.GET("/session")) });
   const needsKey = session.error instanceof ApiError && session.error.status === 401;
   const isOpen = session.isSuccess;
   useEffect(() => {
