@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_can_write(OUT, "the report goes there")  # 4. where the report goes
     check_disk_space(OUT, _report_bytes(protocol, references), "the images of a report")
     names = ", ".join(identity.name for identity in identities)
-    print(f"evaluate: {arguments.prompts} and its extractors are available: {names}")
+    print(f"check: {arguments.prompts} and its extractors are available: {names}")
     for line in _verdict_outlook(references, protocol):  # 5. what the verdict can be
-        print(f"evaluate: {line}")
+        print(f"check: {line}")
     return DONE
 
 

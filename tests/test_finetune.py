@@ -3,41 +3,21 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.checkouts import TINY, copy_checkout
 
 pytestmark = pytest.mark.slow
-
-TINY = "steps=4 batch_size=2 prior.images=4 prior.batch_size=2 prior.steps=2 checkpoint_every=2 previews.steps=2 "
-TINY += "validation.strata=1 validation.noises=1"
-PROMPTS = """
-trained: ['a photo of a red {trigger}']
-control: ['a photo of a red star']
-seeds: [1]
-scales: [0, 0.8]
-extractors: [pixel]
-steps: 3
-"""
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, miniature: Path) -> Path:
     """Return a copy of everything the script needs, so that the real outputs do not change."""
-    copy = tmp_path / "checkout"
-    for name in ("foundation", "training", "zthumb", "evaluation", "scripts"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "datasets" / "z" / "raw", copy / "datasets" / "z" / "raw")
-    shutil.copy(ROOT / "datasets" / "z" / "concept.yaml", copy / "datasets" / "z")
-    (copy / "models").mkdir()
-    (copy / "models" / "mini-sdxl").symlink_to(miniature)
-    (copy / "prompts.yaml").write_text(PROMPTS)
-    return copy
+    return copy_checkout(tmp_path / "checkout", miniature)
 
 
 def _finetune(checkout: Path, **settings: str) -> subprocess.CompletedProcess[str]:

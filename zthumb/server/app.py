@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from zthumb.server.api import (
     a1111,
     client,
+    datasets,
     docs,
     error_responses,
     events,
@@ -24,6 +25,8 @@ from zthumb.server.api import (
     jobs,
     library,
     openai,
+    recipes,
+    runs,
     session,
     system,
 )
@@ -33,6 +36,7 @@ from zthumb.server.queue.background_jobs import Jobs
 from zthumb.server.queue.event_log import EventLog
 from zthumb.server.queue.generation_queue import QueueFull
 from zthumb.server.queue.job_listing import JobListing
+from zthumb.server.runs.training import open_training
 from zthumb.server.security import BehindProxy, SecurityMiddleware
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
@@ -48,6 +52,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     ``resolver`` finds and downloads models. Raises ``BadInput`` if there is no base model, or if another server uses the data
     folder.
     """
+    training = open_training(settings.training, settings.data_folder) if settings.training else None
     service, store = Service(settings, resolver or make_resolver(settings)), Store(settings.data_folder)
 
     @asynccontextmanager
@@ -56,12 +61,15 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         app.state.events, app.state.job_listing = EventLog(), JobListing(app.state.jobs, service, store)
         loop = asyncio.get_running_loop()
         app.state.end_streams = lambda: loop.call_soon_threadsafe(app.state.events.close)
-        watching = asyncio.create_task(events.watch(app.state.events, app.state.job_listing))
+        watching = [asyncio.create_task(events.watch(app.state.events, app.state.job_listing))]
+        if training:
+            watching.append(asyncio.create_task(events.watch_runs(app.state.events, training, service.free_memory)))
         starting = asyncio.create_task(_start(service, app.state.jobs))
         yield
         await starting
         app.state.jobs.drain()
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         app.state.events.close()
         await service.stop(settings.timeout_s)
         await asyncio.to_thread(app.state.jobs.close)
@@ -76,7 +84,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         redoc_url=None,
         responses=error_responses.common_responses(),
     )
-    app.state.service, app.state.store = service, store
+    app.state.service, app.state.store, app.state.training = service, store, training
     app.state.end_streams = lambda: None
     app.add_middleware(SecurityMiddleware, settings=settings)
     if settings.allowed_origins:
@@ -85,7 +93,22 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
     app.add_middleware(BehindProxy, settings=settings)
-    for module in (generate, jobs, events, images, library, openai, a1111, system, session, docs, client):
+    for module in (
+        generate,
+        jobs,
+        events,
+        images,
+        library,
+        datasets,
+        recipes,
+        runs,
+        openai,
+        a1111,
+        system,
+        session,
+        docs,
+        client,
+    ):
         app.include_router(module.router)
     for error_type, status in error_responses.STATUS.items():
         app.add_exception_handler(error_type, _error_handler(status, service))

@@ -32,6 +32,11 @@ class Reports:
         found = [Report(page.parent.name, _verdict(page.parent / VERDICT), page.stat().st_mtime) for page in pages]
         return sorted(found, key=lambda report: (-report.written, report.run))
 
+    def find(self, run: str) -> Report | None:
+        """Return the report of ``run``; None if there is none with a page."""
+        page = self.page(run)
+        return Report(run, _verdict(page.parent / VERDICT), page.stat().st_mtime) if page else None
+
     def page(self, run: str) -> Path | None:
         """Return the page of a report; None if there is none of that name."""
         known = {page.parent.name: page for page in self._folder.glob(f"*/{PAGE}")}

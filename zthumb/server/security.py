@@ -32,7 +32,18 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _PUBLIC_PATHS = ("/health/", pages.FILES)
-_READ_BY_PAGES = ("/images", "/jobs", "/events", "/session", "/adapters", "/reports")
+_READ_BY_PAGES = (
+    "/images",
+    "/jobs",
+    "/events",
+    "/session",
+    "/adapters",
+    "/reports",
+    "/training",
+    "/runs",
+    "/datasets",
+    "/recipes",
+)
 _SESSIONS_PER_MINUTE = 12
 _UNSAFE_METHODS = ("POST", "DELETE", "PUT", "PATCH")
 _MAX_CLIENTS = 10_000

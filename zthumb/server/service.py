@@ -86,6 +86,11 @@ class Service(Engine):
             )
             _LOG.error("zthumb is not ready: %s", self._failure, exc_info=not is_expected)
 
+    def free_memory(self) -> None:
+        """Unload all models once the images that are being generated are done; the next request loads its own again."""
+        if self.queue is not None:
+            self.queue.call(self.pool.unload)
+
     async def stop(self, timeout: float) -> None:
         """Finish the queued requests within ``timeout`` seconds, then cancel the rest."""
         if self.queue is not None:

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     reports_folder: Path = Field(
         default=Path("outputs/lora_eval"), description="the folder of the evaluation's reports, one folder each"
     )
+    training: Path | None = Field(
+        default=None,
+        description="the folder of a checkout of this project, in which pages may edit data sets and start trainings and "
+        "evaluations; by default they may not",
+    )
     download_on_request: bool | None = Field(
         default=None,
         description="whether requests may name adapters that must be downloaded; by default only for a server on loopback",

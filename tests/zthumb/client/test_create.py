@@ -171,3 +171,8 @@ def test_a_server_with_an_open_page_shuts_down_at_once(
     # When it is asked to end, the stream does not keep it
     assert server.stop(timeout=20) == 0
     page.close()
+
+
+def test_a_server_that_does_not_train_says_how_it_would(page: Page, server: Server) -> None:
+    page.goto(f"{server.address}/train")
+    expect(page.get_by_text("ZTHUMB_TRAINING=.")).to_be_visible()

@@ -17,7 +17,7 @@ from zthumb.server.api.dependencies import RootPath
 router = APIRouter(include_in_schema=False)
 
 DIST = Path(__file__).parents[2] / "client" / "dist"
-PAGES = ("/", "/compare", "/gallery", "/library", "/system")
+PAGES = ("/", "/compare", "/train", "/gallery", "/library", "/system")
 """The addresses that the client shows a page at."""
 FILES = "/assets/"
 _NONCE, _BASE = "__NONCE__", "__BASE__"

@@ -4,9 +4,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from zthumb.server.queue.background_jobs import Jobs
+from zthumb.server.queue.background_jobs import Jobs, NotFound
 from zthumb.server.queue.event_log import EventLog
 from zthumb.server.queue.job_listing import JobListing
+from zthumb.server.runs.run_listing import RunListing
+from zthumb.server.runs.training import Training
 from zthumb.server.service import Service
 
 
@@ -34,6 +36,18 @@ def _events(request: Request) -> EventLog:
     return events
 
 
+def _training(request: Request) -> Training:
+    training = request.app.state.training
+    if training is None:
+        raise NotFound("training from here is off. Set ZTHUMB_TRAINING to the folder of a checkout of this project.")
+    assert isinstance(training, Training)
+    return training
+
+
+def _run_listing(request: Request) -> RunListing:
+    return _training(request).listing
+
+
 def _root_path(request: Request) -> str:
     root_path: str = request.scope.get("root_path", "")
     return root_path.rstrip("/")
@@ -52,4 +66,8 @@ BaseUrl = Annotated[str, Depends(_base_url)]
 JobsDep = Annotated[Jobs, Depends(_jobs)]
 JobListingDep = Annotated[JobListing, Depends(_job_listing)]
 EventsDep = Annotated[EventLog, Depends(_events)]
+TrainingDep = Annotated[Training, Depends(_training)]
+"""All that trains; raises ``NotFound`` where the settings do not allow it."""
+
+RunListingDep = Annotated[RunListing, Depends(_run_listing)]
 ServiceDep = Annotated[Service, Depends(_service)]

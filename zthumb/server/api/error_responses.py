@@ -10,11 +10,13 @@ from zthumb.server.queue.backend_pool import OutOfMemory
 from zthumb.server.queue.background_jobs import NotFound
 from zthumb.server.queue.download_guard import DownloadInProgress
 from zthumb.server.queue.generation_queue import Cancelled, QueueFull, ShuttingDown
+from zthumb.server.runs.runs import Conflict
 from zthumb.server.service import GenerationTimeout, NotReady
 
 STATUS: dict[type[Exception], int] = {
     BadInput: 422,
     NotFound: 404,
+    Conflict: 409,
     QueueFull: 429,
     Cancelled: 499,
     StageFailed: 500,

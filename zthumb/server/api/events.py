@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -11,11 +11,12 @@ from fastapi.responses import StreamingResponse
 from zthumb.server.api.dependencies import EventsDep, JobListingDep
 from zthumb.server.queue.event_log import Event, EventLog
 from zthumb.server.queue.job_listing import JobListing
+from zthumb.server.runs.training import Training
 
 router = APIRouter(tags=["jobs"])
 
 _LOG = logging.getLogger("zthumb")
-_HEARTBEAT_S, _INTERVAL_S = 15.0, 0.1
+_HEARTBEAT_S, _INTERVAL_S, _RUNS_INTERVAL_S = 15.0, 0.1, 0.5
 _RETRY_MS = 1000
 
 
@@ -28,8 +29,9 @@ async def follow(
 ) -> StreamingResponse:
     """Stream what changes, as server-sent events with ids, from the one that the client had last.
 
-    ``job`` has a job that changed. ``snapshot``, which comes first, and again after the client was away too long or the server
-    was started again, has the ids of all jobs that are open; lists that were read before it are to be read again.
+    ``job`` has a job that changed, ``run`` a training or an evaluation. ``snapshot``, which comes first, and again after the
+    client was away too long or the server was started again, has the ids of all jobs that are open; lists that were read before
+    it are to be read again.
     """
     known = last_event_id or after
     return StreamingResponse(_lines(log, listing, known), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -48,6 +50,22 @@ async def watch(log: EventLog, listing: JobListing) -> None:
         for entry in changed:
             log.append("job", entry.model_dump_json())
         await asyncio.sleep(_INTERVAL_S)
+
+
+async def watch_runs(log: EventLog, training: Training, free_memory: Callable[[], None]) -> None:
+    """Start the runs that wait, one after the other, and write what changes of all to ``log``, for ever.
+
+    A run may need all the memory there is: what this server has loaded is unloaded before it starts.
+    """
+    while True:
+        try:
+            if await asyncio.to_thread(training.runs.advance):
+                free_memory()
+            for entry in await asyncio.to_thread(training.listing.changes):
+                log.append("run", entry.model_dump_json())
+        except Exception:
+            _LOG.exception("the runs could not be looked at")
+        await asyncio.sleep(_RUNS_INTERVAL_S)
 
 
 async def _lines(log: EventLog, listing: JobListing, known: str | None) -> AsyncIterator[str]:

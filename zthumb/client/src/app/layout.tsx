@@ -13,6 +13,7 @@ import { useTheme } from "./theme";
 const PAGES = [
   ["/", "Create"],
   ["/compare", "Compare"],
+  ["/train", "Train"],
   ["/gallery", "Gallery"],
   ["/library", "Library"],
   ["/system", "System"],

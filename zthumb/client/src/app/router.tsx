@@ -6,6 +6,7 @@ import { CreatePage } from "../create/create-page";
 import { fromSearch } from "../create/form";
 import { filterFromSearch } from "../gallery/gallery-filter";
 import { libraryFromSearch } from "../library/library-filter";
+import { trainFromSearch } from "../train/train-search";
 import { Layout } from "./layout";
 
 const root = createRootRoute({ component: Layout });
@@ -21,6 +22,12 @@ const compare = createRoute({
   path: "/compare",
   component: lazyRouteComponent(() => import("../compare/compare-page"), "ComparePage"),
   validateSearch: compareFromSearch,
+});
+const train = createRoute({
+  getParentRoute: () => root,
+  path: "/train",
+  component: lazyRouteComponent(() => import("../train/train-page"), "TrainPage"),
+  validateSearch: trainFromSearch,
 });
 const gallery = createRoute({
   getParentRoute: () => root,
@@ -41,7 +48,7 @@ const system = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([create, compare, gallery, library, system]),
+  routeTree: root.addChildren([create, compare, train, gallery, library, system]),
   basepath: new URL(".", document.baseURI).pathname,
   defaultPreload: false,
 });

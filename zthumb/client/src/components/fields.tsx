@@ -27,10 +27,12 @@ interface TextProps extends Common {
   rows?: number;
   placeholder?: string;
   onSubmit?: () => void;
+  /** Called when one leaves it. */
+  onLeave?: () => void;
 }
 
 /** Text of one line, or of several with `rows`; Ctrl+Enter submits. */
-export function TextBox({ label, fault, value, onChange, rows, placeholder, onSubmit }: TextProps) {
+export function TextBox({ label, fault, value, onChange, rows, placeholder, onSubmit, onLeave }: TextProps) {
   const onKeyDown = (event: { key: string; ctrlKey: boolean; metaKey: boolean }) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) onSubmit?.();
   };
@@ -41,6 +43,7 @@ export function TextBox({ label, fault, value, onChange, rows, placeholder, onSu
       onChange={onChange}
       isInvalid={fault !== undefined}
       onKeyDown={onKeyDown}
+      onBlur={onLeave}
     >
       <Label>{label}</Label>
       {rows ? <TextArea rows={rows} placeholder={placeholder} /> : <Input placeholder={placeholder} />}
@@ -58,10 +61,23 @@ interface NumberProps extends Common {
   placeholder?: string;
   /** Without buttons to count up and down, where there is little room. */
   isPlain?: boolean;
+  /** Digits after the point that are kept. */
+  digits?: number;
 }
 
 /** A number, or nothing: then the server's own default is used, which `placeholder` shows. */
-export function NumberBox({ label, fault, value, onChange, min, max, step, placeholder, isPlain }: NumberProps) {
+export function NumberBox({
+  label,
+  fault,
+  value,
+  onChange,
+  min,
+  max,
+  step,
+  placeholder,
+  isPlain,
+  digits = 3,
+}: NumberProps) {
   return (
     <NumberField
       className="field"
@@ -71,7 +87,7 @@ export function NumberBox({ label, fault, value, onChange, min, max, step, place
       maxValue={max}
       step={step}
       isInvalid={fault !== undefined}
-      formatOptions={{ useGrouping: false, maximumFractionDigits: 3 }}
+      formatOptions={{ useGrouping: false, maximumFractionDigits: digits }}
     >
       <Label>{label}</Label>
       <Group>

@@ -1,0 +1,186 @@
+"""Training over HTTP: data sets image by image, a recipe's form, and a run from its images to its verdict."""
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from tests.checkouts import PROMPTS, TINY_CHANGES, copy_checkout
+from tests.conftest import MINIATURE
+from tests.zthumb.server.conftest import settings, started
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkout = copy_checkout(tmp_path_factory.mktemp("project"), MINIATURE)
+    (checkout / "evaluation" / "prompts" / "tiny.yaml").write_text(PROMPTS)
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def client(models: Path, checkout: Path) -> Iterator[TestClient]:
+    with started(settings(models, training=checkout)) as client:
+        yield client
+
+
+def _png(colour: str = "red", size: tuple[int, int] = (160, 128)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _until(client: TestClient, name: str, *states: str) -> dict[str, Any]:
+    for _ in range(1200):
+        run: dict[str, Any] = client.get(f"/runs/{name}").json()
+        if run["state"] in states:
+            return run
+        assert run["state"] not in ("failed", "interrupted"), client.get(f"/runs/{name}/course").json()["log"]
+        time.sleep(0.1)
+    raise AssertionError(run)
+
+
+def test_a_server_that_was_not_told_to_train_does_not(models: Path) -> None:
+    with started(settings(models)) as client:
+        assert client.get("/training").json() == {"is_enabled": False}
+        refused = client.post("/runs", json={"name": "a", "dataset": "z", "recipe": "mini"})
+    assert refused.status_code == 404
+    assert "ZTHUMB_TRAINING" in refused.json()["detail"]
+
+
+def test_images_are_added_captioned_cropped_and_removed(client: TestClient, checkout: Path) -> None:
+    assert client.post("/datasets", json={"name": "mine", "trigger": "mxcat"}).status_code == 201
+    added = client.put("/datasets/mine/images/one.png", content=_png()).json()
+    assert added["file"] == "one.png"
+    assert added["caption"] is None
+    captioned = client.put("/datasets/mine/captions/one.png", json={"caption": "a photo of a red mxcat"}).json()
+    assert captioned["caption"] == "a photo of a red mxcat"
+    # When it is cropped, the whole image is kept and can be put back.
+    cropped = client.put("/datasets/mine/crops/one.png", json={"box": [10, 20, 110, 120]}).json()
+    assert cropped["is_cropped"]
+    shown = Image.open(io.BytesIO(client.get("/datasets/mine/images/one.png").content))
+    assert shown.size == (100, 100)
+    assert client.get("/datasets/mine").json()["images"] == [cropped]
+    whole = client.put("/datasets/mine/crops/one.png", json={"box": None}).json()
+    assert not whole["is_cropped"]
+    assert Image.open(checkout / "datasets/mine/raw/one.png").size == (160, 128)
+    assert whole["caption"] == "a photo of a red mxcat"
+    small = Image.open(io.BytesIO(client.get("/datasets/mine/images/one.png", params={"edge": 64}).content))
+    assert max(small.size) == 64
+    assert client.delete("/datasets/mine/images/one.png").status_code == 204
+    assert list((checkout / "datasets/mine/raw").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("two.png", b"no image", "not an image"),
+        ("two.png", _png()[:-40], "decoded"),
+        ("two.txt", b"a photo", "not called as an image"),
+        ("../two.png", _png(), "no name for a file"),
+        (".two.png", _png(), "no name for a file"),
+    ],
+)
+def test_what_is_no_image_is_refused_at_once_and_leaves_nothing(
+    client: TestClient, checkout: Path, file: str, content: bytes, reason: str
+) -> None:
+    client.post("/datasets", json={"name": "refused", "trigger": "mxcat"})
+    answer = client.put(f"/datasets/refused/images/{file.replace('/', '%2F')}", content=content)
+    assert answer.status_code == 422, answer.text
+    assert reason in answer.json()["detail"]
+    assert list((checkout / "datasets/refused/raw").iterdir()) == []
+
+
+def test_what_the_preparation_has_to_say_of_the_images_is_shown(client: TestClient) -> None:
+    client.post("/datasets", json={"name": "said", "trigger": "mxcat"})
+    empty = client.post("/datasets/said/prepare", json={"recipe": "mini"})
+    assert empty.status_code == 422
+    assert "no images" in empty.json()["detail"]
+    client.put("/datasets/said/images/a.png", content=_png())
+    missing = client.post("/datasets/said/prepare", json={"recipe": "mini"})
+    assert "no caption" in missing.json()["detail"]
+    client.put("/datasets/said/captions/a.png", json={"caption": "a photo of a ring"})
+    lines = client.post("/datasets/said/prepare", json={"recipe": "mini"}).json()["lines"]
+    assert "warning: the caption does not contain the trigger: raw/a.png" in lines
+    assert client.get("/datasets/said/preview").headers["content-type"] == "image/png"
+
+
+def test_a_form_has_the_limits_of_every_key_and_the_recipes_values(client: TestClient) -> None:
+    names = [recipe["name"] for recipe in client.get("/recipes").json()["recipes"]]
+    assert "mini" in names
+    form = client.get("/recipes/mini").json()
+    assert form["values"]["adapter"]["rank"] == 32
+    assert form["schema"]["$defs"]["AdapterRecipe"]["properties"]["rank"]["maximum"] == 256
+    lines = client.post("/recipes/estimate", json={"recipe": "mini", "changes": {"batch_size": 2}}).json()["lines"]
+    assert any("at the peak" in line for line in lines)
+    wrong = client.post("/recipes/estimate", json={"recipe": "mini", "changes": {"adapter": {"rank": 0}}})
+    assert wrong.status_code == 422
+    assert wrong.json()["detail"].startswith("adapter.rank: ")
+
+
+def test_a_run_that_cannot_be_is_refused_before_it_is_one(client: TestClient) -> None:
+    run = {"name": "refused", "dataset": "z", "recipe": "mini"}
+    for wrong, reason in (
+        ({"name": "../up"}, "name"),
+        ({"dataset": "gone"}, "gone"),
+        ({"prompts": "gone"}, "prompts"),
+        ({"changes": {"stepps": 3}}, "Did you mean 'steps'?"),
+        ({"changes": {"extends": "/etc/passwd"}}, "extends"),
+    ):
+        answer = client.post("/runs", json={**run, **wrong})
+        assert answer.status_code == 422, wrong
+        assert reason in answer.json()["detail"]
+    assert client.post("/runs", json={**run, "recipe": "../mini"}).status_code == 404
+    assert client.get("/runs/refused").status_code == 404
+
+
+def test_a_run_becomes_a_verdict_and_an_evaluation_of_its_adapter_can_be_asked_for(client: TestClient, checkout: Path) -> None:
+    body = {"name": "first", "dataset": "z", "recipe": "mini", "changes": TINY_CHANGES, "prompts": "tiny"}
+    assert client.post("/runs", json=body).json()["state"] == "waiting"
+    assert client.post("/runs", json=body).status_code == 422
+    # Of two, one waits.
+    second = client.post("/runs", json={**body, "name": "second"}).json()
+    assert second["state"] == "waiting"
+    assert client.post("/runs/second/stop").json()["state"] == "stopped"
+    done = _until(client, "first", "done")
+    assert done["step"] == done["steps"] == 4
+    assert done["sentence"].startswith("inconclusive")
+    assert done["has_report"]
+    course = client.get("/runs/first/course", params={"after": 2}).json()
+    assert [values["step"] for values in course["metrics"]] == [3, 4]
+    assert [validation["step"] for validation in course["validations"]] == [0, 2, 4]
+    assert client.get(course["previews"][0]["paths"][0]).headers["content-type"] == "image/png"
+    assert any(line.startswith("verdict") for line in course["log"])
+    # It has ended: it cannot be stopped, and taking it off the list leaves what it made.
+    assert client.post("/runs/first/stop").status_code == 409
+    assert client.delete("/runs/first").status_code == 204
+    assert (checkout / "models/lora/first/first.safetensors").exists()
+
+
+def test_a_run_that_is_stopped_goes_on_from_its_checkpoint(client: TestClient, checkout: Path) -> None:
+    changes = {**TINY_CHANGES, "steps": 2000, "checkpoint_every": 1000}
+    client.post("/runs", json={"name": "long", "dataset": "z", "recipe": "mini", "changes": changes, "prompts": "tiny"})
+    for _ in range(1200):
+        if (client.get("/runs/long").json()["step"] or 0) >= 3:
+            break
+        time.sleep(0.1)
+    assert client.post("/runs/long/stop").json()["state"] in ("stopping", "stopped")
+    stopped = _until(client, "long", "stopped")
+    assert stopped["step"] >= 3
+    assert "which is kept" in stopped["message"]
+    checkpoints = list((checkout / "outputs/lora/long/checkpoints").iterdir())
+    assert checkpoints
+    assert client.post("/runs/long/resume").json()["state"] in ("waiting", "running")
+    for _ in range(1200):
+        if (client.get("/runs/long").json()["step"] or 0) > stopped["step"]:
+            break
+        time.sleep(0.1)
+    assert client.get("/runs/long").json()["step"] > stopped["step"]
+    client.post("/runs/long/stop")
+    _until(client, "long", "stopped")

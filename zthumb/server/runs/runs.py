@@ -1,0 +1,142 @@
+"""The runs of this server: trainings with their evaluation, and evaluations, one at a time, in processes of their own."""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import BadInput
+from zthumb.server.queue.background_jobs import NotFound
+from zthumb.server.runs import lease
+from zthumb.server.runs.project import Project
+from zthumb.server.runs.recipes import Recipes
+from zthumb.server.runs.run_folder import RunFolder, RunRequest, State
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_WORKING: tuple[State, ...] = ("running", "stopping")
+_RESUMABLE: tuple[State, ...] = ("stopped", "failed", "interrupted")
+
+
+class Conflict(Exception):
+    """What is asked of a run cannot be done in the state it is in; the message says what can."""
+
+
+class Runs:
+    """The runs in ``folder``. Those that wait are started by ``advance``, in the order in which they were asked for."""
+
+    def __init__(self, folder: Path, project: Project, recipes: Recipes) -> None:
+        self._folder, self._project, self._recipes = folder, project, recipes
+        self._lock = threading.Lock()
+        self._driver: tuple[str, subprocess.Popen[bytes]] | None = None
+
+    def all(self) -> list[RunFolder]:
+        """Return every run, the newest first."""
+        found = [RunFolder(path) for path in self._folder.glob("*") if path.is_dir()] if self._folder.is_dir() else []
+        return sorted((run for run in found if run.exists()), key=lambda run: -run.request().created)
+
+    def get(self, name: str) -> RunFolder:
+        """Return the run called ``name``; raises ``NotFound``."""
+        run = RunFolder(self._folder / name)
+        if not _NAME.fullmatch(name) or not run.exists():
+            raise NotFound(f"there is no run {name!r}.")
+        return run
+
+    def state(self, run: RunFolder) -> State:
+        """Return how a run is going."""
+        state = run.state()
+        # Between its start and the moment at which it holds its lease.
+        return "running" if state == "interrupted" and self._is_driven(run.name) else state
+
+    def train(self, name: str, dataset: str, recipe: str, changes: Mapping[str, Any], prompts: str | None) -> RunFolder:
+        """Add a training of ``dataset`` by a recipe with ``changes``; raises ``BadInput`` if the recipe does not take them."""
+        self._check_prompts(prompts)
+        text = self._recipes.changed(recipe, changes)
+        self._recipes.check(text)
+        request = RunRequest(
+            kind="train", dataset=dataset, recipe=recipe, changes=dict(changes), prompts=prompts, created=time.time()
+        )
+        return self._add(name, request, text)
+
+    def evaluate(self, name: str, dataset: str, adapter: Path, model: str, prompts: str | None) -> RunFolder:
+        """Add an evaluation of ``adapter`` on ``model`` with the held-out images of ``dataset``."""
+        self._check_prompts(prompts)
+        if not adapter.resolve().is_relative_to(self._project.root):
+            raise BadInput(f"adapter: {adapter.name} is not in the project that the evaluation runs in.")
+        path = adapter.resolve().relative_to(self._project.root).as_posix()
+        if not (self._project.datasets / dataset / "dataset.json").exists():
+            raise BadInput(f"dataset: {dataset} was not prepared yet: check it on the page Train first.")
+        request = RunRequest(kind="evaluate", dataset=dataset, adapter=path, model=model, prompts=prompts, created=time.time())
+        return self._add(name, request, None)
+
+    def stop(self, run: RunFolder) -> None:
+        """Ask a run to stop: after the step it makes, with a checkpoint. One that waits will not start."""
+        state = self.state(run)
+        if state not in (*_WORKING, "waiting"):
+            raise Conflict(f"{run.name} is {state}: there is nothing to stop.")
+        run.ask_to_stop()
+
+    def resume(self, run: RunFolder) -> None:
+        """Let a run go on where it was."""
+        state = self.state(run)
+        if state not in _RESUMABLE:
+            raise Conflict(f"{run.name} is {state}: only what was stopped, interrupted or failed is resumed.")
+        run.set_waiting()
+
+    def remove(self, run: RunFolder) -> None:
+        """Take a run off the list; what it has trained and its report stay where they are."""
+        state = self.state(run)
+        if state in _WORKING:
+            raise Conflict(f"{run.name} is {state}: stop it first.")
+        shutil.rmtree(run.path)
+
+    def advance(self) -> str | None:
+        """Start the run that has waited longest if none is at work; return its name."""
+        with self._lock:
+            runs = self.all()
+            if self._is_driven() or any(lease.is_held(run.lease) for run in runs):
+                return None
+            waiting = [run for run in reversed(runs) if self.state(run) == "waiting"]
+            if not waiting:
+                return None
+            self._start(waiting[0])
+            return waiting[0].name
+
+    def _start(self, run: RunFolder) -> None:
+        run.note_start()
+        command = [sys.executable, "-m", "zthumb.server.runs.driver", str(run.path.resolve()), str(self._project.root)]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # It goes on when this server ends.
+        )
+        self._driver = (run.name, process)
+
+    def _is_driven(self, name: str | None = None) -> bool:
+        """Whether a process that this server started is at work, on the run called ``name`` or on any."""
+        if self._driver is None or self._driver[1].poll() is not None:
+            return False
+        return name is None or self._driver[0] == name
+
+    def _add(self, name: str, request: RunRequest, recipe: str | None) -> RunFolder:
+        if not _NAME.fullmatch(name):
+            raise BadInput(f"name: {name!r}: use letters, digits, '.', '-' and '_', and begin with a letter or digit.")
+        if request.dataset not in {path.name for path in self._project.datasets.iterdir() if path.is_dir()}:
+            raise BadInput(f"dataset: there is no data set {request.dataset!r}.")
+        run = RunFolder(self._folder / name)
+        with self._lock:
+            if run.path.exists():
+                raise BadInput(f"name: there is a run {name!r} already.")
+            run.create(request, recipe)
+        return run
+
+    def _check_prompts(self, prompts: str | None) -> None:
+        known = sorted(path.stem for path in self._project.prompts.glob("*.yaml"))
+        if prompts is not None and prompts not in known:
+            raise BadInput(f"prompts: there are no prompts called {prompts!r}, only {', '.join(known)}.")
