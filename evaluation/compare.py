@@ -1,6 +1,7 @@
 """Compare two adapters or two runs prompt by prompt: is the second better, worse, or neither?"""
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     second = find_adapter(arguments.second, arguments.scale_b)
     check_comparable(first, second)  # 2. whether they can be compared
     differences = compute_differences(first, second)  # 3. prompt by prompt
-    print(format_table(first, second, differences))  # 4. report
     regressions = find_regressions(first, second, differences)
-    for regression in regressions:
-        print(f"worse: {regression}")
+    if arguments.json:  # 4. report
+        print(json.dumps(_plain(first, second, differences, regressions)))
+    else:
+        print(format_table(first, second, differences))
+        for regression in regressions:
+            print(f"worse: {regression}")
     return FAILED if regressions and arguments.fail_if_worse else DONE
 
 
@@ -61,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("second", metavar="B", help="the adapter that is compared")
     parser.add_argument("--scale-a", type=float, help="the scale of the first")
     parser.add_argument("--scale-b", type=float, help="the scale of the second")
+    parser.add_argument("--json", action="store_true", help="print JSON, for another program")
     parser.add_argument("--fail-if-worse", action="store_true", help="exit with code 1 if the second is significantly worse")
     return parser
 
@@ -170,3 +175,23 @@ def format_table(first: ComparedAdapter, second: ComparedAdapter, differences: S
         row = f"{difference.metric:18}{difference.first.mean:9.3f}{difference.second.mean:9.3f}{change.mean:+9.3f}  {bounds:18}"
         lines.append(f"{row}{difference.p:7.3f}   {change.prompts} prompts")
     return "\n".join(lines)
+
+
+def _plain(
+    first: ComparedAdapter, second: ComparedAdapter, differences: Sequence[Difference], regressions: Sequence[str]
+) -> dict[str, object]:
+    return {
+        "first": first.name,
+        "second": second.name,
+        "differences": [
+            {
+                "metric": difference.metric,
+                "first": difference.first.model_dump(),
+                "second": difference.second.model_dump(),
+                "change": difference.change.model_dump(),
+                "p": difference.p,
+            }
+            for difference in differences
+        ],
+        "worse": list(regressions),
+    }

@@ -140,3 +140,13 @@ def test_an_invalid_results_file_is_an_error_that_names_it(
         (reports[0] / "results.json").write_text(text)
         assert compare.main(["one", "other:first"]) == BAD_INPUT
         assert "results.json" in capsys.readouterr().err
+
+
+def test_another_program_gets_the_same_figures_as_json(reports: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    _with_gain(reports[1], -0.05)
+    assert compare.main(["one", "other:first", "--json"]) == DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["first"], found["second"]) == ("one: first at 0.8", "other: first at 0.8")
+    similarity = next(difference for difference in found["differences"] if difference["metric"] == "similarity")
+    assert similarity["change"]["low"] < similarity["change"]["mean"] < similarity["change"]["high"] < 0
+    assert found["worse"][0].startswith("similarity by -0.0")

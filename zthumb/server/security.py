@@ -43,6 +43,7 @@ _READ_BY_PAGES = (
     "/runs",
     "/datasets",
     "/recipes",
+    "/comparisons",
 )
 _SESSIONS_PER_MINUTE = 12
 _UNSAFE_METHODS = ("POST", "DELETE", "PUT", "PATCH")

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from foundation.errors import BadInput
@@ -81,13 +81,17 @@ class Settings(BaseSettings):
     gguf_model: str | None = Field(
         default=None, description="the denoiser of variant gguf; by default the file MODEL with .gguf appended"
     )
-    models_folder: Path = Field(default=Path("models"), description="the folder of adapters that are named by a path or id")
+    models_folder: Path = Field(
+        default=Path("models"),
+        description="the folder of adapters that are named by a path or id; by default that of ZTHUMB_TRAINING, if that is set",
+    )
     download_folder: Path | None = Field(
         default=None, description="the folder for downloaded and converted models; by default the models folder"
     )
     presets_folder: Path = Field(default=Path("presets"), description="the folder of presets, one file each")
     reports_folder: Path = Field(
-        default=Path("outputs/lora_eval"), description="the folder of the evaluation's reports, one folder each"
+        default=Path("outputs/lora_eval"),
+        description="the folder of the evaluation's reports, one folder each; by default that of ZTHUMB_TRAINING, if that is set",
     )
     training: Path | None = Field(
         default=None,
@@ -209,6 +213,16 @@ class Settings(BaseSettings):
     timeout_s: float = Field(
         default=600, gt=0, description="the timeout of a request in seconds, including its time in the queue"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _use_what_is_trained(cls, values: Any) -> Any:
+        """Let adapters and reports that are made by a training from here be those that are shown and used."""
+        training = values.get("training") if isinstance(values, dict) else None
+        if not training:
+            return values
+        folders = {"models_folder": Path(training) / "models", "reports_folder": Path(training) / "outputs" / "lora_eval"}
+        return {**folders, **values}
 
     @field_validator("prompt_parser")
     @classmethod

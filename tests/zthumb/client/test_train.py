@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, models: Path, start_server:
     """A server that trains in a copy of the project, whose evaluation takes seconds."""
     checkout = copy_checkout(tmp_path_factory.mktemp("project"), MINIATURE)
     (checkout / "evaluation" / "prompts" / "mini.yaml").write_text(PROMPTS)
-    return start_server(models, ZTHUMB_TRAINING=str(checkout))
+    return start_server(models, ZTHUMB_TRAINING=str(checkout), ZTHUMB_MODELS_FOLDER=str(checkout / "models"))
 
 
 def _create(page: Page, server: Server, name: str) -> None:
@@ -64,7 +64,7 @@ def test_images_become_an_adapter_with_a_verdict(page: Page, server: Server) -> 
     page.get_by_role("button", name="Train and evaluate").click()
     page.wait_for_url(re.compile("run=mine-mini-1"))
     page.reload()
-    expect(page.get_by_role("heading", name="mine-mini-1")).to_be_visible()
+    expect(page.get_by_role("heading", name="mine-mini-1")).to_be_visible(timeout=30_000)
     # Then it comes to a verdict, with all that led to it
     expect(page.get_by_text(re.compile("^inconclusive:")).first).to_be_visible(timeout=180_000)
     expect(page.get_by_role("img", name="Loss on held-out images")).to_be_visible()
@@ -75,6 +75,28 @@ def test_images_become_an_adapter_with_a_verdict(page: Page, server: Server) -> 
         assert _violations(page) == []
     page.get_by_role("link", name="Report").click()
     expect(page.get_by_role("heading", name="Report mine-mini-1")).to_be_visible()
+
+
+def test_an_adapter_is_judged_again_from_the_library_and_two_reports_are_compared(page: Page, server: Server) -> None:
+    # Given the adapter of the test before
+    page.goto(f"{server.address}/library")
+    page.get_by_role("button", name="Evaluate mine-mini-1").click()
+    page.get_by_role("button", name="Data set").click()
+    page.get_by_role("option", name="mine", exact=True).click()
+    page.get_by_label("Name of the report").fill("again")
+    page.get_by_role("dialog").get_by_role("button", name="Evaluate", exact=True).click()
+    expect(page.get_by_role("heading", name="again")).to_be_visible(timeout=30_000)
+    state = page.get_by_role("region", name="State")
+    expect(state.get_by_text(re.compile("^inconclusive:"))).to_be_visible(timeout=120_000)
+    # When both are chosen
+    page.goto(f"{server.address}/library")
+    for run in ("again", "mine-mini-1"):
+        page.get_by_role("checkbox", name=f"Compare {run}").check(force=True)
+    # Then they are compared, or it is said why they cannot be
+    expect(page.get_by_role("alert")).to_contain_text("share fewer than two prompts", timeout=30_000)
+    for size in ({"width": 360, "height": 800}, {"width": 1440, "height": 900}):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        assert _violations(page) == []
 
 
 def test_an_image_is_captioned_and_cropped_in_the_page(page: Page, server: Server) -> None:

@@ -57,7 +57,7 @@ def _of_training() -> list[str]:
     recipes = ["GET /recipes", "GET /recipes/{name}", "POST /recipes/estimate"]
     runs = ["GET /training", "GET /runs", "POST /runs", "POST /evaluations", "GET /runs/{name}", "DELETE /runs/{name}"]
     runs += ["GET /runs/{name}/course", "GET /runs/{name}/previews/{step}/{file}", "POST /runs/{name}/stop"]
-    return [*datasets, *recipes, *runs, "POST /runs/{name}/resume"]
+    return [*datasets, *recipes, *runs, "POST /runs/{name}/resume", "GET /comparisons"]
 
 
 ENDLESS = ["GET /events"]
@@ -73,6 +73,7 @@ OF_WHAT_IS_THERE = (
     "/session",
     "/runs",
     "/evaluations",
+    "/comparisons",
 )
 """Routes whose requests name things that a generated one does not know."""
 

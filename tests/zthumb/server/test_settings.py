@@ -1,6 +1,7 @@
 """Settings: .env.example lists all of them with their defaults, and invalid ones are reported at start."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,14 @@ def test_a_share_of_memory_on_a_cpu_is_refused_at_start(
 
     assert main(["--port", "0"]) == 2
     assert "gpu_memory_utilization: cpu has no such limit" in capsys.readouterr().err
+
+
+def test_adapters_and_reports_are_those_of_the_checkout_that_trains_unless_other_folders_are_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ZTHUMB_TRAINING", "/srv/project")
+    settings = Settings()
+    assert settings.models_folder == Path("/srv/project/models")
+    assert settings.reports_folder == Path("/srv/project/outputs/lora_eval")
+    monkeypatch.setenv("ZTHUMB_MODELS_FOLDER", "/srv/models")
+    assert Settings().models_folder == Path("/srv/models")

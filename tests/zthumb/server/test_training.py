@@ -26,7 +26,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(models: Path, checkout: Path) -> Iterator[TestClient]:
-    with started(settings(models, training=checkout)) as client:
+    with started(settings(models, training=checkout, models_folder=checkout / "models")) as client:
         yield client
 
 
@@ -157,6 +157,17 @@ def test_a_run_becomes_a_verdict_and_an_evaluation_of_its_adapter_can_be_asked_f
     assert [validation["step"] for validation in course["validations"]] == [0, 2, 4]
     assert client.get(course["previews"][0]["paths"][0]).headers["content-type"] == "image/png"
     assert any(line.startswith("verdict") for line in course["log"])
+    # Its adapter is judged again, by the evaluation alone, and both reports are compared.
+    again = {"name": "again", "dataset": "z", "adapter": "first", "prompts": "tiny"}
+    assert client.post("/evaluations", json={**again, "adapter": "gone"}).status_code == 404
+    assert client.post("/evaluations", json=again).status_code == 201
+    judged = _until(client, "again", "done")
+    assert judged["sentence"] == done["sentence"]
+    assert "again" in [report["run"] for report in client.get("/reports").json()["reports"]]
+    comparison = client.get("/comparisons", params={"first": "first", "second": "again"})
+    assert comparison.status_code == 422
+    assert "fewer than two prompts" in comparison.json()["detail"]
+    assert client.get("/comparisons", params={"first": "first", "second": "--help"}).status_code == 404
     # It has ended: it cannot be stopped, and taking it off the list leaves what it made.
     assert client.post("/runs/first/stop").status_code == 409
     assert client.delete("/runs/first").status_code == 204

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from zthumb.server.api.dependencies import RunListingDep, ServiceDep, TrainingDep
 from zthumb.server.api.error_responses import not_found_response
 from zthumb.server.api.training_schemas import (
+    ComparisonResponse,
     CourseResponse,
     NameInPath,
     NewEvaluation,
@@ -60,6 +61,16 @@ def evaluate(body: NewEvaluation, training: TrainingDep, service: ServiceDep, li
     if adapter is None:
         raise NotFound(f"there is no adapter {body.adapter!r}.")
     return listing.entry(training.runs.evaluate(body.name, body.dataset, adapter, _base(service), body.prompts))
+
+
+@router.get("/comparisons", responses=_FOUND)
+def compare(
+    training: TrainingDep,
+    first: Annotated[str, Query(max_length=100, examples=["one"])],
+    second: Annotated[str, Query(max_length=100, examples=["other"])],
+) -> ComparisonResponse:
+    """Compare the adapters of two reports at their recommended or strongest scales, as ``python -m evaluation compare``."""
+    return ComparisonResponse(**training.compare(first, second))
 
 
 @router.get("/runs/{name}", responses=_FOUND)

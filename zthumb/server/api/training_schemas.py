@@ -206,6 +206,52 @@ class NewEvaluation(BaseModel):
     prompts: Annotated[str | None, Field(max_length=100)] = None
 
 
+COMPARISON_EXAMPLE = {
+    "first": "one: demo at 0.8",
+    "second": "other: demo at 0.8",
+    "differences": [
+        {
+            "metric": "similarity",
+            "first": {"mean": 0.6, "low": 0.55, "high": 0.65, "prompts": 16},
+            "second": {"mean": 0.64, "low": 0.59, "high": 0.69, "prompts": 16},
+            "change": {"mean": 0.04, "low": 0.01, "high": 0.07, "prompts": 16},
+            "p": 0.012,
+        }
+    ],
+    "worse": [],
+}
+
+
+class MeanOverPrompts(BaseModel):
+    """A mean over prompts with its 95 % interval; without bounds if there is only one prompt."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    prompts: int
+
+
+class MetricDifference(BaseModel):
+    """A metric of both adapters over the prompts they share; ``change`` is the second minus the first, ``p`` two-sided."""
+
+    metric: str
+    first: MeanOverPrompts
+    second: MeanOverPrompts
+    change: MeanOverPrompts
+    p: float
+
+
+class ComparisonResponse(BaseModel):
+    """Two evaluated adapters, prompt by prompt. ``worse`` says in what the second is worse than the first."""
+
+    model_config = _answer(COMPARISON_EXAMPLE)
+
+    first: str
+    second: str
+    differences: list[MetricDifference]
+    worse: list[str]
+
+
 class RunEntry(BaseModel):
     """A run, how it is going, and what came out of it.
 

@@ -64,6 +64,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/comparisons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare
+         * @description Compare the adapters of two reports at their recommended or strongest scales, as ``python -m evaluation compare``.
+         */
+        get: operations["compare_comparisons_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/datasets": {
         parameters: {
             query?: never;
@@ -1259,6 +1279,49 @@ export interface components {
             caption: string;
         };
         /**
+         * ComparisonResponse
+         * @description Two evaluated adapters, prompt by prompt. ``worse`` says in what the second is worse than the first.
+         * @example {
+         *       "differences": [
+         *         {
+         *           "change": {
+         *             "high": 0.07,
+         *             "low": 0.01,
+         *             "mean": 0.04,
+         *             "prompts": 16
+         *           },
+         *           "first": {
+         *             "high": 0.65,
+         *             "low": 0.55,
+         *             "mean": 0.6,
+         *             "prompts": 16
+         *           },
+         *           "metric": "similarity",
+         *           "p": 0.012,
+         *           "second": {
+         *             "high": 0.69,
+         *             "low": 0.59,
+         *             "mean": 0.64,
+         *             "prompts": 16
+         *           }
+         *         }
+         *       ],
+         *       "first": "one: demo at 0.8",
+         *       "second": "other: demo at 0.8",
+         *       "worse": []
+         *     }
+         */
+        ComparisonResponse: {
+            /** Differences */
+            differences: components["schemas"]["MetricDifference"][];
+            /** First */
+            first: string;
+            /** Second */
+            second: string;
+            /** Worse */
+            worse: string[];
+        };
+        /**
          * CourseResponse
          * @description The course of a training: ``metrics`` after the step that was asked for, every validation and preview, the log's end.
          * @example {
@@ -2255,6 +2318,20 @@ export interface components {
             weight?: number | null;
         };
         /**
+         * MeanOverPrompts
+         * @description A mean over prompts with its 95 % interval; without bounds if there is only one prompt.
+         */
+        MeanOverPrompts: {
+            /** High */
+            high?: number | null;
+            /** Low */
+            low?: number | null;
+            /** Mean */
+            mean: number;
+            /** Prompts */
+            prompts: number;
+        };
+        /**
          * Meta
          * @description How the images were generated. ``batch_size`` is the number of images that were generated at once.
          */
@@ -2307,6 +2384,19 @@ export interface components {
             variant_reason: string;
             /** Width */
             width: number;
+        };
+        /**
+         * MetricDifference
+         * @description A metric of both adapters over the prompts they share; ``change`` is the second minus the first, ``p`` two-sided.
+         */
+        MetricDifference: {
+            change: components["schemas"]["MeanOverPrompts"];
+            first: components["schemas"]["MeanOverPrompts"];
+            /** Metric */
+            metric: string;
+            /** P */
+            p: number;
+            second: components["schemas"]["MeanOverPrompts"];
         };
         /**
          * ModelData
@@ -3427,6 +3517,119 @@ export interface operations {
             };
             /** @description the request comes from a page of a forbidden origin */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the Host header is not a name of this server */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request cannot be fulfilled; the message says why */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description too many requests; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description internal server error; see the server's log */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the base model is not loaded yet, a model is being downloaded, or the server is shutting down */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    compare_comparisons_get: {
+        parameters: {
+            query: {
+                first: string;
+                second: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonResponse"];
+                };
+            };
+            /** @description the body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description an API key is needed */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request comes from a page of a forbidden origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description there is nothing with that id */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -58,8 +58,8 @@ export function ComparePage() {
             <Label>Adapters</Label>
             <div className={styles.adapters}>
               {shown.map((id) => (
-                <Checkbox key={id} value={id} className={styles.check}>
-                  <span className={styles.box} aria-hidden="true" />
+                <Checkbox key={id} value={id} className="check">
+                  <span className="box" aria-hidden="true" />
                   {id}
                 </Checkbox>
               ))}

@@ -2,10 +2,13 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { Button } from "react-aria-components";
+import { Button, Checkbox } from "react-aria-components";
 import { useAdapters } from "../api/adapters";
 import { address, api, read, type Schemas } from "../api/client";
+import { useIsTrainingEnabled } from "../api/runs";
 import { TextBox } from "../components/fields";
+import { Comparison } from "./comparison";
+import { EvaluateDialog } from "./evaluate-dialog";
 import { type LibraryFilter, libraryFromSearch } from "./library-filter";
 import styles from "./library-page.module.css";
 
@@ -25,6 +28,12 @@ export function LibraryPage() {
   const found = (adapters.data?.adapters ?? []).filter((adapter) =>
     words.every((word) => `${adapter.id} ${adapter.trigger ?? ""}`.toLowerCase().includes(word)),
   );
+  const isTraining = useIsTrainingEnabled() === true;
+  const compared = filter.compare ?? [];
+  const toggle = (run: string) =>
+    change({
+      compare: compared.includes(run) ? compared.filter((other) => other !== run) : [...compared, run].slice(-2),
+    });
   if (filter.report) return <ReportView run={filter.report} onClose={() => change({ report: undefined })} />;
   return (
     <div className={styles.page}>
@@ -42,7 +51,12 @@ export function LibraryPage() {
         {adapters.isError && <p className="fault">{adapters.error.message}</p>}
         <ul className={styles.cards}>
           {found.slice(0, SHOWN).map((adapter) => (
-            <AdapterCard key={adapter.path} adapter={adapter} onReport={(report) => change({ report })} />
+            <AdapterCard
+              key={adapter.path}
+              adapter={adapter}
+              canEvaluate={isTraining}
+              onReport={(report) => change({ report })}
+            />
           ))}
         </ul>
         {found.length > SHOWN && <p className="quiet">and {found.length - SHOWN} more: type a part of the name.</p>}
@@ -50,11 +64,33 @@ export function LibraryPage() {
           <p className="quiet">{words.length ? "No adapter is called that." : "There are none in models/lora yet."}</p>
         )}
       </section>
-      <section aria-labelledby="reports">
+      <section className={styles.part} aria-labelledby="reports">
         <h2 id="reports">Reports</h2>
+        {isTraining && (reports.data?.reports.length ?? 0) > 1 && (
+          <p className="quiet">Choose two of them to compare their adapters, prompt by prompt.</p>
+        )}
+        {compared.length === 2 && (
+          <Comparison
+            first={compared[0] ?? ""}
+            second={compared[1] ?? ""}
+            onClose={() => change({ compare: undefined })}
+          />
+        )}
         <ul className={styles.reports}>
           {(reports.data?.reports ?? []).map((report) => (
-            <ReportLine key={report.run} report={report} onOpen={() => change({ report: report.run })} />
+            <li key={report.run} className={styles.line}>
+              {isTraining && (
+                <Checkbox
+                  className="check"
+                  aria-label={`Compare ${report.run}`}
+                  isSelected={compared.includes(report.run)}
+                  onChange={() => toggle(report.run)}
+                >
+                  <span className="box" aria-hidden="true" />
+                </Checkbox>
+              )}
+              <ReportLine report={report} onOpen={() => change({ report: report.run })} />
+            </li>
           ))}
         </ul>
         {reports.data?.reports.length === 0 && (
@@ -65,7 +101,13 @@ export function LibraryPage() {
   );
 }
 
-function AdapterCard({ adapter, onReport }: { adapter: Adapter; onReport: (run: string) => void }) {
+interface CardProps {
+  adapter: Adapter;
+  canEvaluate: boolean;
+  onReport: (run: string) => void;
+}
+
+function AdapterCard({ adapter, canEvaluate, onReport }: CardProps) {
   const { verdicts } = useAdapters();
   const weight = verdicts[adapter.id]?.lora_scale ?? 1;
   const { report } = adapter;
@@ -96,6 +138,7 @@ function AdapterCard({ adapter, onReport }: { adapter: Adapter; onReport: (run: 
         >
           Compare
         </Link>
+        {canEvaluate && <EvaluateDialog adapter={adapter.id} />}
         {report && <Button onPress={() => onReport(report)}>Report</Button>}
         <span className="quiet">{(adapter.bytes / 2 ** 20).toFixed(1)} MiB</span>
       </div>
@@ -105,15 +148,13 @@ function AdapterCard({ adapter, onReport }: { adapter: Adapter; onReport: (run: 
 
 function ReportLine({ report, onOpen }: { report: Report; onOpen: () => void }) {
   return (
-    <li>
-      <Button onPress={onOpen} className={`react-aria-Button ${styles.report}`}>
-        <strong>{report.run}</strong>
-        <span className={report.outcome === "recommended" ? styles.good : "quiet"}>
-          {report.sentence ?? "no verdict"}
-        </span>
-        <span className="quiet">{new Date(report.written * 1000).toLocaleString()}</span>
-      </Button>
-    </li>
+    <Button onPress={onOpen} className={`react-aria-Button ${styles.report}`}>
+      <strong>{report.run}</strong>
+      <span className={report.outcome === "recommended" ? styles.good : "quiet"}>
+        {report.sentence ?? "no verdict"}
+      </span>
+      <span className="quiet">{new Date(report.written * 1000).toLocaleString()}</span>
+    </Button>
   );
 }
 
