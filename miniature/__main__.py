@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from foundation.arguments import run_name
-from foundation.errors import DONE, FAILED, command
+from foundation.errors import DONE, FAILED, BadInput, command
 from foundation.offline import stay_offline
 
 MODELS, WORK, GRADES = Path("models"), Path("outputs/mini_base"), Path("outputs/grade")
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         parser_of_stage.add_argument("--seed", type=int, default=0)
         parser_of_stage.set_defaults(run_command=_run_stage, stage=stage)
     grade = commands.add_parser("grade", help="grade the bases by geometry over 200 prompts, and mini-clip by retrieval")
+    grade.add_argument("model", nargs="*", help="names of the models to grade (default: all)")
     grade.add_argument("--models", type=Path, default=MODELS, help="folder of the models (default: models)")
     grade.add_argument(
         "--out", type=Path, default=GRADES, help="folder for the figures, one file per model (default: outputs/grade)"
@@ -102,23 +103,29 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _grade(arguments: argparse.Namespace) -> int:
-    from foundation.files import write_json
+    from foundation.files import read_json, write_json
     from miniature import grade, image_tower
-    from miniature.card import GRADED_WEIGHTS, hash_weights
+    from miniature.card import CLIP, GRADED_WEIGHTS, hash_weights
     from zthumb.sources.bases import find_base
 
-    all_reached = True
-    for name, target in grade.TARGETS.items():
-        model = find_base(str(arguments.models / name))
+    all_reached, known = True, [*grade.TARGETS, CLIP]
+    names = arguments.model or known
+    if unknown := [name for name in names if name not in known]:
+        raise BadInput(f"{', '.join(unknown)}: only {', '.join(known)} are graded.")
+    for name in (name for name in names if name != CLIP):
+        model, target = find_base(str(arguments.models / name)), grade.TARGETS[name]
         figures = grade.grade_model(model, target, arguments.seed, arguments.out / f"{name}.json")
         print(f"{name}, {target.steps} steps, guidance {target.guidance_scale:g}\n{grade.format_table(figures, target)}")
         all_reached &= not figures.missed(target)
-    retrieval = image_tower.grade_model(arguments.models / "mini-clip", arguments.seed, arguments.out / "mini-clip.json")
-    print(
-        f"mini-clip: {retrieval.among_100:.1%} of the captions rank first among 100, "
-        f"{retrieval.swapped_colours:.1%} rank above the same caption with colours swapped"
-    )
-    write_json(arguments.out / GRADED_WEIGHTS, hash_weights(arguments.models))
+    if CLIP in names:
+        retrieval = image_tower.grade_model(arguments.models / CLIP, arguments.seed, arguments.out / f"{CLIP}.json")
+        print(
+            f"{CLIP}: {retrieval.among_100:.1%} of the captions rank first among 100, "
+            f"{retrieval.swapped_colours:.1%} rank above the same caption with colours swapped"
+        )
+    weights, hashes = arguments.out / GRADED_WEIGHTS, hash_weights(arguments.models)
+    before = read_json(weights) if weights.exists() else {}
+    write_json(weights, {**before, **{name: hashes[name] for name in names}})
     print(f"{arguments.out}: figures and contact sheets are written")
     return DONE if all_reached else FAILED
 

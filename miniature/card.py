@@ -29,17 +29,21 @@ def write_cards(models: Path, grades: Path, work: Path, catalogue: Path = CATALO
     ``work`` is the folder in which models were built; the others keep their cards. Raises ``BadInput`` if the models were not
     graded or are below their targets: such weights must not be committed.
     """
-    records, clip = _read(work / BUILD_RECORDS), _read(grades / f"{CLIP}.json")
+    records = _read(work / BUILD_RECORDS)
     targets = {name: target for name, target in TARGETS.items() if name in records}
     base_grades = {name: _read(grades / f"{name}.json") for name in targets}
     for name, target in targets.items():
         if missed := grade.Grade(base_grades[name]).missed(target):
             raise BadInput(f"{grades / name}.json: below the target: {missed}. Train further before committing the weights.")
-    hashes = hash_weights(models)
-    if _read(grades / GRADED_WEIGHTS) != hashes:
-        raise BadInput(f"{grades}: these grades are of other weights than those in {models}. Run `make grade_mini` again.")
+    hashes, graded = hash_weights(models), _read(grades / GRADED_WEIGHTS)
+    if others := [name for name in (*targets, CLIP) if name in records and graded.get(name) != hashes[name]]:
+        raise BadInput(
+            f"{grades}: the grades of {', '.join(others)} are of other weights than those in {models}. "
+            "Run `make grade_mini` again."
+        )
     if CLIP in records:
-        write_text(models / CLIP / "README.md", _clip_card(clip, hashes[CLIP], records[CLIP]))
+        card = _clip_card(_read(grades / f"{CLIP}.json"), hashes[CLIP], records[CLIP])
+        write_text(models / CLIP / "README.md", card)
     for name, target in targets.items():
         card = _base_card(models / name, base_grades[name], target, hashes[name], records[name])
         write_text(models / name / "README.md", card)
