@@ -25,6 +25,7 @@ from zthumb.server.api import (
     jobs,
     library,
     openai,
+    prompts,
     recipes,
     runs,
     session,
@@ -95,6 +96,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     app.add_middleware(BehindProxy, settings=settings)
     for module in (
         generate,
+        prompts,
         jobs,
         events,
         images,

@@ -44,6 +44,7 @@ _READ_BY_PAGES = (
     "/datasets",
     "/recipes",
     "/comparisons",
+    "/findings",
 )
 _SESSIONS_PER_MINUTE = 12
 _UNSAFE_METHODS = ("POST", "DELETE", "PUT", "PATCH")
@@ -81,7 +82,6 @@ class SecurityMiddleware:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
         self._keys = [key.encode() for key in settings.keys]
-        self._body_limit = settings.body_limit_mb * 2**20
         self._hosts = _allowed_hosts(settings)
         # Token buckets: client → requests left and the time of the last request.
         self._buckets: dict[str, tuple[float, float]] = {}
@@ -98,7 +98,7 @@ class SecurityMiddleware:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        body = _LimitedBody(receive, send, self._body_limit)
+        body = _LimitedBody(receive, send, self._limit(scope))
         with contextlib.suppress(_TooLarge):
             try:
                 await self._app(scope, body.receive, body.send)
@@ -123,7 +123,7 @@ class SecurityMiddleware:
             return _error_response(scope, 421, f"{host!r} is not a name of this server (ZTHUMB_ALLOWED_HOSTS)")
         if scope["method"] in _UNSAFE_METHODS and not self._is_origin_allowed(headers):
             return _error_response(scope, 403, "pages of other origins may not call this server (ZTHUMB_ORIGINS)")
-        if int(headers.get("content-length") or 0) > self._body_limit:
+        if int(headers.get("content-length") or 0) > self._limit(scope):
             return self._too_large(scope)
         client = str((scope.get("client") or ("",))[0])
         if _opens_session(scope):
@@ -171,7 +171,13 @@ class SecurityMiddleware:
         return _error_response(scope, 429, f"too many requests; try again in {wait:.0f} s", {"Retry-After": str(math.ceil(wait))})
 
     def _too_large(self, scope: Scope) -> JSONResponse:
-        return _error_response(scope, 413, f"the body is larger than {self._settings.body_limit_mb} MiB")
+        return _error_response(scope, 413, f"the body is larger than {self._limit(scope) // 2**20} MiB")
+
+    def _limit(self, scope: Scope) -> int:
+        """Return the largest body of a request, in bytes; adapters are larger than anything else."""
+        is_adapter = scope["method"] == "PUT" and get_route_path(scope).startswith("/adapters/")
+        megabytes = self._settings.adapter_upload_mb if is_adapter else self._settings.body_limit_mb
+        return megabytes * 2**20
 
 
 class _LimitedBody:

@@ -9,6 +9,7 @@ from typing import get_args
 
 from foundation.errors import BadInput, SourceFailed
 from zthumb.generation import prompts
+from zthumb.memory import budget as budgets
 from zthumb.server.api.schemas import (
     MAX_BATCH,
     MAX_LORAS,
@@ -152,6 +153,7 @@ class Service(Engine):
     def without_local_paths(self, message: str) -> str:
         """Return a message without the folders on this server's disk that its models are in."""
         cache = hub.cache_folder(self.resolver.hub_cache)
+        message = message.replace(f"{self.settings.data_folder}", self.settings.data_folder.name)
         for folder in (self.settings.models_folder, self.settings.download_folder, cache):
             if folder is not None:
                 message = message.replace(f"{folder.resolve()}/", "").replace(f"{folder.resolve()}", "models")
@@ -166,6 +168,15 @@ class Service(Engine):
         if self._default_key is None:
             raise self._not_ready()
         return shown(self.settings.model), self.pool.info(self._default_key).base_sha256
+
+    def plan(self) -> str:
+        """Return in words how the base is kept in memory, and what an image of its own size is predicted to take."""
+        if self._default_key is None:
+            raise self._not_ready()
+        plan, (width, height) = self.pool.usual_plan(self._default_key)
+        budget = self.settings.memory_budget
+        limit = f"within MEMORY_BUDGET={budget}" if budget else "without a budget"
+        return f"{self._default_key.variant}: {plan.words}; {budgets.shown(plan.peak)} for {width} × {height}, {limit}"
 
     def models(self) -> ModelsResponse:
         """Return what this server serves."""

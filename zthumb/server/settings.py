@@ -204,6 +204,7 @@ class Settings(BaseSettings):
         default="", description="origins whose pages may send requests, separated by commas, as https://example.org"
     )
     body_limit_mb: int = Field(default=32, ge=1, description="the largest request, in MiB")
+    adapter_upload_mb: int = Field(default=2048, ge=1, description="the largest adapter that a page may send, in MiB")
     requests_per_minute: int | None = Field(
         default=None,
         ge=1,

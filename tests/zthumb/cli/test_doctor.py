@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from zthumb.cli import doctor, main
+from zthumb.cli import main
+from zthumb.server import findings
 
 
 @pytest.fixture(autouse=True)
@@ -87,4 +88,4 @@ def test_a_port_in_use_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
 def test_code_of_the_cards_own_generation_or_older_intermediate_code_runs(
     architectures: list[str], capability: tuple[int, int], runs: bool
 ) -> None:
-    assert doctor._runs_on(architectures, *capability) is runs
+    assert findings._runs_on(architectures, *capability) is runs

@@ -146,7 +146,7 @@ def test_an_images_file_becomes_the_form_it_was_made_with(page: Page, server: Se
     file.write_bytes(base64.b64decode(image))
     # When it is given to the page
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Read an image…").click()
+        page.get_by_role("button", name="Read a file…").click()
     chooser.value.set_files(file)
     # Then the form is what it was made with, to the last digit of the seed, and the adapter is found by its hash
     expect(page.get_by_label("Seed", exact=True)).to_have_value(str(2**62 + 1))
@@ -176,3 +176,25 @@ def test_a_server_with_an_open_page_shuts_down_at_once(
 def test_a_server_that_does_not_train_says_how_it_would(page: Page, server: Server) -> None:
     page.goto(f"{server.address}/train")
     expect(page.get_by_text("ZTHUMB_TRAINING=.")).to_be_visible()
+
+
+def test_the_weights_that_a_prompt_is_read_with_are_shown_while_it_is_typed(page: Page) -> None:
+    page.get_by_role("button", name="Prompt syntax").click()
+    page.get_by_role("option", name="lpw").click()
+    page.get_by_label("Prompt", exact=True).fill("a (red:1.3) star")
+    expect(page.get_by_text("read by lpw")).to_contain_text("")
+    expect(page.locator("sup")).to_have_text("1.3")
+    # What is wrong is said with its place, before anything is generated.
+    page.get_by_label("Prompt", exact=True).fill("a (red:1.2.3) star")
+    expect(page.get_by_text("at character 8: '1.2.3' is not a weight")).to_be_visible()
+
+
+def test_an_adapters_file_is_added_and_chosen(page: Page, models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "dropped.safetensors"
+    file.write_bytes((models / "lora" / "strong" / "strong.safetensors").read_bytes())
+    page.locator("input[type=file]").set_input_files(str(file))
+    expect(page.get_by_role("button", name="Remove dropped")).to_be_visible(timeout=30_000)
+    page.locator("input[type=file]").set_input_files(
+        {"name": "broken.safetensors", "mimeType": "application/octet-stream", "buffer": b"nothing"}
+    )
+    expect(page.get_by_role("alert")).to_contain_text("broken.safetensors")

@@ -39,11 +39,17 @@ def _operations() -> list[str]:
     """Return every route; a test checks that the list is complete."""
     system = ["/models", "/capabilities", "/presets", "/metrics", "/health/live", "/health/ready", "/v1/models"]
     system += [f"/sdapi/v1/{name}" for name in ("options", "sd-models", "samplers", "schedulers", "loras", "progress")]
-    system += ["/session", "/jobs", "/images", "/adapters", "/reports"]
+    system += ["/findings", "/session", "/jobs", "/images", "/adapters", "/reports"]
     jobs = ["GET /jobs/{job}", "GET /jobs/{job}/events", "DELETE /jobs/{job}", "GET /images/{image}"]
     jobs += ["GET /jobs/{job}/preview", "GET /images/{image}/thumbnail", "GET /images/{image}/parameters", "GET /reports/{run}"]
-    jobs += ["PATCH /images/{image}", "DELETE /images/{image}", "POST /images/{image}/restore", "DELETE /session"]
-    generating = ["/generate", "/jobs", "/images/inspect", "/v1/images/generations", "/api/v1/images/generate"]
+    jobs += [
+        "PUT /adapters/{file}",
+        "PATCH /images/{image}",
+        "DELETE /images/{image}",
+        "POST /images/{image}/restore",
+        "DELETE /session",
+    ]
+    generating = ["/generate", "/prompts/read", "/jobs", "/images/inspect", "/v1/images/generations", "/api/v1/images/generate"]
     generating += ["/sdapi/v1/txt2img", "/sdapi/v1/options", "/sdapi/v1/png-info", "/session"]
     return [*(f"GET {path}" for path in system), *jobs, *(f"POST {path}" for path in generating), *_of_training()]
 

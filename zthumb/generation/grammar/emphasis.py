@@ -9,21 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 
 from zthumb.generation.grammar import schedule
-from zthumb.generation.prompts.base import MAX_TOKEN_WEIGHT, PIECES, Malformed, check_weight
+from zthumb.generation.prompts.base import MAX_TOKEN_WEIGHT, PIECES, Fragment, Malformed, check_weight
 
 _STEP = 1.1
 _MARK = re.compile(r"\\[()\[\]\\]|(?P<weight>:\s*(?P<number>[+-]?[.\d]+)\s*\))|[()\[\]]|(?P<break>\bBREAK\b)")
-
-
-@dataclass(frozen=True)
-class Fragment:
-    """A piece of a prompt and its weight."""
-
-    text: str
-    weight: float
 
 
 Section = list[Fragment]

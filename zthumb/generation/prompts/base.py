@@ -33,6 +33,14 @@ class Part:
         return len(set(self.texts)) < 2
 
 
+@dataclass(frozen=True)
+class Fragment:
+    """A piece of a prompt and its weight."""
+
+    text: str
+    weight: float
+
+
 class Malformed(Exception):
     """A prompt that cannot be parsed: what is wrong, at which character, counted from 1."""
 
@@ -65,6 +73,10 @@ class Parser(ABC):
     def parts_of(self, text: str, steps: int) -> tuple[Part, ...]:
         """Return the parts of ``text`` that are predicted separately, at each step; ``Malformed`` where it cannot be parsed."""
         return (Part(1.0, (text,) * steps),)
+
+    def fragments_of(self, text: str) -> Sequence[Fragment]:
+        """Return the pieces of the text of one step with the weights that they are read with; ``Malformed`` where it is wrong."""
+        return (Fragment(text, 1.0),)
 
     def truncated_text(self, text: str, pipeline: Any, family: ModelFamily, learned_tokens: Mapping[str, int]) -> str:  # noqa: ARG002
         """Return the end of ``text`` that the text encoders do not read; empty if they read all of it."""

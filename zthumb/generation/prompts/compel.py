@@ -10,7 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zthumb.generation.prompts.base import MAX_TOKEN_WEIGHT, Malformed, Parser, check_pieces, check_weight, clip_text
+from zthumb.generation.prompts.base import (
+    MAX_TOKEN_WEIGHT,
+    Fragment,
+    Malformed,
+    Parser,
+    check_pieces,
+    check_weight,
+    clip_text,
+)
 
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning
@@ -33,6 +41,10 @@ class Compel(Parser):
     def check(self, text: str) -> None:
         """See ``Parser``."""
         _parsed(text)
+
+    def fragments_of(self, text: str) -> Sequence[Fragment]:
+        """See ``Parser``; the weights in a blend are multiplied by its prompts' own."""
+        return [fragment for prompt in _parsed(text).prompts for fragment in _fragments(prompt, 1.0)]
 
     def weighted(self, text: str, weight: float) -> str:
         """See ``Parser``."""
@@ -144,6 +156,15 @@ def _texts(prompt: Any) -> list[str]:
     if isinstance(prompt, Blend):
         return [text for each in prompt.prompts for text in _texts(each)]
     return [" ".join(fragment.text for fragment in prompt.children)]
+
+
+def _fragments(prompt: Any, weight: float) -> list[Fragment]:
+    from compel.prompt_parser import Blend
+
+    if isinstance(prompt, Blend):
+        pairs = zip(prompt.prompts, prompt.weights, strict=True)
+        return [fragment for each, share in pairs for fragment in _fragments(each, weight * share)]
+    return [Fragment(fragment.text, weight * fragment.weight) for fragment in prompt.children]
 
 
 def _is_operated(conjunction: Any) -> bool:

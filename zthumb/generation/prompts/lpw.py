@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zthumb.generation.grammar import schedule
 from zthumb.generation.grammar.emphasis import Section, parse
-from zthumb.generation.prompts.base import Parser, Part, check_pieces, clip_text
+from zthumb.generation.prompts.base import Fragment, Parser, Part, check_pieces, clip_text
 
 if TYPE_CHECKING:
     from zthumb.diffusion.conditioning import Conditioning
@@ -36,6 +36,10 @@ class LongWeighted(Parser):
     def parts_of(self, text: str, steps: int) -> tuple[Part, ...]:
         """See ``Parser``."""
         return schedule.parts_of(text, steps)
+
+    def fragments_of(self, text: str) -> Sequence[Fragment]:
+        """See ``Parser``."""
+        return [fragment for section in parse(text) for fragment in section]
 
     def weighted(self, text: str, weight: float) -> str:
         """See ``Parser``."""

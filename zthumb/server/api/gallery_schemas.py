@@ -80,6 +80,7 @@ class GalleryPage(BaseModel):
     model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.GALLERY_PAGE))
 
     images: list[GalleryImage]
+    models: list[str] = Field(description="the bases of all images, whatever was asked for")
     next: int | None = None
 
 

@@ -75,7 +75,8 @@ def list_images(
         )
         for entry in found
     ]
-    return GalleryPage(images=images, next=found[-1].number if len(found) == limit else None)
+    models = jobs.gallery.index.models()
+    return GalleryPage(images=images, models=models, next=found[-1].number if len(found) == limit else None)
 
 
 @router.get("/images/{image}/thumbnail", responses={**_NOT_FOUND, 200: {"content": {"image/webp": {}}}})

@@ -3,11 +3,13 @@
 import contextlib
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from foundation.errors import BadInput
 from foundation.verdict import Verdict
+from zthumb.server.adapter_upload import receive
 from zthumb.server.api import schema_examples
 from zthumb.server.api.dependencies import ServiceDep
 from zthumb.server.api.error_responses import not_found_response
@@ -15,6 +17,10 @@ from zthumb.server.queue.background_jobs import NotFound
 
 router = APIRouter(tags=["library"])
 
+_FILE = {
+    "required": True,
+    "content": {"application/octet-stream": {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}},
+}
 _POLICY = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data:; frame-ancestors 'self'"
@@ -41,6 +47,14 @@ class AdaptersResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.ADAPTERS))
 
     adapters: list[AdapterEntry]
+
+
+class AddedAdapter(BaseModel):
+    """The id of an adapter that was added."""
+
+    model_config = ConfigDict(json_schema_extra=schema_examples.of_schema({"id": "my-style"}))
+
+    id: str
 
 
 class ReportEntry(BaseModel):
@@ -83,6 +97,18 @@ def list_adapters(service: ServiceDep) -> AdaptersResponse:
             )
             found.append(entry)
     return AdaptersResponse(adapters=found)
+
+
+@router.put("/adapters/{file}", status_code=201, openapi_extra={"requestBody": _FILE})
+async def add_adapter(
+    file: Annotated[str, Path(max_length=200, examples=["my-style.safetensors"])], request: Request, service: ServiceDep
+) -> AddedAdapter:
+    """Add an adapter to the models folder: the body is its file. It is refused unless it is one for a family that is known."""
+    if not service.settings.may_fetch:
+        raise BadInput("adapters: this server takes none from requests (ZTHUMB_DOWNLOAD_ON_REQUEST).")
+    path = await receive(request.stream(), service.settings.models_folder, file)
+    ids = {found: name for name, found in service.registry.paths_by_id().items()}
+    return AddedAdapter(id=ids.get(path.resolve(), path.stem))
 
 
 @router.get("/reports")

@@ -29,6 +29,13 @@ JOB_ID = "3f0c2b9e6d5a4c7f8b1e2d3c4a5b6978"
 IMAGE_ID = "9a8b7c6d5e4f40312233445566778899"
 _SHA256 = "a07df13fa443f2b4fc61aaa0e1e0a4a9d559c0d1ad623a8fe4ce61b8fd236b09"
 
+FINDINGS: Examples = MappingProxyType(
+    {
+        "findings": [{"level": "ok", "what": "Python 3.11.2", "remedy": ""}],
+        "plan": "full: everything on the device, 0.4 GiB",
+        "packages": {"torch": "2.13.0"},
+    }
+)
 META: Examples = MappingProxyType(
     {
         "backend": "full",
@@ -247,6 +254,7 @@ GALLERY_PAGE: Examples = MappingProxyType(
                 "created": 1764270000.0,
             }
         ],
+        "models": ["models/mini-sdxl"],
         "next": None,
     }
 )

@@ -310,6 +310,24 @@ class CapabilitiesResponse(BaseModel):
     size_multiple: int = Field(description="width and height are multiples of it")
 
 
+class FindingEntry(BaseModel):
+    """What was found on this machine, and what to do about it unless it is fine."""
+
+    level: Literal["ok", "note", "wrong"]
+    what: str
+    remedy: str
+
+
+class FindingsResponse(BaseModel):
+    """What may keep this server from working; how the base is kept in memory; the versions of packages that make images."""
+
+    model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.FINDINGS))
+
+    findings: list[FindingEntry]
+    plan: str = Field(description="how the base of requests that name none is loaded, and what it is predicted to take")
+    packages: dict[str, str]
+
+
 class JobImage(BaseModel):
     """An image of a job."""
 

@@ -4,8 +4,18 @@ from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from foundation.manifest import package_versions
 from zthumb.server.api.dependencies import ServiceDep
-from zthumb.server.api.schemas import CapabilitiesResponse, LiveResponse, ModelsResponse, PresetsResponse, ReadyResponse
+from zthumb.server.api.schemas import (
+    CapabilitiesResponse,
+    FindingEntry,
+    FindingsResponse,
+    LiveResponse,
+    ModelsResponse,
+    PresetsResponse,
+    ReadyResponse,
+)
+from zthumb.server.findings import findings
 
 router = APIRouter(tags=["system"])
 
@@ -26,6 +36,16 @@ def capabilities(service: ServiceDep) -> CapabilitiesResponse:
 def presets(service: ServiceDep) -> PresetsResponse:
     """Return the presets that a request's ``preset`` may name."""
     return service.list_presets()
+
+
+@router.get("/findings")
+def list_findings(service: ServiceDep) -> FindingsResponse:
+    """Say what may keep this server from working, as ``zthumb doctor`` does, and how its memory is used."""
+    found = [
+        FindingEntry(level=finding.level, what=service.without_local_paths(finding.what), remedy=finding.remedy)
+        for finding in findings(service.settings)
+    ]
+    return FindingsResponse(findings=found, plan=service.plan(), packages=package_versions())
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

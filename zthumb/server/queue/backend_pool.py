@@ -132,6 +132,13 @@ class BackendPool:
         shape = ImageShape(params.height, params.width, count, params.guidance_scale, options.tile)
         return predict(subject.base, shape, options.placement, options.quantization, options.blocks_to_swap)
 
+    def usual_plan(self, backend_key: BackendKey) -> tuple[Plan, tuple[int, int]]:
+        """Return how a backend's weights are kept, with the memory of one image of its own size, and that width and height."""
+        options, subject = self._options(backend_key), self._subject(backend_key)
+        (width, height), guidance_scale = subject.size, self.limits(backend_key).default_guidance_scale
+        shape = ImageShape(height, width, 1, guidance_scale, options.tile)
+        return predict(subject.base, shape, options.placement, options.quantization, options.blocks_to_swap), subject.size
+
     def _subject(self, backend_key: BackendKey) -> PlannedBackend:
         """The backend as the planner needs it."""
         location = self.locations(backend_key.model)[backend_key.variant]

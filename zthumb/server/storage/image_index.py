@@ -64,6 +64,12 @@ class ImageIndex:
         with self._sessions() as session:
             return [_entry(*row) for row in session.execute(statement)]
 
+    def models(self) -> list[str]:
+        """Return the references to the bases of all listed images."""
+        statement = select(EntryRow.model).where(EntryRow.deleted.is_(None)).distinct().order_by(EntryRow.model)
+        with self._sessions() as session:
+            return list(session.scalars(statement))
+
     def rate(self, image: str, rating: int) -> bool:
         """Set the rating of an image, 0 … 5; return whether there is such an image."""
         return self._update(image, {"rating": rating})

@@ -38,7 +38,7 @@ def library(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (reports / "first" / "report.html").write_text("<!doctype html><title>x</title><script>document.title = 'ran'</script>")
     write_verdict(reports / "first" / "verdict.json", verdict)
     (reports / "unfinished").mkdir()
-    with started(settings(models, reports_folder=reports)) as client:
+    with started(settings(models, reports_folder=reports, download_on_request=True)) as client:
         yield client
 
 
@@ -67,3 +67,37 @@ def test_a_report_may_run_its_scripts_and_nothing_else(library: TestClient) -> N
 @pytest.mark.parametrize("run", ["gone", "%2e%2e%2f%2e%2e", "unfinished"])
 def test_what_is_no_report_is_not_found(library: TestClient, run: str) -> None:
     assert library.get(f"/reports/{run}").status_code == 404
+
+
+def test_an_adapter_that_a_page_sends_is_used_at_once(library: TestClient, models: Path) -> None:
+    file = (models / "lora" / "strong" / "strong.safetensors").read_bytes()
+    assert library.put("/adapters/my style.safetensors", content=file).json() == {"id": "my style"}
+    image = library.post("/generate", json={"prompt": "a star", "steps": 1, "seed": 1, "loras": [{"id": "my style"}]})
+    assert image.json()["meta"]["loras"][0]["path"] == "lora/my style.safetensors"
+    # The same file again is no mistake; another one is, under that name.
+    assert library.put("/adapters/my style.safetensors", content=file).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.safetensors", b"nothing", "a.safetensors"),
+        ("a.bin", b"nothing", "ends with .safetensors"),
+        ("..%2Fa.safetensors", b"nothing", ""),
+    ],
+)
+def test_what_is_no_adapter_is_refused_and_leaves_nothing(
+    library: TestClient, models: Path, name: str, content: bytes, reason: str
+) -> None:
+    before = sorted(models.rglob("*"))
+    answer = library.put(f"/adapters/{name}", content=content)
+    assert answer.status_code in (404, 422)
+    assert reason in answer.json()["detail"]
+    assert sorted(models.rglob("*")) == before
+
+
+def test_a_server_for_others_takes_no_adapters(models: Path) -> None:
+    with started(settings(models, download_on_request=False)) as client:
+        answer = client.put("/adapters/a.safetensors", content=b"x")
+    assert answer.status_code == 422
+    assert "ZTHUMB_DOWNLOAD_ON_REQUEST" in answer.json()["detail"]

@@ -1,7 +1,7 @@
 // The adapters of this server, with what was found out about them on the base that it serves.
 
 import { useQuery } from "@tanstack/react-query";
-import { api, read, type Schemas } from "./client";
+import { ApiError, address, api, read, type Schemas } from "./client";
 
 export interface Adapters {
   ids: string[];
@@ -13,6 +13,18 @@ export interface Adapters {
   base: string | undefined;
   /** Whether all of this is known. */
   isRead: boolean;
+}
+
+/** Send an adapter's file to the server; its id there. */
+export async function addAdapter(file: File): Promise<string> {
+  const answer = await fetch(address(`/adapters/${encodeURIComponent(file.name)}`), { method: "PUT", body: file });
+  const body = (await answer.json()) as { id?: string; detail?: string };
+  if (!answer.ok || !body.id) throw new ApiError(answer.status, body.detail ?? `${file.name}: status ${answer.status}`);
+  return body.id;
+}
+
+export function isAdapterFile(file: File): boolean {
+  return file.name.toLowerCase().endsWith(".safetensors");
 }
 
 export function useAdapters(): Adapters {

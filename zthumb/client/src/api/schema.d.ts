@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/adapters/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Add Adapter
+         * @description Add an adapter to the models folder: the body is its file. It is refused unless it is one for a family that is known.
+         */
+        put: operations["add_adapter_adapters__file__put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/images/generate": {
         parameters: {
             query?: never;
@@ -272,6 +292,26 @@ export interface paths {
          *     it are to be read again.
          */
         get: operations["follow_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Findings
+         * @description Say what may keep this server from working, as ``zthumb doctor`` does, and how its memory is used.
+         */
+        get: operations["list_findings_findings_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -612,6 +652,26 @@ export interface paths {
         get: operations["presets_presets_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/prompts/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read Prompt
+         * @description Read a prompt as a request with it would be; what is wrong in it is said with its place.
+         */
+        post: operations["read_prompt_prompts_read_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1152,6 +1212,17 @@ export interface components {
             adapters: components["schemas"]["AdapterEntry"][];
         };
         /**
+         * AddedAdapter
+         * @description The id of an adapter that was added.
+         * @example {
+         *       "id": "my-style"
+         *     }
+         */
+        AddedAdapter: {
+            /** Id */
+            id: string;
+        };
+        /**
          * AppliedLora
          * @description An adapter that the images were generated with.
          */
@@ -1512,6 +1583,51 @@ export interface components {
             detail: string;
         };
         /**
+         * FindingEntry
+         * @description What was found on this machine, and what to do about it unless it is fine.
+         */
+        FindingEntry: {
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "ok" | "note" | "wrong";
+            /** Remedy */
+            remedy: string;
+            /** What */
+            what: string;
+        };
+        /**
+         * FindingsResponse
+         * @description What may keep this server from working; how the base is kept in memory; the versions of packages that make images.
+         * @example {
+         *       "findings": [
+         *         {
+         *           "level": "ok",
+         *           "remedy": "",
+         *           "what": "Python 3.11.2"
+         *         }
+         *       ],
+         *       "packages": {
+         *         "torch": "2.13.0"
+         *       },
+         *       "plan": "full: everything on the device, 0.4 GiB"
+         *     }
+         */
+        FindingsResponse: {
+            /** Findings */
+            findings: components["schemas"]["FindingEntry"][];
+            /** Packages */
+            packages: {
+                [key: string]: string;
+            };
+            /**
+             * Plan
+             * @description how the base of requests that name none is loaded, and what it is predicted to take
+             */
+            plan: string;
+        };
+        /**
          * GalleryImage
          * @description An image of the gallery. ``adapters`` are the hashes of its adapters' files, ``rating`` is 0 for none, else 1 … 5.
          */
@@ -1562,12 +1678,20 @@ export interface components {
          *           "seed": "7",
          *           "width": 128
          *         }
+         *       ],
+         *       "models": [
+         *         "models/mini-sdxl"
          *       ]
          *     }
          */
         GalleryPage: {
             /** Images */
             images: components["schemas"]["GalleryImage"][];
+            /**
+             * Models
+             * @description the bases of all images, whatever was asked for
+             */
+            models: string[];
             /** Next */
             next?: number | null;
         };
@@ -2802,6 +2926,72 @@ export interface components {
             textinfo?: string | null;
         };
         /**
+         * PromptFragment
+         * @description A piece of a prompt and its weight.
+         */
+        PromptFragment: {
+            /** Text */
+            text: string;
+            /** Weight */
+            weight: number;
+        };
+        /**
+         * PromptRequest
+         * @description A prompt, and how it is to be read; by default as this server reads prompts.
+         * @example {
+         *       "prompt": "a (red:1.3) star",
+         *       "prompt_parser": "lpw"
+         *     }
+         */
+        PromptRequest: {
+            /** Prompt */
+            prompt: string;
+            /** Prompt Parser */
+            prompt_parser?: string | null;
+            /**
+             * Steps
+             * @description of what changes from step to step, the first is read
+             * @default 25
+             */
+            steps: number;
+        };
+        /**
+         * PromptResponse
+         * @description How a prompt is read: its pieces in order, without marks. ``is_changing``: this is how it is read at the first step.
+         * @example {
+         *       "adapters": [],
+         *       "fragments": [
+         *         {
+         *           "text": "a ",
+         *           "weight": 1
+         *         },
+         *         {
+         *           "text": "red",
+         *           "weight": 1.3
+         *         },
+         *         {
+         *           "text": " star",
+         *           "weight": 1
+         *         }
+         *       ],
+         *       "is_changing": false,
+         *       "prompt_parser": "lpw"
+         *     }
+         */
+        PromptResponse: {
+            /**
+             * Adapters
+             * @description the adapters that tags in the prompt name
+             */
+            adapters: string[];
+            /** Fragments */
+            fragments: components["schemas"]["PromptFragment"][];
+            /** Is Changing */
+            is_changing: boolean;
+            /** Prompt Parser */
+            prompt_parser: string;
+        };
+        /**
          * ReadyResponse
          * @description ``ready`` is true once an image was generated; if that failed, ``failed`` is true and ``reason`` says why.
          * @example {
@@ -3253,6 +3443,113 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AdaptersResponse"];
+                };
+            };
+            /** @description the body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description an API key is needed */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request comes from a page of a forbidden origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the Host header is not a name of this server */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request cannot be fulfilled; the message says why */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description too many requests; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description internal server error; see the server's log */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the base model is not loaded yet, a model is being downloaded, or the server is shutting down */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    add_adapter_adapters__file__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AddedAdapter"];
                 };
             };
             /** @description the body is not JSON */
@@ -4975,6 +5272,107 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                     "text/event-stream": unknown;
+                };
+            };
+            /** @description the body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description an API key is needed */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request comes from a page of a forbidden origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the Host header is not a name of this server */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request cannot be fulfilled; the message says why */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description too many requests; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description internal server error; see the server's log */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the base model is not loaded yet, a model is being downloaded, or the server is shutting down */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    list_findings_findings_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FindingsResponse"];
                 };
             };
             /** @description the body is not JSON */
@@ -7190,6 +7588,111 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PresetsResponse"];
+                };
+            };
+            /** @description the body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description an API key is needed */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request comes from a page of a forbidden origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the Host header is not a name of this server */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request cannot be fulfilled; the message says why */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description too many requests; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description internal server error; see the server's log */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the base model is not loaded yet, a model is being downloaded, or the server is shutting down */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    read_prompt_prompts_read_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromptRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromptResponse"];
                 };
             };
             /** @description the body is not JSON */

@@ -13,6 +13,7 @@ import styles from "./create-page.module.css";
 import { type CreateForm, faults, fromSearch, toRequest } from "./form";
 import { ImageReader } from "./image-reader";
 import { JobCard } from "./job-card";
+import { PromptWeights } from "./prompt-weights";
 import { SeedField } from "./seed-field";
 import { SizeField } from "./size-field";
 
@@ -49,7 +50,12 @@ export function CreatePage() {
   return (
     <div className={styles.page}>
       <h1 className="hidden">Create</h1>
-      <ImageReader onRead={(read) => void navigate({ search: read })}>
+      <ImageReader
+        onRead={(read) => void navigate({ search: read })}
+        onAdapter={(id) =>
+          change({ loras: [...(form.loras ?? []).filter((lora) => lora.id !== id), { id, weight: 1 }] })
+        }
+      >
         <form
           className={styles.form}
           aria-label="What to generate"
@@ -67,6 +73,7 @@ export function CreatePage() {
             fault={fields.prompt}
             onSubmit={generate}
           />
+          <PromptWeights prompt={form.prompt} parser={form.prompt_parser} steps={form.steps} />
           <TextBox
             label="Negative prompt"
             value={form.negative ?? ""}
@@ -75,6 +82,7 @@ export function CreatePage() {
             fault={fields.negative}
             onSubmit={generate}
           />
+          {form.negative && <PromptWeights prompt={form.negative} parser={form.prompt_parser} steps={form.steps} />}
           <AdapterPicker
             chosen={form.loras ?? []}
             onChange={(loras) => change({ loras })}
@@ -125,6 +133,14 @@ export function CreatePage() {
               options={capabilities?.schedulers ?? []}
               none="the base's own"
               fault={fields.scheduler}
+            />
+            <Choice
+              label="Prompt syntax"
+              value={form.prompt_parser}
+              onChange={(prompt_parser) => change({ prompt_parser })}
+              options={capabilities?.prompt_parsers ?? []}
+              none="the server's own"
+              fault={fields.prompt_parser}
             />
             <Choice
               label="Variant"

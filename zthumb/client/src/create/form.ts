@@ -20,6 +20,7 @@ export interface CreateForm {
   cfg?: number;
   schedule?: string;
   scheduler?: string;
+  prompt_parser?: string;
   width?: number;
   height?: number;
   /** As text: seeds go up to 2**63. */
@@ -33,7 +34,6 @@ export interface CreateForm {
 
 /** Fields of a request that the form has no control for. */
 const MORE = [
-  "prompt_parser",
   "true_cfg_scale",
   "embedded_guidance_schedule",
   "step_cache",
@@ -125,6 +125,7 @@ export function fromSearch(search: Record<string, unknown>): CreateForm {
     cfg: number(search.cfg),
     schedule: text(search.schedule),
     scheduler: text(search.scheduler),
+    prompt_parser: text(search.prompt_parser),
     width: number(search.width),
     height: number(search.height),
     seed: seed(search.seed),
@@ -182,6 +183,7 @@ export function faults(message: string): { fields: Partial<Record<keyof CreateFo
       "steps",
       "cfg",
       "scheduler",
+      "prompt_parser",
       "width",
       "height",
       "seed",

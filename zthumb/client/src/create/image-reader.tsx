@@ -1,8 +1,9 @@
-// The parameters inside an image, of this program or another: dropped onto the form, or chosen from the disk.
+// Files dropped onto the form, or chosen from the disk: an image becomes the form that it was made with, an adapter is added.
 
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Button, DropZone, FileTrigger } from "react-aria-components";
+import { addAdapter, isAdapterFile } from "../api/adapters";
 import { ApiError, address } from "../api/client";
 import { type CreateForm, fromRequest } from "./form";
 import styles from "./image-reader.module.css";
@@ -19,13 +20,27 @@ async function inspect(file: File): Promise<CreateForm> {
   return fromRequest(body.parameters);
 }
 
-/** What is inside can be dropped upon; `onRead` gets the form that an image was made with. */
-export function ImageReader({ onRead, children }: { onRead: (form: CreateForm) => void; children: ReactNode }) {
-  const read = useMutation({ mutationFn: inspect, onSuccess: onRead });
+interface Props {
+  onRead: (form: CreateForm) => void;
+  onAdapter: (id: string) => void;
+  children: ReactNode;
+}
+
+/** What is inside can be dropped upon; `onRead` gets the form that an image was made with, `onAdapter` an adapter's id. */
+export function ImageReader({ onRead, onAdapter, children }: Props) {
+  const queries = useQueryClient();
+  const read = useMutation({
+    mutationFn: async (file: File) => {
+      if (!isAdapterFile(file)) return onRead(await inspect(file));
+      const id = await addAdapter(file);
+      await queries.invalidateQueries({ queryKey: ["adapters"] });
+      onAdapter(id);
+    },
+  });
   return (
     <DropZone
       className={styles.zone}
-      aria-label="Drop an image to read how it was made"
+      aria-label="Drop an image to read how it was made, or an adapter to use it"
       onDrop={async (event) => {
         const item = event.items.find((each) => each.kind === "file");
         if (item?.kind === "file") read.mutate(await item.getFile());
@@ -33,10 +48,17 @@ export function ImageReader({ onRead, children }: { onRead: (form: CreateForm) =
     >
       {children}
       <div className={styles.choose}>
-        <FileTrigger acceptedFileTypes={["image/*"]} onSelect={(files) => files?.[0] && read.mutate(files[0])}>
-          <Button className="react-aria-Button small">Read an image…</Button>
+        <FileTrigger
+          acceptedFileTypes={["image/*", ".safetensors"]}
+          onSelect={(files) => files?.[0] && read.mutate(files[0])}
+        >
+          <Button className="react-aria-Button small">Read a file…</Button>
         </FileTrigger>
-        <span className="quiet">or drop one here: the form becomes what it was made with</span>
+        <span className="quiet">
+          {read.isPending
+            ? "Reading…"
+            : "or drop it here: an image's parameters become the form, a .safetensors its adapter"}
+        </span>
       </div>
       {read.isError && (
         <p className="fault" role="alert">

@@ -31,7 +31,7 @@ export function GalleryPage() {
   const navigate = useNavigate({ from: "/gallery" });
   const change = (changes: Partial<GalleryFilter>) =>
     void navigate({ search: filterFromSearch({ ...filter, ...changes }), replace: true });
-  const { images, isLoading, error, more } = useImages(filter);
+  const { images, models, isLoading, error, more } = useImages(filter);
   const [shown, setShown] = useState<GalleryImage>();
 
   return (
@@ -46,6 +46,15 @@ export function GalleryPage() {
           options={STARS}
           none="any"
         />
+        {(models.length > 1 || filter.model) && (
+          <Choice
+            label="Base"
+            value={filter.model}
+            onChange={(model) => change({ model })}
+            options={models}
+            none="any"
+          />
+        )}
         {filter.adapter && (
           <Button className="react-aria-Button small" onPress={() => change({ adapter: undefined })}>
             with the adapter {filter.adapter.slice(0, 8)} ✕
@@ -120,6 +129,7 @@ function useImages(filter: GalleryFilter) {
   }, [ended]);
   return {
     images: found.data?.pages.flatMap((page) => page.images) ?? [],
+    models: found.data?.pages[0]?.models ?? [],
     isLoading: found.isLoading || found.isFetchingNextPage,
     error: found.error,
     more: () => {

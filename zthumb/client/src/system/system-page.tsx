@@ -53,6 +53,40 @@ export function SystemPage() {
           })}
         />
       </section>
+      <Findings />
     </div>
+  );
+}
+
+/** What may keep this server from working, as `zthumb doctor` says it; what is wrong comes first. */
+function Findings() {
+  const found = useQuery({ queryKey: ["findings"], queryFn: () => read(api.GET("/findings")), staleTime: 60_000 });
+  const order = { wrong: 0, note: 1, ok: 2 };
+  const findings = [...(found.data?.findings ?? [])].sort((a, b) => order[a.level] - order[b.level]);
+  return (
+    <>
+      <section className="panel" aria-labelledby="memory">
+        <h2 id="memory">Memory</h2>
+        <p>{found.data?.plan ?? found.error?.message ?? "…"}</p>
+      </section>
+      <section className="panel" aria-labelledby="machine">
+        <h2 id="machine">This machine</h2>
+        <ul className={styles.findings}>
+          {findings.map((finding) => (
+            <li key={finding.what} className={finding.level === "wrong" ? "fault" : undefined}>
+              <span className={styles.level}>{finding.level}</span>
+              <span>
+                {finding.what}
+                {finding.remedy && <span className="quiet"> {finding.remedy}</span>}
+              </span>
+            </li>
+          ))}
+        </ul>
+      </section>
+      <section className="panel" aria-labelledby="versions">
+        <h2 id="versions">Versions</h2>
+        <Facts facts={Object.entries(found.data?.packages ?? {})} />
+      </section>
+    </>
   );
 }
