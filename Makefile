@@ -19,7 +19,7 @@ TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation miniature benchmarks docker examples scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_steps bench_settings bench_gpu bench_concepts client docs lock docker_build docker_finetune_z docker_check clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_steps bench_settings bench_client bench_gpu bench_concepts client docs lock docker_build docker_finetune_z docker_check clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ bench_steps: setup ## measure image error and time of step caches, guidance inte
 
 bench_settings: setup ## measure what channels-last, compiling and tiles do  → outputs/bench/settings.json
 	@$(PYTHON) -m benchmarks.serving.settings
+
+bench_client: setup ## measure how long pages take to appear in a browser  → outputs/bench/pages.json
+	@$(PYTHON) -m benchmarks.client.pages
 
 bench_gpu: setup ## measure full-size SDXL with random weights on an NVIDIA GPU  → outputs/bench/gpu.json
 	@$(PYTHON) -m benchmarks.training.gpu

@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def render_page(folder: Path) -> str:
     """Render the page of the figures in ``folder``; a section without figures says that it was not measured."""
-    sections = [_train, _busy, _prepare, _serve, _soak, _variants, _steps, _settings, _gpu, _gpu_serve]
-    names = ["train", "busy", "prepare", "serve", "soak", "variants", "steps", "settings", "gpu", "gpu_serve"]
+    sections = [_train, _busy, _prepare, _serve, _soak, _variants, _steps, _settings, _pages, _gpu, _gpu_serve]
+    names = ["train", "busy", "prepare", "serve", "soak", "variants", "steps", "settings", "pages", "gpu", "gpu_serve"]
     figures_by_section = [_read_figures(folder / f"{name}.json") for name in names]
     texts = [section(figures) for section, figures in zip(sections, figures_by_section, strict=True)]
     return "\n\n".join([_HEAD.strip(), *(text.strip() for text in texts)]) + "\n"
@@ -224,6 +224,24 @@ most beside the weights, which is where it is decoded; the error is the mean abs
 {chr(10).join(rows)}
 
 Measured on {_platform(figures)}."""
+
+
+def _pages(figures: Figures | None) -> str:
+    title = "## Pages in a browser\n\n    make bench_client"
+    if figures is None:
+        return f"{title}\n\nNot measured."
+    rows = [f"| {row['page']} | {row['first_ms']:.0f} ms | {row['again_ms']:.0f} ms |" for row in figures["rows"]]
+    return f"""{title}
+
+The web client in Chromium, with {figures["images"]:,} images in the gallery. A page is there in the frame after its content is;
+the first time its code is loaded too. The first paint comes {figures["first_paint_ms"]:.0f} ms after the address is opened, for
+which {figures["first_load_bytes"] / 1000:.0f} kB are loaded, compressed.
+
+| page | opened first | opened again |
+|---|---:|---:|
+{chr(10).join(rows)}
+
+Medians over {figures["rounds"]} rounds on {_platform(figures)}."""
 
 
 def _gpu(figures: Figures | None) -> str:

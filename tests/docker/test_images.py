@@ -125,14 +125,16 @@ def test_the_servers_file_system_is_read_only_and_its_ports_are_bound_to_this_ma
     for name, service in compose["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"]
-        assert "../models:/app/models:ro" in service["volumes"]
+        # What is trained goes to the models folder.
+        assert ("../models:/app/models:ro" in service["volumes"]) is (name != "train")
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
         assert set(service["environment"]) <= _setting_variables(), name
     assert "profiles" not in compose["services"]["server"]
     assert compose["services"]["gpu"]["profiles"] == ["gpu"]
+    assert compose["services"]["train"]["profiles"] == ["train"]
 
 
-@pytest.mark.parametrize("name", ["server", "gpu"])
+@pytest.mark.parametrize("name", ["server", "gpu", "train"])
 def test_the_defaults_of_compose_give_the_documented_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from zthumb.server.settings import Settings
 
@@ -140,7 +142,7 @@ def test_the_defaults_of_compose_give_the_documented_settings(name: str, monkeyp
     for variable, text in compose["services"][name]["environment"].items():
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*)\}", r"\1", text))
     settings = Settings(host="0.0.0.0")
-    assert settings.model == {"server": "models/mini-sdxl", "gpu": "sdxl-base-1.0"}[name]
+    assert settings.model == {"gpu": "sdxl-base-1.0"}.get(name, "models/mini-sdxl")
     assert settings.allowed_host_names == ("localhost", "127.0.0.1")
     assert settings.hf_token is None
     assert settings.may_fetch is False

@@ -1,19 +1,13 @@
 """The gallery and the library, in a browser against a real server with ten thousand images."""
 
-import io
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
-from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
 
+from benchmarks.client.filled_gallery import fill
 from tests.zthumb.client.conftest import Server
-from zthumb.server.storage.rows import EntryRow, ImageRow, JobRow
-from zthumb.server.storage.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -24,23 +18,7 @@ COUNT = 10_000
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with ten thousand images, all of one small file."""
     folder = tmp_path_factory.mktemp("many")
-    Store(folder).close()
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), "teal").save(buffer, "png")
-    (folder / "images").mkdir()
-    (folder / "images" / "one.png").write_bytes(buffer.getvalue())
-    begin = datetime(2026, 1, 1, tzinfo=UTC)
-    with Session(create_engine(f"sqlite:///{folder / 'zthumb.sqlite3'}")) as session, session.begin():
-        for index in range(COUNT):
-            job, image = f"job{index:05}", f"image{index:05}"
-            prompt = "a needle" if index == 5 else f"a star number {index}"
-            session.add(JobRow(id=job, state="done", request={"prompt": prompt}, created=begin + timedelta(minutes=index)))
-            session.add(ImageRow(id=image, job=job, position=0, seed=str(index), file="images/one.png"))
-            session.flush() if index % 1000 == 999 else None
-        session.flush()
-        for index in range(COUNT):
-            prompt = "a needle" if index == 5 else f"a star number {index}"
-            session.add(EntryRow(image=f"image{index:05}", prompt=prompt, model="m", adapters="", width=64, height=64))
+    fill(folder, COUNT, lambda index: "a needle" if index == 5 else f"a star number {index}")
     return folder
 
 

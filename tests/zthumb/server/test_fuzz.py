@@ -43,6 +43,7 @@ def _operations() -> list[str]:
     jobs = ["GET /jobs/{job}", "GET /jobs/{job}/events", "DELETE /jobs/{job}", "GET /images/{image}"]
     jobs += ["GET /jobs/{job}/preview", "GET /images/{image}/thumbnail", "GET /images/{image}/parameters", "GET /reports/{run}"]
     jobs += [
+        "GET /adapters/details",
         "PUT /adapters/{file}",
         "PATCH /images/{image}",
         "DELETE /images/{image}",
@@ -73,6 +74,7 @@ SLOW = ["POST /recipes/estimate"]
 """What takes seconds to answer."""
 
 OF_WHAT_IS_THERE = (
+    "/adapters/details",
     "/images/inspect",
     "/sdapi/v1/png-info",
     "/sdapi/v1/options",

@@ -3,12 +3,15 @@
 import contextlib
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from foundation.errors import BadInput
+from foundation.hashing import hash_file
 from foundation.verdict import Verdict
+from zthumb.adapters.fitting_base import recognize
+from zthumb.adapters.inspection import summarize
 from zthumb.server.adapter_upload import receive
 from zthumb.server.api import schema_examples
 from zthumb.server.api.dependencies import ServiceDep
@@ -47,6 +50,27 @@ class AdaptersResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.ADAPTERS))
 
     adapters: list[AdapterEntry]
+
+
+class AdapterDetails(BaseModel):
+    """What an adapter's file contains, and its card. ``norms`` is how much it changes each component, ``metadata`` what it says.
+
+    ``problem`` is why the file cannot be read, if it cannot; then nothing else is known of it.
+    """
+
+    model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.ADAPTER_DETAILS))
+
+    sha256: str
+    layout: str = ""
+    kind: str = ""
+    fits: str = Field(default="", description="the base whose layers it has")
+    ranks: dict[str, int] = Field(default={}, description="modules by rank")
+    modules: dict[str, int] = Field(default={}, description="modules by component")
+    norms: dict[str, float] = {}
+    metadata: dict[str, str] = {}
+    notes: list[str] = []
+    card: str | None = Field(default=None, description="the README.md beside it")
+    problem: str | None = None
 
 
 class AddedAdapter(BaseModel):
@@ -97,6 +121,36 @@ def list_adapters(service: ServiceDep) -> AdaptersResponse:
             )
             found.append(entry)
     return AdaptersResponse(adapters=found)
+
+
+@router.get("/adapters/details", responses=not_found_response())
+def adapter_details(
+    id: Annotated[str, Query(max_length=1000, description="as GET /adapters lists it", examples=["demo"])],  # noqa: A002
+    service: ServiceDep,
+) -> AdapterDetails:
+    """Return what is in an adapter's file, as ``zthumb adapters inspect``, and its card."""
+    path = service.registry.paths_by_id().get(id)
+    if path is None:
+        raise NotFound(f"there is no adapter {id!r}.")
+    readme = path.parent / "README.md"
+    # The card of a folder of several adapters would be that of none.
+    card = readme.read_text(encoding="utf-8", errors="replace") if path.stem == path.parent.name and readme.is_file() else None
+    try:
+        summary = summarize(path, recognize(path))
+    except BadInput as error:
+        return AdapterDetails(sha256=hash_file(path), card=card, problem=service.without_local_paths(str(error)))
+    return AdapterDetails(
+        sha256=summary.sha256,
+        layout=summary.layout,
+        kind=summary.kind,
+        fits=summary.fits,
+        ranks=summary.ranks,
+        modules=summary.modules,
+        norms=summary.norms,
+        metadata=summary.metadata,
+        notes=list(summary.notes),
+        card=card,
+    )
 
 
 @router.put("/adapters/{file}", status_code=201, openapi_extra={"requestBody": _FILE})

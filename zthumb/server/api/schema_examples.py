@@ -29,6 +29,20 @@ JOB_ID = "3f0c2b9e6d5a4c7f8b1e2d3c4a5b6978"
 IMAGE_ID = "9a8b7c6d5e4f40312233445566778899"
 _SHA256 = "a07df13fa443f2b4fc61aaa0e1e0a4a9d559c0d1ad623a8fe4ce61b8fd236b09"
 
+ADAPTER_DETAILS: Examples = MappingProxyType(
+    {
+        "sha256": _SHA256,
+        "layout": "kohya",
+        "kind": "LoRA",
+        "fits": "sdxl-base-1.0",
+        "ranks": {"32": 80},
+        "modules": {"unet": 80},
+        "norms": {"unet": 12.5},
+        "metadata": {"ss_output_name": "demo"},
+        "notes": [],
+        "card": "# demo",
+    }
+)
 FINDINGS: Examples = MappingProxyType(
     {
         "findings": [{"level": "ok", "what": "Python 3.11.2", "remedy": ""}],

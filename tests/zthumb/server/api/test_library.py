@@ -50,6 +50,22 @@ def test_an_adapter_says_what_was_found_out_about_it_and_where(library: TestClie
     assert found["strong"]["verdict"] is None
 
 
+def test_the_details_of_an_adapter_are_what_is_in_its_file(library: TestClient, models: Path) -> None:
+    found = library.get("/adapters/details", params={"id": "judged"}).json()
+    assert found["sha256"] == hash_file(models / "lora" / "judged" / "judged.safetensors")
+    assert found["kind"] == "LoRA"
+    assert sum(found["ranks"].values()) == sum(found["modules"].values()) > 0
+    assert library.get("/adapters/details", params={"id": "gone"}).status_code == 404
+    # A file that is no adapter says so, and its card is that of its folder.
+    (models / "lora" / "broken").mkdir()
+    (models / "lora" / "broken" / "broken.safetensors").write_bytes(b"nothing")
+    (models / "lora" / "broken" / "README.md").write_text("# broken")
+    broken = library.get("/adapters/details", params={"id": "broken"}).json()
+    assert broken["card"] == "# broken"
+    assert "broken.safetensors" in broken["problem"]
+    assert str(models) not in broken["problem"]
+
+
 def test_a_report_is_listed_once_it_has_a_page(library: TestClient) -> None:
     (report,) = library.get("/reports").json()["reports"]
     assert (report["run"], report["outcome"], report["adapter"]) == ("first", "none", "judged")

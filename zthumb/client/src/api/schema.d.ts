@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/adapters/details": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Adapter Details
+         * @description Return what is in an adapter's file, as ``zthumb adapters inspect``, and its card.
+         */
+        get: operations["adapter_details_adapters_details_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/images/generate": {
         parameters: {
             query?: never;
@@ -1162,6 +1182,94 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AdapterDetails
+         * @description What an adapter's file contains, and its card. ``norms`` is how much it changes each component, ``metadata`` what it says.
+         *
+         *     ``problem`` is why the file cannot be read, if it cannot; then nothing else is known of it.
+         * @example {
+         *       "card": "# demo",
+         *       "fits": "sdxl-base-1.0",
+         *       "kind": "LoRA",
+         *       "layout": "kohya",
+         *       "metadata": {
+         *         "ss_output_name": "demo"
+         *       },
+         *       "modules": {
+         *         "unet": 80
+         *       },
+         *       "norms": {
+         *         "unet": 12.5
+         *       },
+         *       "notes": [],
+         *       "ranks": {
+         *         "32": 80
+         *       },
+         *       "sha256": "a07df13fa443f2b4fc61aaa0e1e0a4a9d559c0d1ad623a8fe4ce61b8fd236b09"
+         *     }
+         */
+        AdapterDetails: {
+            /**
+             * Card
+             * @description the README.md beside it
+             */
+            card?: string | null;
+            /**
+             * Fits
+             * @description the base whose layers it has
+             * @default
+             */
+            fits: string;
+            /**
+             * Kind
+             * @default
+             */
+            kind: string;
+            /**
+             * Layout
+             * @default
+             */
+            layout: string;
+            /**
+             * Metadata
+             * @default {}
+             */
+            metadata: {
+                [key: string]: string;
+            };
+            /**
+             * Modules
+             * @description modules by component
+             * @default {}
+             */
+            modules: {
+                [key: string]: number;
+            };
+            /**
+             * Norms
+             * @default {}
+             */
+            norms: {
+                [key: string]: number;
+            };
+            /**
+             * Notes
+             * @default []
+             */
+            notes: string[];
+            /** Problem */
+            problem?: string | null;
+            /**
+             * Ranks
+             * @description modules by rank
+             * @default {}
+             */
+            ranks: {
+                [key: string]: number;
+            };
+            /** Sha256 */
+            sha256: string;
+        };
         /**
          * AdapterEntry
          * @description An adapter in the models folder. ``report`` is the run whose report its verdict is from.
@@ -3572,6 +3680,119 @@ export interface operations {
             };
             /** @description the request comes from a page of a forbidden origin */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the Host header is not a name of this server */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request cannot be fulfilled; the message says why */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description too many requests; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description internal server error; see the server's log */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the base model is not loaded yet, a model is being downloaded, or the server is shutting down */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    adapter_details_adapters_details_get: {
+        parameters: {
+            query: {
+                /** @description as GET /adapters lists it */
+                id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdapterDetails"];
+                };
+            };
+            /** @description the body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description an API key is needed */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request comes from a page of a forbidden origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description there is nothing with that id */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

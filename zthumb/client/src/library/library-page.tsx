@@ -8,6 +8,7 @@ import { address, api, read, type Schemas } from "../api/client";
 import { useIsTrainingEnabled } from "../api/runs";
 import { TextBox } from "../components/fields";
 import { Comparison } from "./comparison";
+import { DetailsDialog } from "./details-dialog";
 import { EvaluateDialog } from "./evaluate-dialog";
 import { type LibraryFilter, libraryFromSearch } from "./library-filter";
 import styles from "./library-page.module.css";
@@ -138,6 +139,7 @@ function AdapterCard({ adapter, canEvaluate, onReport }: CardProps) {
         >
           Compare
         </Link>
+        <DetailsDialog adapter={adapter.id} />
         {canEvaluate && <EvaluateDialog adapter={adapter.id} />}
         {report && <Button onPress={() => onReport(report)}>Report</Button>}
         <span className="quiet">{(adapter.bytes / 2 ** 20).toFixed(1)} MiB</span>

@@ -1,0 +1,1 @@
+"""Benchmarks of the web client, in a browser on a real server."""
