@@ -1,6 +1,7 @@
 """The FastAPI application: routes around a service. All state is kept in the app object."""
 
 import asyncio
+import errno
 import logging
 import math
 from collections.abc import AsyncIterator, Callable
@@ -37,7 +38,7 @@ from zthumb.server.queue.background_jobs import Jobs
 from zthumb.server.queue.event_log import EventLog
 from zthumb.server.queue.generation_queue import QueueFull
 from zthumb.server.queue.job_listing import JobListing
-from zthumb.server.runs.training import open_training
+from zthumb.server.runs.training import Training, open_training
 from zthumb.server.security import BehindProxy, SecurityMiddleware
 from zthumb.server.service import Service
 from zthumb.server.settings import Settings
@@ -45,6 +46,7 @@ from zthumb.server.storage.store import Store
 from zthumb.sources.resolve import Resolver
 
 _LOG = logging.getLogger("zthumb")
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
 def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
@@ -65,7 +67,7 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
         watching = [asyncio.create_task(events.watch(app.state.events, app.state.job_listing))]
         if training:
             watching.append(asyncio.create_task(events.watch_runs(app.state.events, training, service.free_memory)))
-        starting = asyncio.create_task(_start(service, app.state.jobs))
+        starting = asyncio.create_task(_start(service, app.state.jobs, training))
         yield
         await starting
         app.state.jobs.drain()
@@ -115,13 +117,18 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     for error_type, status in error_responses.STATUS.items():
         app.add_exception_handler(error_type, _error_handler(status, service))
     app.add_exception_handler(QueueFull, _queue_full)
+    app.add_exception_handler(OSError, _disk_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     return app
 
 
-async def _start(service: Service, unfinished_jobs: Jobs) -> None:
+async def _start(service: Service, unfinished_jobs: Jobs, training: Training | None) -> None:
     await service.start()
+    at_work = await asyncio.to_thread(training.runs.at_work) if training else None
+    if at_work is not None:
+        # It was started by this server before it was started again, and may need all the memory there is.
+        service.free_memory()
     if service.ready().ready:
         await asyncio.to_thread(unfinished_jobs.resume)
 
@@ -136,6 +143,14 @@ def _error_handler(status: int, service: Service) -> Callable[[Request, Exceptio
 def _queue_full(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, QueueFull)
     return _error_response(request, str(error), 429, {"Retry-After": str(math.ceil(error.retry_after))})
+
+
+def _disk_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer what the disk refuses with its reason; anything else that the system refuses is a fault of this program."""
+    assert isinstance(error, OSError)
+    if error.errno not in _OF_THE_DISK:
+        raise error
+    return _error_response(request, f"a file cannot be written on the server ({error.strerror})", 507)
 
 
 def _invalid_request(request: Request, error: Exception) -> JSONResponse:

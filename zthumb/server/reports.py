@@ -39,8 +39,9 @@ class Reports:
 
     def page(self, run: str) -> Path | None:
         """Return the page of a report; None if there is none of that name."""
-        known = {page.parent.name: page for page in self._folder.glob(f"*/{PAGE}")}
-        return known.get(run)
+        page = self._folder / run / PAGE
+        # The name of a folder in this one, and nothing else.
+        return page if page.parent.parent == self._folder and run not in (".", "..") and page.is_file() else None
 
 
 def _verdict(file: Path) -> Verdict | None:

@@ -42,10 +42,9 @@ _READ_BY_PAGES = (
     "/training",
     "/runs",
     "/datasets",
-    "/recipes",
-    "/comparisons",
-    "/findings",
 )
+_PROMPT = "/prompts/read"
+"""A prompt is read again and again while it is typed."""
 _SESSIONS_PER_MINUTE = 12
 _UNSAFE_METHODS = ("POST", "DELETE", "PUT", "PATCH")
 _MAX_CLIENTS = 10_000
@@ -218,7 +217,8 @@ def _opens_session(scope: Scope) -> bool:
 
 def _reads_for_a_page(scope: Scope) -> bool:
     """Whether a request is one of the many that a page sends to show what is there: they cost next to nothing."""
-    return scope["method"] == "GET" and get_route_path(scope).startswith(_READ_BY_PAGES)
+    path = get_route_path(scope)
+    return (scope["method"] == "GET" and path.startswith(_READ_BY_PAGES)) or path == _PROMPT
 
 
 def _with_headers(send: Send, request_id: str) -> Send:

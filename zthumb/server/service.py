@@ -170,9 +170,9 @@ class Service(Engine):
         return shown(self.settings.model), self.pool.info(self._default_key).base_sha256
 
     def plan(self) -> str:
-        """Return in words how the base is kept in memory, and what an image of its own size is predicted to take."""
+        """Return in words how the base is kept in memory and what an image of its own size is predicted to take; or why not."""
         if self._default_key is None:
-            raise self._not_ready()
+            return str(self._not_ready())
         plan, (width, height) = self.pool.usual_plan(self._default_key)
         budget = self.settings.memory_budget
         limit = f"within MEMORY_BUDGET={budget}" if budget else "without a budget"

@@ -53,8 +53,15 @@ def test_images_become_an_adapter_with_a_verdict(page: Page, server: Server) -> 
     # Images come with their captions, as files of the same name; what is no image is refused by its name.
     captions = [path.with_suffix(".txt") for path in IMAGES]
     broken = FilePayload(name="broken.png", mimeType="image/png", buffer=b"nothing")
-    _upload(page, *[str(path) for path in (*captions, *IMAGES)])
+    _upload(page, *[str(path) for path in IMAGES])
+    expect(page.get_by_label("Caption of zbadge_01.png")).to_have_value("", timeout=30_000)
+    _upload(page, *[str(path) for path in captions])
     expect(page.get_by_label("Caption of zbadge_01.png")).to_have_value(captions[0].read_text().strip(), timeout=30_000)
+    # Going through the captions changes none.
+    page.get_by_label("Caption of zbadge_01.png").focus()
+    page.keyboard.press("Tab")
+    page.reload()
+    expect(page.get_by_label("Caption of zbadge_01.png")).to_have_value(captions[0].read_text().strip())
     _upload(page, broken)
     expect(page.get_by_role("alert")).to_contain_text("broken.png: not an image")
     # When they are checked
@@ -108,6 +115,7 @@ def test_an_image_is_captioned_and_cropped_in_the_page(page: Page, server: Serve
     # When a part of it is drawn over and made a square
     page.get_by_role("button", name=f"Crop {IMAGES[0].name}").click()
     dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("textbox", name="Width")).to_be_visible(timeout=30_000)
     shown = dialog.get_by_role("img").bounding_box()
     assert shown is not None
     page.mouse.move(shown["x"] + shown["width"] * 0.25, shown["y"] + shown["height"] * 0.25)
@@ -143,7 +151,7 @@ def test_a_recipe_is_changed_key_by_key_and_the_address_has_the_changes(page: Pa
     both = quote(json.dumps({"adapter": {"initialization": "pissa", "use_dora": True}}))
     page.goto(f"{server.address}/train?dataset=z&changes={both}")
     page.get_by_role("button", name="Train and evaluate").click()
-    expect(page.get_by_role("alert")).to_contain_text("use_dora and initialization: pissa cannot be combined")
+    expect(page.get_by_role("alert")).to_contain_text("use_dora and initialization: pissa cannot be combined", timeout=30_000)
     for size in ({"width": 360, "height": 800}, {"width": 1440, "height": 900}):
         page.set_viewport_size(size)  # type: ignore[arg-type]
         assert _violations(page) == []

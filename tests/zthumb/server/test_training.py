@@ -64,12 +64,13 @@ def test_images_are_added_captioned_cropped_and_removed(client: TestClient, chec
     # When it is cropped, the whole image is kept and can be put back.
     cropped = client.put("/datasets/mine/crops/one.png", json={"box": [10, 20, 110, 120]}).json()
     assert cropped["is_cropped"]
-    shown = Image.open(io.BytesIO(client.get("/datasets/mine/images/one.png").content))
-    assert shown.size == (100, 100)
+    with Image.open(io.BytesIO(client.get("/datasets/mine/images/one.png").content)) as shown:
+        assert shown.size == (100, 100)
     assert client.get("/datasets/mine").json()["images"] == [cropped]
     whole = client.put("/datasets/mine/crops/one.png", json={"box": None}).json()
     assert not whole["is_cropped"]
-    assert Image.open(checkout / "datasets/mine/raw/one.png").size == (160, 128)
+    with Image.open(checkout / "datasets/mine/raw/one.png") as put_back:
+        assert put_back.size == (160, 128)
     assert whole["caption"] == "a photo of a red mxcat"
     small = Image.open(io.BytesIO(client.get("/datasets/mine/images/one.png", params={"edge": 64}).content))
     assert max(small.size) == 64
@@ -111,6 +112,38 @@ def test_what_the_preparation_has_to_say_of_the_images_is_shown(client: TestClie
     assert client.get("/datasets/said/preview").headers["content-type"] == "image/png"
 
 
+def test_two_images_that_are_called_the_same_are_not_one_after_a_crop(client: TestClient, checkout: Path) -> None:
+    client.post("/datasets", json={"name": "alike", "trigger": "mxcat"})
+    raw = checkout / "datasets" / "alike" / "raw"
+    Image.new("RGB", (64, 64)).save(raw / "a.jpg")
+    (raw / "a.png").write_bytes(_png("blue"))
+    refused = client.put("/datasets/alike/crops/a.jpg", json={"box": [0, 0, 32, 32]})
+    assert refused.status_code == 422
+    assert "would replace a.png" in refused.json()["detail"]
+    assert sorted(path.name for path in raw.iterdir()) == ["a.jpg", "a.png"]
+
+
+def test_a_photo_is_cropped_without_loss_and_comes_back_as_it_was(client: TestClient, checkout: Path) -> None:
+    client.post("/datasets", json={"name": "photo", "trigger": "mxcat"})
+    raw = checkout / "datasets" / "photo" / "raw"
+    Image.effect_noise((96, 80), 40).convert("RGB").save(raw / "b.jpg")
+    before = (raw / "b.jpg").read_bytes()
+    assert client.put("/datasets/photo/crops/b.jpg", json={"box": [0, 0, 64, 64]}).json()["file"] == "b.png"
+    assert client.put("/datasets/photo/crops/b.png", json={"box": None}).json()["file"] == "b.jpg"
+    assert [path.name for path in raw.iterdir()] == ["b.jpg"]
+    assert (raw / "b.jpg").read_bytes() == before
+
+
+def test_a_data_set_of_another_layout_is_not_turned_into_one_of_a_single_image(client: TestClient, checkout: Path) -> None:
+    folder = checkout / "datasets" / "kohya" / "img" / "10_mxcat cat"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(_png())
+    refused = client.put("/datasets/kohya/images/b.png", content=_png())
+    assert refused.status_code == 422
+    assert "its images are not in raw/" in refused.json()["detail"]
+    assert not (checkout / "datasets" / "kohya" / "raw").exists()
+
+
 def test_a_form_has_the_limits_of_every_key_and_the_recipes_values(client: TestClient) -> None:
     names = [recipe["name"] for recipe in client.get("/recipes").json()["recipes"]]
     assert "mini" in names
@@ -144,9 +177,10 @@ def test_a_run_becomes_a_verdict_and_an_evaluation_of_its_adapter_can_be_asked_f
     body = {"name": "first", "dataset": "z", "recipe": "mini", "changes": TINY_CHANGES, "prompts": "tiny"}
     assert client.post("/runs", json=body).json()["state"] == "waiting"
     assert client.post("/runs", json=body).status_code == 422
-    # Of two, one waits.
+    # Of two, one waits, and has nothing to show.
     second = client.post("/runs", json={**body, "name": "second"}).json()
     assert second["state"] == "waiting"
+    assert client.get("/runs/second/course").json()["metrics"] == []
     assert client.post("/runs/second/stop").json()["state"] == "stopped"
     done = _until(client, "first", "done")
     assert done["step"] == done["steps"] == 4
@@ -172,6 +206,10 @@ def test_a_run_becomes_a_verdict_and_an_evaluation_of_its_adapter_can_be_asked_f
     assert client.post("/runs/first/stop").status_code == 409
     assert client.delete("/runs/first").status_code == 204
     assert (checkout / "models/lora/first/first.safetensors").exists()
+    # Nor is it replaced by another run of that name.
+    again_named = client.post("/runs", json=body)
+    assert again_named.status_code == 422
+    assert "of that name already" in again_named.json()["detail"]
 
 
 def test_a_run_that_is_stopped_goes_on_from_its_checkpoint(client: TestClient, checkout: Path) -> None:
@@ -181,6 +219,8 @@ def test_a_run_that_is_stopped_goes_on_from_its_checkpoint(client: TestClient, c
         if (client.get("/runs/long").json()["step"] or 0) >= 3:
             break
         time.sleep(0.1)
+    # The data set that it reads does not become another one under it.
+    assert client.post("/datasets/z/prepare", json={"recipe": "mini"}).status_code == 409
     assert client.post("/runs/long/stop").json()["state"] in ("stopping", "stopped")
     stopped = _until(client, "long", "stopped")
     assert stopped["step"] >= 3

@@ -102,10 +102,11 @@ def crop_image(name: NameInPath, file: FileInPath, body: Crop, training: Trainin
     return _entry(datasets.uncrop(name, file) if body.box is None else datasets.crop(name, file, body.box))
 
 
-@router.post("/{name}/prepare")
+@router.post("/{name}/prepare", responses={409: {"description": "a run reads the data set"}})
 def prepare(name: NameInPath, body: RecipeChanges, training: TrainingDep) -> LinesResponse:
     """Prepare the images for a recipe, as a run begins, and return what there is to say of them."""
     training.datasets.folder(name)
+    training.runs.check_is_free(name)
     return LinesResponse(lines=training.recipes.prepare(name, body.recipe, body.changes))
 
 

@@ -59,8 +59,7 @@ async def watch_runs(log: EventLog, training: Training, free_memory: Callable[[]
     """
     while True:
         try:
-            if await asyncio.to_thread(training.runs.advance):
-                free_memory()
+            await asyncio.to_thread(training.runs.advance, free_memory)
             for entry in await asyncio.to_thread(training.listing.changes):
                 log.append("run", entry.model_dump_json())
         except Exception:

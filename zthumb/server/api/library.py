@@ -17,6 +17,7 @@ from zthumb.server.api import schema_examples
 from zthumb.server.api.dependencies import ServiceDep
 from zthumb.server.api.error_responses import not_found_response
 from zthumb.server.queue.background_jobs import NotFound
+from zthumb.server.queue.download_guard import run_in_thread
 
 router = APIRouter(tags=["library"])
 
@@ -161,7 +162,8 @@ async def add_adapter(
     if not service.settings.may_fetch:
         raise BadInput("adapters: this server takes none from requests (ZTHUMB_DOWNLOAD_ON_REQUEST).")
     path = await receive(request.stream(), service.settings.models_folder, file)
-    ids = {found: name for name, found in service.registry.paths_by_id().items()}
+    found = await run_in_thread(service.registry.paths_by_id)
+    ids = {known: name for name, known in found.items()}
     return AddedAdapter(id=ids.get(path.resolve(), path.stem))
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 
+from foundation.errors import BadInput
 from zthumb.server.api.dependencies import RunListingDep, ServiceDep, TrainingDep
 from zthumb.server.api.error_responses import not_found_response
 from zthumb.server.api.training_schemas import (
@@ -21,7 +22,7 @@ from zthumb.server.api.training_schemas import (
 )
 from zthumb.server.queue.background_jobs import NotFound
 from zthumb.server.runs import course
-from zthumb.server.service import Service
+from zthumb.server.settings import Settings, variables
 
 router = APIRouter(tags=["training"])
 
@@ -30,9 +31,18 @@ _FOUND = not_found_response()
 _CONFLICT = {**_FOUND, 409: {"description": "the run is in another state than that asks for"}}
 
 
-def _base(service: Service) -> str:
-    """Return what names the base that is served, for a server that is started elsewhere."""
-    named = service.settings.model
+_CHANGE_IMAGES = ("vae", "text_encoder", "quantization", "salience", "dummy")
+
+
+def _base(settings: Settings) -> str:
+    """Return what names the base that is served, for a server that is started elsewhere; ``BadInput`` if it would be another."""
+    for name in _CHANGE_IMAGES:
+        if getattr(settings, name) != Settings.model_fields[name].default:
+            raise BadInput(
+                f"adapter: an evaluation judges on the base as it is, and this server serves another ({variables(name)[0]}). "
+                "Run `python -m evaluation --server` with its address instead."
+            )
+    named = settings.model
     return str(FilePath(named).resolve()) if FilePath(named).exists() else named
 
 
@@ -60,7 +70,7 @@ def evaluate(body: NewEvaluation, training: TrainingDep, service: ServiceDep, li
     adapter = service.registry.paths_by_id().get(body.adapter)
     if adapter is None:
         raise NotFound(f"there is no adapter {body.adapter!r}.")
-    return listing.entry(training.runs.evaluate(body.name, body.dataset, adapter, _base(service), body.prompts))
+    return listing.entry(training.runs.evaluate(body.name, body.dataset, adapter, _base(service.settings), body.prompts))
 
 
 @router.get("/comparisons", responses=_FOUND)
@@ -83,20 +93,28 @@ def get_run(name: NameInPath, training: TrainingDep, listing: RunListingDep) -> 
 def get_course(
     name: NameInPath,
     training: TrainingDep,
+    listing: RunListingDep,
     after: Annotated[int, Query(ge=0, description="leave out the metrics up to this step", examples=[100])] = 0,
 ) -> CourseResponse:
     """Return the losses, previews and the log of a run."""
     run = training.runs.get(name)
-    outputs = training.project.outputs(name)
+    outputs = listing.outputs(run)
+    if outputs is None:
+        return CourseResponse(metrics=[], validations=[], previews=[], log=run.last_lines(_LOG_LINES))
     return CourseResponse(
         metrics=course.metrics(outputs, after),
         validations=course.validations(outputs),
         previews=[
-            PreviewStep(step=step, paths=[f"/runs/{name}/previews/{step}/{file}" for file in files])
+            PreviewStep(step=step, paths=[_preview_path(name, step, file) for file in files])
             for step, files in course.previews(outputs)
         ],
         log=run.last_lines(_LOG_LINES),
     )
+
+
+def _preview_path(name: str, step: int, file: FilePath) -> str:
+    """Return the path of a preview, which changes when the file does: a training that starts over makes it anew."""
+    return f"/runs/{name}/previews/{step}/{file.name}?version={file.stat().st_mtime_ns:x}"
 
 
 @router.get("/runs/{name}/previews/{step}/{file}", responses={**_FOUND, 200: {"content": {"image/png": {}}}})

@@ -324,7 +324,9 @@ class FindingsResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.FINDINGS))
 
     findings: list[FindingEntry]
-    plan: str = Field(description="how the base of requests that name none is loaded, and what it is predicted to take")
+    plan: str = Field(
+        description="how the base is kept in memory, and what an image is predicted to take; or why it is not there"
+    )
     packages: dict[str, str]
 
 

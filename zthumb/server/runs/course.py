@@ -1,6 +1,7 @@
 """The course of a training, read from the files that it writes: losses by step, validations, previews, time left."""
 
 import json
+import os
 import re
 import statistics
 from collections.abc import Sequence
@@ -36,12 +37,12 @@ class Speed:
 
 def last_step(outputs: Path) -> int | None:
     """Return the last step in the metrics of a training; None before the first."""
-    path = outputs / _METRICS
-    if not path.exists():
+    try:
+        with (outputs / _METRICS).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            complete = file.read().rpartition(b"\n")[0].splitlines()
+    except FileNotFoundError:
         return None
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        complete = file.read().rpartition(b"\n")[0].splitlines()
     return int(json.loads(complete[-1])["step"]) if complete else None
 
 
@@ -55,11 +56,11 @@ def validations(outputs: Path) -> list[dict[str, Any]]:
     return _lines(outputs / _VALIDATIONS)
 
 
-def previews(outputs: Path) -> list[tuple[int, list[str]]]:
-    """Return the previews by step: the names of their image files."""
+def previews(outputs: Path) -> list[tuple[int, list[Path]]]:
+    """Return the previews by step: their image files."""
     folders = (outputs / _PREVIEWS).glob("step-*")
-    found = [(_step_of(folder), sorted(path.name for path in folder.glob("*.png"))) for folder in folders]
-    return sorted((step, names) for step, names in found if step is not None)
+    found = [(_step_of(folder), sorted(folder.glob("*.png"))) for folder in folders]
+    return sorted((step, paths) for step, paths in found if step is not None)
 
 
 def preview(outputs: Path, step: int, name: str) -> Path | None:

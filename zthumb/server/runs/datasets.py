@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _RAW, _UNCROPPED = "raw", ".uncropped"
 """Where the images of a data set are, and beside them those that were cropped, as they were before."""
 
 _SMALLEST_CROP = 16
+_LONGEST_NAME = 200
+"""Bytes: a file system takes 255, of which a caption or a file that is being written needs some."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ class Datasets:
         return self._project.datasets / name
 
     def images(self, name: str) -> list[DatasetImage]:
-        """Return the images in its raw folder by path."""
-        raw = self.folder(name) / _RAW
-        return [self._image(raw, path) for path in images_below(raw)] if raw.is_dir() else []
+        """Return the images in its raw folder by path; ``BadInput`` if it is laid out otherwise, as those of other trainers."""
+        raw = self._raw(name)
+        return [self._image(raw, path) for path in images_below(raw)]
 
     def count(self, name: str) -> int:
         """Return how many images it has."""
@@ -93,8 +96,8 @@ class Datasets:
 
         An image is decoded once, so that one that cannot be used is refused at once and not when the training begins.
         """
-        raw = self.folder(name) / _RAW
-        if not _FILE.fullmatch(file):
+        raw = self._raw(name)
+        if not _FILE.fullmatch(file) or len(file.encode()) > _LONGEST_NAME:
             raise BadInput(f"{file}: is no name for a file here: letters, digits, spaces and . - _ ( ) + , '.")
         raw.mkdir(exist_ok=True)
         target = raw / file
@@ -139,15 +142,18 @@ class Datasets:
             raise BadInput(
                 f"box: must be inside the image, {image.width} × {image.height}, and at least {_SMALLEST_CROP} px wide and high."
             )
+        cropped = path.with_suffix(".png")
+        if cropped != path and cropped.exists():
+            raise BadInput(f"{file}: the cropped image would replace {cropped.name}. Rename one of them.")
         original = self._original(raw, path)
         if not original.exists():
             original.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(original)
-        cropped = path.with_suffix(".png")
+            with atomic_file(original) as temporary:
+                shutil.copyfile(path, temporary)
         with atomic_file(cropped) as temporary:
             image.crop(box).save(temporary, "png")
         if cropped != path:
-            path.unlink(missing_ok=True)
+            path.unlink()
         return self._image(raw, cropped)
 
     def uncrop(self, name: str, file: str) -> DatasetImage:
@@ -157,9 +163,10 @@ class Datasets:
         original = self._original(raw, path)
         if not original.exists():
             raise NotFound(f"{file} was not cropped.")
-        path.unlink()
         whole = raw / original.relative_to(raw.parent / _UNCROPPED)
         original.replace(whole)
+        if whole != path:
+            path.unlink()
         return self._image(raw, whole)
 
     def remove(self, name: str, file: str) -> None:
@@ -175,6 +182,15 @@ class Datasets:
         if not path.exists():
             raise NotFound(f"the data set {name!r} was not prepared yet.")
         return path
+
+    def _raw(self, name: str) -> Path:
+        """Return the folder of the images; ``BadInput`` if they are elsewhere: with a raw folder those would not be read."""
+        folder = self.folder(name)
+        if not (folder / _RAW).is_dir() and images_below(folder):
+            raise BadInput(
+                f"{name}: its images are not in {_RAW}/. It can be trained on as it is; to edit it here, move them there."
+            )
+        return folder / _RAW
 
     def _image(self, raw: Path, path: Path) -> DatasetImage:
         caption, status = path.with_suffix(".txt"), path.stat()

@@ -20,26 +20,28 @@ from zthumb.server.runs.run_folder import Ending, RunFolder, RunRequest
 
 _LOOK_S = 0.3
 _SHOW_S = 0.5
-_PATIENCE_S = 300.0
-"""For a stage that was asked to stop: a step of a large base, and its checkpoint."""
+_PATIENCE_S = 1800.0
+"""For a stage that was asked to stop: a step of a large base, perhaps a validation with previews, and the checkpoint."""
 
 
 def main(folder: Path, root: Path) -> int:
     """Run the command of the run in ``folder`` and return its exit code; 1 if another process does already."""
     run, project = RunFolder(folder), Project(root)
-    with lease.hold(run.lease) as is_ours:
-        if not is_ours:
+    with lease.hold(run.lease) as held:
+        if held is None:
             return 1
-        with _start(project, run) as process:
+        with _start(project, run, held) as process:
             assert process.stdout is not None
             reader = threading.Thread(target=_keep, args=(process.stdout, run), daemon=True)
             reader.start()
-            is_stopped = _watch(process, reader, project, run)
+            is_asked = _watch(process, reader, project, run)
+        # One that was done before it heard of it is done.
+        is_stopped = is_asked and process.returncode != 0
         run.note_end(Ending(code=process.returncode, is_stopped=is_stopped, at=time.time()))
     return process.returncode
 
 
-def _start(project: Project, run: RunFolder) -> "subprocess.Popen[bytes]":
+def _start(project: Project, run: RunFolder, held: int) -> "subprocess.Popen[bytes]":
     request = run.request()
     return subprocess.Popen(
         _command(project, run, request),
@@ -50,6 +52,8 @@ def _start(project: Project, run: RunFolder) -> "subprocess.Popen[bytes]":
         stderr=subprocess.STDOUT,
         # A group of its own, so that whatever it starts is stopped with it.
         start_new_session=True,
+        # If this process is killed, the run is not over before those are that it started.
+        pass_fds=(held,),
     )
 
 
@@ -75,10 +79,11 @@ def _watch(process: "subprocess.Popen[bytes]", reader: threading.Thread, project
     step = None
     while reader.is_alive():
         reader.join(_LOOK_S)
-        if (reached := last_step(project.outputs(run.name))) != step:
-            step = reached
-            if step is not None:
-                run.note_pace(step)
+        # What is only looked at must not end what it looks at: a full disk, files that are just moved away.
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if (reached := last_step(project.outputs(run.name))) is not None and reached != step:
+                step = reached
+                run.note_pace(reached)
         if asked_at is None and run.is_asked_to_stop():
             asked_at = time.monotonic()
             _signal(process, signal.SIGTERM)
@@ -95,21 +100,25 @@ def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
 def _keep(stream: IO[bytes], run: RunFolder) -> None:
     """Append complete lines to the log; what a carriage return replaces is a progress bar's, of which the last is shown.
 
-    The stream ends when every process that writes to it has.
+    The stream ends when every process that writes to it has. It is read to its end even if nothing can be written any more.
     """
     rest, shown_at = b"", 0.0
-    with run.log.open("ab", buffering=0) as log:
-        while chunk := os.read(stream.fileno(), 1 << 16):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                log.write(line.rpartition(b"\r")[2] + b"\n")
-            bar = [part for part in rest.split(b"\r") if part.strip()]
-            if bar and time.monotonic() - shown_at > _SHOW_S:
-                run.show_progress(bar[-1].decode("utf-8", "replace"))
+    while chunk := os.read(stream.fileno(), 1 << 16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        with contextlib.suppress(OSError):
+            run.append_to_log(b"".join(line.rpartition(b"\r")[2] + b"\n" for line in lines))
+            if rest.strip() and time.monotonic() - shown_at > _SHOW_S:
+                run.show_progress(_last_bar(rest))
                 shown_at = time.monotonic()
-        if rest.strip():
-            log.write(rest.rpartition(b"\r")[2] + b"\n")
-    run.show_progress("")
+        # Of a bar that goes on for hours only its last state is kept.
+        rest = rest[max(0, rest.rfind(b"\r")) :]
+    with contextlib.suppress(OSError):
+        run.append_to_log(rest.rpartition(b"\r")[2] + b"\n" if rest.strip() else b"")
+        run.show_progress("")
+
+
+def _last_bar(text: bytes) -> str:
+    return [part for part in text.split(b"\r") if part.strip()][-1].decode("utf-8", "replace")
 
 
 if __name__ == "__main__":

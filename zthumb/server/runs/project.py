@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.errors import BadInput, StageFailed
+from zthumb.server.settings import Settings, variables
 
 _SCRIPT = Path("scripts/finetune_z.sh")
-_PREFIXES = ("ZTHUMB_", "Z_LORA_")
-_OF_THE_SERVER = ("MODEL", "PROMPT_PARSER", "TRAINING_RESOLUTION")
 _OF_THE_SCRIPT = ("FORCE", "SET", "TRIGGER", "SKIP_BAD", "ALLOW_MISSING_CAPTIONS")
-_KEPT = ("ZTHUMB_DOWNLOAD_FOLDER",)
-_ANSWER_S = 300.0
+_KEPT = ("download_folder", "hf_token", "civitai_api_key")
+"""Settings of the server that are true of its machine as well, and so of what it starts."""
+
+_ANSWER_S, _AT_ONCE = 300.0, 2
 
 
 class Project:
@@ -21,6 +23,8 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        # Each answer is a process, which loads what it needs anew.
+        self._answering = threading.BoundedSemaphore(_AT_ONCE)
         if not (self.root / _SCRIPT).is_file():
             raise BadInput(f"ZTHUMB_TRAINING={root}: there is no {_SCRIPT} in it. Give the folder of a checkout of this project.")
 
@@ -56,12 +60,20 @@ class Project:
         """The command that runs a module of the project."""
         return [sys.executable, "-m", *arguments]
 
+    def made_by(self, run: str) -> str:
+        """Return in words what a run called ``run`` has left in the project; empty if there is nothing."""
+        folders = {
+            "a training": self.outputs(run),
+            "an adapter": self.root / "models" / "lora" / run,
+            "a report": self.reports / run,
+        }
+        return next((name for name, folder in folders.items() if folder.exists()), "")
+
     def environment(self, **values: str) -> dict[str, str]:
         """Return this process's environment without this server's settings, and with ``values``."""
+        of_the_server = {variable for name in Settings.model_fields if name not in _KEPT for variable in variables(name)}
         inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _KEPT or (not name.startswith(_PREFIXES) and name not in _OF_THE_SERVER + _OF_THE_SCRIPT)
+            name: value for name, value in os.environ.items() if name.upper() not in of_the_server and name not in _OF_THE_SCRIPT
         }
         # The stages of this checkout and not of another that is installed.
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
@@ -70,16 +82,17 @@ class Project:
     def answer(self, module: str, arguments: Sequence[str]) -> str:
         """Return what a module prints; raises ``BadInput`` with its own message if it refuses its arguments."""
         try:
-            done = subprocess.run(
-                self.module(module, *arguments),
-                cwd=self.root,
-                env=self.environment(),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_ANSWER_S,
-                stdin=subprocess.DEVNULL,
-            )
+            with self._answering:
+                done = subprocess.run(
+                    self.module(module, *arguments),
+                    cwd=self.root,
+                    env=self.environment(),
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=_ANSWER_S,
+                    stdin=subprocess.DEVNULL,
+                )
         except subprocess.TimeoutExpired:
             raise StageFailed(f"{module} did not answer within {_ANSWER_S:.0f} s.") from None
         if done.returncode == 0:

@@ -18,16 +18,18 @@ class Recipes:
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._versions: tuple[tuple[str, int], ...] = ()
+        self._descriptions: dict[str, Any] = {}
 
     def all(self) -> list[dict[str, Any]]:
         """Return every recipe: its name, base and what its file says of it."""
-        found: list[dict[str, Any]] = json.loads(self._project.answer("training.describe_recipes", []))
+        found: list[dict[str, Any]] = self._described([])
         return found
 
     def form(self, name: str) -> dict[str, Any]:
         """Return the schema of recipes and the values of one, every default filled in; raises ``NotFound``."""
         self._check_name(name)
-        found: dict[str, Any] = json.loads(self._project.answer("training.describe_recipes", [name]))
+        found: dict[str, Any] = self._described([name])
         return found
 
     def changed(self, name: str, changes: Mapping[str, Any]) -> str:
@@ -54,6 +56,16 @@ class Recipes:
             "training.prepare_dataset", self.changed(name, changes), lambda file: [*arguments, "--recipe", file, "--force"]
         )
         return [line.removeprefix("prepare: ") for line in answer.splitlines()]
+
+    def _described(self, arguments: list[str]) -> Any:
+        """Ask the training once, and again when a recipe has changed."""
+        versions = tuple(sorted((path.name, path.stat().st_mtime_ns) for path in self._project.recipes.glob("*.yaml")))
+        if self._versions != versions:
+            self._versions, self._descriptions = versions, {}
+        key = " ".join(arguments)
+        if key not in self._descriptions:
+            self._descriptions[key] = json.loads(self._project.answer("training.describe_recipes", arguments))
+        return self._descriptions[key]
 
     def _ask(self, module: str, text: str, arguments: Any) -> str:
         with tempfile.TemporaryDirectory() as folder:

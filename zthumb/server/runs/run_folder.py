@@ -1,6 +1,7 @@
 """The folder of one run that the server started: what was asked for, what it printed, and how it ended."""
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from zthumb.server.runs import lease
 State = Literal["waiting", "running", "stopping", "done", "stopped", "failed", "interrupted"]
 """``interrupted``: its process is gone without a word, as after a power cut. It can be resumed, as one that was stopped."""
 
-_LAST_BYTES = 64 * 1024
+_LAST_BYTES, _PACE_BYTES = 64 * 1024, 4096
 
 
 class RunRequest(Strict):
@@ -68,16 +69,27 @@ class RunFolder:
         return self.path / "lease"
 
     @property
+    def errors(self) -> Path:
+        """What the process around its command says itself, if it fails."""
+        return self.path / "driver.txt"
+
+    @property
     def recipe(self) -> Path:
         """The recipe with the changes that were asked for."""
         return self.path / "recipe.yaml"
 
     def create(self, request: RunRequest, recipe: str | None) -> None:
-        """Write the request, which comes last: a folder without one is none of a run."""
+        """Write the request, which comes last: a folder without one is none of a run, but what is left of one."""
+        shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
         if recipe is not None:
             write_text(self.recipe, recipe)
         write_json(self.path / "request.json", request.model_dump(mode="json"))
+
+    def remove(self) -> None:
+        """Delete the folder; from the first step on it is none of a run."""
+        (self.path / "request.json").unlink()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def exists(self) -> bool:
         """Whether there is such a run."""
@@ -89,10 +101,11 @@ class RunFolder:
 
     def state(self) -> State:
         """Return how it is going, as its files and its lease say."""
-        if lease.is_held(self.lease):
-            return "stopping" if self.is_asked_to_stop() else "running"
+        # The ending is written before the lease is free, and taken away before it is held again.
         if ending := self.ending():
             return "stopped" if ending.is_stopped else "done" if ending.code == 0 else "failed"
+        if lease.is_held(self.lease):
+            return "stopping" if self.is_asked_to_stop() else "running"
         if self.is_asked_to_stop():
             return "stopped"
         return "interrupted" if self.is_started() else "waiting"
@@ -136,6 +149,12 @@ class RunFolder:
         """All complete lines that its command printed."""
         return self.path / "log.txt"
 
+    def append_to_log(self, lines: bytes) -> None:
+        """Append complete lines to the log."""
+        if lines:
+            with self.log.open("ab") as log:
+                log.write(lines)
+
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines of the log."""
         if not self.log.exists():
@@ -161,8 +180,12 @@ class RunFolder:
             file.write(Pace(at=time.time(), step=step).model_dump_json() + "\n")
 
     def paces(self) -> list[Pace]:
-        """Return the steps and times that were noted, the first one first."""
+        """Return the last steps and times that were noted, the first one first."""
         path = self.path / "pace.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        # The last line of a killed process may be incomplete.
-        return [Pace(**json.loads(line)) for line in lines if line.endswith("}")]
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _PACE_BYTES))
+            lines = file.read().splitlines()
+        # The first line may be cut off, and so may be the last one of a killed process.
+        return [Pace(**json.loads(line)) for line in lines if line.startswith(b"{") and line.endswith(b"}")]

@@ -1,6 +1,7 @@
 """Runs as lists and events show them, and which of them changed since the last look."""
 
-from typing import Any
+import contextlib
+from pathlib import Path
 
 import yaml
 
@@ -9,10 +10,9 @@ from zthumb.server.reports import Reports
 from zthumb.server.runs import course
 from zthumb.server.runs.project import Project
 from zthumb.server.runs.run_folder import RunFolder
-from zthumb.server.runs.runs import Runs
+from zthumb.server.runs.runs import WORKING, Runs
 
 _STAGES = ("prepare", "check", "train", "export", "evaluate")
-_WORKING = ("running", "stopping")
 
 
 class RunListing:
@@ -22,18 +22,14 @@ class RunListing:
         self._runs, self._project = runs, project
         self._reports = Reports(project.reports)
         self._seen: dict[str, RunEntry] = {}
-        self._steps: dict[str, int] = {}
+        self._steps: dict[tuple[str, int], int] = {}
 
     def entry(self, run: RunFolder) -> RunEntry:
         """Describe a run."""
-        request, state = run.request(), self._runs.state(run)
-        outputs = self._project.outputs(run.name)
-        is_working = state in _WORKING
-        steps = self._steps_of(run) if request.kind == "train" else None
-        # Of a run that has not begun, only an earlier one of that name has metrics.
-        step = course.last_step(outputs) if request.kind == "train" and run.is_started() else None
+        request, state, outputs = run.request(), self._runs.state(run), self.outputs(run)
+        is_working = state in WORKING
+        steps = self._steps_of(outputs) if outputs else None
         speed = course.speed(run.paces(), steps) if steps and is_working else course.Speed(None, None, None)
-        lines = run.last_lines(1)
         report = self._reports.find(run.name) if state == "done" else None
         return RunEntry(
             name=run.name,
@@ -45,8 +41,8 @@ class RunListing:
             changes=request.changes,
             adapter=request.adapter,
             stage=_stage(run),
-            message=(run.progress() if is_working else "") or (lines[-1] if lines else ""),
-            step=step,
+            message=_message(run, is_working),
+            step=course.last_step(outputs) if outputs else None,
             steps=steps,
             seconds_left=speed.seconds_left,
             seconds_a_step=speed.seconds_a_step,
@@ -55,6 +51,16 @@ class RunListing:
             sentence=report.verdict.sentence if report and report.verdict else None,
             has_report=report is not None,
         )
+
+    def outputs(self, run: RunFolder) -> Path | None:
+        """Return the folder that the run's training writes to; None before it has begun, and of what is no training."""
+        request, outputs = run.request(), self._project.outputs(run.name)
+        recipe = outputs / "recipe.yaml"
+        with contextlib.suppress(OSError):
+            # An earlier one is of another run of that name.
+            if request.kind == "train" and recipe.stat().st_mtime >= request.created:
+                return outputs
+        return None
 
     def changes(self) -> list[RunEntry]:
         """Return the runs that changed since the last call."""
@@ -66,15 +72,23 @@ class RunListing:
     def _may_have_changed(self, run: RunFolder) -> bool:
         """Whether to look at all of a run: its state changed, or it is at work."""
         seen = self._seen.get(run.name)
-        return seen is None or seen.state in _WORKING or seen.state != self._runs.state(run)
+        return seen is None or seen.state in WORKING or seen.state != self._runs.state(run)
 
-    def _steps_of(self, run: RunFolder) -> int | None:
-        """Return the steps that the training will make, as its resolved recipe says, or else what was asked for."""
-        path = self._project.outputs(run.name) / "recipe.yaml"
-        if path.exists() and run.is_started():
-            values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return int(values["steps"])
-        return None
+    def _steps_of(self, outputs: Path) -> int:
+        """Return the steps that a training will make, as its resolved recipe says."""
+        recipe = outputs / "recipe.yaml"
+        key = (outputs.name, recipe.stat().st_mtime_ns)
+        if key not in self._steps:
+            self._steps[key] = int(yaml.safe_load(recipe.read_text(encoding="utf-8"))["steps"])
+        return self._steps[key]
+
+
+def _message(run: RunFolder, is_working: bool) -> str:
+    """Return the progress bar of a run that is at work, or else the last line that it printed."""
+    if is_working and (progress := run.progress()):
+        return progress
+    lines = run.last_lines(1)
+    return lines[0] if lines else ""
 
 
 def _stage(run: RunFolder) -> str | None:

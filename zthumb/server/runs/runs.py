@@ -1,12 +1,12 @@
 """The runs of this server: trainings with their evaluation, and evaluations, one at a time, in processes of their own."""
 
+import logging
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from zthumb.server.runs.project import Project
 from zthumb.server.runs.recipes import Recipes
 from zthumb.server.runs.run_folder import RunFolder, RunRequest, State
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_WORKING: tuple[State, ...] = ("running", "stopping")
+WORKING: tuple[State, ...] = ("running", "stopping")
 _RESUMABLE: tuple[State, ...] = ("stopped", "failed", "interrupted")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LOG = logging.getLogger("zthumb")
 
 
 class Conflict(Exception):
@@ -31,13 +32,16 @@ class Runs:
 
     def __init__(self, folder: Path, project: Project, recipes: Recipes) -> None:
         self._folder, self._project, self._recipes = folder, project, recipes
-        self._lock = threading.Lock()
+        # Of all that changes a run: one that is taken off the list must not be started meanwhile.
+        self._lock = threading.RLock()
         self._driver: tuple[str, subprocess.Popen[bytes]] | None = None
+        self._created: dict[str, float | None] = {}
 
     def all(self) -> list[RunFolder]:
-        """Return every run, the newest first."""
+        """Return every run, the newest first; one whose request cannot be read is left out and logged."""
         found = [RunFolder(path) for path in self._folder.glob("*") if path.is_dir()] if self._folder.is_dir() else []
-        return sorted((run for run in found if run.exists()), key=lambda run: -run.request().created)
+        dated = [(created, run) for run in found if run.exists() and (created := self._created_at(run)) is not None]
+        return [run for _, run in sorted(dated, key=lambda pair: -pair[0])]
 
     def get(self, name: str) -> RunFolder:
         """Return the run called ``name``; raises ``NotFound``."""
@@ -51,6 +55,10 @@ class Runs:
         state = run.state()
         # Between its start and the moment at which it holds its lease.
         return "running" if state == "interrupted" and self._is_driven(run.name) else state
+
+    def at_work(self) -> RunFolder | None:
+        """Return the run that a process works on."""
+        return next((run for run in self.all() if self.state(run) in WORKING), None)
 
     def train(self, name: str, dataset: str, recipe: str, changes: Mapping[str, Any], prompts: str | None) -> RunFolder:
         """Add a training of ``dataset`` by a recipe with ``changes``; raises ``BadInput`` if the recipe does not take them."""
@@ -75,47 +83,57 @@ class Runs:
 
     def stop(self, run: RunFolder) -> None:
         """Ask a run to stop: after the step it makes, with a checkpoint. One that waits will not start."""
-        state = self.state(run)
-        if state not in (*_WORKING, "waiting"):
-            raise Conflict(f"{run.name} is {state}: there is nothing to stop.")
-        run.ask_to_stop()
+        with self._lock:
+            state = self.state(run)
+            if state not in (*WORKING, "waiting"):
+                raise Conflict(f"{run.name} is {state}: there is nothing to stop.")
+            run.ask_to_stop()
 
     def resume(self, run: RunFolder) -> None:
         """Let a run go on where it was."""
-        state = self.state(run)
-        if state not in _RESUMABLE:
-            raise Conflict(f"{run.name} is {state}: only what was stopped, interrupted or failed is resumed.")
-        run.set_waiting()
+        with self._lock:
+            state = self.state(run)
+            if state not in _RESUMABLE:
+                raise Conflict(f"{run.name} is {state}: only what was stopped, interrupted or failed is resumed.")
+            run.set_waiting()
 
     def remove(self, run: RunFolder) -> None:
         """Take a run off the list; what it has trained and its report stay where they are."""
-        state = self.state(run)
-        if state in _WORKING:
-            raise Conflict(f"{run.name} is {state}: stop it first.")
-        shutil.rmtree(run.path)
+        with self._lock:
+            state = self.state(run)
+            if state in WORKING:
+                raise Conflict(f"{run.name} is {state}: stop it first.")
+            run.remove()
+            self._created.pop(run.name, None)
 
-    def advance(self) -> str | None:
-        """Start the run that has waited longest if none is at work; return its name."""
+    def check_is_free(self, dataset: str) -> None:
+        """Raise ``Conflict`` while a run reads ``dataset``, which must not become another one under it."""
+        run = self.at_work()
+        if run is not None and run.request().dataset == dataset:
+            raise Conflict(f"{dataset}: the run {run.name} reads this data set. Prepare it when that has ended.")
+
+    def advance(self, before_start: Callable[[], None]) -> None:
+        """Start the run that has waited longest if none is at work; ``before_start`` is called just before."""
         with self._lock:
             runs = self.all()
             if self._is_driven() or any(lease.is_held(run.lease) for run in runs):
-                return None
+                return
             waiting = [run for run in reversed(runs) if self.state(run) == "waiting"]
-            if not waiting:
-                return None
-            self._start(waiting[0])
-            return waiting[0].name
+            if waiting:
+                before_start()
+                self._start(waiting[0])
 
     def _start(self, run: RunFolder) -> None:
         run.note_start()
         command = [sys.executable, "-m", "zthumb.server.runs.driver", str(run.path.resolve()), str(self._project.root)]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # It goes on when this server ends.
-        )
+        with run.errors.open("wb") as errors:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,  # It goes on when this server ends.
+            )
         self._driver = (run.name, process)
 
     def _is_driven(self, name: str | None = None) -> bool:
@@ -131,10 +149,23 @@ class Runs:
             raise BadInput(f"dataset: there is no data set {request.dataset!r}.")
         run = RunFolder(self._folder / name)
         with self._lock:
-            if run.path.exists():
+            if run.exists():
                 raise BadInput(f"name: there is a run {name!r} already.")
+            if made := self._project.made_by(name):
+                # It would be replaced, or taken for this run's.
+                raise BadInput(f"name: there is {made} of that name already. Choose another one.")
             run.create(request, recipe)
         return run
+
+    def _created_at(self, run: RunFolder) -> float | None:
+        """Return when a run was asked for, which never changes; None if its request cannot be read."""
+        if run.name not in self._created:
+            try:
+                self._created[run.name] = run.request().created
+            except (BadInput, OSError) as error:
+                _LOG.warning("the run %s is left out: %s", run.name, error)
+                self._created[run.name] = None
+        return self._created[run.name]
 
     def _check_prompts(self, prompts: str | None) -> None:
         known = sorted(path.stem for path in self._project.prompts.glob("*.yaml"))

@@ -33,7 +33,10 @@ def test_previews_are_found_by_their_step(tmp_path: Path) -> None:
         folder = tmp_path / "previews" / f"step-{step:06d}"
         folder.mkdir(parents=True)
         (folder / "00.png").write_bytes(b"")
-    assert course.previews(tmp_path) == [(20, ["00.png"]), (100, ["00.png"])]
+    assert [(step, [path.name for path in paths]) for step, paths in course.previews(tmp_path)] == [
+        (20, ["00.png"]),
+        (100, ["00.png"]),
+    ]
     assert course.preview(tmp_path, 100, "00.png") == tmp_path / "previews" / "step-000100" / "00.png"
     assert course.preview(tmp_path, 100, "../00.png") is None
     assert course.preview(tmp_path, 3, "00.png") is None

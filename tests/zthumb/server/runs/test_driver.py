@@ -62,17 +62,18 @@ def test_a_run_stops_when_it_is_asked_to_and_goes_on_afterwards(
     assert run.state() == "done"
 
 
-def test_a_run_whose_process_is_killed_is_interrupted_and_not_stopping_for_ever(
+def test_a_run_whose_process_is_killed_is_over_when_what_it_started_is_and_then_interrupted(
     project: Project, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PAUSE", "2")
+    monkeypatch.setenv("PAUSE", "1")
     run.note_start()
     command = [sys.executable, "-m", "zthumb.server.runs.driver", str(run.path), str(project.root)]
     process = subprocess.Popen(command)
     _until(lambda: run.state() == "running" and run.paces())
     process.kill()
     process.wait()
-    assert run.state() == "interrupted"
+    assert run.state() == "running"
+    _until(lambda: run.state() == "interrupted")
 
 
 def test_two_processes_do_not_work_on_one_run(project: Project, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,3 +97,15 @@ def test_a_run_is_not_given_the_settings_of_the_server(project: Project, run: Ru
     assert not {"ZTHUMB_API_KEYS", "FORCE"} & values.keys()
     assert (values["RUN"], values["DATASET"], values["HF_TOKEN"]) == ("first", "datasets/mine", "hub")
     assert json.loads((run.path / "request.json").read_text())["recipe"] == "mini"
+
+
+def test_a_disk_on_which_nothing_can_be_written_does_not_end_a_training(
+    project: Project, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for method in ("note_pace", "append_to_log", "show_progress"):
+        monkeypatch.setattr(RunFolder, method, refuse)
+    assert driver.main(run.path, project.root) == 0
+    assert run.state() == "done"

@@ -1731,7 +1731,7 @@ export interface components {
             };
             /**
              * Plan
-             * @description how the base of requests that name none is loaded, and what it is predicted to take
+             * @description how the base is kept in memory, and what an image is predicted to take; or why it is not there
              */
             plan: string;
         };
@@ -5187,6 +5187,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"];
                 };
+            };
+            /** @description a run reads the data set */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description the body is too large */
             413: {

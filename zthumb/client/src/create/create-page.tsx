@@ -29,6 +29,12 @@ export function useForm(): [CreateForm, (changes: Partial<CreateForm>) => void] 
   return [form, change];
 }
 
+/** The form as it is by now, and not as it was when an adapter's upload began. */
+function withAdapter(form: CreateForm, id: string): CreateForm {
+  const others = (form.loras ?? []).filter((lora) => lora.id !== id);
+  return fromSearch({ ...form, loras: [...others, { id, weight: 1 }] });
+}
+
 export function CreatePage() {
   const [form, change] = useForm();
   const navigate = useNavigate({ from: "/" });
@@ -52,9 +58,7 @@ export function CreatePage() {
       <h1 className="hidden">Create</h1>
       <ImageReader
         onRead={(read) => void navigate({ search: read })}
-        onAdapter={(id) =>
-          change({ loras: [...(form.loras ?? []).filter((lora) => lora.id !== id), { id, weight: 1 }] })
-        }
+        onAdapter={(id) => void navigate({ search: (before: CreateForm) => withAdapter(before, id), replace: true })}
       >
         <form
           className={styles.form}

@@ -1,7 +1,7 @@
 // Files dropped onto the form, or chosen from the disk: an image becomes the form that it was made with, an adapter is added.
 
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 import { Button, DropZone, FileTrigger } from "react-aria-components";
 import { addAdapter, isAdapterFile } from "../api/adapters";
 import { ApiError, address } from "../api/client";
@@ -29,12 +29,19 @@ interface Props {
 /** What is inside can be dropped upon; `onRead` gets the form that an image was made with, `onAdapter` an adapter's id. */
 export function ImageReader({ onRead, onAdapter, children }: Props) {
   const queries = useQueryClient();
+  const isShown = useRef(false);
+  useEffect(() => {
+    isShown.current = true;
+    return () => {
+      isShown.current = false;
+    };
+  }, []);
   const read = useMutation({
     mutationFn: async (file: File) => {
       if (!isAdapterFile(file)) return onRead(await inspect(file));
       const id = await addAdapter(file);
       await queries.invalidateQueries({ queryKey: ["adapters"] });
-      onAdapter(id);
+      if (isShown.current) onAdapter(id);
     },
   });
   return (

@@ -5,14 +5,14 @@ import { type PointerEvent, useState } from "react";
 import { Button, Dialog, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { api, read } from "../api/client";
 import { NumberBox } from "../components/fields";
-import { type Box, between, corners, isLargeEnough, type Size, square } from "./crop";
+import { type Box, between, corners, inside, isLargeEnough, type Size, square } from "./crop";
 import styles from "./train-page.module.css";
 import { type DatasetImage, imageSource } from "./upload";
 
 interface Props {
   dataset: string;
   image: DatasetImage;
-  onChange: () => void;
+  onChange: () => Promise<void>;
 }
 
 export function CropDialog(props: Props) {
@@ -36,12 +36,12 @@ function Crop({ dataset, image, onChange, close }: Props & { close: () => void }
           body: { box: chosen && corners(chosen) },
         }),
       ),
-    onSuccess: () => {
-      onChange();
+    onSuccess: async () => {
+      await onChange();
       close();
     },
   });
-  const set = (changes: Partial<Box>) => box && setBox({ ...box, ...changes });
+  const set = (changes: Partial<Box>) => box && size && setBox(inside({ ...box, ...changes }, size));
   return (
     <div className={styles.crop}>
       <Heading slot="title">Crop {image.file}</Heading>
@@ -140,7 +140,10 @@ function Drawing({ source, alt, box, size, onBox, onSize }: DrawingProps) {
         setStart(point(event));
       }}
       onPointerMove={(event) => {
-        if (start && size) onBox(between(start, point(event), size));
+        if (!start || !size) return;
+        const drawn = between(start, point(event), size);
+        // A click alone draws nothing.
+        if (isLargeEnough(drawn)) onBox(drawn);
       }}
       onPointerUp={() => setStart(undefined)}
     >

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { between, corners, isLargeEnough, square } from "./crop";
+import { between, corners, inside, isLargeEnough, square } from "./crop";
 
 const IMAGE = { width: 200, height: 100 };
 
@@ -11,6 +11,15 @@ describe("a box", () => {
       top: 0,
       width: 10,
       height: 100,
+    });
+  });
+
+  it("that is moved by its numbers stays inside the image", () => {
+    expect(inside({ left: 50, top: 20, width: 200, height: 100 }, IMAGE)).toEqual({
+      left: 50,
+      top: 20,
+      width: 150,
+      height: 80,
     });
   });
 

@@ -1,8 +1,8 @@
 // The images to train on: put in, captioned and cropped here, with what the preparation has to say of them.
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
-import { Button, DropZone, FileTrigger } from "react-aria-components";
+import { useRef, useState } from "react";
+import { Button, type DropItem, DropZone, FileTrigger } from "react-aria-components";
 import { address, api, read } from "../api/client";
 import { Choice, TextBox } from "../components/fields";
 import { ImageCard } from "./image-card";
@@ -81,6 +81,16 @@ function about(fault: string | undefined, field: string): string | undefined {
   return fault?.startsWith(`${field}: `) ? fault.slice(field.length + 2) : undefined;
 }
 
+/** The files that were dropped, and those in folders that were. */
+async function filesOf(items: Iterable<DropItem>): Promise<File[]> {
+  const found: File[] = [];
+  for (const item of items) {
+    if (item.kind === "file") found.push(await item.getFile());
+    if (item.kind === "directory") for await (const entry of item.getEntries()) found.push(...(await filesOf([entry])));
+  }
+  return found;
+}
+
 function Images({ name, recipe, changes }: { name: string; recipe: string; changes: Values }) {
   const queries = useQueryClient();
   const dataset = useQuery({
@@ -89,10 +99,19 @@ function Images({ name, recipe, changes }: { name: string; recipe: string; chang
   });
   const images = dataset.data?.images ?? [];
   const [state, setState] = useState<UploadState>();
-  const refresh = () => void queries.invalidateQueries({ queryKey: ["dataset", name] });
-  const send = async (files: File[]) => {
-    await upload(name, files, images, setState);
-    refresh();
+  const refresh = () => queries.invalidateQueries({ queryKey: ["dataset", name] });
+  // One after the other: what is dropped meanwhile waits.
+  const turn = useRef(Promise.resolve());
+  const refused = useRef<string[]>([]);
+  const send = (files: File[]) => {
+    turn.current = turn.current.then(async () => {
+      await upload(name, files, images, report, refused.current);
+      await refresh();
+    });
+  };
+  const report = (now: UploadState) => {
+    refused.current = now.refused;
+    setState(now);
   };
   const prepare = useMutation({
     mutationFn: () =>
@@ -105,14 +124,13 @@ function Images({ name, recipe, changes }: { name: string; recipe: string; chang
         className={styles.drop}
         aria-label="Drop images and captions"
         onDrop={async (event) => {
-          const files = event.items.filter((item) => item.kind === "file");
-          await send(await Promise.all(files.map((item) => item.getFile())));
+          send(await filesOf(event.items));
         }}
       >
         <FileTrigger
           allowsMultiple
           acceptedFileTypes={["image/*", ".txt", ".caption"]}
-          onSelect={(files) => void send([...(files ?? [])])}
+          onSelect={(files) => send([...(files ?? [])])}
         >
           <Button>Add images…</Button>
         </FileTrigger>

@@ -12,14 +12,21 @@ import { type DatasetImage, imageSource, setCaption } from "./upload";
 interface Props {
   dataset: string;
   image: DatasetImage;
-  onChange: () => void;
+  onChange: () => Promise<void>;
 }
 
 const EDGE = 256;
 
 export function ImageCard({ dataset, image, onChange }: Props) {
-  const [caption, setText] = useState(image.caption ?? "");
-  const save = useMutation({ mutationFn: () => setCaption(dataset, image.file, caption), onSuccess: onChange });
+  // What is typed and not saved yet: else the caption is the server's, which others may write too.
+  const [draft, setDraft] = useState<string>();
+  const save = useMutation({
+    mutationFn: (caption: string) => setCaption(dataset, image.file, caption),
+    onSuccess: async (_, saved) => {
+      await onChange();
+      setDraft((now) => (now === saved ? undefined : now));
+    },
+  });
   const remove = useMutation({
     mutationFn: () =>
       read(api.DELETE("/datasets/{name}/images/{file}", { params: { path: { name: dataset, file: image.file } } })),
@@ -31,9 +38,9 @@ export function ImageCard({ dataset, image, onChange }: Props) {
       <img src={imageSource(dataset, image, EDGE)} alt={image.caption ?? image.file} loading="lazy" />
       <TextBox
         label={`Caption of ${image.file}`}
-        value={caption}
-        onChange={setText}
-        onLeave={() => caption !== (image.caption ?? "") && save.mutate()}
+        value={draft ?? image.caption ?? ""}
+        onChange={setDraft}
+        onLeave={() => draft !== undefined && save.mutate(draft)}
         rows={3}
         fault={fault}
       />

@@ -86,7 +86,16 @@ export function Plot({ title, columns, lines, band }: Props) {
       made.destroy();
     };
   }, [shape]);
-  useEffect(() => plot.current?.setData(columns), [columns]);
+  useEffect(() => {
+    const made = plot.current;
+    if (!made) return;
+    const steps = made.data[0];
+    const { min, max } = made.scales.x ?? {};
+    // A range that was chosen stays when there are new steps.
+    const isZoomed = min != null && max != null && (min > (steps[0] ?? min) || max < (steps.at(-1) ?? max));
+    made.setData(columns, !isZoomed);
+    if (isZoomed) made.setScale("x", { min, max });
+  }, [columns]);
   return (
     <figure className={styles.plot}>
       <figcaption>{title}</figcaption>

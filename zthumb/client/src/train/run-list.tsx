@@ -39,7 +39,11 @@ export function RunState({ run }: { run: RunEntry }) {
   }
   return (
     <>
-      <span className={run.state === "failed" ? "fault" : "quiet"}>{words.join(", ")}</span>
+      <span className={run.state === "failed" ? "fault" : "quiet"}>
+        {/* What is read out is the state, and not each step. */}
+        <span role="status">{words[0]}</span>
+        {words.slice(1).map((word) => `, ${word}`)}
+      </span>
       {run.sentence && <span className={isGood ? styles.good : "quiet"}>{run.sentence}</span>}
       {run.state === "failed" && <span className="fault">{run.message}</span>}
       {run.is_slow && (

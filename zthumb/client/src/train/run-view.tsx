@@ -1,8 +1,7 @@
 // One run: its verdict, held-out loss with intervals first and the training loss behind it, previews by step, the log.
 
-import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { lazy, Suspense, useEffect, useMemo, useState } from "react";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { Button } from "react-aria-components";
 import { address, api, read } from "../api/client";
 import { type Course, isAtWork, type RunEntry } from "../api/runs";
@@ -18,19 +17,41 @@ const EMPTY: Course = { metrics: [], validations: [], previews: [], log: [] };
 
 /** The course of a run; of a long training only the steps are read that are new. */
 function useCourse(run: RunEntry): { course: Course; error: Error | null } {
-  const [metrics, setMetrics] = useState<Course["metrics"]>([]);
-  const after = Math.max(0, Number(metrics.at(-1)?.step ?? 0) - 1);
-  const answer = useQuery({
-    // Read again whenever the server has news of the run.
-    queryKey: ["course", run.name, run.step, run.state, run.stage],
-    queryFn: () => read(api.GET("/runs/{name}/course", { params: { path: { name: run.name }, query: { after } } })),
-    placeholderData: (before) => before,
-    staleTime: 0,
-  });
+  const [course, setCourse] = useState(EMPTY);
+  const [error, setError] = useState<Error | null>(null);
+  const shown = useRef(EMPTY);
+  const latest = useRef(run);
+  const isReading = useRef(false);
+  const news = newsOf(run);
+  // Read again whenever the server has news of the run, but never twice at once.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the run is another object with every event
   useEffect(() => {
-    if (answer.data) setMetrics((before) => merged(before, answer.data.metrics));
-  }, [answer.data]);
-  return { course: { ...(answer.data ?? EMPTY), metrics }, error: answer.error };
+    latest.current = run;
+    if (isReading.current) return;
+    const readOn = async () => {
+      const asked = latest.current;
+      const last = Number(shown.current.metrics.at(-1)?.step ?? 0);
+      // A training that starts over has other first steps.
+      const after = asked.step == null || asked.step < last ? 0 : Math.max(0, last - 1);
+      const path = { name: asked.name };
+      const found = await read(api.GET("/runs/{name}/course", { params: { path, query: { after } } }));
+      shown.current = { ...found, metrics: after === 0 ? found.metrics : merged(shown.current.metrics, found.metrics) };
+      setCourse(shown.current);
+      setError(null);
+      if (newsOf(latest.current) !== newsOf(asked)) await readOn();
+    };
+    isReading.current = true;
+    readOn()
+      .catch(setError)
+      .finally(() => {
+        isReading.current = false;
+      });
+  }, [news]);
+  return { course, error };
+}
+
+function newsOf(run: RunEntry): string {
+  return [run.name, run.state, run.stage, run.step].join();
 }
 
 export function RunView({ run, onClose }: { run: RunEntry; onClose: () => void }) {
@@ -46,7 +67,7 @@ export function RunView({ run, onClose }: { run: RunEntry; onClose: () => void }
         <RunActions run={run} />
       </div>
       <section className={`panel ${styles.part}`} aria-label="State">
-        <div className={styles.state} role="status">
+        <div className={styles.state}>
           <RunState run={run} />
           {isAtWork(run) && run.message && <code className={styles.message}>{run.message}</code>}
         </div>

@@ -1,8 +1,9 @@
 // The start: the run's name, and what is refused before it is one.
 
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Button } from "react-aria-components";
+import { useAdapters } from "../api/adapters";
 import { api, read } from "../api/client";
 import { putRun } from "../api/jobs";
 import type { RunEntry } from "../api/runs";
@@ -19,9 +20,8 @@ interface Props {
   onStart: (name: string) => void;
 }
 
-/** A name that no run has: the data set's, the recipe's, and a number. */
-function suggested(dataset: string | undefined, recipe: string, runs: readonly RunEntry[]): string {
-  const names = new Set(runs.map((run) => run.name));
+/** A name that is not taken: the data set's, the recipe's, and a number. */
+function suggested(dataset: string | undefined, recipe: string, names: ReadonlySet<string>): string {
   for (let number = 1; ; number += 1) {
     const name = `${dataset ?? "run"}-${recipe}-${number}`;
     if (!names.has(name)) return name;
@@ -30,7 +30,10 @@ function suggested(dataset: string | undefined, recipe: string, runs: readonly R
 
 export function StartPanel({ dataset, recipe, changes, runs, onStart }: Props) {
   const [typed, setTyped] = useState<string>();
-  const name = typed ?? suggested(dataset, recipe, runs);
+  const reports = useQuery({ queryKey: ["reports"], queryFn: () => read(api.GET("/reports")) }).data?.reports ?? [];
+  const { ids } = useAdapters();
+  const taken = new Set([...runs.map((run) => run.name), ...reports.map((report) => report.run), ...ids]);
+  const name = typed ?? suggested(dataset, recipe, taken);
   const start = useMutation({
     mutationFn: () => read(api.POST("/runs", { body: { name, dataset: dataset ?? "", recipe, changes } })),
     onSuccess: (run) => {

@@ -28,14 +28,15 @@ async function addImage(dataset: string, file: File): Promise<DatasetImage> {
   return body;
 }
 
-/** Send `files` one after another; `images` are those that the data set has. */
+/** Send `files` one after another; `images` are those that the data set has, `refused` what was refused before. */
 export async function upload(
   dataset: string,
   files: readonly File[],
   images: readonly DatasetImage[],
   onChange: (state: UploadState) => void,
+  refused: readonly string[] = [],
 ): Promise<void> {
-  const state: UploadState = { done: 0, total: files.length, refused: [] };
+  const state: UploadState = { done: 0, total: files.length, refused: [...refused] };
   const byStem = new Map(images.map((image) => [stem(image.file), image.file]));
   for (const file of ordered(files)) {
     onChange({ ...state });
