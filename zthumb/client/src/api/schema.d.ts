@@ -1189,17 +1189,17 @@ export interface components {
          *     ``problem`` is why the file cannot be read, if it cannot; then nothing else is known of it.
          * @example {
          *       "card": "# demo",
-         *       "fits": "sdxl-base-1.0",
+         *       "fits": "flux1-dev",
          *       "kind": "LoRA",
          *       "layout": "kohya",
          *       "metadata": {
          *         "ss_output_name": "demo"
          *       },
          *       "modules": {
-         *         "unet": 80
+         *         "transformer": 80
          *       },
          *       "norms": {
-         *         "unet": 12.5
+         *         "transformer": 12.5
          *       },
          *       "notes": [],
          *       "ranks": {
