@@ -23,6 +23,7 @@ from miniature import (
     flux,
     guidance_distillation,
     image_tower,
+    kept_stage,
     plates,
     qwen_autoencoder,
     qwen_image,
@@ -54,6 +55,7 @@ class Plan:
     distillation: Schedule = distillation.SCHEDULE
     sd15: Schedule = sd15.SCHEDULE
     flux_words: Schedule = words.SCHEDULE
+    flux_finish: Schedule = flux.FINISH_SCHEDULE
     flux: Schedule = flux.SCHEDULE
     flux_guidance: Schedule = guidance_distillation.SCHEDULE
     z_image: Schedule = z_image.SCHEDULE
@@ -77,6 +79,7 @@ class Plan:
             sd15=scale_steps(self.sd15),
             flux_words=scale_steps(self.flux_words),
             flux=scale_steps(self.flux),
+            flux_finish=scale_steps(self.flux_finish),
             flux_guidance=scale_steps(self.flux_guidance),
             z_image=scale_steps(self.z_image),
             qwen_autoencoder=scale_steps(self.qwen_autoencoder),
@@ -153,11 +156,16 @@ def fit_flux(models: Path, work: Path, seed: int = SEED, plan: Plan | None = Non
     encoded = _encode_images(base, work, seed, min(plan.images, flux.IMAGES))
     latents = autoencoder.standardize(encoded.vae, encoded.latents)
     words_folder = _stage_folder(encoded.folder, "flux-words", plan.flux_words)
-    untrained = flux.untrained(base, encoded.tokenizer, seed).to(device)
-    model = words.teach("flux", untrained, denoiser.WORLD, len(latents), seed, words_folder, plan.flux_words)
     folder = _stage_folder(words_folder, "flux", plan.flux)
-    trained = denoiser.fit("flux", model, latents, seed, folder, plan.flux)
-    guidance_folder = _stage_folder(folder, "guidance", plan.flux_guidance)
+    untrained = flux.untrained(base, encoded.tokenizer, seed).to(device)
+    is_usual = (seed, plan.flux_words, plan.flux) == (SEED, words.SCHEDULE, flux.SCHEDULE)
+    trained = kept_stage.restore("flux", untrained) if is_usual else None
+    if trained is None:
+        model = words.teach("flux", untrained, denoiser.WORLD, len(latents), seed, words_folder, plan.flux_words)
+        trained = denoiser.fit("flux", model, latents, seed, folder, plan.flux)
+    finish_folder = _stage_folder(folder, "finish", plan.flux_finish)
+    trained = denoiser.finish("flux finish", trained, latents, seed, finish_folder, plan.flux_finish)
+    guidance_folder = _stage_folder(finish_folder, "guidance", plan.flux_guidance)
     trained.transformer = guidance_distillation.distil(trained, latents, seed, guidance_folder, device, plan.flux_guidance)
     assemble.save_flux(trained, encoded.vae, base, models / "mini-flux")
     _record(work, "mini-flux", seed, device)

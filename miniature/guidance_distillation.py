@@ -18,7 +18,7 @@ from miniature.denoiser import Batch, draw_batch, is_worth_compiling
 from miniature.loop import Schedule, Task, Tensors, train
 from training.model.objective import squared_errors
 
-SCHEDULE = Schedule(steps=1500, batch=32, rate=4e-4, average=0.998)
+SCHEDULE = Schedule(steps=2000, batch=32, rate=8e-4, average=0.998)
 SCALES = (1.0, 6.0)
 """The scales that are told, drawn evenly."""
 _NAME = "flux guidance"
