@@ -46,6 +46,24 @@ from zthumb.server.storage.store import Store
 from zthumb.sources.resolve import Resolver
 
 _LOG = logging.getLogger("zthumb")
+_ROUTES = (
+    generate,
+    prompts,
+    jobs,
+    events,
+    images,
+    library,
+    datasets,
+    recipes,
+    runs,
+    openai,
+    a1111,
+    system,
+    session,
+    docs,
+    client,
+)
+"""The modules of the routes, in the order of the API's description."""
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
@@ -89,6 +107,15 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
     )
     app.state.service, app.state.store, app.state.training = service, store, training
     app.state.end_streams = lambda: None
+    _add_middleware(app, settings)
+    for module in _ROUTES:
+        app.include_router(module.router)
+    _add_error_handlers(app, service)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Add what every request passes, the innermost first."""
     app.add_middleware(SecurityMiddleware, settings=settings)
     if settings.allowed_origins:
         # Outside the security middleware: a preflight request carries no key, and a page must be able to read why it was refused.
@@ -96,31 +123,15 @@ def create_app(settings: Settings, resolver: Resolver | None = None) -> FastAPI:
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
     app.add_middleware(BehindProxy, settings=settings)
-    for module in (
-        generate,
-        prompts,
-        jobs,
-        events,
-        images,
-        library,
-        datasets,
-        recipes,
-        runs,
-        openai,
-        a1111,
-        system,
-        session,
-        docs,
-        client,
-    ):
-        app.include_router(module.router)
+
+
+def _add_error_handlers(app: FastAPI, service: Service) -> None:
     for error_type, status in error_responses.STATUS.items():
         app.add_exception_handler(error_type, _error_handler(status, service))
     app.add_exception_handler(QueueFull, _queue_full)
     app.add_exception_handler(OSError, _disk_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
-    return app
 
 
 async def _start(service: Service, unfinished_jobs: Jobs, training: Training | None) -> None:

@@ -58,38 +58,17 @@ function Crop({ dataset, image, onChange, close }: Props & { close: () => void }
       />
       {box && size && (
         <div className={styles.numbers}>
-          <NumberBox
-            isPlain
-            label="Left"
-            value={box.left}
-            onChange={(left = 0) => set({ left })}
-            min={0}
-            max={size.width}
-          />
-          <NumberBox
-            isPlain
-            label="Top"
-            value={box.top}
-            onChange={(top = 0) => set({ top })}
-            min={0}
-            max={size.height}
-          />
-          <NumberBox
-            isPlain
-            label="Width"
-            value={box.width}
-            onChange={(width = 0) => set({ width })}
-            min={1}
-            max={size.width - box.left}
-          />
-          <NumberBox
-            isPlain
-            label="Height"
-            value={box.height}
-            onChange={(height = 0) => set({ height })}
-            min={1}
-            max={size.height - box.top}
-          />
+          {numbers(box, size).map(([label, key, max]) => (
+            <NumberBox
+              key={key}
+              isPlain
+              label={label}
+              value={box[key]}
+              onChange={(value = 0) => set({ [key]: value })}
+              min={0}
+              max={max}
+            />
+          ))}
         </div>
       )}
       {crop.isError && (
@@ -111,6 +90,16 @@ function Crop({ dataset, image, onChange, close }: Props & { close: () => void }
       </div>
     </div>
   );
+}
+
+/** The numbers of a box, each with the most that it can be. */
+function numbers(box: Box, image: Size): [string, keyof Box, number][] {
+  return [
+    ["Left", "left", image.width],
+    ["Top", "top", image.height],
+    ["Width", "width", image.width - box.left],
+    ["Height", "height", image.height - box.top],
+  ];
 }
 
 interface DrawingProps {
