@@ -63,20 +63,18 @@ class AdapterRegistry:
         return list(self.paths_by_id())
 
     def verdicts(self) -> dict[str, Verdict]:
-        """Return the evaluation verdicts by adapter path.
+        """Return the evaluation verdicts by adapter path."""
+        found = ((path, self.verdict(path)) for path in self._adapter_files())
+        return {self.public_path(path): verdict for path, verdict in found if verdict}
 
-        A verdict is read from the file next to the adapter, and used only if it was given for exactly this adapter's content.
-        """
-        verdicts = {}
-        for path in self._adapter_files():
-            verdict_file = path.parent / VERDICT
-            try:
-                verdict = read_verdict(verdict_file) if verdict_file.is_file() else None
-            except (BadInput, OSError, ValueError):
-                continue
-            if verdict and verdict.adapter_sha256 and verdict.adapter_sha256 == self._hash_or_none(path):
-                verdicts[self.public_path(path)] = verdict
-        return verdicts
+    def verdict(self, path: Path) -> Verdict | None:
+        """Return an adapter's verdict, from the file next to it, if it was given for exactly this adapter's content."""
+        try:
+            verdict = read_verdict(path.parent / VERDICT) if (path.parent / VERDICT).is_file() else None
+        except (BadInput, OSError, ValueError):
+            return None
+        is_of_it = verdict and verdict.adapter_sha256 and verdict.adapter_sha256 == self._hash_or_none(path)
+        return verdict if is_of_it else None
 
     def version(self, path: Path) -> str:
         """Return a text that changes when an adapter's files do; nothing is read."""

@@ -1,5 +1,6 @@
 """An adapter's file that a page sends: it is beside the others once it is complete and known to be an adapter."""
 
+import functools
 import os
 import re
 import shutil
@@ -37,7 +38,7 @@ async def receive(chunks: AsyncIterator[bytes], models_folder: Path, file: str) 
             complete = Path(folder) / file
             with complete.open("wb") as written:
                 async for chunk in chunks:
-                    written.write(chunk)
+                    await run_in_thread(functools.partial(written.write, chunk))
                 # Under its own name it is complete, whatever happens to the machine.
                 written.flush()
                 await run_in_thread(lambda: os.fsync(written.fileno()))

@@ -90,6 +90,8 @@ def test_an_adapter_is_judged_again_from_the_library_and_two_reports_are_compare
     page.get_by_role("button", name="Evaluate mine-mini-1").click()
     page.get_by_role("button", name="Data set").click()
     page.get_by_role("option", name="mine", exact=True).click()
+    page.get_by_role("button", name="Prompts of the evaluation").click()
+    page.get_by_role("option", name="mini", exact=True).click()
     page.get_by_label("Name of the report").fill("again")
     page.get_by_role("dialog").get_by_role("button", name="Evaluate", exact=True).click()
     expect(page.get_by_role("heading", name="again")).to_be_visible(timeout=30_000)

@@ -145,7 +145,9 @@ def test_a_data_set_of_another_layout_is_not_turned_into_one_of_a_single_image(c
 
 
 def test_a_form_has_the_limits_of_every_key_and_the_recipes_values(client: TestClient) -> None:
-    names = [recipe["name"] for recipe in client.get("/recipes").json()["recipes"]]
+    recipes = client.get("/recipes").json()
+    names = [recipe["name"] for recipe in recipes["recipes"]]
+    assert {"mini", "tiny"} <= set(recipes["prompts"])
     assert "mini" in names
     form = client.get("/recipes/mini").json()
     assert form["values"]["adapter"]["rank"] == 32

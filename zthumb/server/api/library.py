@@ -1,6 +1,8 @@
 """The routes of what is on this machine: adapters with their verdicts, and the evaluation's reports."""
 
 import contextlib
+from collections.abc import Mapping
+from pathlib import Path as FilePath
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -12,6 +14,7 @@ from foundation.hashing import hash_file
 from foundation.verdict import Verdict
 from zthumb.adapters.fitting_base import recognize
 from zthumb.adapters.inspection import summarize
+from zthumb.server.adapter_registry import AdapterRegistry
 from zthumb.server.adapter_upload import receive
 from zthumb.server.api import schema_examples
 from zthumb.server.api.dependencies import ServiceDep
@@ -46,11 +49,12 @@ class AdapterEntry(BaseModel):
 
 
 class AdaptersResponse(BaseModel):
-    """The adapters in the models folder, by id."""
+    """A page of the adapters in the models folder, by id; ``next`` is where the next one begins, null at the end."""
 
     model_config = ConfigDict(json_schema_extra=schema_examples.of_schema(schema_examples.ADAPTERS))
 
     adapters: list[AdapterEntry]
+    next: str | None = None
 
 
 class AdapterDetails(BaseModel):
@@ -101,27 +105,33 @@ class ReportsResponse(BaseModel):
 
 
 @router.get("/adapters")
-def list_adapters(service: ServiceDep) -> AdaptersResponse:
-    """Return the adapters in the models folder with their trigger words and verdicts."""
-    verdicts = service.registry.verdicts()
+def list_adapters(
+    service: ServiceDep,
+    after: Annotated[str | None, Query(max_length=1000, description="`next` of the page before", examples=["demo"])] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, examples=[200])] = 200,
+) -> AdaptersResponse:
+    """Return a page of the adapters in the models folder, with their trigger words and verdicts."""
     runs = {report.verdict.adapter_sha256: report.run for report in reversed(service.reports.all()) if report.verdict}
-    found = []
-    for name, path in service.registry.paths_by_id().items():
-        public = service.registry.public_path(path)
-        verdict = verdicts.get(public)
+    following = sorted(item for item in service.registry.paths_by_id().items() if after is None or item[0] > after)
+    entries = []
+    for name, path in following[:limit]:
         with contextlib.suppress(OSError):  # one that was removed meanwhile
-            entry = AdapterEntry(
-                id=name,
-                path=public,
-                bytes=path.stat().st_size,
-                version=service.registry.version(path),
-                trigger=service.registry.trigger(path),
-                verdict=verdict,
-                sentence=verdict.sentence if verdict else None,
-                report=runs.get(verdict.adapter_sha256) if verdict else None,
-            )
-            found.append(entry)
-    return AdaptersResponse(adapters=found)
+            entries.append(_entry(service.registry, name, path, runs))
+    return AdaptersResponse(adapters=entries, next=following[limit - 1][0] if len(following) > limit else None)
+
+
+def _entry(registry: AdapterRegistry, name: str, path: FilePath, runs: Mapping[str | None, str]) -> AdapterEntry:
+    verdict = registry.verdict(path)
+    return AdapterEntry(
+        id=name,
+        path=registry.public_path(path),
+        bytes=path.stat().st_size,
+        version=registry.version(path),
+        trigger=registry.trigger(path),
+        verdict=verdict,
+        sentence=verdict.sentence if verdict else None,
+        report=runs.get(verdict.adapter_sha256) if verdict else None,
+    )
 
 
 @router.get("/adapters/details", responses=not_found_response())

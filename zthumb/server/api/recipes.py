@@ -18,8 +18,9 @@ router = APIRouter(prefix="/recipes", tags=["training"], responses=not_found_res
 
 @router.get("")
 def list_recipes(training: TrainingDep) -> RecipesResponse:
-    """Return the recipes that adapters can be trained by."""
-    return RecipesResponse(recipes=[RecipeEntry(**recipe) for recipe in training.recipes.all()])
+    """Return the recipes that adapters can be trained by, and the sets of prompts that they can be evaluated with."""
+    recipes = [RecipeEntry(**recipe) for recipe in training.recipes.all()]
+    return RecipesResponse(recipes=recipes, prompts=training.project.sets_of_prompts())
 
 
 @router.get("/{name}")

@@ -285,7 +285,8 @@ ADAPTERS: Examples = MappingProxyType(
                 "sentence": None,
                 "report": None,
             }
-        ]
+        ],
+        "next": None,
     }
 )
 REPORTS: Examples = MappingProxyType(

@@ -130,17 +130,19 @@ class RecipeEntry(BaseModel):
 
 
 class RecipesResponse(BaseModel):
-    """The recipes by name."""
+    """The recipes by name, and the sets of prompts that an adapter can be evaluated with."""
 
     model_config = _answer(
         {
             "recipes": [
                 {"name": "mini", "base": "models/mini-sdxl", "resolution": 128, "steps": 400, "summary": "Minutes on a CPU."}
-            ]
+            ],
+            "prompts": ["mini", "sdxl"],
         }
     )
 
     recipes: list[RecipeEntry]
+    prompts: list[str]
 
 
 class RecipeForm(BaseModel):

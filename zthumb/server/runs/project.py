@@ -43,6 +43,10 @@ class Project:
         """The folder of the evaluation's prompts, one file each."""
         return self.root / "evaluation" / "prompts"
 
+    def sets_of_prompts(self) -> list[str]:
+        """Return the names of the evaluation's sets of prompts."""
+        return sorted(path.stem for path in self.prompts.glob("*.yaml"))
+
     def outputs(self, run: str) -> Path:
         """The folder that the training of ``run`` writes to."""
         return self.root / "outputs" / "lora" / run

@@ -168,6 +168,6 @@ class Runs:
         return self._created[run.name]
 
     def _check_prompts(self, prompts: str | None) -> None:
-        known = sorted(path.stem for path in self._project.prompts.glob("*.yaml"))
+        known = self._project.sets_of_prompts()
         if prompts is not None and prompts not in known:
             raise BadInput(f"prompts: there are no prompts called {prompts!r}, only {', '.join(known)}.")

@@ -50,6 +50,20 @@ def test_an_adapter_says_what_was_found_out_about_it_and_where(library: TestClie
     assert found["strong"]["verdict"] is None
 
 
+def test_adapters_are_listed_page_by_page(library: TestClient) -> None:
+    whole = library.get("/adapters").json()
+    assert whole["next"] is None
+    ids, after = [], None
+    while True:
+        page = library.get("/adapters", params={"limit": 1, **({"after": after} if after else {})}).json()
+        assert len(page["adapters"]) == 1
+        ids += [adapter["id"] for adapter in page["adapters"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert ids == [adapter["id"] for adapter in whole["adapters"]] == sorted(ids)
+
+
 def test_the_details_of_an_adapter_are_what_is_in_its_file(library: TestClient, models: Path) -> None:
     found = library.get("/adapters/details", params={"id": "judged"}).json()
     assert found["sha256"] == hash_file(models / "lora" / "judged" / "judged.safetensors")

@@ -3,6 +3,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { ApiError, address, api, read, type Schemas } from "./client";
 
+const PAGE = 500;
+
 export interface Adapters {
   ids: string[];
   /** By id; none where the evaluation was on another base, which says nothing here. */
@@ -13,6 +15,20 @@ export interface Adapters {
   base: string | undefined;
   /** Whether all of this is known. */
   isRead: boolean;
+}
+
+/** All adapters, which are read page by page. */
+export const ADAPTERS = { queryKey: ["adapters"], queryFn: readAll };
+
+async function readAll(): Promise<Schemas["AdapterEntry"][]> {
+  const found: Schemas["AdapterEntry"][] = [];
+  let after: string | undefined;
+  do {
+    const page = await read(api.GET("/adapters", { params: { query: { after, limit: PAGE } } }));
+    found.push(...page.adapters);
+    after = page.next ?? undefined;
+  } while (after !== undefined);
+  return found;
 }
 
 /** Send an adapter's file to the server; its id there. */
@@ -29,8 +45,8 @@ export function isAdapterFile(file: File): boolean {
 
 export function useAdapters(): Adapters {
   const base = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) }).data?.base_sha256;
-  const answer = useQuery({ queryKey: ["adapters"], queryFn: () => read(api.GET("/adapters")) });
-  const found = answer.data?.adapters ?? [];
+  const answer = useQuery(ADAPTERS);
+  const found = answer.data ?? [];
   const judged = found.flatMap(({ id, verdict }) =>
     verdict && verdict.base_sha256 === base ? [[id, verdict] as const] : [],
   );

@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * List Adapters
-         * @description Return the adapters in the models folder with their trigger words and verdicts.
+         * @description Return a page of the adapters in the models folder, with their trigger words and verdicts.
          */
         get: operations["list_adapters_adapters_get"];
         put?: never;
@@ -707,7 +707,7 @@ export interface paths {
         };
         /**
          * List Recipes
-         * @description Return the recipes that adapters can be trained by.
+         * @description Return the recipes that adapters can be trained by, and the sets of prompts that they can be evaluated with.
          */
         get: operations["list_recipes_recipes_get"];
         put?: never;
@@ -1302,7 +1302,7 @@ export interface components {
         };
         /**
          * AdaptersResponse
-         * @description The adapters in the models folder, by id.
+         * @description A page of the adapters in the models folder, by id; ``next`` is where the next one begins, null at the end.
          * @example {
          *       "adapters": [
          *         {
@@ -1318,6 +1318,8 @@ export interface components {
         AdaptersResponse: {
             /** Adapters */
             adapters: components["schemas"]["AdapterEntry"][];
+            /** Next */
+            next?: string | null;
         };
         /**
          * AddedAdapter
@@ -3186,8 +3188,12 @@ export interface components {
         };
         /**
          * RecipesResponse
-         * @description The recipes by name.
+         * @description The recipes by name, and the sets of prompts that an adapter can be evaluated with.
          * @example {
+         *       "prompts": [
+         *         "mini",
+         *         "sdxl"
+         *       ],
          *       "recipes": [
          *         {
          *           "base": "models/mini-sdxl",
@@ -3200,6 +3206,8 @@ export interface components {
          *     }
          */
         RecipesResponse: {
+            /** Prompts */
+            prompts: string[];
             /** Recipes */
             recipes: components["schemas"]["RecipeEntry"][];
         };
@@ -3537,7 +3545,11 @@ export type $defs = Record<string, never>;
 export interface operations {
     list_adapters_adapters_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before */
+                after?: string | null;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;

@@ -8,6 +8,7 @@ import { api, read } from "../api/client";
 import { putRun } from "../api/jobs";
 import { Choice, TextBox } from "../components/fields";
 import { shortName } from "../create/form";
+import { PromptsChoice } from "../train/prompts-choice";
 import styles from "./library-page.module.css";
 
 export function EvaluateDialog({ adapter }: { adapter: string }) {
@@ -27,9 +28,10 @@ function Form({ adapter, close }: { adapter: string; close: () => void }) {
   const navigate = useNavigate();
   const datasets = useQuery({ queryKey: ["datasets"], queryFn: () => read(api.GET("/datasets")) });
   const [dataset, setDataset] = useState<string>();
+  const [prompts, setPrompts] = useState<string>();
   const [name, setName] = useState(`${shortName(adapter)}-evaluation`);
   const start = useMutation({
-    mutationFn: () => read(api.POST("/evaluations", { body: { name, dataset: dataset ?? "", adapter } })),
+    mutationFn: () => read(api.POST("/evaluations", { body: { name, dataset: dataset ?? "", adapter, prompts } })),
     onSuccess: (run) => {
       putRun(run);
       close();
@@ -46,7 +48,7 @@ function Form({ adapter, close }: { adapter: string; close: () => void }) {
     >
       <Heading slot="title">Evaluate {adapter}</Heading>
       <p className="quiet">
-        Images with and without it, for the prompts of the base, against images of the data set that were held out.
+        Images with and without it, for a set of prompts, against images of the data set that were held out.
       </p>
       <Choice
         label="Data set"
@@ -55,6 +57,7 @@ function Form({ adapter, close }: { adapter: string; close: () => void }) {
         options={(datasets.data?.datasets ?? []).map((each) => each.name)}
         none="choose one"
       />
+      <PromptsChoice value={prompts} onChange={setPrompts} />
       <TextBox label="Name of the report" value={name} onChange={setName} />
       {start.isError && (
         <p className="fault" role="alert">

@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { Button, Checkbox } from "react-aria-components";
-import { useAdapters } from "../api/adapters";
+import { ADAPTERS, useAdapters } from "../api/adapters";
 import { address, api, read, type Schemas } from "../api/client";
 import { useIsTrainingEnabled } from "../api/runs";
 import { TextBox } from "../components/fields";
@@ -23,10 +23,10 @@ export function LibraryPage() {
   const navigate = useNavigate({ from: "/library" });
   const change = (changes: Partial<LibraryFilter>) =>
     void navigate({ search: libraryFromSearch({ ...filter, ...changes }) });
-  const adapters = useQuery({ queryKey: ["adapters"], queryFn: () => read(api.GET("/adapters")) });
+  const adapters = useQuery(ADAPTERS);
   const reports = useQuery({ queryKey: ["reports"], queryFn: () => read(api.GET("/reports")) });
   const words = (filter.text ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-  const found = (adapters.data?.adapters ?? []).filter((adapter) =>
+  const found = (adapters.data ?? []).filter((adapter) =>
     words.every((word) => `${adapter.id} ${adapter.trigger ?? ""}`.toLowerCase().includes(word)),
   );
   const isTraining = useIsTrainingEnabled() === true;

@@ -3,6 +3,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { Button } from "react-aria-components";
 import { api, read } from "../api/client";
+import { useRecipes } from "../api/recipes";
 import { Choice } from "../components/fields";
 import { Lines } from "./lines";
 import { RecipeField } from "./recipe-field";
@@ -17,7 +18,7 @@ interface Props {
 }
 
 export function RecipePanel({ name, onChoose, changes, onChange }: Props) {
-  const recipes = useQuery({ queryKey: ["recipes"], queryFn: () => read(api.GET("/recipes")) });
+  const { recipes } = useRecipes();
   const form = useQuery({
     queryKey: ["recipe", name],
     queryFn: () => read(api.GET("/recipes/{name}", { params: { path: { name } } })),
@@ -25,7 +26,7 @@ export function RecipePanel({ name, onChoose, changes, onChange }: Props) {
   const estimate = useMutation({
     mutationFn: () => read(api.POST("/recipes/estimate", { body: { recipe: name, changes } })),
   });
-  const chosen = recipes.data?.recipes.find((recipe) => recipe.name === name);
+  const chosen = recipes.find((recipe) => recipe.name === name);
   const values = (form.data?.values ?? {}) as Values;
   const set = (field: Field, value: Json) => {
     estimate.reset();
@@ -41,7 +42,7 @@ export function RecipePanel({ name, onChoose, changes, onChange }: Props) {
         label="Recipe"
         value={name}
         onChange={(next) => next && onChoose(next)}
-        options={(recipes.data?.recipes ?? []).map((recipe) => recipe.name)}
+        options={recipes.map((recipe) => recipe.name)}
         none="choose one"
       />
       {chosen && (

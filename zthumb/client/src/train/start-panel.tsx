@@ -9,6 +9,7 @@ import { putRun } from "../api/jobs";
 import type { RunEntry } from "../api/runs";
 import { TextBox } from "../components/fields";
 import { Lines } from "./lines";
+import { PromptsChoice } from "./prompts-choice";
 import type { Values } from "./recipe-fields";
 import styles from "./train-page.module.css";
 
@@ -16,6 +17,8 @@ interface Props {
   dataset: string | undefined;
   recipe: string;
   changes: Values;
+  prompts: string | undefined;
+  onPrompts: (prompts: string | undefined) => void;
   runs: readonly RunEntry[];
   onStart: (name: string) => void;
 }
@@ -28,14 +31,14 @@ function suggested(dataset: string | undefined, recipe: string, names: ReadonlyS
   }
 }
 
-export function StartPanel({ dataset, recipe, changes, runs, onStart }: Props) {
+export function StartPanel({ dataset, recipe, changes, prompts, onPrompts, runs, onStart }: Props) {
   const [typed, setTyped] = useState<string>();
   const reports = useQuery({ queryKey: ["reports"], queryFn: () => read(api.GET("/reports")) }).data?.reports ?? [];
   const { ids } = useAdapters();
   const taken = new Set([...runs.map((run) => run.name), ...reports.map((report) => report.run), ...ids]);
   const name = typed ?? suggested(dataset, recipe, taken);
   const start = useMutation({
-    mutationFn: () => read(api.POST("/runs", { body: { name, dataset: dataset ?? "", recipe, changes } })),
+    mutationFn: () => read(api.POST("/runs", { body: { name, dataset: dataset ?? "", recipe, changes, prompts } })),
     onSuccess: (run) => {
       putRun(run);
       setTyped(undefined);
@@ -47,6 +50,7 @@ export function StartPanel({ dataset, recipe, changes, runs, onStart }: Props) {
     <section className={`panel ${styles.part}`} aria-labelledby="start">
       <h2 id="start">3 · Start</h2>
       <TextBox label="Name of the run" value={name} onChange={setTyped} />
+      <PromptsChoice value={prompts} onChange={onPrompts} />
       <div className="row">
         <Button
           className="react-aria-Button primary"

@@ -63,6 +63,8 @@ function Training() {
           dataset={search.dataset}
           recipe={recipe}
           changes={changes}
+          prompts={search.prompts}
+          onPrompts={(prompts) => change({ prompts })}
           runs={runs}
           onStart={(run) => change({ run })}
         />

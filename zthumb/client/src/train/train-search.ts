@@ -6,6 +6,8 @@ export interface TrainSearch {
   dataset?: string;
   recipe?: string;
   changes?: Values;
+  /** The set of prompts of the evaluation, if they are not those of the base. */
+  prompts?: string;
   run?: string;
 }
 
@@ -16,6 +18,7 @@ function text(value: unknown): string | undefined {
 export function trainFromSearch(search: Record<string, unknown>): TrainSearch {
   const dataset = text(search.dataset);
   const recipe = text(search.recipe);
+  const prompts = text(search.prompts);
   const run = text(search.run);
   const { changes } = search;
   const isNested = typeof changes === "object" && changes !== null && !Array.isArray(changes);
@@ -23,6 +26,7 @@ export function trainFromSearch(search: Record<string, unknown>): TrainSearch {
     ...(dataset && { dataset }),
     ...(recipe && { recipe }),
     ...(isNested && Object.keys(changes).length > 0 && { changes: changes as Values }),
+    ...(prompts && { prompts }),
     ...(run && { run }),
   };
 }
