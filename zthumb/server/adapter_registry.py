@@ -12,6 +12,7 @@ from foundation.verdict import NAME as VERDICT
 from foundation.verdict import Verdict, read_verdict
 from zthumb.adapters import library, reader
 from zthumb.adapters.adapter_cache import Lora
+from zthumb.adapters.preview import preview_of
 from zthumb.adapters.textual_inversion import trigger_of
 from zthumb.checkpoints import header
 from zthumb.generation.grammar.lora_tags import LoraTag
@@ -79,6 +80,10 @@ class AdapterRegistry:
     def version(self, path: Path) -> str:
         """Return a text that changes when an adapter's files do; nothing is read."""
         return hash_value(_version(path).states)[:16]
+
+    def preview(self, path: Path) -> Path | None:
+        """Return the image that shows what an adapter does, if there is one beside it."""
+        return preview_of(path, self._root)
 
     def trigger(self, path: Path) -> str | None:
         """Return the trigger word that an adapter's file says, or None."""

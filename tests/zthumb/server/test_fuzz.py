@@ -44,6 +44,7 @@ def _operations() -> list[str]:
     jobs += ["GET /jobs/{job}/preview", "GET /images/{image}/thumbnail", "GET /images/{image}/parameters", "GET /reports/{run}"]
     jobs += [
         "GET /adapters/details",
+        "GET /adapters/preview",
         "PUT /adapters/{file}",
         "PATCH /images/{image}",
         "DELETE /images/{image}",
@@ -75,6 +76,7 @@ SLOW = ["POST /recipes/estimate"]
 
 OF_WHAT_IS_THERE = (
     "/adapters/details",
+    "/adapters/preview",
     "/images/inspect",
     "/sdapi/v1/png-info",
     "/sdapi/v1/options",

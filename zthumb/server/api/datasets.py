@@ -22,7 +22,7 @@ from zthumb.server.api.training_schemas import (
     RecipeChanges,
 )
 from zthumb.server.runs.datasets import DatasetImage
-from zthumb.server.runs.small_image import small_version
+from zthumb.server.small_image import small_version
 
 router = APIRouter(prefix="/datasets", tags=["training"], responses=not_found_response())
 

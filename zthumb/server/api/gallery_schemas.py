@@ -74,6 +74,13 @@ class GalleryImage(BaseModel):
     created: float = Field(description="seconds since 1970")
 
 
+class GalleryAdapter(BaseModel):
+    """An adapter that images were generated with: the hash of its file, and its path then."""
+
+    sha256: str
+    path: str
+
+
 class GalleryPage(BaseModel):
     """A page of images, the newest first; ``next`` is where the next one begins, null at the end."""
 
@@ -81,6 +88,7 @@ class GalleryPage(BaseModel):
 
     images: list[GalleryImage]
     models: list[str] = Field(description="the bases of all images, whatever was asked for")
+    adapters: list[GalleryAdapter] = Field(description="the adapters of all images, whatever was asked for")
     next: int | None = None
 
 

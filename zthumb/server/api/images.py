@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from foundation.errors import BadInput
 from zthumb.server.api.dependencies import JobsDep
 from zthumb.server.api.error_responses import not_found_response
-from zthumb.server.api.gallery_schemas import Edge, GalleryImage, GalleryPage, ImageChange
+from zthumb.server.api.gallery_schemas import Edge, GalleryAdapter, GalleryImage, GalleryPage, ImageChange
 from zthumb.server.api.schema_examples import IMAGE_ID
 from zthumb.server.api.schemas import InspectResponse
 from zthumb.server.queue.background_jobs import NotFound
@@ -75,8 +75,12 @@ def list_images(
         )
         for entry in found
     ]
-    models = jobs.gallery.index.models()
-    return GalleryPage(images=images, models=models, next=found[-1].number if len(found) == limit else None)
+    return GalleryPage(
+        images=images,
+        models=jobs.gallery.index.models(),
+        adapters=[GalleryAdapter(sha256=used.sha256, path=used.path) for used in jobs.gallery.index.adapters()],
+        next=found[-1].number if len(found) == limit else None,
+    )
 
 
 @router.get("/images/{image}/thumbnail", responses={**_NOT_FOUND, 200: {"content": {"image/webp": {}}}})

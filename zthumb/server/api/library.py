@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
@@ -17,12 +18,16 @@ from zthumb.adapters.inspection import summarize
 from zthumb.server.adapter_registry import AdapterRegistry
 from zthumb.server.adapter_upload import receive
 from zthumb.server.api import schema_examples
-from zthumb.server.api.dependencies import ServiceDep
+from zthumb.server.api.dependencies import JobsDep, ServiceDep
 from zthumb.server.api.error_responses import not_found_response
+from zthumb.server.api.gallery_schemas import Edge
 from zthumb.server.queue.background_jobs import NotFound
 from zthumb.server.queue.download_guard import run_in_thread
+from zthumb.server.small_image import small_version
 
 router = APIRouter(tags=["library"])
+
+AdapterId = Annotated[str, Query(max_length=1000, description="as GET /adapters lists it", examples=["demo"])]
 
 _FILE = {
     "required": True,
@@ -43,6 +48,7 @@ class AdapterEntry(BaseModel):
     bytes: int
     version: str = Field(description="changes when its file does")
     trigger: str | None = Field(default=None, description="its trigger word, if its file says one")
+    preview: str | None = Field(default=None, description="the path of an image that shows what it does")
     verdict: Verdict | None = None
     sentence: str | None = Field(default=None, description="the verdict in one line")
     report: str | None = None
@@ -107,36 +113,60 @@ class ReportsResponse(BaseModel):
 @router.get("/adapters")
 def list_adapters(
     service: ServiceDep,
+    jobs: JobsDep,
     after: Annotated[str | None, Query(max_length=1000, description="`next` of the page before", examples=["demo"])] = None,
     limit: Annotated[int, Query(ge=1, le=1000, examples=[200])] = 200,
 ) -> AdaptersResponse:
     """Return a page of the adapters in the models folder, with their trigger words and verdicts."""
     runs = {report.verdict.adapter_sha256: report.run for report in reversed(service.reports.all()) if report.verdict}
     following = sorted(item for item in service.registry.paths_by_id().items() if after is None or item[0] > after)
+    images = {used.path: used.image for used in jobs.gallery.index.adapters()}
     entries = []
     for name, path in following[:limit]:
         with contextlib.suppress(OSError):  # one that was removed meanwhile
-            entries.append(_entry(service.registry, name, path, runs))
+            entries.append(_entry(service.registry, name, path, runs, images))
     return AdaptersResponse(adapters=entries, next=following[limit - 1][0] if len(following) > limit else None)
 
 
-def _entry(registry: AdapterRegistry, name: str, path: FilePath, runs: Mapping[str | None, str]) -> AdapterEntry:
-    verdict = registry.verdict(path)
+def _entry(
+    registry: AdapterRegistry, name: str, path: FilePath, runs: Mapping[str | None, str], images: Mapping[str, str]
+) -> AdapterEntry:
+    verdict, public, preview = registry.verdict(path), registry.public_path(path), registry.preview(path)
+    shown: str | None
+    if preview is not None:
+        shown = f"/adapters/preview?id={quote(name)}&version={preview.stat().st_mtime_ns:x}"
+    else:
+        shown = f"/images/{images[public]}/thumbnail" if public in images else None
     return AdapterEntry(
         id=name,
-        path=registry.public_path(path),
+        path=public,
         bytes=path.stat().st_size,
         version=registry.version(path),
         trigger=registry.trigger(path),
+        preview=shown,
         verdict=verdict,
         sentence=verdict.sentence if verdict else None,
         report=runs.get(verdict.adapter_sha256) if verdict else None,
     )
 
 
+_PICTURE = {**not_found_response(), 200: {"content": {"image/webp": {}}}}
+
+
+@router.get("/adapters/preview", responses=_PICTURE, response_class=Response)
+def adapter_preview(id: AdapterId, service: ServiceDep, edge: Edge = 384) -> Response:  # noqa: A002
+    """Return an adapter's image, small: ``NAME.preview.png`` or ``NAME.png`` beside its file, else the first of its card."""
+    path = service.registry.paths_by_id().get(id)
+    preview = service.registry.preview(path) if path else None
+    if preview is None:
+        raise NotFound(f"there is no adapter {id!r} with an image beside it.")
+    headers = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    return Response(small_version(preview, edge), media_type="image/webp", headers=headers)
+
+
 @router.get("/adapters/details", responses=not_found_response())
 def adapter_details(
-    id: Annotated[str, Query(max_length=1000, description="as GET /adapters lists it", examples=["demo"])],  # noqa: A002
+    id: AdapterId,  # noqa: A002
     service: ServiceDep,
 ) -> AdapterDetails:
     """Return what is in an adapter's file, as ``zthumb adapters inspect``, and its card."""

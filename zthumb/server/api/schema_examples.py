@@ -269,6 +269,7 @@ GALLERY_PAGE: Examples = MappingProxyType(
             }
         ],
         "models": ["models/mini-sdxl"],
+        "adapters": [{"sha256": _SHA256, "path": "lora/demo/demo.safetensors"}],
         "next": None,
     }
 )
@@ -281,6 +282,7 @@ ADAPTERS: Examples = MappingProxyType(
                 "bytes": 1_203_400,
                 "version": "3f0c2b9e6d5a4c7f",
                 "trigger": "zbadge",
+                "preview": "/adapters/preview?id=demo&version=17a3f0c2b9e6d5a4",
                 "verdict": None,
                 "sentence": None,
                 "report": None,

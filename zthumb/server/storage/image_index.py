@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from zthumb.server.storage.rows import EntryRow, ImageRow, JobRow
@@ -41,6 +41,15 @@ class Entry:
     created: float
 
 
+@dataclass(frozen=True)
+class UsedAdapter:
+    """An adapter that images were generated with: the hash and the path of its file, and the newest of those images."""
+
+    sha256: str
+    path: str
+    image: str
+
+
 class ImageIndex:
     """The index of the images in the database of ``sessions``."""
 
@@ -69,6 +78,28 @@ class ImageIndex:
         statement = select(EntryRow.model).where(EntryRow.deleted.is_(None)).distinct().order_by(EntryRow.model)
         with self._sessions() as session:
             return list(session.scalars(statement))
+
+    def adapters(self) -> list[UsedAdapter]:
+        """Return the adapters of all listed images, by path; of each file's contents the newest image."""
+        newest = (
+            select(func.max(EntryRow.number))
+            .where(EntryRow.deleted.is_(None), EntryRow.adapters != "")
+            .group_by(EntryRow.adapters)
+            .scalar_subquery()
+        )
+        statement = (
+            select(EntryRow.image, JobRow.meta)
+            .join(ImageRow, ImageRow.id == EntryRow.image)
+            .join(JobRow, JobRow.id == ImageRow.job)
+            .where(EntryRow.number.in_(newest))
+            .order_by(EntryRow.number)
+        )
+        found: dict[str, UsedAdapter] = {}
+        with self._sessions() as session:
+            for image, meta in session.execute(statement):
+                for lora in (meta or {}).get("loras", []):
+                    found[lora["sha256"]] = UsedAdapter(lora["sha256"], lora["path"], image)
+        return sorted(found.values(), key=lambda used: (used.path, used.sha256))
 
     def rate(self, image: str, rating: int) -> bool:
         """Set the rating of an image, 0 … 5; return whether there is such an image."""

@@ -1,11 +1,13 @@
 """Adapters with what was found out about them, and the evaluation's reports, over HTTP."""
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from foundation.hashing import hash_file
 from foundation.verdict import Verdict, write_verdict
@@ -62,6 +64,29 @@ def test_adapters_are_listed_page_by_page(library: TestClient) -> None:
         if after is None:
             break
     assert ids == [adapter["id"] for adapter in whole["adapters"]] == sorted(ids)
+
+
+def test_an_adapter_is_shown_by_the_image_beside_it_or_by_one_generated_with_it(library: TestClient, models: Path) -> None:
+    Image.new("RGB", (600, 300), "red").save(models / "lora" / "judged" / "judged.preview.png")
+
+    def preview(name: str) -> str | None:
+        found = library.get("/adapters").json()["adapters"]
+        return next(adapter["preview"] for adapter in found if adapter["id"] == name)
+
+    beside = library.get(preview("judged") or "")
+    assert Image.open(io.BytesIO(beside.content)).size == (384, 192)
+    assert preview("strong") is None
+    assert library.get("/adapters/preview", params={"id": "strong"}).status_code == 404
+    # When an image was generated with it
+    body = {"prompt": "a star", "steps": 1, "seed": 1, "loras": [{"id": "strong"}], "response_format": "url"}
+    assert library.post("/generate", json=body).status_code == 200
+    shown = preview("strong") or ""
+    assert library.get(shown).headers["content-type"] == "image/webp"
+    # Then the gallery knows it, and lists its images.
+    (used,) = library.get("/images").json()["adapters"]
+    assert used["path"] == "lora/strong/strong.safetensors"
+    (image,) = library.get("/images", params={"adapter": used["sha256"]}).json()["images"]
+    assert shown == f"{image['path']}/thumbnail"
 
 
 def test_the_details_of_an_adapter_are_what_is_in_its_file(library: TestClient, models: Path) -> None:

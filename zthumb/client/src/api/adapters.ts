@@ -5,7 +5,10 @@ import { ApiError, address, api, read, type Schemas } from "./client";
 
 const PAGE = 500;
 
+export type AdapterEntry = Schemas["AdapterEntry"];
+
 export interface Adapters {
+  found: readonly AdapterEntry[];
   ids: string[];
   /** By id; none where the evaluation was on another base, which says nothing here. */
   verdicts: Record<string, Schemas["Verdict"]>;
@@ -20,8 +23,8 @@ export interface Adapters {
 /** All adapters, which are read page by page. */
 export const ADAPTERS = { queryKey: ["adapters"], queryFn: readAll };
 
-async function readAll(): Promise<Schemas["AdapterEntry"][]> {
-  const found: Schemas["AdapterEntry"][] = [];
+async function readAll(): Promise<AdapterEntry[]> {
+  const found: AdapterEntry[] = [];
   let after: string | undefined;
   do {
     const page = await read(api.GET("/adapters", { params: { query: { after, limit: PAGE } } }));
@@ -51,6 +54,7 @@ export function useAdapters(): Adapters {
     verdict && verdict.base_sha256 === base ? [[id, verdict] as const] : [],
   );
   return {
+    found,
     ids: found.map((adapter) => adapter.id),
     verdicts: Object.fromEntries(judged),
     versions: Object.fromEntries(found.map((adapter) => [adapter.id, adapter.version])),

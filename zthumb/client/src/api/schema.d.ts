@@ -64,6 +64,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/adapters/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Adapter Preview
+         * @description Return an adapter's image, small: ``NAME.preview.png`` or ``NAME.png`` beside its file, else the first of its card.
+         */
+        get: operations["adapter_preview_adapters_preview_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/images/generate": {
         parameters: {
             query?: never;
@@ -1281,6 +1301,11 @@ export interface components {
             id: string;
             /** Path */
             path: string;
+            /**
+             * Preview
+             * @description the path of an image that shows what it does
+             */
+            preview?: string | null;
             /** Report */
             report?: string | null;
             /**
@@ -1309,6 +1334,7 @@ export interface components {
          *           "bytes": 1203400,
          *           "id": "demo",
          *           "path": "lora/demo/demo.safetensors",
+         *           "preview": "/adapters/preview?id=demo&version=17a3f0c2b9e6d5a4",
          *           "trigger": "zbadge",
          *           "version": "3f0c2b9e6d5a4c7f"
          *         }
@@ -1738,6 +1764,16 @@ export interface components {
             plan: string;
         };
         /**
+         * GalleryAdapter
+         * @description An adapter that images were generated with: the hash of its file, and its path then.
+         */
+        GalleryAdapter: {
+            /** Path */
+            path: string;
+            /** Sha256 */
+            sha256: string;
+        };
+        /**
          * GalleryImage
          * @description An image of the gallery. ``adapters`` are the hashes of its adapters' files, ``rating`` is 0 for none, else 1 … 5.
          */
@@ -1772,6 +1808,12 @@ export interface components {
          * GalleryPage
          * @description A page of images, the newest first; ``next`` is where the next one begins, null at the end.
          * @example {
+         *       "adapters": [
+         *         {
+         *           "path": "lora/demo/demo.safetensors",
+         *           "sha256": "a07df13fa443f2b4fc61aaa0e1e0a4a9d559c0d1ad623a8fe4ce61b8fd236b09"
+         *         }
+         *       ],
          *       "images": [
          *         {
          *           "adapters": [
@@ -1795,6 +1837,11 @@ export interface components {
          *     }
          */
         GalleryPage: {
+            /**
+             * Adapters
+             * @description the adapters of all images, whatever was asked for
+             */
+            adapters: components["schemas"]["GalleryAdapter"][];
             /** Images */
             images: components["schemas"]["GalleryImage"][];
             /**
@@ -3774,6 +3821,121 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AdapterDetails"];
+                };
+            };
+            /** @description the body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description an API key is needed */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request comes from a page of a forbidden origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description there is nothing with that id */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the Host header is not a name of this server */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the request cannot be fulfilled; the message says why */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description too many requests; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description internal server error; see the server's log */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description the base model is not loaded yet, a model is being downloaded, or the server is shutting down */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    adapter_preview_adapters_preview_get: {
+        parameters: {
+            query: {
+                /** @description the longest edge in pixels */
+                edge?: 192 | 384 | 768;
+                /** @description as GET /adapters lists it */
+                id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/webp": unknown;
                 };
             };
             /** @description the body is not JSON */

@@ -77,6 +77,7 @@ export function ComparePage() {
           <ListField label="Scales" parse={numbers} values={form.scales} onChange={(scales) => change({ scales })} />
           <ListField label="Seeds" parse={seeds} values={form.seeds} onChange={(seeds) => change({ seeds })} />
           <NumberBox
+            isPlain
             label="Steps"
             value={form.steps}
             onChange={(steps) => change({ steps })}

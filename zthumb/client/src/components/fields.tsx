@@ -104,6 +104,8 @@ interface ChoiceProps extends Common {
   value: string | undefined;
   onChange: (value: string | undefined) => void;
   options: readonly string[];
+  /** What options are called that are not called as they are. */
+  labels?: Readonly<Record<string, string>>;
   /** What nothing chosen means. */
   none: string;
 }
@@ -111,7 +113,7 @@ interface ChoiceProps extends Common {
 const NONE = "";
 
 /** One of several options, or none of them. */
-export function Choice({ label, fault, value, onChange, options, none }: ChoiceProps) {
+export function Choice({ label, fault, value, onChange, options, labels = {}, none }: ChoiceProps) {
   return (
     <Select
       className="field react-aria-Select"
@@ -131,8 +133,8 @@ export function Choice({ label, fault, value, onChange, options, none }: ChoiceP
             {none}
           </ListBoxItem>
           {options.map((option) => (
-            <ListBoxItem key={option} id={option} textValue={option}>
-              {option}
+            <ListBoxItem key={option} id={option} textValue={labels[option] ?? option}>
+              {labels[option] ?? option}
             </ListBoxItem>
           ))}
         </ListBox>

@@ -11,7 +11,8 @@ import {
   SliderThumb,
   SliderTrack,
 } from "react-aria-components";
-import type { Schemas } from "../api/client";
+import type { AdapterEntry } from "../api/adapters";
+import { address, type Schemas } from "../api/client";
 import styles from "./adapter-picker.module.css";
 import { isReference, type Lora, shortName } from "./form";
 
@@ -20,7 +21,7 @@ type Verdict = Schemas["Verdict"];
 interface Props {
   chosen: Lora[];
   onChange: (loras: Lora[] | undefined) => void;
-  ids: string[];
+  found: readonly AdapterEntry[];
   verdicts: Record<string, Verdict>;
   fault?: string;
 }
@@ -33,11 +34,13 @@ function nameOf(lora: Lora): string {
 const SHOWN = 8;
 const RANGE = 2;
 
-export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props) {
+export function AdapterPicker({ chosen, onChange, found, verdicts, fault }: Props) {
   const [search, setSearch] = useState("");
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  const free = ids.filter((id) => !chosen.some((lora) => lora.ref === undefined && lora.id === id));
-  const found = free.filter((id) => words.every((word) => id.toLowerCase().includes(word)));
+  const free = found.filter(({ id }) => !chosen.some((lora) => lora.ref === undefined && lora.id === id));
+  const matching = free.filter(({ id, trigger }) =>
+    words.every((word) => `${id} ${trigger ?? ""}`.toLowerCase().includes(word)),
+  );
   const reference = search.trim();
   const set = (name: string, weight: number) =>
     onChange(chosen.map((lora) => (nameOf(lora) === name ? { ...lora, weight } : lora)));
@@ -53,6 +56,7 @@ export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props)
         <Chosen
           key={nameOf(lora)}
           lora={lora}
+          entry={lora.ref === undefined ? found.find(({ id }) => id === lora.id) : undefined}
           verdict={verdicts[lora.id]}
           onChange={(weight) => set(nameOf(lora), weight)}
           onRemove={() => onChange(chosen.filter((other) => nameOf(other) !== nameOf(lora)))}
@@ -60,20 +64,30 @@ export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props)
       ))}
 
       <SearchField aria-label="Find an adapter" value={search} onChange={setSearch}>
-        <Input placeholder={`Find among ${free.length} adapters, or paste an address`} />
+        <Input
+          placeholder={
+            free.length > 0 ? `Find among ${free.length} more, or paste an address` : "Paste the address of an adapter"
+          }
+        />
       </SearchField>
       <ul className={styles.cards}>
-        {found.slice(0, SHOWN).map((id) => (
-          <li key={id}>
-            <Button className={`react-aria-Button ${styles.card}`} onPress={() => add(id)} aria-label={`Add ${id}`}>
-              <span className={styles.name}>{id}</span>
-              <Badge verdict={verdicts[id]} />
+        {matching.slice(0, SHOWN).map((entry) => (
+          <li key={entry.id}>
+            <Button
+              className={`react-aria-Button ${styles.card}`}
+              onPress={() => add(entry.id)}
+              aria-label={`Add ${entry.id}`}
+            >
+              <Picture entry={entry} />
+              <About entry={entry} name={entry.id} verdict={verdicts[entry.id]} />
             </Button>
           </li>
         ))}
       </ul>
-      {found.length > SHOWN && <p className="quiet">and {found.length - SHOWN} more</p>}
-      {found.length === 0 && !isReference(reference) && <p className="quiet">No adapter is called that.</p>}
+      {matching.length > SHOWN && <p className="quiet">and {matching.length - SHOWN} more</p>}
+      {matching.length === 0 && words.length > 0 && !isReference(reference) && (
+        <p className="quiet">No other adapter is called that.</p>
+      )}
       {isReference(reference) && (
         <Button
           className="react-aria-Button"
@@ -86,13 +100,37 @@ export function AdapterPicker({ chosen, onChange, ids, verdicts, fault }: Props)
         </Button>
       )}
 
-      {ids.length === 0 && <p className="quiet">There are none in models/lora yet.</p>}
+      {found.length === 0 && <p className="quiet">There are none in models/lora yet.</p>}
       {fault && (
         <p className="fault" role="alert">
           {fault}
         </p>
       )}
     </fieldset>
+  );
+}
+
+/** What an adapter does, as an image; an empty square where nothing shows it. */
+function Picture({ entry }: { entry: AdapterEntry | undefined }) {
+  if (!entry?.preview) return <span className={styles.picture} aria-hidden="true" />;
+  return <img className={styles.picture} src={address(entry.preview)} alt="" loading="lazy" />;
+}
+
+function About({
+  entry,
+  name,
+  verdict,
+}: {
+  entry: AdapterEntry | undefined;
+  name: string;
+  verdict: Verdict | undefined;
+}) {
+  return (
+    <span className={styles.about}>
+      <strong className={styles.name}>{name}</strong>
+      {entry?.trigger && <span className="quiet">{entry.trigger}</span>}
+      <Badge verdict={verdict} />
+    </span>
   );
 }
 
@@ -104,18 +142,19 @@ function Badge({ verdict }: { verdict: Verdict | undefined }) {
 
 interface ChosenProps {
   lora: Lora;
+  entry: AdapterEntry | undefined;
   verdict: Verdict | undefined;
   onChange: (weight: number) => void;
   onRemove: () => void;
 }
 
-function Chosen({ lora, verdict, onChange, onRemove }: ChosenProps) {
+function Chosen({ lora, entry, verdict, onChange, onRemove }: ChosenProps) {
   const recommended = verdict?.lora_scale ?? undefined;
   return (
     <div className={styles.chosen}>
-      <div className="row">
-        <strong className={styles.name}>{lora.id}</strong>
-        <Badge verdict={verdict} />
+      <div className={styles.head}>
+        <Picture entry={entry} />
+        <About entry={entry} name={lora.id} verdict={verdict} />
         <Button className="react-aria-Button small" onPress={onRemove} aria-label={`Remove ${lora.id}`}>
           ✕
         </Button>

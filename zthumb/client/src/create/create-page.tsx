@@ -90,7 +90,7 @@ export function CreatePage() {
           <AdapterPicker
             chosen={form.loras ?? []}
             onChange={(loras) => change({ loras })}
-            ids={adapters.ids}
+            found={adapters.found}
             verdicts={adapters.verdicts}
             fault={fields.loras}
           />

@@ -45,7 +45,7 @@ export function SizeField({ width, height, own, multiple, onChange, fault }: Pro
             onChange({ width: size?.[1], height: size?.[2] });
           }}
           options={named}
-          none={width || height ? "other" : `own${own ? `  ${own} × ${own}` : ""}`}
+          none={width || height ? "other" : own ? `base, ${own} × ${own}` : "as the base"}
         />
       </div>
       <NumberBox

@@ -4,7 +4,6 @@ import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import {
-  Button,
   Dialog,
   GridLayout,
   GridList,
@@ -15,9 +14,10 @@ import {
   Size,
   Virtualizer,
 } from "react-aria-components";
-import { address, api, type GalleryImage, read } from "../api/client";
+import { address, api, type GalleryImage, read, type Schemas } from "../api/client";
 import { useServer } from "../api/jobs";
 import { Choice, TextBox } from "../components/fields";
+import { shortName } from "../create/form";
 import { filterFromSearch, type GalleryFilter } from "./gallery-filter";
 import styles from "./gallery-page.module.css";
 import { Details } from "./image-dialog";
@@ -31,8 +31,11 @@ export function GalleryPage() {
   const navigate = useNavigate({ from: "/gallery" });
   const change = (changes: Partial<GalleryFilter>) =>
     void navigate({ search: filterFromSearch({ ...filter, ...changes }), replace: true });
-  const { images, models, isLoading, error, more } = useImages(filter);
+  const { images, models, adapters, isLoading, error, more } = useImages(filter);
   const [shown, setShown] = useState<GalleryImage>();
+  // An address may have the beginning of a hash alone.
+  const chosenAdapter =
+    adapters.find(({ sha256 }) => sha256.startsWith(filter.adapter ?? " "))?.sha256 ?? filter.adapter;
 
   return (
     <div className={styles.page}>
@@ -55,10 +58,15 @@ export function GalleryPage() {
             none="any"
           />
         )}
-        {filter.adapter && (
-          <Button className="react-aria-Button small" onPress={() => change({ adapter: undefined })}>
-            with the adapter {filter.adapter.slice(0, 8)} ✕
-          </Button>
+        {(adapters.length > 0 || filter.adapter) && (
+          <Choice
+            label="Adapter"
+            value={chosenAdapter}
+            onChange={(adapter) => change({ adapter })}
+            options={adapters.map(({ sha256 }) => sha256)}
+            labels={Object.fromEntries(adapters.map((adapter) => [adapter.sha256, labelOf(adapter)]))}
+            none="any"
+          />
         )}
       </search>
       {error && <p className="fault">{error.message}</p>}
@@ -111,6 +119,11 @@ export function GalleryPage() {
   );
 }
 
+/** The name of an adapter, and its hash: a file of that name may have been another one before. */
+function labelOf({ path, sha256 }: Schemas["GalleryAdapter"]): string {
+  return `${shortName(path)} · ${sha256.slice(0, 8)}`;
+}
+
 function useImages(filter: GalleryFilter) {
   const queries = useQueryClient();
   const { ended } = useServer();
@@ -130,6 +143,7 @@ function useImages(filter: GalleryFilter) {
   return {
     images: found.data?.pages.flatMap((page) => page.images) ?? [],
     models: found.data?.pages[0]?.models ?? [],
+    adapters: found.data?.pages[0]?.adapters ?? [],
     isLoading: found.isLoading || found.isFetchingNextPage,
     error: found.error,
     more: () => {

@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { Button, Checkbox } from "react-aria-components";
-import { ADAPTERS, useAdapters } from "../api/adapters";
+import { ADAPTERS, type AdapterEntry, useAdapters } from "../api/adapters";
 import { address, api, read, type Schemas } from "../api/client";
 import { useIsTrainingEnabled } from "../api/runs";
 import { TextBox } from "../components/fields";
@@ -13,7 +13,6 @@ import { EvaluateDialog } from "./evaluate-dialog";
 import { type LibraryFilter, libraryFromSearch } from "./library-filter";
 import styles from "./library-page.module.css";
 
-type Adapter = Schemas["AdapterEntry"];
 type Report = Schemas["ReportEntry"];
 
 const SHOWN = 120;
@@ -103,7 +102,7 @@ export function LibraryPage() {
 }
 
 interface CardProps {
-  adapter: Adapter;
+  adapter: AdapterEntry;
   canEvaluate: boolean;
   onReport: (run: string) => void;
 }
@@ -114,6 +113,9 @@ function AdapterCard({ adapter, canEvaluate, onReport }: CardProps) {
   const { report } = adapter;
   return (
     <li className={`panel ${styles.card}`}>
+      {adapter.preview && (
+        <img className={styles.picture} src={address(adapter.preview)} alt={`what ${adapter.id} does`} loading="lazy" />
+      )}
       <strong className={styles.name}>{adapter.id}</strong>
       {adapter.trigger && (
         <span>

@@ -1,4 +1,4 @@
-"""Images of a data set as a browser shows them."""
+"""Images of data sets and adapters as a browser shows them."""
 
 import io
 from pathlib import Path
