@@ -65,27 +65,12 @@ class Plan:
 
     def scaled(self, factor: float) -> "Plan":
         """Return the plan with images and steps multiplied by ``factor``, to try the build and not the weights."""
-
-        def scale_steps(schedule: Schedule) -> Schedule:
-            return replace(schedule, steps=max(2, round(schedule.steps * factor)))
-
-        return Plan(
-            images=max(128, round(self.images * factor)),
-            autoencoder=scale_steps(self.autoencoder),
-            denoiser=scale_steps(self.denoiser),
-            finish=scale_steps(self.finish),
-            image_tower=scale_steps(self.image_tower),
-            distillation=scale_steps(self.distillation),
-            sd15=scale_steps(self.sd15),
-            flux_words=scale_steps(self.flux_words),
-            flux=scale_steps(self.flux),
-            flux_finish=scale_steps(self.flux_finish),
-            flux_guidance=scale_steps(self.flux_guidance),
-            z_image=scale_steps(self.z_image),
-            qwen_autoencoder=scale_steps(self.qwen_autoencoder),
-            qwen_words=scale_steps(self.qwen_words),
-            qwen_image=scale_steps(self.qwen_image),
-        )
+        steps = {
+            name: replace(schedule, steps=max(2, round(schedule.steps * factor)))
+            for name, schedule in vars(self).items()
+            if isinstance(schedule, Schedule)
+        }
+        return replace(self, images=max(128, round(self.images * factor)), **steps)
 
 
 def build(models: Path, work: Path, seed: int = SEED, plan: Plan | None = None) -> None:
