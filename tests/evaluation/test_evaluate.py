@@ -103,7 +103,7 @@ def test_a_stopped_evaluation_ends_without_waiting_for_images_and_stops_its_serv
         time.sleep(0.1)
 
     process.send_signal(signal.SIGTERM)
-    errors = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=240)[1]
 
     assert process.returncode == 130
     assert "Traceback" not in errors
@@ -121,7 +121,7 @@ def _server_of(process: "subprocess.Popen[str]") -> psutil.Process:
 
 def _is_generating(port: str) -> bool:
     try:
-        return float(requests.get(f"http://127.0.0.1:{port}/sdapi/v1/progress", timeout=60).json()["progress"]) > 0
+        return float(requests.get(f"http://127.0.0.1:{port}/sdapi/v1/progress", timeout=240).json()["progress"]) > 0
     except (requests.RequestException, KeyError):
         return False
 

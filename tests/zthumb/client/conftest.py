@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.zthumb.server.conftest import models
 
 __all__ = ["models"]
+STARTED_S, SHOWN_MS = 240, 60_000
+"""How long a server may take to start, and a page to show something, beside other tests."""
 CHROMIUM = shutil.which("chromium")
 QUIET = ["--no-sandbox", "--disable-gpu"]
 EXPECTED = (
@@ -51,7 +53,8 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "zthumb.cli", "serve"], env=self._environment, stdout=subprocess.DEVNULL
         )
-        for _ in range(600):
+        deadline = time.monotonic() + STARTED_S
+        while time.monotonic() < deadline:
             try:
                 if requests.get(f"{self.address}/health/ready", timeout=1).ok:
                     return
@@ -93,6 +96,8 @@ def server(models: Path, start_server: Callable[..., Server]) -> Server:
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
+    # What is expected of a page may take long beside other tests; one that does not come is a failure all the same.
+    expect.set_options(timeout=SHOWN_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
@@ -102,6 +107,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(SHOWN_MS)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

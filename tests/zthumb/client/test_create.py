@@ -31,7 +31,7 @@ def _first_job(server: Server) -> dict[str, object]:
 
 def test_a_prompt_becomes_an_image_with_all_its_parameters(page: Page) -> None:
     _generate(page)
-    page.get_by_role("article", name=re.compile(f"^done: {PROMPT}")).first.wait_for(timeout=60_000)
+    page.get_by_role("article", name=re.compile(f"^done: {PROMPT}")).first.wait_for(timeout=240_000)
     page.get_by_role("button", name=f"Show the image of: {PROMPT}").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("euler")).to_be_visible()
@@ -56,7 +56,7 @@ def test_the_whole_form_is_in_the_address(page: Page, server: Server) -> None:
     expect(other.get_by_label("Seed", exact=True)).to_have_value("9223372036854775807")
     expect(other.get_by_role("button", name="Remove strong")).to_be_visible()
     other.get_by_role("button", name="Generate", exact=True).click()
-    other.get_by_role("article", name="done: a red star", exact=True).first.wait_for(timeout=60_000)
+    other.get_by_role("article", name="done: a red star", exact=True).first.wait_for(timeout=240_000)
     request = _first_job(server)["request"]
     assert isinstance(request, dict)
     assert (request["seed"], request["steps"]) == ("9223372036854775807", 12)
@@ -66,10 +66,10 @@ def test_the_whole_form_is_in_the_address(page: Page, server: Server) -> None:
 def test_a_long_job_shows_how_far_it_is_and_is_cancelled(page: Page, server: Server) -> None:
     requests.post(f"{server.address}/jobs", json=LONG, timeout=10)
     job = page.get_by_role("article", name=re.compile("^generating")).first
-    job.get_by_role("progressbar").wait_for(timeout=30_000)
-    job.locator("img").wait_for(timeout=30_000)
+    job.get_by_role("progressbar").wait_for(timeout=240_000)
+    job.locator("img").wait_for(timeout=240_000)
     job.get_by_role("button", name="Cancel").click()
-    page.get_by_role("article", name=re.compile("^cancelled: a photo of a ring")).first.wait_for(timeout=30_000)
+    page.get_by_role("article", name=re.compile("^cancelled: a photo of a ring")).first.wait_for(timeout=240_000)
     assert _first_job(server)["state"] == "cancelled"
 
 
@@ -82,9 +82,9 @@ def test_what_is_refused_is_said_beside_its_field(page: Page, server: Server) ->
 
 def test_a_page_that_is_reloaded_in_the_middle_goes_on(page: Page, server: Server) -> None:
     job = requests.post(f"{server.address}/jobs", json={**LONG, "batch": 1}, timeout=10).json()["id"]
-    page.get_by_role("progressbar").first.wait_for(timeout=30_000)
+    page.get_by_role("progressbar").first.wait_for(timeout=240_000)
     page.reload()
-    page.get_by_role("progressbar").first.wait_for(timeout=30_000)
+    page.get_by_role("progressbar").first.wait_for(timeout=240_000)
     # The very job, which was not begun again.
     assert (_first_job(server)["id"], _first_job(server)["state"]) == (job, "running")
     requests.delete(f"{server.address}/jobs/{job}", timeout=10)
@@ -93,13 +93,13 @@ def test_a_page_that_is_reloaded_in_the_middle_goes_on(page: Page, server: Serve
 def test_a_server_that_is_killed_in_the_middle_loses_nothing(page: Page, server: Server) -> None:
     _generate(page, "a photo of a green ring")
     requests.post(f"{server.address}/jobs", json={**LONG, "batch": 1, "prompt": "a yellow cross"}, timeout=10)
-    page.get_by_role("article", name=re.compile("yellow cross")).first.wait_for(timeout=30_000)
+    page.get_by_role("article", name=re.compile("yellow cross")).first.wait_for(timeout=240_000)
     # When it is killed, the page says so
     server.kill()
     expect(page.get_by_role("status")).to_contain_text("cannot be reached", timeout=20_000)
     # And when it is there again, the job goes on and the page with it
     server.start()
-    expect(page.get_by_role("status")).to_have_count(0, timeout=30_000)
+    expect(page.get_by_role("status")).to_have_count(0, timeout=240_000)
     page.get_by_role("article", name=re.compile("^done: a yellow cross")).first.wait_for(timeout=90_000)
 
 
@@ -111,7 +111,7 @@ def test_it_is_used_with_the_keyboard_alone(page: Page) -> None:
         page.keyboard.press("Tab")
     page.keyboard.type("a white square")
     page.keyboard.press("Control+Enter")
-    page.get_by_role("article", name=re.compile("^done: a white square")).first.wait_for(timeout=60_000)
+    page.get_by_role("article", name=re.compile("^done: a white square")).first.wait_for(timeout=240_000)
     assert parse_qs(urlsplit(page.url).query)["prompt"] == ["a white square"]
 
 
@@ -141,7 +141,7 @@ def test_the_page_of_the_api_works_without_another_host(page: Page, server: Serv
 def test_an_images_file_becomes_the_form_it_was_made_with(page: Page, server: Server, tmp_path: Path) -> None:
     # Given the file of an image with an adapter and a large seed
     request = {"prompt": "a small red star", "steps": 3, "seed": 2**62 + 1, "loras": [{"id": "strong", "weight": 0.7}]}
-    image = requests.post(f"{server.address}/generate", json=request, timeout=60).json()["images"][0]["b64_json"]
+    image = requests.post(f"{server.address}/generate", json=request, timeout=240).json()["images"][0]["b64_json"]
     file = tmp_path / "image.png"
     file.write_bytes(base64.b64decode(image))
     # When it is given to the page
@@ -152,7 +152,7 @@ def test_an_images_file_becomes_the_form_it_was_made_with(page: Page, server: Se
     expect(page.get_by_label("Seed", exact=True)).to_have_value(str(2**62 + 1))
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a small red star")
     page.get_by_role("button", name="Generate", exact=True).click()
-    page.get_by_role("article", name="done: a small red star", exact=True).first.wait_for(timeout=60_000)
+    page.get_by_role("article", name="done: a small red star", exact=True).first.wait_for(timeout=240_000)
     again = _first_job(server)
     assert isinstance(again["images"], list)
     stored = requests.get(f"{server.address}{again['images'][0]['path']}", timeout=10).content
@@ -193,7 +193,7 @@ def test_an_adapters_file_is_added_and_chosen(page: Page, models: Path, tmp_path
     file = tmp_path / "dropped.safetensors"
     file.write_bytes((models / "lora" / "strong" / "strong.safetensors").read_bytes())
     page.locator("input[type=file]").set_input_files(str(file))
-    expect(page.get_by_role("button", name="Remove dropped")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Remove dropped")).to_be_visible(timeout=240_000)
     page.locator("input[type=file]").set_input_files(
         {"name": "broken.safetensors", "mimeType": "application/octet-stream", "buffer": b"nothing"}
     )

@@ -39,7 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def started(settings: Settings, resolver: Resolver | None = None) -> Iterator[TestClient]:
     """Yield a client of a server that is ready, that is has generated its first image."""
     with TestClient(create_app(settings, resolver), base_url="http://127.0.0.1:8000", client=("127.0.0.1", 1)) as client:
-        for _ in range(1200):
+        for _ in range(4000):
             status = client.get("/health/ready").json()
             assert not status["failed"], status["reason"]
             if status["ready"]:

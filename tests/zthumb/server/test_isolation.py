@@ -79,7 +79,7 @@ def test_a_base_that_cannot_be_loaded_is_reported_and_requests_are_refused(tmp_p
         create_app(Settings(model=str(broken), models_folder=tmp_path, data_folder=tmp_path / "server")),
         base_url="http://127.0.0.1",
     ) as client:
-        for _ in range(600):
+        for _ in range(3000):
             response = client.get("/health/ready")
             assert response.status_code == 503
             if response.json()["failed"]:

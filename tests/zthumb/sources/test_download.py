@@ -238,7 +238,7 @@ def test_two_processes_download_a_file_once(fake_civitai: FakeCivitai, tmp_path:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=240)
     assert [process.exitcode for process in processes] == [0, 0]
     assert len(fake_civitai.requests) == 1
     assert (tmp_path / "a").read_bytes() == CONTENT

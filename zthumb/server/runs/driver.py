@@ -1,6 +1,8 @@
-"""The process around one run: holds its lease, keeps what it prints, stops it when asked, and notes how it ended.
+"""The process around one run: keeps what it prints, stops it when asked, and notes how it ended.
 
-It outlives the server that started it. Run as ``python -m zthumb.server.runs.driver FOLDER PROJECT``.
+It outlives the server that started it. Run as ``python -m zthumb.server.runs.driver FOLDER PROJECT LEASE``, where LEASE is the
+number of the open file by which the run's lease is held; whoever starts it holds the lease already, so that it is never free
+between the start and the end.
 """
 
 import contextlib
@@ -13,7 +15,6 @@ import time
 from pathlib import Path
 from typing import IO
 
-from zthumb.server.runs import lease
 from zthumb.server.runs.course import last_step
 from zthumb.server.runs.project import Project
 from zthumb.server.runs.run_folder import Ending, RunFolder, RunRequest
@@ -24,20 +25,17 @@ _PATIENCE_S = 1800.0
 """For a stage that was asked to stop: a step of a large base, perhaps a validation with previews, and the checkpoint."""
 
 
-def main(folder: Path, root: Path) -> int:
-    """Run the command of the run in ``folder`` and return its exit code; 1 if another process does already."""
+def main(folder: Path, root: Path, held: int) -> int:
+    """Run the command of the run in ``folder``, whose lease is ``held`` by an open file, and return its exit code."""
     run, project = RunFolder(folder), Project(root)
-    with lease.hold(run.lease) as held:
-        if held is None:
-            return 1
-        with _start(project, run, held) as process:
-            assert process.stdout is not None
-            reader = threading.Thread(target=_keep, args=(process.stdout, run), daemon=True)
-            reader.start()
-            is_asked = _watch(process, reader, project, run)
-        # One that was done before it heard of it is done.
-        is_stopped = is_asked and process.returncode != 0
-        run.note_end(Ending(code=process.returncode, is_stopped=is_stopped, at=time.time()))
+    with _start(project, run, held) as process:
+        assert process.stdout is not None
+        reader = threading.Thread(target=_keep, args=(process.stdout, run), daemon=True)
+        reader.start()
+        is_asked = _watch(process, reader, project, run)
+    # One that was done before it heard of it is done.
+    is_stopped = is_asked and process.returncode != 0
+    run.note_end(Ending(code=process.returncode, is_stopped=is_stopped, at=time.time()))
     return process.returncode
 
 
@@ -122,4 +120,4 @@ def _last_bar(text: bytes) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))

@@ -100,15 +100,16 @@ class RunFolder:
         return read_model(RunRequest, self.path / "request.json")
 
     def state(self) -> State:
-        """Return how it is going, as its files and its lease say."""
-        # The ending is written before the lease is free, and taken away before it is held again.
-        if ending := self.ending():
+        """Return how it is going, as its files and its lease say, whatever is done with it meanwhile."""
+        # Under its lease a start is noted first and an ending last: what is read in this order is of one moment.
+        ending, is_started, is_held = self.ending(), self.is_started(), lease.is_held(self.lease)
+        if ending := ending or self.ending():
             return "stopped" if ending.is_stopped else "done" if ending.code == 0 else "failed"
-        if lease.is_held(self.lease):
+        if is_held:
             return "stopping" if self.is_asked_to_stop() else "running"
         if self.is_asked_to_stop():
             return "stopped"
-        return "interrupted" if self.is_started() else "waiting"
+        return "interrupted" if is_started else "waiting"
 
     # The start and the end
 
@@ -139,7 +140,8 @@ class RunFolder:
 
     def set_waiting(self) -> None:
         """Let it wait for its turn again; it goes on where it was."""
-        for name in ("ended.json", "stop", "started"):
+        # The ending goes last: without it, it would have been interrupted.
+        for name in ("started", "stop", "ended.json"):
             (self.path / name).unlink(missing_ok=True)
 
     # What it prints

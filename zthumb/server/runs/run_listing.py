@@ -26,7 +26,7 @@ class RunListing:
 
     def entry(self, run: RunFolder) -> RunEntry:
         """Describe a run."""
-        request, state, outputs = run.request(), self._runs.state(run), self.outputs(run)
+        request, state, outputs = run.request(), run.state(), self.outputs(run)
         is_working = state in WORKING
         steps = self._steps_of(outputs) if outputs else None
         speed = course.speed(run.paces(), steps) if steps and is_working else course.Speed(None, None, None)
@@ -72,7 +72,7 @@ class RunListing:
     def _may_have_changed(self, run: RunFolder) -> bool:
         """Whether to look at all of a run: its state changed, or it is at work."""
         seen = self._seen.get(run.name)
-        return seen is None or seen.state in WORKING or seen.state != self._runs.state(run)
+        return seen is None or seen.state in WORKING or seen.state != run.state()
 
     def _steps_of(self, outputs: Path) -> int:
         """Return the steps that a training will make, as its resolved recipe says."""

@@ -34,7 +34,7 @@ class Runs:
         self._folder, self._project, self._recipes = folder, project, recipes
         # Of all that changes a run: one that is taken off the list must not be started meanwhile.
         self._lock = threading.RLock()
-        self._driver: tuple[str, subprocess.Popen[bytes]] | None = None
+        self._driver: subprocess.Popen[bytes] | None = None
         self._created: dict[str, float | None] = {}
 
     def all(self) -> list[RunFolder]:
@@ -50,15 +50,9 @@ class Runs:
             raise NotFound(f"there is no run {name!r}.")
         return run
 
-    def state(self, run: RunFolder) -> State:
-        """Return how a run is going."""
-        state = run.state()
-        # Between its start and the moment at which it holds its lease.
-        return "running" if state == "interrupted" and self._is_driven(run.name) else state
-
     def at_work(self) -> RunFolder | None:
         """Return the run that a process works on."""
-        return next((run for run in self.all() if self.state(run) in WORKING), None)
+        return next((run for run in self.all() if run.state() in WORKING), None)
 
     def train(self, name: str, dataset: str, recipe: str, changes: Mapping[str, Any], prompts: str | None) -> RunFolder:
         """Add a training of ``dataset`` by a recipe with ``changes``; raises ``BadInput`` if the recipe does not take them."""
@@ -84,7 +78,7 @@ class Runs:
     def stop(self, run: RunFolder) -> None:
         """Ask a run to stop: after the step it makes, with a checkpoint. One that waits will not start."""
         with self._lock:
-            state = self.state(run)
+            state = run.state()
             if state not in (*WORKING, "waiting"):
                 raise Conflict(f"{run.name} is {state}: there is nothing to stop.")
             run.ask_to_stop()
@@ -92,7 +86,7 @@ class Runs:
     def resume(self, run: RunFolder) -> None:
         """Let a run go on where it was."""
         with self._lock:
-            state = self.state(run)
+            state = run.state()
             if state not in _RESUMABLE:
                 raise Conflict(f"{run.name} is {state}: only what was stopped, interrupted or failed is resumed.")
             run.set_waiting()
@@ -100,7 +94,7 @@ class Runs:
     def remove(self, run: RunFolder) -> None:
         """Take a run off the list; what it has trained and its report stay where they are."""
         with self._lock:
-            state = self.state(run)
+            state = run.state()
             if state in WORKING:
                 raise Conflict(f"{run.name} is {state}: stop it first.")
             run.remove()
@@ -116,31 +110,30 @@ class Runs:
         """Start the run that has waited longest if none is at work; ``before_start`` is called just before."""
         with self._lock:
             runs = self.all()
-            if self._is_driven() or any(lease.is_held(run.lease) for run in runs):
+            if self._driver is not None:
+                self._driver.poll()  # What has ended is taken off the system's list of processes.
+            if any(lease.is_held(run.lease) for run in runs):
                 return
-            waiting = [run for run in reversed(runs) if self.state(run) == "waiting"]
+            waiting = [run for run in reversed(runs) if run.state() == "waiting"]
             if waiting:
                 before_start()
                 self._start(waiting[0])
 
     def _start(self, run: RunFolder) -> None:
-        run.note_start()
-        command = [sys.executable, "-m", "zthumb.server.runs.driver", str(run.path.resolve()), str(self._project.root)]
-        with run.errors.open("wb") as errors:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,  # It goes on when this server ends.
-            )
-        self._driver = (run.name, process)
-
-    def _is_driven(self, name: str | None = None) -> bool:
-        """Whether a process that this server started is at work, on the run called ``name`` or on any."""
-        if self._driver is None or self._driver[1].poll() is not None:
-            return False
-        return name is None or self._driver[0] == name
+        with lease.hold(run.lease) as held:
+            if held is None or run.is_started():
+                return  # Another server was first.
+            run.note_start()
+            arguments = [str(run.path.resolve()), str(self._project.root), str(held)]
+            with run.errors.open("wb") as errors:
+                self._driver = subprocess.Popen(
+                    [sys.executable, "-m", "zthumb.server.runs.driver", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    pass_fds=(held,),
+                    start_new_session=True,  # It goes on when this server ends.
+                )
 
     def _add(self, name: str, request: RunRequest, recipe: str | None) -> RunFolder:
         if not _NAME.fullmatch(name):

@@ -61,7 +61,7 @@ def test_webuiapi_gets_the_same_image_as_generate(port: int) -> None:
             **{name: REQUEST[name] for name in ("steps", "seed", "width", "height")},
             "cfg": 5,
         },
-        timeout=60,
+        timeout=240,
     ).json()
     for image, expected_image in zip(result.images, expected["images"], strict=True):
         decoded = Image.open(io.BytesIO(base64.b64decode(expected_image["b64_json"])))

@@ -15,7 +15,7 @@ REQUEST = {"prompt": "a photo of a red star", "steps": 3, "seed": 2**60 + 1}
 
 
 def _wait(client: TestClient, job: str) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         if client.get(f"/jobs/{job}").json()["state"] == "done":
             return
         time.sleep(0.05)

@@ -33,7 +33,7 @@ LONG = {"prompt": "a photo of a ring", "seed": 1, "steps": 150, "batch": 4, "det
 
 
 def _wait_until_ended(client: Any, job: str, base: str = "") -> dict[str, Any]:
-    for _ in range(1200):
+    for _ in range(4000):
         status: dict[str, Any] = client.get(f"{base}/jobs/{job}").json()
         if status["state"] not in ("queued", "running"):
             return status
@@ -151,7 +151,7 @@ def test_jobs_of_a_killed_server_are_generated_by_the_next_one(models: Path, tmp
     process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        for _ in range(3000):
             try:
                 if requests.get(f"{base}/health/ready", timeout=1).ok:
                     break

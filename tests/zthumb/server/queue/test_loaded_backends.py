@@ -88,7 +88,7 @@ def test_an_idle_model_is_unloaded_and_generates_the_same_image_when_it_is_neede
     with started(settings(models, idle_unload_s=0.2)) as client:
         pool = client.app.state.service.pool  # type: ignore[attr-defined]
         first = pixels(client.post("/generate", json=REQUEST))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 240
         while list(pool.loaded) and time.monotonic() < deadline:
             time.sleep(0.02)
         # The thread that generates unloads it by itself.

@@ -64,7 +64,7 @@ def test_an_image_whose_file_was_deleted_is_not_found(client: TestClient) -> Non
 def test_a_running_job_has_a_preview(client: TestClient) -> None:
     job = client.post("/jobs", json={**REQUEST, "steps": 100, "batch": 1}).json()["id"]
     previews = []
-    for _ in range(600):
+    for _ in range(3000):
         status = client.get(f"/jobs/{job}").json()
         if status["preview"] and status["progress"] > 0.6:
             previews.append(status["preview"])
