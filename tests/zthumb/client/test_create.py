@@ -63,6 +63,20 @@ def test_the_whole_form_is_in_the_address(page: Page, server: Server) -> None:
     assert request["loras"][0]["id"] == "strong"
 
 
+def test_a_preset_says_what_it_is_of_and_which_settings_are_used_where_none_are_given(page: Page) -> None:
+    steps = page.get_by_role("textbox", name="Steps")
+    expect(steps).to_have_attribute("placeholder", "25")
+    page.get_by_role("button", name="Base and preset").click()
+    page.get_by_role("option", name="mini-fast").click()
+    expect(page.get_by_text("the miniature base in four steps. Base: mini-sdxl.")).to_be_visible()
+    expect(steps).to_have_attribute("placeholder", "4")
+    # Of a base that is not on this machine it is said that it will be downloaded.
+    page.get_by_role("button", name="Base and preset").click()
+    page.get_by_role("option", name="flux-dev").click()
+    expect(page.get_by_text("not on this machine yet")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Width")).to_have_attribute("placeholder", "1024")
+
+
 def test_a_long_job_shows_how_far_it_is_and_is_cancelled(page: Page, server: Server) -> None:
     requests.post(f"{server.address}/jobs", json=LONG, timeout=10)
     job = page.get_by_role("article", name=re.compile("^generating")).first

@@ -66,7 +66,7 @@ export function AdapterPicker({ chosen, onChange, found, verdicts, fault }: Prop
       <SearchField aria-label="Find an adapter" value={search} onChange={setSearch}>
         <Input
           placeholder={
-            free.length > 0 ? `Find among ${free.length} more, or paste an address` : "Paste the address of an adapter"
+            free.length > 0 ? `Find among ${free.length}, or paste an address` : "Paste the address of an adapter"
           }
         />
       </SearchField>

@@ -13,6 +13,7 @@ import styles from "./create-page.module.css";
 import { type CreateForm, faults, fromSearch, toRequest } from "./form";
 import { ImageReader } from "./image-reader";
 import { JobCard } from "./job-card";
+import { ownSize, PresetField } from "./preset-field";
 import { PromptWeights } from "./prompt-weights";
 import { SeedField } from "./seed-field";
 import { SizeField } from "./size-field";
@@ -35,13 +36,18 @@ function withAdapter(form: CreateForm, id: string): CreateForm {
   return fromSearch({ ...form, loras: [...others, { id, weight: 1 }] });
 }
 
+/** A default as its field shows it. */
+function usual(value: number | undefined): string | undefined {
+  return value === undefined ? undefined : String(value);
+}
+
 export function CreatePage() {
   const [form, change] = useForm();
   const navigate = useNavigate({ from: "/" });
   const { jobs } = useServer();
   const capabilities = useQuery({ queryKey: ["capabilities"], queryFn: () => read(api.GET("/capabilities")) }).data;
   const models = useQuery({ queryKey: ["models"], queryFn: () => read(api.GET("/models")) }).data;
-  const presets = useQuery({ queryKey: ["presets"], queryFn: () => read(api.GET("/presets")) }).data;
+  const presets = useQuery({ queryKey: ["presets"], queryFn: () => read(api.GET("/presets")) }).data?.presets ?? {};
   const adapters = useAdapters();
   const [refused, setRefused] = useState<string>();
   const submit = useMutation({
@@ -50,7 +56,9 @@ export function CreatePage() {
     onError: (error) => setRefused(error instanceof ApiError ? error.message : String(error)),
   });
   const { fields, other } = refused ? faults(refused) : { fields: {}, other: [] };
-  const variant = capabilities?.variants[form.variant ?? "full"] ?? Object.values(capabilities?.variants ?? {})[0];
+  const preset = presets[form.preset ?? ""];
+  const variants = capabilities?.variants ?? {};
+  const variant = variants[form.variant ?? preset?.variant ?? "full"] ?? Object.values(variants)[0];
   const generate = () => form.prompt.trim() && submit.mutate();
 
   return (
@@ -87,6 +95,13 @@ export function CreatePage() {
             onSubmit={generate}
           />
           {form.negative && <PromptWeights prompt={form.negative} parser={form.prompt_parser} steps={form.steps} />}
+          <PresetField
+            value={form.preset}
+            onChange={(preset) => change({ preset })}
+            presets={presets}
+            own={models?.base}
+            fault={fields.preset}
+          />
           <AdapterPicker
             chosen={form.loras ?? []}
             onChange={(loras) => change({ loras })}
@@ -98,7 +113,7 @@ export function CreatePage() {
             <SizeField
               width={form.width}
               height={form.height}
-              own={models?.resolution}
+              own={ownSize(preset, models?.resolution)}
               multiple={capabilities?.size_multiple ?? 8}
               onChange={change}
               fault={fields.width ?? fields.height}
@@ -109,7 +124,7 @@ export function CreatePage() {
               onChange={(steps) => change({ steps })}
               min={variant?.steps[0]}
               max={variant?.steps[1]}
-              placeholder={variant && String(variant.default_steps)}
+              placeholder={usual(preset?.steps ?? variant?.default_steps)}
               fault={fields.steps}
             />
             <NumberBox
@@ -119,7 +134,7 @@ export function CreatePage() {
               min={variant?.cfg[0]}
               max={variant?.cfg[1]}
               step={0.5}
-              placeholder={variant && String(variant.default_cfg)}
+              placeholder={usual(preset?.cfg ?? variant?.default_cfg)}
               fault={fields.cfg}
             />
             <Choice
@@ -135,7 +150,7 @@ export function CreatePage() {
               value={form.scheduler}
               onChange={(scheduler) => change({ scheduler })}
               options={capabilities?.schedulers ?? []}
-              none="the base's own"
+              none={preset?.scheduler ?? "the base's own"}
               fault={fields.scheduler}
             />
             <Choice
@@ -143,24 +158,16 @@ export function CreatePage() {
               value={form.prompt_parser}
               onChange={(prompt_parser) => change({ prompt_parser })}
               options={capabilities?.prompt_parsers ?? []}
-              none="the server's own"
+              none={preset?.prompt_parser ?? "the server's own"}
               fault={fields.prompt_parser}
             />
             <Choice
               label="Variant"
               value={form.variant}
               onChange={(variant) => change({ variant })}
-              options={Object.keys(capabilities?.variants ?? {})}
+              options={Object.keys(variants)}
               none="automatic"
               fault={fields.variant}
-            />
-            <Choice
-              label="Preset"
-              value={form.preset}
-              onChange={(preset) => change({ preset })}
-              options={Object.keys(presets?.presets ?? {})}
-              none="none"
-              fault={fields.preset}
             />
             <NumberBox
               label="Images"

@@ -6,8 +6,8 @@ import styles from "./size-field.module.css";
 interface Props {
   width: number | undefined;
   height: number | undefined;
-  /** The base's own edge in pixels. */
-  own: number | undefined;
+  /** The width and height that are used where none are given. */
+  own: readonly [number, number] | undefined;
   multiple: number;
   onChange: (size: { width: number | undefined; height: number | undefined }) => void;
   fault?: string;
@@ -31,7 +31,8 @@ export function sides(own: number, ratio: number, multiple: number): [number, nu
 
 export function SizeField({ width, height, own, multiple, onChange, fault }: Props) {
   const step = Math.max(multiple, 8);
-  const sizes = own === undefined ? [] : SHAPES.map(([name, ratio]) => [name, ...sides(own, ratio, step)] as const);
+  const edge = own && Math.sqrt(own[0] * own[1]);
+  const sizes = edge === undefined ? [] : SHAPES.map(([name, ratio]) => [name, ...sides(edge, ratio, step)] as const);
   const chosen = sizes.find(([, across, down]) => across === width && down === height);
   const named = sizes.map(([name, across, down]) => `${name}  ${across} × ${down}`);
   return (
@@ -45,7 +46,7 @@ export function SizeField({ width, height, own, multiple, onChange, fault }: Pro
             onChange({ width: size?.[1], height: size?.[2] });
           }}
           options={named}
-          none={width || height ? "other" : own ? `base, ${own} × ${own}` : "as the base"}
+          none={width || height ? "other" : "as the base"}
         />
       </div>
       <NumberBox
@@ -56,7 +57,7 @@ export function SizeField({ width, height, own, multiple, onChange, fault }: Pro
         min={64}
         max={2048}
         step={step}
-        placeholder={own === undefined ? undefined : String(own)}
+        placeholder={own && String(own[0])}
         fault={fault}
       />
       <NumberBox
@@ -67,7 +68,7 @@ export function SizeField({ width, height, own, multiple, onChange, fault }: Pro
         min={64}
         max={2048}
         step={step}
-        placeholder={own === undefined ? undefined : String(own)}
+        placeholder={own && String(own[1])}
       />
     </div>
   );
