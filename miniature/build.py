@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from foundation.device import choose_device
@@ -33,6 +34,7 @@ from miniature import (
     words,
     z_image,
 )
+from miniature.architectures.qwen_image import QwenImage
 from miniature.architectures.sdxl import SDXL
 from miniature.loop import Schedule
 from zthumb.sources.local import hash_base
@@ -61,6 +63,7 @@ class Plan:
     z_image: Schedule = z_image.SCHEDULE
     qwen_autoencoder: Schedule = qwen_autoencoder.SCHEDULE
     qwen_words: Schedule = words.SCHEDULE
+    qwen_finish: Schedule = qwen_image.FINISH_SCHEDULE
     qwen_image: Schedule = qwen_image.SCHEDULE
 
     def scaled(self, factor: float) -> "Plan":
@@ -176,20 +179,32 @@ def fit_qwen_image(models: Path, work: Path, seed: int = SEED, plan: Plan | None
     signs_folder = encoded.folder / f"plates-{len(signs)}"
     signs_latents = autoencoder.encode_all(encoded.vae, signs, signs_folder)  # 2. plates → latents
     latents = autoencoder.standardize(encoded.vae, torch.cat([encoded.latents, signs_latents]))
-    drawn = np.concatenate([encoded.images, signs])
-    vae_folder = _stage_folder(signs_folder, "autoencoder", plan.qwen_autoencoder)
-    vae = qwen_autoencoder.fit(drawn, latents, seed, vae_folder, device, plan.qwen_autoencoder)  # 3. its own autoencoder
-    words_folder = _stage_folder(signs_folder, "words", plan.qwen_words)
-    material = qwen_image.material(images, len(signs))
     seen = torch.cat([latents, *[latents[images:]] * (qwen_image.PASSES_OF_SIGNS - 1)])
-    untrained = qwen_image.untrained(seed).to(device)
-    model = words.teach(
-        "qwen_image", untrained, material, len(seen), seed, words_folder, plan.qwen_words
-    )  # 4. captions → attributes
-    folder = _stage_folder(words_folder, "qwen-image", plan.qwen_image)
-    trained = denoiser.fit("qwen_image", model, seen, seed, folder, plan.qwen_image, material)  # 5. captions → latents
+    # 3. captions → latents, in two cycles
+    trained, folder = _first_cycle_of_qwen_image(seen, images, len(signs), signs_folder, seed, device, plan)
+    material = qwen_image.material(images, len(signs))
+    finish_folder = _stage_folder(folder, "finish", plan.qwen_finish)
+    trained = denoiser.finish("qwen_image finish", trained, seen, seed, finish_folder, plan.qwen_finish, material)
+    vae_folder = _stage_folder(signs_folder, "autoencoder", plan.qwen_autoencoder)
+    drawn = np.concatenate([encoded.images, signs])
+    vae = qwen_autoencoder.fit(drawn, latents, seed, vae_folder, device, plan.qwen_autoencoder)  # 4. its own autoencoder
     assemble.save_qwen_image(trained, vae, models / "mini-qwen-image")
     _record(work, "mini-qwen-image", seed, device)
+
+
+def _first_cycle_of_qwen_image(
+    seen: Tensor, images: int, signs: int, images_folder: Path, seed: int, device: torch.device, plan: Plan
+) -> tuple[QwenImage, Path]:
+    """Teach Qwen-Image the words and train it on the latents ``seen``; return it with the folder of this stage."""
+    material, words_folder = qwen_image.material(images, signs), _stage_folder(images_folder, "words", plan.qwen_words)
+    folder = _stage_folder(words_folder, "qwen-image", plan.qwen_image)
+    untrained = qwen_image.untrained(seed).to(device)
+    if (seed, plan.qwen_words, plan.qwen_image) == (SEED, words.SCHEDULE, qwen_image.SCHEDULE):
+        kept = kept_stage.restore("qwen_image", untrained)
+        if kept is not None:
+            return kept, folder
+    model = words.teach("qwen_image", untrained, material, len(seen), seed, words_folder, plan.qwen_words)
+    return denoiser.fit("qwen_image", model, seen, seed, folder, plan.qwen_image, material), folder
 
 
 class _Encoded(NamedTuple):

@@ -128,11 +128,19 @@ def is_worth_compiling(device: torch.device, schedule: Schedule) -> bool:
     return device.type == "cpu" and schedule.steps >= _WORTH_COMPILING and shutil.which("g++") is not None
 
 
-def finish(name: str, model: ArchitectureT, latents: Tensor, seed: int, folder: Path, schedule: Schedule) -> ArchitectureT:
+def finish(
+    name: str,
+    model: ArchitectureT,
+    latents: Tensor,
+    seed: int,
+    folder: Path,
+    schedule: Schedule,
+    material: Material = WORLD,
+) -> ArchitectureT:
     """Train an already trained ``model`` over a further schedule, without the probes."""
     for probe in model.probes:
         probe.requires_grad_(False)
-    return fit(name, model, latents, seed, folder, schedule)
+    return fit(name, model, latents, seed, folder, schedule, material)
 
 
 def draw_batch(

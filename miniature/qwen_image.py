@@ -13,7 +13,9 @@ from miniature.loop import Schedule
 from miniature.training_images import Example
 from miniature.world import Scene
 
-SCHEDULE = Schedule(steps=12_000, batch=32, rate=2e-3)
+SCHEDULE = Schedule(steps=6_000, batch=32, rate=2e-3)
+FINISH_SCHEDULE = Schedule(steps=5_000, batch=32, rate=1e-3)
+"""A second cycle without the probes."""
 IMAGES = 30_000
 PASSES_OF_SIGNS = 3
 """How often a plate is seen for each time that an image of the world is."""

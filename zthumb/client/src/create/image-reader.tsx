@@ -4,21 +4,9 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef } from "react";
 import { Button, DropZone, FileTrigger } from "react-aria-components";
 import { addAdapter, isAdapterFile } from "../api/adapters";
-import { ApiError, address } from "../api/client";
+import { inspect } from "../api/inspect";
 import { type CreateForm, fromRequest } from "./form";
 import styles from "./image-reader.module.css";
-import { parseWithSeeds } from "./seeds";
-
-async function inspect(file: File): Promise<CreateForm> {
-  const answer = await fetch(address("/images/inspect"), {
-    method: "POST",
-    body: file,
-    headers: { "Content-Type": file.type || "application/octet-stream" },
-  });
-  const body = parseWithSeeds(await answer.text()) as { detail?: string; parameters?: Record<string, unknown> };
-  if (!answer.ok || !body.parameters) throw new ApiError(answer.status, body.detail ?? "this image has no parameters.");
-  return fromRequest(body.parameters);
-}
 
 interface Props {
   onRead: (form: CreateForm) => void;
@@ -38,7 +26,7 @@ export function ImageReader({ onRead, onAdapter, children }: Props) {
   }, []);
   const read = useMutation({
     mutationFn: async (file: File) => {
-      if (!isAdapterFile(file)) return onRead(await inspect(file));
+      if (!isAdapterFile(file)) return onRead(fromRequest((await inspect(file)).parameters));
       const id = await addAdapter(file);
       await queries.invalidateQueries({ queryKey: ["adapters"] });
       if (isShown.current) onAdapter(id);

@@ -18,6 +18,7 @@ import { address, api, type GalleryImage, read, type Schemas } from "../api/clie
 import { useServer } from "../api/jobs";
 import { Choice, TextBox } from "../components/fields";
 import { shortName } from "../create/form";
+import { FileViewer } from "./file-viewer";
 import { filterFromSearch, type GalleryFilter } from "./gallery-filter";
 import styles from "./gallery-page.module.css";
 import { Details } from "./image-dialog";
@@ -38,7 +39,7 @@ export function GalleryPage() {
     adapters.find(({ sha256 }) => sha256.startsWith(filter.adapter ?? " "))?.sha256 ?? filter.adapter;
 
   return (
-    <div className={styles.page}>
+    <FileViewer className={styles.page}>
       <h1 className="hidden">Gallery</h1>
       <search className={styles.filter}>
         <TextBox label="Prompt" value={filter.text ?? ""} onChange={(text) => change({ text })} placeholder="any" />
@@ -115,7 +116,7 @@ export function GalleryPage() {
           </Dialog>
         </Modal>
       </ModalOverlay>
-    </div>
+    </FileViewer>
   );
 }
 

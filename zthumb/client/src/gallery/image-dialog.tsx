@@ -5,9 +5,9 @@ import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { address, api, read } from "../api/client";
-import { Facts } from "../components/facts";
 import { fromRequest, shortName } from "../create/form";
 import styles from "./image-dialog.module.css";
+import { Parameters } from "./parameters";
 
 interface Props {
   id: string;
@@ -64,11 +64,7 @@ export function Details({ id, path, prompt, close }: Props & { close: () => void
         <Heading slot="title" className={styles.title}>
           {prompt}
         </Heading>
-        <Facts
-          facts={Object.entries(parameters)
-            .filter(([name, value]) => name !== "prompt" && value !== null && value !== undefined)
-            .map(([name, value]) => [name.replaceAll("_", " "), shown(value)] as const)}
-        />
+        <Parameters parameters={parameters} />
         {adaptersOf(parameters).map(({ sha256, name }) => (
           <Link key={sha256} to="/gallery" search={{ adapter: sha256 }} onClick={close}>
             All images with {name}
@@ -92,13 +88,4 @@ export function Details({ id, path, prompt, close }: Props & { close: () => void
 function adaptersOf(parameters: Record<string, unknown>): { sha256: string; name: string }[] {
   const loras = Array.isArray(parameters.loras) ? (parameters.loras as { sha256?: string; path?: string }[]) : [];
   return loras.flatMap(({ sha256, path }) => (sha256 ? [{ sha256, name: shortName(path ?? sha256) }] : []));
-}
-
-function shown(value: unknown): string {
-  if (Array.isArray(value)) return value.map(shown).join(", ") || "none";
-  if (typeof value === "object" && value !== null) {
-    const { path, weight } = value as { path?: string; weight?: number };
-    return path === undefined ? JSON.stringify(value) : `${path} at ${weight}`;
-  }
-  return String(value);
 }
