@@ -19,7 +19,7 @@ TEST_PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 SOURCES := foundation training zthumb evaluation miniature benchmarks docker examples scripts tests
 
-.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_steps bench_settings bench_client bench_gpu bench_concepts client docs lock docker_build docker_finetune_z docker_check clean
+.PHONY: help setup finetune_z test check lint format mini_base grade_mini check_demo check_portable bench_train bench_prepare bench_serve soak bench_variants bench_steps bench_settings bench_client bench_race bench_gpu bench_concepts client docs lock docker_build docker_finetune_z docker_check clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z_]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ bench_train: setup ## measure seconds per training step, against a plain loop an
 
 bench_prepare: setup ## measure the preparation of 1,000 images of 12 megapixels  → outputs/bench/prepare.json
 	@$(PYTHON) -m benchmarks.training.prepare
+
+bench_race: setup ## this project and its peers in turns, at equal work  → outputs/bench/race.json
+	@$(PYTHON) -m training.prepare_dataset --dataset datasets/z --recipe mini
+	@$(PYTHON) -m benchmarks.race.race
 
 bench_serve: setup ## measure the server's overhead and the time to change adapters  → outputs/bench/serve.json
 	@$(PYTHON) -m benchmarks.serving.serve

@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def render_page(folder: Path) -> str:
     """Render the page of the figures in ``folder``; a section without figures says that it was not measured."""
-    sections = [_train, _busy, _prepare, _serve, _soak, _variants, _steps, _settings, _pages, _gpu, _gpu_serve]
-    names = ["train", "busy", "prepare", "serve", "soak", "variants", "steps", "settings", "pages", "gpu", "gpu_serve"]
+    sections = [_train, _busy, _prepare, _serve, _soak, _variants, _steps, _settings, _pages, _race, _gpu, _gpu_serve]
+    names = ["train", "busy", "prepare", "serve", "soak", "variants", "steps", "settings", "pages", "race", "gpu", "gpu_serve"]
     figures_by_section = [_read_figures(folder / f"{name}.json") for name in names]
     texts = [section(figures) for section, figures in zip(sections, figures_by_section, strict=True)]
     return "\n\n".join([_HEAD.strip(), *(text.strip() for text in texts)]) + "\n"
@@ -94,6 +94,29 @@ they wait for one another. `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY` change what th
 {chr(10).join(rows)}
 
 Medians over {figures["rounds"]} rounds on {_platform(figures)}."""
+
+
+def _race(figures: Figures | None) -> str:
+    title = "## Beside others\n\n    make bench_race"
+    if figures is None:
+        return f"{title}\n\nNot measured."
+    rows = [
+        f"| {row['what']} | {row['peer']} | {row['ratio']:.2f} | {row['low']:.2f} to {row['high']:.2f} "
+        f"| {'ahead' if row['high'] < 1 else 'behind' if row['low'] > 1 else 'level'} |"
+        for row in figures["rows"]
+    ]
+    return f"""{title}
+
+Our seconds divided by theirs: below 1 we are ahead. Half of the rounds are between the two last figures; where 1 is between them,
+nobody is ahead. Each has {figures["threads"]} threads, computes in fp32, and takes its turn in a process of its own; diffusers in
+an environment of its own. Trained is the miniature with LoRA of the same modules and rank, on the same latents and embeddings,
+encoded in advance; generated are images of 25 steps with a guidance scale of 5, ours by the server.
+
+| | peer | ratio | half of the rounds | |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+{figures["rounds"]} rounds on {_platform(figures)}, {figures["arithmetic"]["instruction_set"]}."""
 
 
 def _prepare(figures: Figures | None) -> str:

@@ -30,11 +30,11 @@ class TrainerLoop:
         with tempfile.TemporaryDirectory() as empty:
             started = time.perf_counter()
             encoders = Encoders(self.family, pipeline, self.base, Cache(Path(empty), 2**30), pipeline.device)
-            examples = encoders.encode(self.dataset.of("train"), folder)
+            self.examples = encoders.encode(self.dataset.of("train"), folder)
             self.cache_seconds = time.perf_counter() - started
-        self._adapted = AdaptedModel.of(pipeline, self.family, recipe, pipeline.device)
-        self.train_step = TrainStep(recipe, self._adapted, Accelerator(cpu=True), examples, None)
-        self._batch = BatchSampler(recipe, examples, None, self._adapted.process).passes(0)[0][0]
+        self.adapted = AdaptedModel.of(pipeline, self.family, recipe, pipeline.device)
+        self.train_step = TrainStep(recipe, self.adapted, Accelerator(cpu=True), self.examples, None)
+        self._batch = BatchSampler(recipe, self.examples, None, self.adapted.process).passes(0)[0][0]
 
     def load_pipeline(self, dtype: torch.dtype = torch.float32) -> Any:
         """Load the base again."""
@@ -43,5 +43,5 @@ class TrainerLoop:
     def model_passes(self, _: int) -> None:
         """Run one forward and one backward pass of the model."""
         batch = self._batch
-        predicted = self._adapted.predict(batch.latents, batch.times, batch.conditioning)
+        predicted = self.adapted.predict(batch.latents, batch.times, batch.conditioning)
         predicted.sum().backward()  # type: ignore[no-untyped-call]

@@ -12,4 +12,4 @@ def test_the_committed_page_is_rendered_from_the_committed_measurements() -> Non
 
 def test_a_section_without_figures_says_that_it_was_not_measured(tmp_path: Path) -> None:
     assert render_page(tmp_path).count("not measured") == 8 * 4 + 2 * 2
-    assert render_page(tmp_path).count("Not measured.") == 9
+    assert render_page(tmp_path).count("Not measured.") == 10
