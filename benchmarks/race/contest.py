@@ -4,7 +4,9 @@ import contextlib
 import os
 import statistics
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +75,19 @@ def race(entries: Sequence[Entry], rounds: int, threads: int) -> dict[str, list[
             for contestant in contestants:
                 times[contestant.name].append(contestant.seconds_each())
     return times
+
+
+def answer(work: Callable[[int], object]) -> None:
+    """Be a contestant: do ``work`` once, then as often as is asked for, and say how long it took, until the input ends."""
+    work(0)
+    print(READY, flush=True)
+    number = 1
+    for line in sys.stdin:
+        started = time.perf_counter()
+        for _ in range(int(line)):
+            work(number)
+            number += 1
+        print(time.perf_counter() - started, flush=True)
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:

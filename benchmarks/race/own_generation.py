@@ -1,12 +1,10 @@
 """The server of this project as a contestant: ``python -m benchmarks.race.own_generation WAY MODEL MODELS``, WAY of ``WAYS``."""
 
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.race.contest import READY
+from benchmarks.race.contest import answer
 from benchmarks.serving.server_process import Client, run_server
 
 WAYS = ("one", "adapter", "eight")
@@ -31,19 +29,7 @@ def main(way: str, model: Path, models: Path) -> None:
             seeds = range(number * len(PROMPTS), (number + 1) * len(PROMPTS))
             list(pool.map(generate, clients, PROMPTS, seeds))
 
-        _answer(eight if way == "eight" else one)
-
-
-def _answer(work: Callable[[int], None]) -> None:
-    work(0)
-    print(READY, flush=True)
-    number = 1
-    for line in sys.stdin:
-        started = time.perf_counter()
-        for _ in range(int(line)):
-            work(number)
-            number += 1
-        print(time.perf_counter() - started, flush=True)
+        answer(eight if way == "eight" else one)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """``make bench_race``: this project and its peers in turns, at equal work, as our seconds divided by theirs."""
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -65,7 +66,8 @@ def _generate(python: Path, way: str, model: Path, rounds: int, threads: int) ->
         adapter = models / "lora" / "one" / "one.safetensors"
         write_adapter(model, adapter, seed=1)
         ours = [sys.executable, "-m", "benchmarks.race.own_generation", way, str(model), str(models)]
-        theirs = [str(python), str(PEERS / "diffusers_generation.py"), way, str(model), str(adapter)]
+        work = {"prompts": own_generation.PROMPTS, "steps": own_generation.STEPS, "guidance": own_generation.GUIDANCE}
+        theirs = [str(python), str(PEERS / "diffusers_generation.py"), way, str(model), str(adapter), json.dumps(work)]
         return _rows(WAYS[way], ours, theirs, rounds, threads)
 
 

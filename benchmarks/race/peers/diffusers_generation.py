@@ -1,5 +1,9 @@
-"""Diffusers' own pipeline: ``python diffusers_generation.py WAY MODEL ADAPTER``; see ``benchmarks.race.own_generation``."""
+"""Diffusers' own pipeline: ``python diffusers_generation.py WAY MODEL ADAPTER WORK``; see ``benchmarks.race.own_generation``.
 
+WORK is JSON: the prompts, and the steps and guidance scale of an image.
+"""
+
+import json
 import sys
 import time
 from pathlib import Path
@@ -7,11 +11,8 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionXLPipeline
 
-PROMPTS = [f"a photo of a {colour} star" for colour in ("red", "blue", "green", "white", "black", "pink", "cyan", "orange")]
-STEPS, GUIDANCE = 25, 5.0
 
-
-def main(way: str, model: str, adapter: Path) -> None:
+def main(way: str, model: str, adapter: Path, prompts: list[str], steps: int, guidance: float) -> None:
     """Answer counts of images, or of batches of eight, with seconds until the input ends."""
     pipeline = StableDiffusionXLPipeline.from_pretrained(model, torch_dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
@@ -19,9 +20,9 @@ def main(way: str, model: str, adapter: Path) -> None:
         pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)
 
     def work(number: int) -> None:
-        prompts = PROMPTS if way == "eight" else [PROMPTS[number % len(PROMPTS)]]
-        generators = [torch.Generator().manual_seed(number * len(prompts) + index) for index in range(len(prompts))]
-        pipeline(prompts, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators)
+        chosen = prompts if way == "eight" else [prompts[number % len(prompts)]]
+        generators = [torch.Generator().manual_seed(number * len(chosen) + index) for index in range(len(chosen))]
+        pipeline(chosen, num_inference_steps=steps, guidance_scale=guidance, generator=generators)
 
     work(0)
     print("ready", flush=True)
@@ -35,4 +36,4 @@ def main(way: str, model: str, adapter: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), **json.loads(sys.argv[4]))

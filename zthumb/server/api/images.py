@@ -15,7 +15,7 @@ from zthumb.server.api.gallery_schemas import Edge, GalleryAdapter, GalleryImage
 from zthumb.server.api.schema_examples import IMAGE_ID
 from zthumb.server.api.schemas import InspectResponse
 from zthumb.server.queue.background_jobs import NotFound
-from zthumb.server.storage.image_index import ImageFilter
+from zthumb.server.storage.image_index import ImageFilter, ImageIndex
 from zthumb.server.storage.image_parameters import decode_base64_image, read_parameters
 
 router = APIRouter(tags=["images"])
@@ -78,9 +78,14 @@ def list_images(
     return GalleryPage(
         images=images,
         models=jobs.gallery.index.models(),
-        adapters=[GalleryAdapter(sha256=used.sha256, path=used.path) for used in jobs.gallery.index.adapters()],
+        adapters=_adapters(jobs.gallery.index),
         next=found[-1].number if len(found) == limit else None,
     )
+
+
+def _adapters(index: ImageIndex) -> list[GalleryAdapter]:
+    found = [GalleryAdapter(sha256=used.sha256, path=used.path) for used in index.adapters()]
+    return sorted(found, key=lambda adapter: (adapter.path, adapter.sha256))
 
 
 @router.get("/images/{image}/thumbnail", responses={**_NOT_FOUND, 200: {"content": {"image/webp": {}}}})

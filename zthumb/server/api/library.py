@@ -120,6 +120,7 @@ def list_adapters(
     """Return a page of the adapters in the models folder, with their trigger words and verdicts."""
     runs = {report.verdict.adapter_sha256: report.run for report in reversed(service.reports.all()) if report.verdict}
     following = sorted(item for item in service.registry.paths_by_id().items() if after is None or item[0] > after)
+    # Of a file that was another one before, the newest image.
     images = {used.path: used.image for used in jobs.gallery.index.adapters()}
     entries = []
     for name, path in following[:limit]:

@@ -80,12 +80,11 @@ class ImageIndex:
             return list(session.scalars(statement))
 
     def adapters(self) -> list[UsedAdapter]:
-        """Return the adapters of all listed images, by path; of each file's contents the newest image."""
+        """Return the adapters of all listed images, each with its newest image, the one that was used last at the end."""
         newest = (
             select(func.max(EntryRow.number))
             .where(EntryRow.deleted.is_(None), EntryRow.adapters != "")
             .group_by(EntryRow.adapters)
-            .scalar_subquery()
         )
         statement = (
             select(EntryRow.image, JobRow.meta)
@@ -98,8 +97,9 @@ class ImageIndex:
         with self._sessions() as session:
             for image, meta in session.execute(statement):
                 for lora in (meta or {}).get("loras", []):
+                    found.pop(lora["sha256"], None)
                     found[lora["sha256"]] = UsedAdapter(lora["sha256"], lora["path"], image)
-        return sorted(found.values(), key=lambda used: (used.path, used.sha256))
+        return list(found.values())
 
     def rate(self, image: str, rating: int) -> bool:
         """Set the rating of an image, 0 … 5; return whether there is such an image."""

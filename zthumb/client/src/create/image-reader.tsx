@@ -2,11 +2,10 @@
 
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef } from "react";
-import { Button, DropZone, FileTrigger } from "react-aria-components";
 import { addAdapter, isAdapterFile } from "../api/adapters";
 import { inspect } from "../api/inspect";
+import { FileDrop } from "../components/file-drop";
 import { type CreateForm, fromRequest } from "./form";
-import styles from "./image-reader.module.css";
 
 interface Props {
   onRead: (form: CreateForm) => void;
@@ -33,33 +32,22 @@ export function ImageReader({ onRead, onAdapter, children }: Props) {
     },
   });
   return (
-    <DropZone
-      className={styles.zone}
-      aria-label="Drop an image to read how it was made, or an adapter to use it"
-      onDrop={async (event) => {
-        const item = event.items.find((each) => each.kind === "file");
-        if (item?.kind === "file") read.mutate(await item.getFile());
-      }}
+    <FileDrop
+      label="Drop an image to read how it was made, or an adapter to use it"
+      accepted={["image/*", ".safetensors"]}
+      hint={
+        read.isPending
+          ? "Reading…"
+          : "or drop it here: an image's parameters become the form, a .safetensors its adapter"
+      }
+      onFile={(file) => read.mutate(file)}
     >
       {children}
-      <div className={styles.choose}>
-        <FileTrigger
-          acceptedFileTypes={["image/*", ".safetensors"]}
-          onSelect={(files) => files?.[0] && read.mutate(files[0])}
-        >
-          <Button className="react-aria-Button small">Read a file…</Button>
-        </FileTrigger>
-        <span className="quiet">
-          {read.isPending
-            ? "Reading…"
-            : "or drop it here: an image's parameters become the form, a .safetensors its adapter"}
-        </span>
-      </div>
       {read.isError && (
         <p className="fault" role="alert">
           {read.error.message}
         </p>
       )}
-    </DropZone>
+    </FileDrop>
   );
 }

@@ -3,8 +3,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useState } from "react";
-import { Button, Dialog, DropZone, FileTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
+import { Button, Dialog, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { inspect } from "../api/inspect";
+import { FileDrop } from "../components/file-drop";
 import { fromRequest } from "../create/form";
 import styles from "./image-dialog.module.css";
 import { Parameters } from "./parameters";
@@ -18,27 +19,20 @@ interface Props {
 export function FileViewer({ className, children }: Props) {
   const [file, setFile] = useState<File>();
   return (
-    <DropZone
-      className={`${className} ${styles.zone}`}
-      aria-label="Drop an image to see what it was generated with"
-      onDrop={async (event) => {
-        const item = event.items.find((each) => each.kind === "file");
-        if (item?.kind === "file") setFile(await item.getFile());
-      }}
+    <FileDrop
+      className={className}
+      label="Drop an image to see what it was generated with"
+      accepted={["image/*"]}
+      hint="or drop it here: the parameters in it are shown"
+      onFile={setFile}
     >
       {children}
-      <div className={styles.choose}>
-        <FileTrigger acceptedFileTypes={["image/*"]} onSelect={(files) => setFile(files?.[0])}>
-          <Button className="react-aria-Button small">Read a file…</Button>
-        </FileTrigger>
-        <span className="quiet">or drop it here: the parameters in it are shown</span>
-      </div>
       <ModalOverlay isDismissable isOpen={file !== undefined} onOpenChange={(isOpen) => !isOpen && setFile(undefined)}>
         <Modal>
           <Dialog>{file && <Shown file={file} close={() => setFile(undefined)} />}</Dialog>
         </Modal>
       </ModalOverlay>
-    </DropZone>
+    </FileDrop>
   );
 }
 
